@@ -1,0 +1,60 @@
+"""The errors that Lorchestra raises on purpose: each says what was found, where, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class LorchestraError(Exception):
+    """Base of every error that is meant to be read by the person at the screen."""
+
+
+class FileProblem(LorchestraError):
+    """A file that cannot be used; carries the file and the reason apart, the message says both.
+
+    `file` is the path as the caller gave it, `reason` one sentence without the file name.
+    """
+
+    def __init__(self, file: str | Path, reason: str) -> None:
+        self.file = str(file)
+        self.reason = reason
+        super().__init__(f"{self.file}: {reason}")
+
+
+class HeaderError(FileProblem):
+    """The safetensors header breaks the format's rules, or there is no such header."""
+
+
+class AdapterError(FileProblem):
+    """A LoRA file whose header is sound but whose contents contradict each other.
+
+    `module` is the layer's name as the file spells it; empty when the whole file is meant.
+    """
+
+    def __init__(self, file: str | Path, module: str, reason: str) -> None:
+        self.module = module
+        super().__init__(file, f"module {module}: {reason}" if module else reason)
+
+
+class CheckpointError(FileProblem):
+    """A base checkpoint that cannot be read, written, or changed as asked."""
+
+
+class StackError(LorchestraError):
+    """A stack that does not parse or is out of range.
+
+    `row` counts from 1 as people do; None when no single row is to blame.
+    """
+
+    def __init__(self, reason: str, row: int | None = None) -> None:
+        self.row = row
+        self.reason = reason
+        super().__init__(reason if row is None else f"row {row}: {reason}")
+
+
+class MissingLora(StackError):
+    """A row names a LoRA that cannot be found."""
+
+
+class DialectError(StackError):
+    """A request in a foreign dialect that cannot be read, or a stack that the dialect cannot hold."""

@@ -1,0 +1,341 @@
+"""The Stack: a list of LoRAs with weights, as frozen values; parsed, validated, put in canonical order, serialised.
+
+JSON form: `{"version": 1, "loras": [{"lora": "styles/pixel.safetensors", "model": 0.7}]}`. Keys that this version does
+not know are kept and written back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from .errors import StackError
+
+VERSION = 1
+"""Version of the JSON form that this package writes."""
+WEIGHT_LIMIT = 100.0
+"""Weights lie in -WEIGHT_LIMIT … WEIGHT_LIMIT, as in ComfyUI's own LoRA loader."""
+DEFAULT_WEIGHT = 0.75
+"""Model weight of a row that names none, and of the first row that somebody adds."""
+MAX_ROWS = 1000
+MAX_NAME = 1024
+"""Longest LoRA name, in characters."""
+MAX_TEXT = 4_000_000
+"""Longest text that is parsed, in characters."""
+
+_KNOWN_ENTRY = ("lora", "on", "model", "clip", "blocks", "schedule", "sha256", "air")
+_KNOWN_STACK = ("version", "loras")
+
+Json = Any
+"""A value as `json.loads` gives it."""
+
+
+def _no_extra() -> dict[str, Json]:
+    return {}
+
+
+def _no_blocks() -> dict[str, float]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a stack."""
+
+    lora: str
+    """The file as ComfyUI lists it (`styles/pixel.safetensors`); or an AIR or a hash where no file is known."""
+    on: bool = True
+    model: float = DEFAULT_WEIGHT
+    """Weight for the diffusion model, -100 … 100."""
+    clip: float | None = None
+    """Weight for the text encoders, -100 … 100; None means the same as `model`."""
+    blocks: Mapping[str, float] = field(default_factory=_no_blocks, hash=False)
+    """Factor per block, by a pattern of block names."""
+    schedule: str | None = None
+    """Weight over the steps, in the schedule's text form."""
+    sha256: str | None = None
+    """Hash of the whole file, 64 hex digits."""
+    air: str | None = None
+    """The identifier that hosted services know, e.g. `civitai:120096@135931`."""
+    extra: Mapping[str, Json] = field(default_factory=_no_extra, hash=False)
+    """Keys of the row that this version does not know, verbatim."""
+
+    @property
+    def clip_weight(self) -> float:
+        """The weight that the text encoders get."""
+        return self.model if self.clip is None else self.clip
+
+    @property
+    def active(self) -> bool:
+        """False when the row is off or all its weights are zero: then its file need not exist."""
+        return self.on and (self.model != 0 or self.clip_weight != 0)
+
+    def to_json(self) -> dict[str, Json]:
+        """The row as JSON data: `lora` and `model` always, the rest where it differs from the default."""
+        row: dict[str, Json] = {"lora": self.lora}
+        if not self.on:
+            row["on"] = False
+        row["model"] = self.model
+        if self.clip is not None:
+            row["clip"] = self.clip
+        if self.blocks:
+            row["blocks"] = dict(self.blocks)
+        for key in ("schedule", "sha256", "air"):
+            value = getattr(self, key)
+            if value is not None:
+                row[key] = value
+        return {**row, **self.extra}
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """All active rows of one LoRA, added up."""
+
+    entry: Entry
+    """The first of the rows, for its name."""
+    model: float
+    clip: float
+
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Rows in the order in which a person sees them; the order never changes the result."""
+
+    entries: tuple[Entry, ...] = ()
+    version: int = VERSION
+    """Version that the text was written with; may be newer than `VERSION`."""
+    extra: Mapping[str, Json] = field(default_factory=_no_extra, hash=False)
+    """Keys beside `loras` that this version does not know, verbatim."""
+
+    @staticmethod
+    def parse(value: object) -> Stack:
+        """A stack from any of its forms.
+
+        None and blank text are the empty stack. Text is JSON, or A1111's `<lora:name:0.7>` tags with nothing else but
+        commas and white space around them. JSON data is `{"loras": […]}`, `{"__value__": …}` around any other form, a
+        request with a `lora` array (Runware), a list of rows of ours, of Runware's (`{"model": AIR, "weight": 1}`), or
+        of `(name, model, clip)` triples (the common LORA_STACK).
+
+        Raises `StackError`, which names the row, for anything else, for weights outside -100 … 100 and for more than
+        `MAX_ROWS` rows.
+        """
+        return _parse(value, 0)
+
+    @property
+    def is_newer(self) -> bool:
+        """True when the text was written by a newer version than this one, whose fields are kept but not understood."""
+        return self.version > VERSION
+
+    def to_json(self) -> dict[str, Json]:
+        """The stack as JSON data; `Stack.parse` gives the same stack back."""
+        return {"version": self.version, "loras": [entry.to_json() for entry in self.entries], **self.extra}
+
+    def to_text(self) -> str:
+        """The stack as JSON text in one line."""
+        return json.dumps(self.to_json(), ensure_ascii=False)
+
+    def to_tuples(self) -> list[tuple[str, float, float]]:
+        """The active rows as the common LORA_STACK: `(name, model weight, clip weight)`."""
+        return [(entry.lora, entry.model, entry.clip_weight) for entry in self.entries if entry.active]
+
+    def joined(self, other: Stack) -> Stack:
+        """This stack's rows and then the other's; what only the other knows is added to `extra`."""
+        return Stack(
+            self.entries + other.entries, max(self.version, other.version), {**other.extra, **self.extra}
+        ).checked()
+
+    def checked(self) -> Stack:
+        """This stack, when all rows are in range; raises `StackError` that names the row otherwise."""
+        if len(self.entries) > MAX_ROWS:
+            raise StackError(f"a stack has at most {MAX_ROWS} rows, this one has {len(self.entries)}", MAX_ROWS + 1)
+        for row, entry in enumerate(self.entries, 1):
+            _name(entry.lora, row)
+            _weight(entry.model, "model", row)
+            if entry.clip is not None:
+                _weight(entry.clip, "clip", row)
+        return self
+
+    def combined(self, identity: Callable[[Entry], K]) -> dict[K, Weighted]:
+        """The active rows grouped by `identity`, their weights added up, groups that add up to zero left out.
+
+        `identity` is called for active rows only and returns whatever tells one file from another (its real path, its
+        hash). The sums are correctly rounded (`math.fsum`), so they do not depend on the order of the rows.
+        """
+        groups: dict[K, list[Entry]] = {}
+        for entry in self.entries:
+            if entry.active:
+                groups.setdefault(identity(entry), []).append(entry)
+        result: dict[K, Weighted] = {}
+        for key, rows in groups.items():
+            model, clip = math.fsum(row.model for row in rows), math.fsum(row.clip_weight for row in rows)
+            if model != 0 or clip != 0:
+                result[key] = Weighted(rows[0], model, clip)
+        return result
+
+
+def _parse(value: object, depth: int) -> Stack:
+    if isinstance(value, Stack):
+        return value.checked()
+    if value is None:
+        return Stack()
+    if isinstance(value, str):
+        return _parse_text(value, depth)
+    if isinstance(value, Mapping):
+        data = cast("Mapping[str, Json]", value)
+        if set(data) == {"__value__"}:
+            if depth > 4:
+                raise StackError("the stack is wrapped in __value__ too often")
+            return _parse(data["__value__"], depth + 1)
+        if "loras" in data:
+            return _parse_document(data)
+        if isinstance(data.get("lora"), list):
+            return Stack(_rows(data["lora"])).checked()
+        raise StackError('the stack is a JSON object without "loras"; expected {"version": 1, "loras": [...]}')
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return Stack(_rows(cast("Sequence[Json]", value))).checked()
+    raise StackError(f"a stack is JSON or <lora:name:weight> text, not {type(value).__name__}")
+
+
+def _parse_text(text: str, depth: int) -> Stack:
+    from .exchange import a1111
+
+    stripped = text.strip()
+    if not stripped:
+        return Stack()
+    if len(text) > MAX_TEXT:
+        raise StackError(f"the stack's text has {len(text):,} characters; at most {MAX_TEXT:,} are read")
+    if stripped[0] in '{["':
+        if depth > 4:
+            raise StackError("the stack is JSON inside JSON too often")
+        try:
+            data: Json = json.loads(stripped)
+        except RecursionError as error:
+            raise StackError("the stack's JSON is nested too deeply") from error
+        except ValueError as error:
+            raise StackError(f"the stack is not JSON: {error}") from error
+        return _parse(data, depth + 1)
+    if "<lora:" in stripped:
+        return Stack(a1111.read_tags(stripped).entries).checked()
+    raise StackError(f"the stack is neither JSON nor <lora:name:weight> text; it starts with {_short(stripped)}")
+
+
+def _parse_document(data: Mapping[str, Json]) -> Stack:
+    version = data.get("version", VERSION)
+    if type(version) is not int or version < 1:
+        raise StackError(f"the stack's version is {_short(version)}; expected {VERSION}")
+    rows = data["loras"]
+    if isinstance(rows, str) or not isinstance(rows, Sequence):
+        raise StackError(f'"loras" is {_kind(rows)}; expected a list of rows')
+    extra = {key: item for key, item in data.items() if key not in _KNOWN_STACK}
+    return Stack(_rows(cast("Sequence[Json]", rows)), version, extra).checked()
+
+
+def _rows(rows: Sequence[Json]) -> tuple[Entry, ...]:
+    if len(rows) > MAX_ROWS:
+        raise StackError(f"a stack has at most {MAX_ROWS} rows, this one has {len(rows)}", MAX_ROWS + 1)
+    return tuple(_row(value, row) for row, value in enumerate(rows, 1))
+
+
+def _row(value: Json, row: int) -> Entry:
+    from .exchange import runware
+
+    if isinstance(value, Entry):
+        return value
+    if isinstance(value, Mapping):
+        data = cast("Mapping[str, Json]", value)
+        if "lora" in data:
+            return _own_row(data, row)
+        if isinstance(data.get("model"), str):
+            return runware.read_row(data, row)
+        raise StackError('the row has no "lora" with the name of a file', row)
+    if isinstance(value, tuple | list):
+        triple = cast("Sequence[Json]", value)
+        if len(triple) != 3:
+            raise StackError(f"a LORA_STACK row is (name, model, clip), this one has {len(triple)} items", row)
+        from_socket = getattr(value, "entry", None)
+        if isinstance(from_socket, Entry) and tuple(triple) == (
+            from_socket.lora, from_socket.model, from_socket.clip_weight
+        ):  # fmt: skip
+            return from_socket
+        name, model, clip = _name(triple[0], row), _weight(triple[1], "model", row), _weight(triple[2], "clip", row)
+        return Entry(name, model=model, clip=None if clip == model else clip)
+    raise StackError(f"the row is {_kind(value)}; expected a JSON object", row)
+
+
+def _own_row(data: Mapping[str, Json], row: int) -> Entry:
+    if "strength" in data and "model" not in data:  # a row of rgthree's Power Lora Loader
+        rest = {key: item for key, item in data.items() if key not in ("strength", "strengthTwo")}
+        data = {**rest, "model": data["strength"], "clip": data.get("strengthTwo")}
+    on = data.get("on", True)
+    if not isinstance(on, bool):
+        raise StackError(f'"on" is {_short(on)}; expected true or false', row)
+    clip = data.get("clip")
+    return Entry(
+        lora=_name(data["lora"], row),
+        on=on,
+        model=_weight(data.get("model", DEFAULT_WEIGHT), "model", row),
+        clip=None if clip is None else _weight(clip, "clip", row),
+        blocks=_blocks(data.get("blocks"), row),
+        schedule=_optional_text(data, "schedule", row),
+        sha256=_optional_text(data, "sha256", row),
+        air=_optional_text(data, "air", row),
+        extra={key: item for key, item in data.items() if key not in _KNOWN_ENTRY},
+    )
+
+
+def _name(value: Json, row: int) -> str:
+    if not isinstance(value, str):
+        raise StackError(f'"lora" is {_kind(value)}; expected the name of a file', row)
+    if not value.strip():
+        raise StackError("the row names no LoRA", row)
+    if len(value) > MAX_NAME:
+        raise StackError(f"the LoRA's name has {len(value):,} characters; at most {MAX_NAME:,} are read", row)
+    if not value.isprintable() and any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in value):
+        raise StackError(f"the LoRA's name {_short(value)} has control characters or broken Unicode", row)
+    return value
+
+
+def _weight(value: Json, key: str, row: int) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise StackError(f'the weight "{key}" is {_short(value)}; expected a number', row)
+    if not -WEIGHT_LIMIT <= value <= WEIGHT_LIMIT:  # also false for NaN
+        raise StackError(
+            f'the weight "{key}" is {_short(value)}; it must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}', row
+        )
+    return float(value)
+
+
+def _blocks(value: Json, row: int) -> Mapping[str, float]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise StackError(f'"blocks" is {_kind(value)}; expected an object of block name and factor', row)
+    return {key: _weight(item, f"blocks.{key}", row) for key, item in cast("Mapping[str, Json]", value).items()}
+
+
+def _optional_text(data: Mapping[str, Json], key: str, row: int) -> str | None:
+    value = data.get(key)
+    if value is not None and not isinstance(value, str):
+        raise StackError(f'"{key}" is {_kind(value)}; expected text', row)
+    return value
+
+
+def _kind(value: object) -> str:
+    names: Iterable[tuple[type, str]] = (
+        (bool, "true or false"), (str, "text"), (int, "a number"), (float, "a number"), (Mapping, "an object"),
+        (list, "a list"), (tuple, "a list"),
+    )  # fmt: skip
+    if value is None:
+        return "null"
+    return next((name for kind, name in names if isinstance(value, kind)), type(value).__name__)
+
+
+def _short(value: object, limit: int = 60) -> str:
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a number of many digits"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
