@@ -1,0 +1,189 @@
+"""LoRA files, opened: checked as a whole, their tensors memory-mapped, and kept open between uses."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from .algorithms import SUPPORTED, lora
+from .algorithms.lora import LoRA
+from .errors import AdapterError, HeaderError
+from .header import Header, read_header
+from .spelling.modules import Module, Reading, read_modules
+
+DEFAULT_CACHE_BYTES = 4 << 30
+"""Bytes of LoRA files that stay mapped; mapped memory belongs to the system's file cache, which takes it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileKey:
+    """What tells one state of a file from another without reading it."""
+
+    path: str
+    """Absolute, links resolved."""
+    modified_ns: int
+    size: int
+
+
+class LoraFile:
+    """One LoRA file. Tensors are read when a module is asked for, once."""
+
+    def __init__(self, header: Header, reading: Reading, tensors: Any) -> None:
+        self.header = header
+        self.reading = reading
+        self._tensors = tensors
+        self._loras: dict[str, LoRA] = {}
+        self._sha256: str | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def path(self) -> str:
+        """The path that the file was opened under."""
+        return self.header.path
+
+    def lora(self, module: Module) -> LoRA:
+        """The module's tensors, mapped from the file and known to be finite.
+
+        Raises `AdapterError` with file and module where a value is NaN or infinite.
+        """
+        with self._lock:
+            found = self._loras.get(module.name)
+            if found is None:
+                found = self._loras[module.name] = self._read(module)
+            return found
+
+    def sha256(self) -> str:
+        """Hash of the whole file, 64 hex digits; read once."""
+        with self._lock:
+            if self._sha256 is None:
+                self._sha256 = read_sha256(self.path)
+            return self._sha256
+
+    def _read(self, module: Module) -> LoRA:
+        parts = {slot: self._tensor(module, slot) for slot in module.slots}
+        scale = 1.0
+        if "alpha" in parts:
+            scale = float(parts["alpha"].double()) / parts["down"].shape[0]
+        return LoRA(parts["up"], parts["down"], parts.get("mid"), scale)
+
+    def _tensor(self, module: Module, slot: str) -> Tensor:
+        try:
+            tensor: Tensor = self._tensors.get_tensor(module.slots[slot])
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise AdapterError(self.path, module.name, f"the {slot} tensor cannot be read ({error})") from error
+        checked = tensor.float() if tensor.dtype.itemsize == 1 else tensor
+        if not torch.isfinite(checked).all():
+            raise AdapterError(self.path, module.name, f"the {slot} tensor has NaN or infinite values")
+        return tensor
+
+
+def open_lora(path: str | Path) -> LoraFile:
+    """Opens a LoRA file and checks all of it that the header tells.
+
+    Raises `HeaderError` where the file is no sound safetensors file, `AdapterError` where it holds no LoRA, where a
+    half is missing, shapes contradict each other, tensors are not of floating point, or an algorithm is not supported.
+    """
+    header = read_header(path)
+    reading = read_modules(header)
+    if not reading.modules:
+        raise AdapterError(header.path, "", _no_modules(header))
+    for module in reading.modules:
+        _check(header, module)
+    try:
+        tensors: Any = safe_open(header.path, framework="pt", device="cpu")  # type: ignore[no-untyped-call]
+    except (SafetensorError, OSError) as error:
+        raise HeaderError(header.path, f"the file cannot be mapped ({error})") from error
+    return LoraFile(header, reading, tensors)
+
+
+def _check(header: Header, module: Module) -> None:
+    if module.algorithm not in SUPPORTED:
+        raise AdapterError(header.path, module.name, f"this version does not apply {module.algorithm}, only LoRA")
+    reason = lora.check(module)
+    if reason:
+        raise AdapterError(header.path, module.name, reason)
+    for slot, tensor in module.slots.items():
+        info = header.tensors[tensor]
+        if not info.dtype.startswith(("F", "BF")) and not (slot == "alpha" and info.dtype.startswith(("I", "U"))):
+            raise AdapterError(header.path, module.name, f"the {slot} tensor is {info.dtype}, not floating point")
+        if slot == "alpha" and info.shape not in ((), (1,)):
+            raise AdapterError(header.path, module.name, f"alpha has shape {list(info.shape)}; expected one number")
+
+
+def _no_modules(header: Header) -> str:
+    if not header.tensors:
+        return "the file has no tensors"
+    example = next(iter(header.tensors))
+    return f"none of its {len(header.tensors)} tensors is named like a LoRA's; the first is {example[:100]!r}"
+
+
+def read_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, 64 hex digits; raises `HeaderError` where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+            return digest.hexdigest()
+    except OSError as error:
+        raise HeaderError(path, f"the file cannot be read ({error.strerror or error})") from error
+
+
+class LoraCache:
+    """Opened LoRA files, the least recently used closed first when their bytes exceed a limit; safe for threads."""
+
+    def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._files: OrderedDict[FileKey, LoraFile] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def open(self, path: str | Path) -> LoraFile:
+        """The file, opened now or before; a file that changed on disk is opened anew. Errors as `open_lora`."""
+        key = find_key(path)
+        if key is None:
+            return open_lora(path)  # says why
+        with self._lock:
+            found = self._files.get(key)
+            if found is not None:
+                self._files.move_to_end(key)
+                return found
+        opened = open_lora(path)
+        with self._lock:
+            self._files[key] = opened
+            while len(self._files) > 1 and sum(item.size for item in self._files) > self._max_bytes:
+                self._files.popitem(last=False)
+        return opened
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def find_key(path: str | Path) -> FileKey | None:
+    """The file's key, or None when there is no such file."""
+    try:
+        real = os.path.realpath(path)
+        state = os.stat(real)
+    except OSError:
+        return None
+    return FileKey(real, state.st_mtime_ns, state.st_size)
+
+
+def content_ids(files: Sequence[LoraFile]) -> list[str]:
+    """One text per file, equal exactly where the contents are equal; the canonical order is that of these texts.
+
+    Headers usually differ, so they come first; whole files are hashed only where two headers are the same.
+    """
+    by_digest: dict[str, set[str]] = {}
+    for file in files:
+        by_digest.setdefault(file.header.digest, set()).add(os.path.realpath(file.path))
+    return [file.header.digest + (file.sha256() if len(by_digest[file.header.digest]) > 1 else "") for file in files]

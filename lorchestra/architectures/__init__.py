@@ -1,0 +1,1 @@
+"""What is known about base models: how their layers are called, natively and by other tools."""

@@ -1,0 +1,91 @@
+"""Which tensor of a checkpoint file is which layer of which part of the model; from the header alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..placing import Shape, Site, Targets, encoder_sites, model_sites
+from ..spelling.prefixes import MODEL
+from . import text_encoders
+
+_MODEL_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.")
+"""Where the diffusion model begins; a file with none of these is a diffusion model alone."""
+
+_HUGGING_FACE = {
+    "cond_stage_model.transformer.": "clip_l",
+    "conditioner.embedders.0.transformer.": "clip_l",
+}
+"""Prefix → encoder, for encoders with Hugging Face's names (SD 1.x; the first of SDXL)."""
+
+_OPEN_CLIP = {
+    "cond_stage_model.model.": "clip_h",
+    "conditioner.embedders.1.model.": "clip_g",
+    "conditioner.embedders.0.model.": "clip_g",
+}
+"""Prefix → encoder, for encoders with OpenCLIP's names (SD 2.x; the second of SDXL; the SDXL refiner)."""
+
+_COMFY = "text_encoders."
+"""ComfyUI writes `text_encoders.<encoder>.transformer.<name>`."""
+
+
+def targets(shapes: Mapping[str, Shape]) -> Targets:
+    """The places where LoRA modules may land, from `tensor name → shape` of a checkpoint."""
+    prefix = next((p for p in _MODEL_PREFIXES if any(name.startswith(p) for name in shapes)), "")
+    encoders = _encoders(shapes)
+    weights = {
+        name[len(prefix) : -len(".weight")]: (name, shape)
+        for name, shape in shapes.items()
+        if name.startswith(prefix) and name.endswith(".weight")
+    }
+    result = dict(encoder_sites(encoders)) if encoders else {}
+    if weights:
+        result[MODEL] = model_sites(weights)
+    return result
+
+
+def _encoders(shapes: Mapping[str, Shape]) -> dict[str, dict[str, Site]]:
+    encoders: dict[str, dict[str, Site]] = {}
+    for name, shape in shapes.items():
+        found = _hugging_face(name) or _comfy(name)
+        if found:
+            encoder, path = found
+            encoders.setdefault(encoder, {})[path] = Site(name, shape)
+            continue
+        for prefix, encoder in _OPEN_CLIP.items():
+            if name.startswith(prefix):
+                sites = encoders.setdefault(encoder, {})
+                sites.update(_open_clip_sites(name, name[len(prefix) :], shape))
+                break
+    return {encoder: sites for encoder, sites in encoders.items() if sites}
+
+
+def _hugging_face(name: str) -> tuple[str, str] | None:
+    for prefix, encoder in _HUGGING_FACE.items():
+        if name.startswith(prefix) and name.endswith(".weight"):
+            path = name[len(prefix) : -len(".weight")]
+            # early SD 1.x merges leave `text_model.` out
+            return encoder, path if path.startswith("text_model.") else f"text_model.{path}"
+    return None
+
+
+def _comfy(name: str) -> tuple[str, str] | None:
+    if not name.startswith(_COMFY) or not name.endswith(".weight"):
+        return None
+    encoder, middle, path = name[len(_COMFY) : -len(".weight")].partition(".transformer.")
+    return (encoder, path) if middle else None
+
+
+def _open_clip_sites(key: str, path: str, shape: Shape) -> Iterable[tuple[str, Site]]:
+    fused = ".attn.in_proj_weight"
+    if path.endswith(fused) and len(shape) == 2 and shape[0] % 3 == 0:
+        number = path[len("transformer.resblocks.") : -len(fused)]
+        third = shape[0] // 3
+        for index, part in enumerate(text_encoders.OPEN_CLIP_FUSED):
+            yield (
+                f"text_model.encoder.layers.{number}.{part}",
+                Site(key, (third, shape[1]), (0, index * third, third)),
+            )
+    elif path.endswith(".weight"):
+        name = text_encoders.from_open_clip(path[: -len(".weight")])
+        if name:
+            yield name, Site(key, shape)

@@ -1,0 +1,55 @@
+"""Layer names of text encoders, and which of them a LoRA file means by `te`, `te1`, `te2`, `te3`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+_OPEN_CLIP = {
+    "attn.out_proj": "self_attn.out_proj",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+}
+"""Part of an OpenCLIP block → the same part as Hugging Face's CLIP calls it."""
+
+OPEN_CLIP_FUSED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+"""The thirds of OpenCLIP's `attn.in_proj_weight`, in the order of its rows."""
+
+
+def components(encoders: Collection[str]) -> Mapping[str, str]:
+    """Component in LoRA files → encoder, for the encoders (ComfyUI's names) that a model has.
+
+    kohya numbers the encoders of a model through; a file for a model with one encoder says `te`, or `te1` all the same.
+    OneTrainer calls Flux' T5 `te2`, kohya calls it `te3`. Source: the naming tables of both trainers.
+    Example: {`clip_l`, `clip_g`} → {`te`: `clip_l`, `te1`: `clip_l`, `te2`: `clip_g`}.
+    """
+    result: dict[str, str] = {}
+    first = next((name for name in ("clip_l", "clip_h") if name in encoders), None)
+    if first:
+        result["te"] = result["te1"] = first
+    if "clip_g" in encoders:
+        if first:
+            result["te2"] = "clip_g"
+        else:
+            result["te"] = result["te1"] = "clip_g"
+    if "t5xxl" in encoders:
+        result["te3"] = "t5xxl"
+        if "clip_g" not in encoders:
+            result["te2" if first else "te1"] = "t5xxl"
+            if not first:
+                result["te"] = "t5xxl"
+    return result
+
+
+def from_open_clip(path: str) -> str | None:
+    """OpenCLIP's name of a module → Hugging Face's, or None; both without `.weight`.
+
+    Example: `transformer.resblocks.3.mlp.c_fc` → `text_model.encoder.layers.3.mlp.fc1`.
+    """
+    start = "transformer.resblocks."
+    if not path.startswith(start):
+        return None
+    number, _, part = path[len(start) :].partition(".")
+    name = _OPEN_CLIP.get(part)
+    return f"text_model.encoder.layers.{number}.{name}" if name else None

@@ -1,0 +1,1 @@
+"""How trainers write the names of tensors: `slots` (the end of a name), `prefixes` (its start), `modules` (both)."""
