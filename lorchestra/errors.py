@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 
 
@@ -58,3 +59,14 @@ class MissingLora(StackError):
 
 class DialectError(StackError):
     """A request in a foreign dialect that cannot be read, or a stack that the dialect cannot hold."""
+
+
+def quoted(value: object, limit: int = 60) -> str:
+    """Any value as a message shows it: in one line of about `limit` characters; never raises, never takes long."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxlong = short.maxother = limit
+    try:
+        text = short.repr(value)
+    except (ValueError, RecursionError):  # Python refuses to write an int of more than 4,300 digits
+        return f"a very long {type(value).__name__}"
+    return text if len(text) <= 2 * limit else text[: 2 * limit - 1] + "…"

@@ -6,15 +6,16 @@ Format: https://github.com/huggingface/safetensors#format - eight bytes little-e
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
-from .errors import HeaderError
+from .errors import HeaderError, quoted
 
 MAX_HEADER_BYTES = 100_000_000
 """The same limit as the safetensors library's."""
@@ -53,6 +54,8 @@ class Header:
     data_start: int
     """File offset of the first tensor byte."""
     file_size: int
+    digest: str
+    """SHA-256 of the header's JSON: equal for equal names, shapes and metadata, whatever the tensors hold."""
 
 
 def read_header(path: str | Path) -> Header:
@@ -76,7 +79,7 @@ def read_header(path: str | Path) -> Header:
                     else f"the file has only {len(start)} bytes, too few for a safetensors header",
                 )
             length = int.from_bytes(start, "little")
-            if length > size - 8 and start.startswith(_PICKLE_STARTS):
+            if length > MAX_HEADER_BYTES and start.startswith(_PICKLE_STARTS):
                 raise HeaderError(name, _pickle_reason(name))
             if length > MAX_HEADER_BYTES:
                 raise HeaderError(
@@ -91,6 +94,8 @@ def read_header(path: str | Path) -> Header:
             text = file.read(length)
     except OSError as error:
         raise HeaderError(name, _os_reason(error)) from error
+    except ValueError as error:  # a NUL or broken Unicode in the path
+        raise HeaderError(name, f"this cannot be the name of a file ({error})") from error
     if len(text) != length:
         raise HeaderError(name, "the file became shorter while it was read")
     return parse_header(text, path=name, file_size=size)
@@ -101,7 +106,7 @@ def parse_header(text: bytes, *, path: str, file_size: int) -> Header:
     try:
         raw: Any = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except _DuplicateKey as error:
-        raise HeaderError(path, f"the header has the key {_short(error.key)} twice") from error
+        raise HeaderError(path, f"the header has the key {quoted(error.key)} twice") from error
     except UnicodeDecodeError as error:
         raise HeaderError(path, f"the header is not UTF-8 at byte {error.start}") from error
     except RecursionError as error:
@@ -116,21 +121,21 @@ def parse_header(text: bytes, *, path: str, file_size: int) -> Header:
     room = file_size - data_start
     tensors = {name: _tensor(path, name, value, room) for name, value in entries.items()}
     _check_layout(path, tensors.items(), room)
-    return Header(path, tensors, metadata, data_start, file_size)
+    return Header(path, tensors, metadata, data_start, file_size, hashlib.sha256(text).hexdigest())
 
 
 def _tensor(path: str, name: str, value: Any, room: int) -> TensorInfo:
-    where = f"tensor {_short(name)}"
+    where = f"tensor {quoted(name)}"
     if not isinstance(value, dict):
         raise HeaderError(path, f"{where} is not described by a JSON object")
     info = cast("dict[str, Any]", value)
     dtype, shape, offsets = info.get("dtype"), info.get("shape"), info.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
-        raise HeaderError(path, f"{where} has the unknown dtype {_short(dtype)}")
+        raise HeaderError(path, f"{where} has the unknown dtype {quoted(dtype)}")
     if not _naturals(shape):
-        raise HeaderError(path, f"{where} has the impossible shape {_short(shape)}")
+        raise HeaderError(path, f"{where} has the impossible shape {quoted(shape)}")
     if not _naturals(offsets) or len(offsets) != 2:
-        raise HeaderError(path, f"{where} has the impossible data_offsets {_short(offsets)}")
+        raise HeaderError(path, f"{where} has the impossible data_offsets {quoted(offsets)}")
     start, end = offsets
     if start > end:
         raise HeaderError(path, f"{where} ends at byte {end} before it starts at byte {start}")
@@ -138,11 +143,13 @@ def _tensor(path: str, name: str, value: Any, room: int) -> TensorInfo:
         raise HeaderError(
             path, f"{where} reaches to byte {end:,} of the data but the file holds {room:,}; the file is truncated"
         )
-    elements = 1
+    elements = 0 if 0 in shape else 1
     for length in shape:
+        if elements > 2**63:  # cannot fit any more, and a product of millions of lengths would never end
+            break
         elements *= length
     if elements * DTYPE_BITS[dtype] != (end - start) * 8:
-        raise HeaderError(path, f"{where} has {end - start:,} bytes, which do not fit {dtype} of shape {list(shape)}")
+        raise HeaderError(path, f"{where} has {end - start:,} bytes, which do not fit {dtype} of shape {quoted(shape)}")
     return TensorInfo(dtype, tuple(shape), start, end)
 
 
@@ -151,10 +158,10 @@ def _check_layout(path: str, tensors: Iterable[tuple[str, TensorInfo]], room: in
     position, previous = 0, ""
     for name, info in sorted(tensors, key=lambda item: (item[1].start, item[1].end)):
         if info.start < position:
-            raise HeaderError(path, f"tensors {_short(previous)} and {_short(name)} overlap at byte {info.start:,}")
+            raise HeaderError(path, f"tensors {quoted(previous)} and {quoted(name)} overlap at byte {info.start:,}")
         if info.start > position:
             raise HeaderError(
-                path, f"bytes {position:,} to {info.start:,} before tensor {_short(name)} are unaccounted"
+                path, f"bytes {position:,} to {info.start:,} before tensor {quoted(name)} are unaccounted for"
             )
         position, previous = info.end, name
     if position != room:
@@ -167,11 +174,11 @@ def _metadata(path: str, value: Any) -> Mapping[str, str]:
     entries = cast("dict[str, Any]", value)
     for key, item in entries.items():
         if not isinstance(item, str):
-            raise HeaderError(path, f"the metadata entry {_short(key)} is not a string")
+            raise HeaderError(path, f"the metadata entry {quoted(key)} is not a string")
     return cast("dict[str, str]", entries)
 
 
-def _naturals(value: Any) -> bool:
+def _naturals(value: Any) -> TypeGuard[list[int]]:
     if not isinstance(value, list):
         return False
     return all(type(item) is int and 0 <= item < 2**63 for item in cast("list[Any]", value))
@@ -220,8 +227,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 raise _DuplicateKey(key)
             seen.add(key)
     return result
-
-
-def _short(value: object, limit: int = 120) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

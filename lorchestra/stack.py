@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from .errors import StackError
+from .errors import StackError, quoted
 
 VERSION = 1
 """Version of the JSON form that this package writes."""
@@ -220,19 +220,19 @@ def _parse_text(text: str, depth: int) -> Stack:
         except ValueError as error:
             raise StackError(f"the stack is not JSON: {error}") from error
         return _parse(data, depth + 1)
-    if "<lora:" in stripped:
+    if "<lora:" in stripped or "<lyco:" in stripped:
         return Stack(a1111.read_tags(stripped).entries).checked()
-    raise StackError(f"the stack is neither JSON nor <lora:name:weight> text; it starts with {_short(stripped)}")
+    raise StackError(f"the stack is neither JSON nor <lora:name:weight> text; it starts with {quoted(stripped)}")
 
 
 def _parse_document(data: Mapping[str, Json]) -> Stack:
     version = data.get("version", VERSION)
     if type(version) is not int or version < 1:
-        raise StackError(f"the stack's version is {_short(version)}; expected {VERSION}")
+        raise StackError(f"the stack's version is {quoted(version)}; expected {VERSION}")
     rows = data["loras"]
     if isinstance(rows, str) or not isinstance(rows, Sequence):
         raise StackError(f'"loras" is {_kind(rows)}; expected a list of rows')
-    extra = {key: item for key, item in data.items() if key not in _KNOWN_STACK}
+    extra = _extra(data, _KNOWN_STACK, None)
     return Stack(_rows(cast("Sequence[Json]", rows)), version, extra).checked()
 
 
@@ -258,7 +258,7 @@ def _row(value: Json, row: int) -> Entry:
         triple = cast("Sequence[Json]", value)
         if len(triple) != 3:
             raise StackError(f"a LORA_STACK row is (name, model, clip), this one has {len(triple)} items", row)
-        from_socket = getattr(value, "entry", None)
+        from_socket = getattr(cast("object", value), "entry", None)
         if isinstance(from_socket, Entry) and tuple(triple) == (
             from_socket.lora, from_socket.model, from_socket.clip_weight
         ):  # fmt: skip
@@ -274,7 +274,7 @@ def _own_row(data: Mapping[str, Json], row: int) -> Entry:
         data = {**rest, "model": data["strength"], "clip": data.get("strengthTwo")}
     on = data.get("on", True)
     if not isinstance(on, bool):
-        raise StackError(f'"on" is {_short(on)}; expected true or false', row)
+        raise StackError(f'"on" is {quoted(on)}; expected true or false', row)
     clip = data.get("clip")
     return Entry(
         lora=_name(data["lora"], row),
@@ -285,7 +285,7 @@ def _own_row(data: Mapping[str, Json], row: int) -> Entry:
         schedule=_optional_text(data, "schedule", row),
         sha256=_optional_text(data, "sha256", row),
         air=_optional_text(data, "air", row),
-        extra={key: item for key, item in data.items() if key not in _KNOWN_ENTRY},
+        extra=_extra(data, _KNOWN_ENTRY, row),
     )
 
 
@@ -297,16 +297,16 @@ def _name(value: Json, row: int) -> str:
     if len(value) > MAX_NAME:
         raise StackError(f"the LoRA's name has {len(value):,} characters; at most {MAX_NAME:,} are read", row)
     if not value.isprintable() and any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in value):
-        raise StackError(f"the LoRA's name {_short(value)} has control characters or broken Unicode", row)
+        raise StackError(f"the LoRA's name {quoted(value)} has control characters or broken Unicode", row)
     return value
 
 
 def _weight(value: Json, key: str, row: int) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise StackError(f'the weight "{key}" is {_short(value)}; expected a number', row)
+        raise StackError(f'the weight "{key}" is {quoted(value)}; expected a number', row)
     if not -WEIGHT_LIMIT <= value <= WEIGHT_LIMIT:  # also false for NaN
         raise StackError(
-            f'the weight "{key}" is {_short(value)}; it must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}', row
+            f'the weight "{key}" is {quoted(value)}; it must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}', row
         )
     return float(value)
 
@@ -316,7 +316,7 @@ def _blocks(value: Json, row: int) -> Mapping[str, float]:
         return {}
     if not isinstance(value, Mapping):
         raise StackError(f'"blocks" is {_kind(value)}; expected an object of block name and factor', row)
-    return {key: _weight(item, f"blocks.{key}", row) for key, item in cast("Mapping[str, Json]", value).items()}
+    return {key: _weight(item, f"blocks.{key!s:.60}", row) for key, item in cast("Mapping[str, Json]", value).items()}
 
 
 def _optional_text(data: Mapping[str, Json], key: str, row: int) -> str | None:
@@ -326,6 +326,18 @@ def _optional_text(data: Mapping[str, Json], key: str, row: int) -> str | None:
     return value
 
 
+def _extra(data: Mapping[str, Json], known: Sequence[str], row: int | None) -> dict[str, Json]:
+    """The keys that are not `known`, as a copy that can be written again: plain JSON, without NaN or infinity."""
+    extra = {key: item for key, item in data.items() if key not in known}
+    if not extra:
+        return {}
+    try:
+        return json.loads(json.dumps(extra, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        names = ", ".join(str(key) for key in extra)
+        raise StackError(f"the unknown keys {quoted(names)} hold something that is not JSON: {error}", row) from error
+
+
 def _kind(value: object) -> str:
     names: Iterable[tuple[type, str]] = (
         (bool, "true or false"), (str, "text"), (int, "a number"), (float, "a number"), (Mapping, "an object"),
@@ -333,9 +345,5 @@ def _kind(value: object) -> str:
     )  # fmt: skip
     if value is None:
         return "null"
-    return next((name for kind, name in names if isinstance(value, kind)), type(value).__name__)
-
-
-def _short(value: object, limit: int = 60) -> str:
-    text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a number of many digits"
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    fallback = type(value).__name__
+    return next((name for kind, name in names if isinstance(value, kind)), fallback)
