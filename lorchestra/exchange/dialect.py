@@ -1,0 +1,89 @@
+"""What every dialect gives back: a stack or a request, and the list of what could not be said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from ..errors import quoted
+from ..stack import Entry, Json, Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One thing that was there before the translation and is not there after it."""
+
+    row: int | None
+    """Row of the stack, from 1; None when no single row is meant."""
+    field: str
+    """The field of the row, or of the request, that is lost."""
+    reason: str
+    """What is lost and why, as one line."""
+
+    def __str__(self) -> str:
+        field = self.field if self.field.isprintable() else quoted(self.field)
+        return f"{field}: {self.reason}" if self.row is None else f"row {self.row}, {field}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A stack that was read from a foreign request."""
+
+    stack: Stack
+    losses: tuple[Loss, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A stack in a foreign dialect."""
+
+    text: str
+    """What is put into a file or a prompt."""
+    value: Json
+    """The same as JSON data; a plain string for dialects that are not JSON."""
+    losses: tuple[Loss, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One way to write LoRAs down, with its two pure functions."""
+
+    id: str
+    """The word for it on the command line; it never changes."""
+    title: str
+    suffix: str
+    """Of its files, e.g. `.json`."""
+    read: Callable[..., Reading]
+    """`read(value)`: a stack from JSON data or text; raises `StackError` that names the row."""
+    write: Callable[..., Writing]
+    """`write(stack)`: the request; raises `DialectError` that names the row for what the dialect can never hold."""
+    read_options: tuple[str, ...] = ()
+    """Keyword arguments that `read` takes besides."""
+    write_options: tuple[str, ...] = ()
+    """Keyword arguments that `write` takes besides."""
+
+
+def find_inactive(entry: Entry, row: int) -> Loss | None:
+    """The loss of a row that is off or has only zero weights; None for a row that must be written."""
+    if entry.active:
+        return None
+    if not entry.on:
+        return Loss(row, "on", f"{quoted(entry.lora)} is off, so the row is left out")
+    return Loss(row, "model", f"{quoted(entry.lora)} has the weight 0, so the row is left out")
+
+
+def unsaid(entry: Entry, row: int, title: str, said: Collection[str] = ()) -> Iterator[Loss]:
+    """What the row says and no dialect with one weight a LoRA can: blocks, schedule, unknown keys not in `said`."""
+    if entry.blocks:
+        yield Loss(row, "blocks", f"{title} has no weights per block; the row's weight is used for all of them")
+    if entry.schedule is not None:
+        yield Loss(row, "schedule", f"{title} has no weights that change over the steps; the row's weight is used")
+    for key in entry.extra:
+        if key not in said:
+            yield Loss(row, key, f"{title} has no such field; it is left out")
+
+
+def unsaid_of_stack(stack: Stack, title: str) -> Iterator[Loss]:
+    """The stack's own unknown keys, which no dialect has a place for."""
+    for key in stack.extra:
+        yield Loss(None, key, f"{title} has no such field; it is left out")

@@ -1,0 +1,190 @@
+"""The `lora` array of Runware's image and video requests, both ways.
+
+Source: https://runware.ai/docs/image-inference/api-reference - `[{"model": "civitai:120096@135931", "weight": 0.7}]`,
+`weight` -4 … 4 with the default 1; `transformer` (`high`, `low`, `both`) for video models with two experts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from ..air import find_air
+from ..errors import DialectError, StackError, quoted
+from ..stack import MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Entry, Json, Stack
+from .dialect import Dialect, Loss, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
+
+WEIGHT_MIN, WEIGHT_MAX = -4.0, 4.0
+DEFAULT_WEIGHT = 1.0
+"""Weight of a row that names none."""
+TRANSFORMERS = ("high", "low", "both")
+"""The experts of a video model that a LoRA may be for."""
+
+
+def read(value: Json) -> Reading:
+    """A stack from the `lora` array, from an object with one, from a whole request, or from JSON text of these.
+
+    Of a request (a list of tasks) the `lora` array of the one task that has one is taken. Raises `DialectError`, with
+    the row's number where a row is to blame. The rows' unknown keys are kept in `Entry.extra`.
+    """
+    rows, losses = _find_rows(_from_text(value) if isinstance(value, str) else value)
+    if len(rows) > MAX_ROWS:
+        raise DialectError(f"a stack has at most {MAX_ROWS} rows, this one has {len(rows)}", MAX_ROWS + 1)
+    entries: list[Entry] = []
+    for row, item in enumerate(rows, 1):
+        if not isinstance(item, Mapping):
+            raise DialectError(f'the row is {quoted(item)}; expected {{"model": AIR, "weight": number}}', row)
+        entries.append(read_row(cast("Mapping[str, Json]", item), row))
+    return Reading(Stack(tuple(entries)), losses)
+
+
+def read_row(data: Mapping[str, Json], row: int) -> Entry:
+    """One row of the array, e.g. `{"model": "civitai:120096@135931", "weight": 0.7}`.
+
+    A `model` that is no AIR is taken as the name of a file. Keys that rows of ours have (`on`, `clip`, `sha256` …) mean
+    the same here. Raises `DialectError` with the row's number.
+    """
+    model, weight = data.get("model"), data.get("weight")
+    if not isinstance(model, str):
+        raise DialectError(f'"model" is {quoted(model)}; expected an AIR such as "civitai:120096@135931"', row)
+    weight = DEFAULT_WEIGHT if weight is None else weight
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise DialectError(f'"weight" is {quoted(weight)}; expected a number', row)
+    if not -WEIGHT_LIMIT <= weight <= WEIGHT_LIMIT:  # also false for NaN
+        raise DialectError(f'"weight" is {quoted(weight)}; it must lie in {WEIGHT_MIN:g} … {WEIGHT_MAX:g}', row)
+    name = model.strip()
+    own: dict[str, Json] = {"lora": name, **{key: item for key, item in data.items() if key != "weight"}}
+    own["model"] = weight
+    if find_air(name) is not None:
+        own["air"] = name
+    try:
+        return Stack.parse([own]).entries[0]
+    except StackError as error:
+        raise DialectError(error.reason, row) from error
+
+
+def write(stack: Stack, *, allow_names: bool = False) -> Writing:
+    """The active rows as the `lora` array, in their order; equal AIRs are not merged.
+
+    A row without an AIR is a `DialectError` that names it, unless `allow_names`: then the file's name is written, for
+    servers of one's own. A weight outside -4 … 4 is a `DialectError`; nothing is clamped.
+    """
+    losses: list[Loss] = []
+    rows: list[dict[str, Json]] = []
+    for row, entry in enumerate(stack.checked().entries, 1):
+        inactive = find_inactive(entry, row)
+        if inactive is not None:
+            losses.append(inactive)
+            continue
+        item, row_losses = _write_row(entry, row, allow_names)
+        rows.append(item)
+        losses += row_losses
+    losses += unsaid_of_stack(stack, DIALECT.title)
+    return Writing(json.dumps(rows, indent=2, ensure_ascii=False), rows, tuple(losses))
+
+
+def is_request(value: Json) -> bool:
+    """True for a task object, an object with a `lora` array, and a list that has one of these in it."""
+    if isinstance(value, Mapping):
+        data = cast("Mapping[str, Json]", value)
+        return "taskType" in data or isinstance(data.get("lora"), list)
+    return isinstance(value, list) and any(
+        isinstance(item, Mapping) and is_request(item) for item in cast("list[Json]", value)
+    )
+
+
+def _write_row(entry: Entry, row: int, allow_names: bool) -> tuple[dict[str, Json], list[Loss]]:
+    losses: list[Loss] = []
+    if not WEIGHT_MIN <= entry.model <= WEIGHT_MAX:
+        raise DialectError(
+            f"the weight {entry.model!r} of {quoted(entry.lora)} is outside Runware's {WEIGHT_MIN:g} … {WEIGHT_MAX:g}; "
+            "choose a weight inside it, or switch the row off",
+            row,
+        )
+    item: dict[str, Json] = {"model": _model(entry, row, allow_names, losses), "weight": entry.model}
+    if entry.clip_weight != entry.model:
+        losses.append(
+            Loss(row, "clip", f"Runware has one weight a LoRA; {entry.model!r} is written, {entry.clip!r} is lost")
+        )
+    transformer = entry.extra.get("transformer")
+    said: tuple[str, ...] = ()
+    if transformer in TRANSFORMERS:
+        item["transformer"] = transformer
+        said = ("transformer",)
+    losses += unsaid(entry, row, DIALECT.title, said)
+    return item, losses
+
+
+def _model(entry: Entry, row: int, allow_names: bool, losses: list[Loss]) -> str:
+    """What `model` is for this row: the short AIR, or the file's name where that is allowed."""
+    text = entry.air if entry.air is not None else entry.lora
+    air = find_air(text.strip())
+    if air is None and entry.air is not None:
+        raise DialectError(
+            f'"air" of {quoted(entry.lora)} is {quoted(entry.air)}, which is no AIR; '
+            'expected one such as "civitai:120096@135931"',
+            row,
+        )
+    if air is None:
+        if allow_names:
+            return entry.lora
+        raise DialectError(
+            f"{quoted(entry.lora)} has no AIR, the identifier that Runware needs; give the row an "
+            '"air" such as "civitai:120096@135931", switch it off, or allow names',
+            row,
+        )
+    if air.version is None:
+        raise DialectError(
+            f"the AIR {quoted(text)} names no version; Runware takes source:id@version, so add @ and the version", row
+        )
+    if air.file is not None:
+        losses.append(Loss(row, "air", f"Runware's short AIR cannot name one file of a version; +{air.file} is lost"))
+    return air.short
+
+
+def _from_text(text: str) -> Json:
+    if len(text) > MAX_TEXT:
+        raise DialectError(f"the request has {len(text):,} characters; at most {MAX_TEXT:,} are read")
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise DialectError("the request's JSON is nested too deeply") from error
+    except ValueError as error:
+        raise DialectError(f"the request is not JSON: {error}") from error
+
+
+def _find_rows(value: Json) -> tuple[Sequence[Json], tuple[Loss, ...]]:
+    if isinstance(value, Mapping):
+        return _rows_of_tasks([cast("Mapping[str, Json]", value)])
+    if isinstance(value, list | tuple):
+        items = cast("Sequence[Json]", value)
+        tasks = [cast("Mapping[str, Json]", item) for item in items if isinstance(item, Mapping)]
+        if any(is_request(task) for task in tasks):
+            return _rows_of_tasks(tasks)
+        return items, ()
+    raise DialectError(
+        f'the request is {quoted(value)}; expected a list of {{"model": AIR, "weight": number}}, '
+        'or an object with "lora"'
+    )
+
+
+def _rows_of_tasks(tasks: Sequence[Mapping[str, Json]]) -> tuple[Sequence[Json], tuple[Loss, ...]]:
+    if not any("lora" in task or "taskType" in task for task in tasks):
+        raise DialectError('the request is an object without "lora"; expected a list of LoRAs under that name')
+    for number, task in enumerate(tasks, 1):
+        if not isinstance(task.get("lora", []), list | None):
+            raise DialectError(f'"lora" of task {number} is {quoted(task["lora"])}; expected a list')
+    chosen = [number for number, task in enumerate(tasks) if task.get("lora")]
+    if len(chosen) > 1:
+        numbers = ", ".join(str(number + 1) for number in chosen)
+        raise DialectError(f"the tasks {numbers} of the request all have LoRAs; give one of them alone")
+    rows: list[Any] = tasks[chosen[0]]["lora"] if chosen else []
+    left = [key for task in tasks for key in task if key != "lora"]
+    if not left:
+        return rows, ()
+    names = ", ".join(dict.fromkeys(left))
+    return rows, (Loss(None, "request", f"only the LoRAs are taken; left behind: {quoted(names, 200)}"),)
+
+
+DIALECT = Dialect("runware", "Runware", ".json", read, write, write_options=("allow_names",))
