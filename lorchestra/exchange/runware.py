@@ -85,10 +85,10 @@ def write(stack: Stack, *, allow_names: bool = False) -> Writing:
 
 
 def is_request(value: Json) -> bool:
-    """True for a task object, an object with a `lora` array, and a list that has one of these in it."""
+    """True for a task object, an object with a `lora` array (and no `loras`), and a list with one of these in it."""
     if isinstance(value, Mapping):
         data = cast("Mapping[str, Json]", value)
-        return "taskType" in data or isinstance(data.get("lora"), list)
+        return "loras" not in data and ("taskType" in data or isinstance(data.get("lora"), list))
     return isinstance(value, list) and any(
         isinstance(item, Mapping) and is_request(item) for item in cast("list[Json]", value)
     )

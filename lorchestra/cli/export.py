@@ -1,0 +1,168 @@
+"""`lorchestra export` and `lorchestra import`: stacks to and from other programs' requests, losses on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import FileProblem, LorchestraError
+from ..exchange import DIALECTS, Loss, Reading, a1111, find_dialect_or_raise, runware
+from ..schema import stack_schema
+from ..stack import Json, Stack
+
+MAX_BYTES = 4_000_000
+"""Largest file that is read."""
+
+STDIN = "-"
+
+
+class Subparsers(Protocol):
+    """What `ArgumentParser.add_subparsers` returns, as far as it is used here."""
+
+    def add_parser(self, name: str, *, help: str, description: str) -> argparse.ArgumentParser: ...  # noqa: A002
+
+
+def add_export(subparsers: Subparsers) -> None:
+    """Adds `lorchestra export`."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write a stack as another program's request",
+        description="Writes a stack as another program's request. What that cannot say goes to stderr, a line each.",
+    )
+    parser.add_argument(
+        "stack",
+        nargs="?",
+        metavar="STACK.json",
+        help="any form of a stack, - for standard input; not needed with --to schema",
+    )
+    parser.add_argument("--to", required=True, choices=[*_dialect_ids(), "json", "schema"])
+    parser.add_argument(
+        "--allow-names", action="store_true", help="runware: write a row's file name where it has no AIR"
+    )
+    _add_output(parser)
+    parser.set_defaults(run=run_export)
+
+
+def add_import(subparsers: Subparsers) -> None:
+    """Adds `lorchestra import`."""
+    parser = subparsers.add_parser(
+        "import",
+        help="read a stack from another program's request",
+        description="Prints the stack that a request, a prompt or a stack of any form holds, as JSON. "
+        "What is left behind goes to stderr, a line each.",
+    )
+    parser.add_argument("file", metavar="FILE", help="- for standard input")
+    parser.add_argument("--from", dest="source", default="auto", choices=[*_dialect_ids(), "auto"])
+    parser.add_argument(
+        "--order",
+        default=a1111.ORDERS[0],
+        choices=a1111.ORDERS,
+        help="a1111: what the first of two numbers is (SwarmUI and LoRA-Manager write the model's first)",
+    )
+    _add_output(parser)
+    parser.set_defaults(run=run_import)
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Runs `lorchestra export`; raises `LorchestraError` for input that cannot be used."""
+    if args.stack is None and args.to != "schema":
+        raise LorchestraError(f"export --to {args.to} needs the file of a stack, or - for standard input")
+    stack = Stack() if args.stack is None else Stack.parse(_read_text(args.stack))
+    if args.to == "schema":
+        _write_text(_json_text(stack_schema()), args)
+    elif args.to == "json":
+        _write_text(_json_text(stack.to_json()), args)
+    else:
+        dialect = find_dialect_or_raise(args.to)
+        writing = dialect.write(stack, **_options(args, dialect.write_options))
+        _write_text(writing.text, args)
+        _report(writing.losses)
+    return 0
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """Runs `lorchestra import`; raises `LorchestraError` for input that cannot be used."""
+    text = _read_text(args.file)
+    if args.source == "auto":
+        reading = _read_any(text, args.order)
+    else:
+        dialect = find_dialect_or_raise(args.source)
+        reading = dialect.read(text, **_options(args, dialect.read_options))
+    _write_text(_json_text(reading.stack.to_json()), args)
+    _report(reading.losses)
+    return 0
+
+
+def _read_any(text: str, order: str) -> Reading:
+    """Reads text whose dialect nobody named: JSON, else a prompt that has tags in it."""
+    try:
+        value: Json = json.loads(text)
+    except (ValueError, RecursionError):
+        if "<lora:" in text or "<lyco:" in text:
+            return a1111.read(text, order=order)
+        return Reading(Stack.parse(text))  # says what is wrong with it
+    return runware.read(value) if runware.is_request(value) else Reading(Stack.parse(value))
+
+
+def _dialect_ids() -> list[str]:
+    return [dialect.id for dialect in DIALECTS]
+
+
+def _options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names}
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", metavar="OUT", help="file to write; standard output without it")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT when it is there")
+
+
+def _read_text(name: str) -> str:
+    try:
+        if name == STDIN:
+            shown, data = "standard input", sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            shown = name
+            with Path(name).open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise FileProblem(name, f"the file cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # a NUL in the path
+        raise FileProblem(name, f"this cannot be the name of a file ({error})") from error
+    if len(data) > MAX_BYTES:
+        raise FileProblem(shown, f"there are more than {MAX_BYTES:,} bytes; a stack is never that large")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileProblem(shown, f"this is not UTF-8 text at byte {error.start}; save it as UTF-8") from error
+
+
+def _json_text(value: Json) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _write_text(text: str, args: argparse.Namespace) -> None:
+    text = text if text.endswith("\n") else text + "\n"
+    name: str | None = args.output
+    if name is None:
+        sys.stdout.write(text)
+        return
+    try:
+        data = text.encode("utf-8")
+        with Path(name).open("wb" if args.force else "xb") as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise FileProblem(name, "the file is there already; choose another name, or pass --force") from error
+    except OSError as error:
+        raise FileProblem(name, f"the file cannot be written ({error.strerror or error})") from error
+    except ValueError as error:
+        raise FileProblem(name, f"the file cannot be written ({error})") from error
+
+
+def _report(losses: Sequence[Loss]) -> None:
+    for loss in losses:
+        sys.stderr.write(f"lost: {loss}\n")

@@ -1,0 +1,101 @@
+"""The JSON Schema (draft 2020-12) of a stack's JSON form: whatever `Stack.to_json` gives is valid under it."""
+
+from __future__ import annotations
+
+from ..stack import DEFAULT_WEIGHT, MAX_NAME, MAX_ROWS, VERSION, WEIGHT_LIMIT, Json
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SCHEMA_ID = f"urn:lorchestra:schema:stack:{VERSION}"
+
+
+def stack_schema() -> dict[str, Json]:
+    """A new copy of the schema. Unknown keys are allowed everywhere, because a stack keeps them."""
+    return {
+        "$schema": DIALECT,
+        "$id": SCHEMA_ID,
+        "title": "LoRA stack",
+        "description": "A list of LoRAs with weights. The order of the rows does not change the result.",
+        "type": "object",
+        "properties": {
+            "version": {
+                "description": f"Version of this form; {VERSION} is the one described here.",
+                "type": "integer",
+                "minimum": 1,
+                "default": VERSION,
+            },
+            "loras": {
+                "description": "The rows. Rows of the same file add up.",
+                "type": "array",
+                "items": {"$ref": "#/$defs/row"},
+                "maxItems": MAX_ROWS,
+                "default": [],
+            },
+        },
+        "required": ["loras"],
+        "additionalProperties": True,
+        "$defs": {"row": _row(), "weight": _weight("A weight.")},
+        "examples": [_example(), {"version": VERSION, "loras": []}],
+    }
+
+
+def _row() -> dict[str, Json]:
+    return {
+        "title": "Row",
+        "description": "One LoRA.",
+        "type": "object",
+        "properties": {
+            "lora": {
+                "description": "The file as ComfyUI lists it; or an AIR or a hash where no file is known.",
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_NAME,
+                "pattern": r"\S",
+                "not": {"pattern": "[\\u0000-\\u001f]"},
+            },
+            "on": {"description": "False switches the row off.", "type": "boolean", "default": True},
+            "model": {**_weight("Weight for the diffusion model."), "default": DEFAULT_WEIGHT},
+            "clip": _or_null(
+                _weight("Weight for the text encoders; null, like a missing one, means the same as the model's."),
+            ),
+            "blocks": {
+                "description": "Factor per block, by a pattern of block names.",
+                "type": ["object", "null"],
+                "additionalProperties": {"$ref": "#/$defs/weight"},
+                "default": {},
+            },
+            "schedule": _or_null(
+                {"description": "Weight over the steps, in the schedule's text form.", "type": "string"},
+            ),
+            "sha256": _or_null(
+                {"description": "Hash of the whole file.", "type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
+            ),
+            "air": _or_null(
+                {"description": "The AIR that hosted services know, e.g. civitai:120096@135931.", "type": "string"},
+            ),
+        },
+        "required": ["lora"],
+        "additionalProperties": True,
+    }
+
+
+def _weight(description: str) -> dict[str, Json]:
+    return {"description": description, "type": "number", "minimum": -WEIGHT_LIMIT, "maximum": WEIGHT_LIMIT}
+
+
+def _or_null(schema: dict[str, Json]) -> dict[str, Json]:
+    return {**schema, "type": [schema["type"], "null"], "default": None}
+
+
+def _example() -> dict[str, Json]:
+    return {
+        "version": VERSION,
+        "loras": [
+            {"lora": "styles/pixel.safetensors", "model": 0.7, "clip": 0.5, "air": "civitai:120096@135931"},
+            {
+                "lora": "details.safetensors",
+                "on": False,
+                "model": DEFAULT_WEIGHT,
+                "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            },
+        ],
+    }
