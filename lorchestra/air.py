@@ -12,7 +12,7 @@ from dataclasses import dataclass
 _WORD = r"[A-Za-z0-9_\-/]+"
 _PATTERN = re.compile(
     rf"(?:urn:)?(?:air:)?(?:(?P<ecosystem>{_WORD}):)?(?:(?P<type>{_WORD}):)?"
-    rf"(?P<source>{_WORD}):(?P<id>[A-Za-z0-9_\-/.]+)"
+    rf"(?P<source>{_WORD}):(?P<id>[A-Za-z0-9_\-.][A-Za-z0-9_\-/.]*)"
     rf"(?:@(?P<version>[A-Za-z0-9_\-/.]+))?(?:\+(?P<file>\d+))?",
     re.IGNORECASE | re.ASCII,
 )
@@ -41,8 +41,8 @@ class Air:
 def find_air(text: str) -> Air | None:
     """The identifier that `text` spells, or None.
 
-    A file format at the end (`….safetensors`) is dropped. A Windows path such as `C:/loras/a.safetensors` and a bare
-    file name are not identifiers.
+    A file format at the end (`….safetensors`) is dropped. A Windows path such as `C:/loras/a.safetensors`, a web
+    address and a bare file name are not identifiers.
     """
     if len(text) > 512 or ":" not in text:
         return None

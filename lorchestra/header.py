@@ -79,7 +79,8 @@ def read_header(path: str | Path) -> Header:
                     else f"the file has only {len(start)} bytes, too few for a safetensors header",
                 )
             length = int.from_bytes(start, "little")
-            if length > MAX_HEADER_BYTES and start.startswith(_PICKLE_STARTS):
+            # A header of 640 bytes starts like a pickle too; it goes on with {.
+            if length > size - 8 and start.startswith(_PICKLE_STARTS) and file.read(1) not in (b"{", b""):
                 raise HeaderError(name, _pickle_reason(name))
             if length > MAX_HEADER_BYTES:
                 raise HeaderError(
