@@ -1,0 +1,192 @@
+"""From a stack and a model to the list of changes: which LoRAs, at which weights, on which weight of the model.
+
+The plan is made before anything is changed; the parts of a change stand in canonical order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .adapters import LoraFile, content_ids
+from .air import find_air
+from .algorithms.lora import Term
+from .check import INCOMPATIBLE, MISSING, OFF, Outcome, outcome
+from .errors import MissingLora, StackError
+from .placing import Offset, Placed, Site, Targets, place
+from .spelling.modules import Module
+from .spelling.prefixes import MODEL
+from .stack import Entry, Stack, Weighted
+
+SKIP = "skip"
+ERROR = "error"
+MISSING_POLICIES = (ERROR, SKIP)
+"""What happens to a row whose file is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One module of one LoRA at its weight."""
+
+    file: LoraFile
+    module: Module
+    weight: float
+
+    def term(self) -> Term:
+        """Reads the tensors; raises `AdapterError` where they are not finite."""
+        return Term(self.file.lora(self.module), self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A weight of the model, or a part of one, that changes."""
+
+    component: str
+    """`model`, or a text encoder."""
+    key: str
+    """Key in the state dict."""
+    offset: Offset | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A LoRA of the stack with its file."""
+
+    weighted: Weighted
+    file: LoraFile
+    content: str
+    """Equal for equal contents; the canonical order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a stack does to a model."""
+
+    changes: Mapping[Change, tuple[Part, ...]]
+    outcomes: tuple[Outcome, ...]
+    """In the order of the rows."""
+    chosen: tuple[Chosen, ...]
+    """In canonical order."""
+
+
+def make_plan(
+    stack: Stack,
+    *,
+    find: Callable[[Entry, int], str | None],
+    open_file: Callable[[str], LoraFile],
+    targets: Targets,
+    fallback: Callable[[], Mapping[str, Site]] | None = None,
+    missing: str = ERROR,
+) -> Plan:
+    """Makes the plan; nothing is changed and no tensor is read.
+
+    `find` gives a row's file (the path to open) or None, from the row and its number; it and `open_file` are called
+    for rows that are on and have a weight other than zero that something is connected for. `fallback` gives places by
+    full module name, for modules that our own names do not place; it is called when there are such.
+
+    Raises `MissingLora` that names all rows without a file (unless `missing` is `skip`), `StackError` for a LoRA of
+    which nothing fits, `HeaderError` or `AdapterError` for a file that cannot be used.
+    """
+    skipped, paths = find_files(stack, find, has_clip=len(targets.keys() - {MODEL}) > 0, missing=missing)
+    groups = stack.combined(lambda entry: paths.get(id(entry)))
+    groups.pop(None, None)
+    names = [path for path in groups if path is not None]
+    files = [open_file(path) for path in names]
+    chosen = _by_content([Chosen(groups[path], file, "") for path, file in zip(names, files, strict=True)])
+    changes: dict[Change, list[Part]] = {}
+    outcomes: dict[int, Outcome] = {}
+    for item in chosen:
+        weighted = item.weighted
+        modules = [
+            module
+            for module in item.file.reading.modules
+            if (weighted.model if module.component == MODEL else weighted.clip) != 0
+        ]
+        placement = place(modules, targets)
+        if (placement.unmatched or placement.misshapen) and fallback:
+            placement = place(modules, targets, fallback())
+        result = outcome(weighted.entry, placement, weighted.model, weighted.clip)
+        row = _row(stack, weighted.entry)
+        if result.verdict == INCOMPATIBLE:
+            raise StackError(str(result), row)
+        outcomes[row] = result
+        for placed in placement.placed:
+            change, part = _change(item, placed)
+            changes.setdefault(change, []).append(part)
+    outcomes.update(skipped)
+    return Plan(
+        {change: tuple(parts) for change, parts in changes.items()},
+        tuple(outcomes[row] for row in sorted(outcomes)),
+        tuple(chosen),
+    )
+
+
+def find_files(
+    stack: Stack, find: Callable[[Entry, int], str | None], *, has_clip: bool, missing: str
+) -> tuple[dict[int, Outcome], dict[int, str]]:
+    """(row → outcome of rows that need no file or have none, `id` of the entry → path).
+
+    Raises `MissingLora` that names all rows without a file, unless `missing` is `skip`.
+    """
+    skipped: dict[int, Outcome] = {}
+    paths: dict[int, str] = {}
+    lost: list[tuple[int, str]] = []
+    for row, entry in enumerate(stack.entries, 1):
+        if not entry.active:
+            skipped[row] = Outcome(entry, OFF, "off" if not entry.on else "weight 0")
+            continue
+        if entry.model == 0 and not has_clip:
+            skipped[row] = Outcome(entry, OFF, "model weight 0, and no CLIP is connected")
+            continue
+        _refuse_unsupported(entry, row)
+        path = find(entry, row)
+        if path is not None:
+            paths[id(entry)] = path
+        elif missing == SKIP:
+            skipped[row] = Outcome(entry, MISSING, "not found; skipped")
+        else:
+            lost.append((row, entry.lora))
+    if lost:
+        row, name = lost[0]
+        names = "; ".join(f"row {row}: {name}" for row, name in lost[1:6])
+        more = f" (also {names}{' …' if len(lost) > 6 else ''})" if names else ""
+        what = f"{name} is an AIR, and no local file is known for it" if find_air(name) else f"{name} was not found"
+        raise MissingLora(
+            f"{what}{more}. Put the file into a LoRA folder and name it, switch the row off, or set missing to skip.",
+            row,
+        )
+    return skipped, paths
+
+
+def _refuse_unsupported(entry: Entry, row: int) -> None:
+    if entry.schedule:
+        raise StackError(f"{entry.lora} has a schedule; this version applies constant weights only", row)
+    if entry.blocks:
+        raise StackError(f"{entry.lora} has block weights; this version applies whole LoRAs only", row)
+
+
+def _by_content(chosen: list[Chosen]) -> list[Chosen]:
+    """In canonical order, copies of one file under several names added up."""
+    ids = content_ids([item.file for item in chosen])
+    merged: dict[str, Chosen] = {}
+    for content, item in sorted(zip(ids, chosen, strict=True), key=lambda pair: (pair[0], pair[1].file.path)):
+        if content in merged:
+            first = merged[content].weighted
+            item = Chosen(
+                Weighted(first.entry, first.model + item.weighted.model, first.clip + item.weighted.clip),
+                merged[content].file,
+                content,
+            )
+        merged[content] = Chosen(item.weighted, item.file, content)
+    return [item for item in merged.values() if item.weighted.model != 0 or item.weighted.clip != 0]
+
+
+def _row(stack: Stack, entry: Entry) -> int:
+    return next(row for row, other in enumerate(stack.entries, 1) if other is entry)
+
+
+def _change(item: Chosen, placed: Placed) -> tuple[Change, Part]:
+    component = MODEL if placed.module.component == MODEL else "clip"
+    weight = item.weighted.model if component == MODEL else item.weighted.clip
+    site = placed.site
+    return Change(component, site.key, site.offset), Part(item.file, placed.module, weight)

@@ -1,0 +1,77 @@
+"""LoRA files and output files, through ComfyUI's `folder_paths`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import folder_paths
+
+from ...lorchestra.adapters import LoraCache, find_key
+from ...lorchestra.errors import StackError
+from ...lorchestra.listing import Listing
+from ...lorchestra.plan import ERROR, SKIP, find_files
+from ...lorchestra.stack import Entry, Stack
+
+
+@functools.cache
+def lora_cache() -> LoraCache:
+    """The opened LoRA files of this process, shared by all nodes."""
+    return LoraCache()
+
+
+def finder() -> Callable[[Entry, int], str | None]:
+    """A function that gives a row's file: the full path, or None where there is none.
+
+    Names come from prompts and are not trusted: only names that ComfyUI lists in its LoRA folders are found, so that
+    `..`, absolute paths and drive letters lead nowhere.
+    """
+    listing = Listing(folder_paths.get_filename_list("loras"))
+
+    def find(entry: Entry, row: int) -> str | None:
+        name = listing.find(entry.lora, row)
+        return None if name is None else folder_paths.get_full_path("loras", name)
+
+    return find
+
+
+def require_all(stack: Stack) -> None:
+    """Raises `MissingLora` that names the active rows whose files are not there."""
+    find_files(stack, finder(), has_clip=True, missing=ERROR)
+
+
+def with_listed_names(entries: Iterable[Entry]) -> list[Entry]:
+    """The rows under the names by which ComfyUI lists their files, so that other packs find them too."""
+    listing = Listing(folder_paths.get_filename_list("loras"))
+    result: list[Entry] = []
+    for entry in entries:
+        name = listing.find(entry.lora) if entry.active else None
+        result.append(replace(entry, lora=name) if name else entry)
+    return result
+
+
+def fingerprint(stack: Stack) -> str:
+    """Changes when the file of an active row changes on disk, comes or goes."""
+    _, paths = find_files(stack, finder(), has_clip=True, missing=SKIP)
+    return repr([find_key(path) for path in paths.values()])
+
+
+def write_output(prefix: str, texts: dict[str, str]) -> list[dict[str, str]]:
+    """Writes texts as `<prefix>_<number>_<suffix>` into ComfyUI's output folder.
+
+    `texts` is suffix (with its dot) → text. Returns ComfyUI's description of each file. Raises `StackError` where the
+    prefix leads out of the output folder.
+    """
+    output = folder_paths.get_output_directory()
+    try:
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, output)
+    except Exception as error:  # ComfyUI raises a bare Exception for a path outside of the output folder
+        raise StackError(f"files cannot be written under {prefix!r}: {str(error).strip('* ')}") from error
+    written: list[dict[str, str]] = []
+    for suffix, text in texts.items():
+        file = f"{name}_{counter:05}_{suffix}"
+        Path(folder, file).write_text(text, encoding="utf-8")
+        written.append({"filename": file, "subfolder": subfolder, "type": "output"})
+    return written

@@ -1,0 +1,67 @@
+"""The layers of a live MODEL and CLIP, by the names that LoRA files use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import comfy.lora
+
+from ...lorchestra.placing import Offset, Shape, Site, Targets, encoder_sites, model_sites
+from ...lorchestra.spelling.prefixes import MODEL
+
+_MODEL_PREFIX = "diffusion_model."
+
+
+def targets(model: Any, clip: Any | None) -> Targets:
+    """The places in a MODEL and, where one is connected, a CLIP."""
+    weights = {
+        key[len(_MODEL_PREFIX) : -len(".weight")]: (key, shape)
+        for key, shape in _shapes(model)
+        if key.startswith(_MODEL_PREFIX) and key.endswith(".weight")
+    }
+    result = {MODEL: model_sites(weights)}
+    if clip is not None:
+        encoders: dict[str, dict[str, Site]] = {}
+        for key, shape in _shapes(clip.patcher):
+            encoder, middle, path = key.partition(".transformer.")
+            if middle and path.endswith(".weight"):
+                encoders.setdefault(encoder, {})[path[: -len(".weight")]] = Site(key, shape)
+        result.update(encoder_sites(encoders))
+    return result
+
+
+def fallback(model: Any, clip: Any | None) -> Mapping[str, Site]:
+    """Places by full module name from ComfyUI's own maps, for models that are newer than our names."""
+    aliases: dict[str, Any] = {}
+    comfy.lora.model_lora_keys_unet(model.model, aliases)
+    shapes = dict(_shapes(model))
+    if clip is not None:
+        comfy.lora.model_lora_keys_clip(clip.cond_stage_model, aliases)
+        shapes.update(_shapes(clip.patcher))
+    sites: dict[str, Site] = {}
+    for alias, target in aliases.items():
+        key, offset = (target, None) if isinstance(target, str) else (target[0], target[1])
+        if not isinstance(target, str) and len(target) > 2:
+            continue  # a target with a function on the difference
+        shape = shapes.get(key)
+        part = shape and _part(shape, offset)
+        if part:
+            sites[alias] = Site(key, part, None if offset is None else tuple(offset))
+    return sites
+
+
+def _part(shape: Shape, offset: Offset | None) -> Shape | None:
+    """The shape of the part; None where the offset is not inside the weight."""
+    if offset is None:
+        return shape
+    dim, start, length = offset
+    if dim >= len(shape) or start + length > shape[dim]:
+        return None
+    return (*shape[:dim], length, *shape[dim + 1 :])
+
+
+def _shapes(patcher: Any) -> Iterable[tuple[str, Shape]]:
+    """State dict key → logical shape; GGUF loaders keep it beside the packed one."""
+    for key, weight in patcher.model_state_dict().items():
+        yield key, tuple(getattr(weight, "tensor_shape", weight.shape))

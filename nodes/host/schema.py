@@ -1,0 +1,17 @@
+"""Node schemas that every supported ComfyUI understands."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from comfy_api.latest import io
+
+
+def schema(**fields: Any) -> io.Schema:
+    """An `io.Schema` of those fields that the running ComfyUI knows.
+
+    One unknown field would keep the whole pack from loading. 0.3.64, for example, has no `search_aliases`.
+    """
+    known = inspect.signature(io.Schema).parameters
+    return io.Schema(**{name: value for name, value in fields.items() if name in known})
