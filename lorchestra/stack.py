@@ -25,6 +25,8 @@ MAX_NAME = 1024
 """Longest LoRA name, in characters."""
 MAX_TEXT = 4_000_000
 """Longest text that is parsed, in characters."""
+MAX_DEPTH = 64
+"""How deep the values of unknown keys may be nested."""
 
 _KNOWN_ENTRY = ("lora", "on", "model", "clip", "blocks", "schedule", "sha256", "air")
 _KNOWN_STACK = ("version", "loras")
@@ -331,11 +333,31 @@ def _extra(data: Mapping[str, Json], known: Sequence[str], row: int | None) -> d
     extra = {key: item for key, item in data.items() if key not in known}
     if not extra:
         return {}
+    names = quoted(", ".join(str(key) for key in extra))
     try:
-        return json.loads(json.dumps(extra, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        names = ", ".join(str(key) for key in extra)
-        raise StackError(f"the unknown keys {quoted(names)} hold something that is not JSON: {error}", row) from error
+        copy = json.loads(json.dumps(extra, allow_nan=False))
+    except RecursionError as error:
+        raise StackError(f"the unknown keys {names} are nested too deeply", row) from error
+    except (TypeError, ValueError) as error:
+        raise StackError(f"the unknown keys {names} hold something that is not JSON: {error}", row) from error
+    if not _is_shallow(copy):
+        raise StackError(f"the unknown keys {names} are nested more than {MAX_DEPTH} levels deep", row)
+    return copy
+
+
+def _is_shallow(value: Json) -> bool:
+    level: list[Json] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return True
+    return False
+
+
+def _children(value: Json) -> Iterable[Json]:
+    if isinstance(value, dict):
+        return cast("dict[str, Json]", value).values()
+    return cast("list[Json]", value) if isinstance(value, list) else ()
 
 
 def _kind(value: object) -> str:

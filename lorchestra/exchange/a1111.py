@@ -8,7 +8,6 @@ the model's weight first; a text with two numbers does not say which of the two 
 
 from __future__ import annotations
 
-import ntpath
 import re
 from collections.abc import Sequence
 
@@ -187,7 +186,7 @@ def _stem(entry: Entry, row: int) -> str:
 
 def _folder(entry: Entry) -> str:
     """The folder with its last separator; both `/` and Windows' `\\` separate."""
-    return entry.lora[: len(entry.lora) - len(ntpath.basename(entry.lora))]
+    return entry.lora[: 1 + max(entry.lora.rfind("/"), entry.lora.rfind("\\"))]
 
 
 def _repeated(stem: str, before: tuple[int, Entry], now: tuple[int, Entry]) -> Sequence[Loss]:
