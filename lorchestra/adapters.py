@@ -6,10 +6,10 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -35,13 +35,22 @@ class FileKey:
     size: int
 
 
-class LoraFile:
-    """One LoRA file. Tensors are read when a module is asked for, once."""
+class TensorReader(Protocol):
+    """Gives a file's tensors by their names."""
 
-    def __init__(self, header: Header, reading: Reading, tensors: Any) -> None:
+    def get_tensor(self, name: str) -> Tensor:
+        """The tensor, on the CPU."""
+        ...
+
+
+class LoraFile:
+    """One LoRA file. Tensors are read when a module is asked for; once, if `keep` is true."""
+
+    def __init__(self, header: Header, reading: Reading, tensors: TensorReader, *, keep: bool) -> None:
         self.header = header
         self.reading = reading
         self._tensors = tensors
+        self._keep = keep
         self._loras: dict[str, LoRA] = {}
         self._sha256: str | None = None
         self._lock = threading.Lock()
@@ -57,9 +66,9 @@ class LoraFile:
         Raises `AdapterError` with file and module where a value is NaN or infinite.
         """
         with self._lock:
-            found = self._loras.get(module.name)
-            if found is None:
-                found = self._loras[module.name] = self._read(module)
+            found = self._loras.get(module.name) or self._read(module)
+            if self._keep:
+                self._loras[module.name] = found
             return found
 
     def sha256(self) -> str:
@@ -78,7 +87,7 @@ class LoraFile:
 
     def _tensor(self, module: Module, slot: str) -> Tensor:
         try:
-            tensor: Tensor = self._tensors.get_tensor(module.slots[slot])
+            tensor = self._tensors.get_tensor(module.slots[slot])
         except (SafetensorError, OSError, RuntimeError) as error:
             raise AdapterError(self.path, module.name, f"the {slot} tensor cannot be read ({error})") from error
         checked = tensor.float() if tensor.dtype.itemsize == 1 else tensor
@@ -87,8 +96,34 @@ class LoraFile:
         return tensor
 
 
-def open_lora(path: str | Path) -> LoraFile:
+class _Reads:
+    """Reads each tensor from the file into memory of its own: for one pass over many files in little memory."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+
+    def get_tensor(self, name: str) -> Tensor:
+        info = self._header.tensors[name]
+        with open(self._header.path, "rb") as file:
+            file.seek(self._header.data_start + info.start)
+            data = bytearray(file.read(info.end - info.start))
+        if len(data) != info.end - info.start:
+            raise OSError("the file became shorter")
+        return torch.frombuffer(data, dtype=_TORCH[info.dtype]).reshape(info.shape)
+
+
+_TORCH: Mapping[str, torch.dtype] = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
+    "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+}  # fmt: skip
+"""Dtypes that a LoRA's tensors may have; the integers for alphas."""
+
+
+def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
     """Opens a LoRA file and checks all of it that the header tells.
+
+    Its tensors are memory-mapped and kept, or, with `mapped` false, read anew each time into memory that is freed.
 
     Raises `HeaderError` where the file is no sound safetensors file, `AdapterError` where it holds no LoRA, where a
     half is missing, shapes contradict each other, tensors are not of floating point, or an algorithm is not supported.
@@ -99,11 +134,13 @@ def open_lora(path: str | Path) -> LoraFile:
         raise AdapterError(header.path, "", _no_modules(header))
     for module in reading.modules:
         _check(header, module)
+    if not mapped:
+        return LoraFile(header, reading, _Reads(header), keep=False)
     try:
-        tensors: Any = safe_open(header.path, framework="pt", device="cpu")  # type: ignore[no-untyped-call]
+        tensors = cast("TensorReader", safe_open(header.path, framework="pt", device="cpu"))
     except (SafetensorError, OSError) as error:
         raise HeaderError(header.path, f"the file cannot be mapped ({error})") from error
-    return LoraFile(header, reading, tensors)
+    return LoraFile(header, reading, tensors, keep=True)
 
 
 def _check(header: Header, module: Module) -> None:
@@ -114,8 +151,8 @@ def _check(header: Header, module: Module) -> None:
         raise AdapterError(header.path, module.name, reason)
     for slot, tensor in module.slots.items():
         info = header.tensors[tensor]
-        if not info.dtype.startswith(("F", "BF")) and not (slot == "alpha" and info.dtype.startswith(("I", "U"))):
-            raise AdapterError(header.path, module.name, f"the {slot} tensor is {info.dtype}, not floating point")
+        if info.dtype not in _TORCH or (slot != "alpha" and not _TORCH[info.dtype].is_floating_point):
+            raise AdapterError(header.path, module.name, f"the {slot} tensor is {info.dtype}, which no LoRA has")
         if slot == "alpha" and info.shape not in ((), (1,)):
             raise AdapterError(header.path, module.name, f"alpha has shape {list(info.shape)}; expected one number")
 

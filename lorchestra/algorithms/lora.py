@@ -39,6 +39,11 @@ class Term:
         """What `up @ down` is multiplied by."""
         return self.weight * self.lora.scale
 
+    def rows(self, start: int, count: int) -> Term:
+        """The same for `count` rows of the weight from row `start` on."""
+        lora = self.lora
+        return Term(LoRA(lora.up[start : start + count], lora.down, lora.mid, lora.scale), self.weight)
+
 
 def check(module: Module) -> str | None:
     """What is wrong with the module's shapes, in words; None when they agree with each other."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from ..errors import LorchestraError
 
@@ -26,9 +26,8 @@ def to_prompt(workflow: Json) -> dict[str, Json]:
         named = node.get("widgets_values_named")
         if named is None and node.get("widgets_values"):
             raise LorchestraError(f"node {node['id']} ({node['type']}) does not name its widget values")
-        inputs: dict[str, Json] = {
-            name: value for name, value in (named or {}).items() if name not in _FRONTEND_WIDGETS
-        }
+        values = cast("dict[str, Json]", named or {})
+        inputs = {name: value for name, value in values.items() if name not in _FRONTEND_WIDGETS}
         for slot in node.get("inputs", []):
             link = links.get(slot.get("link"))
             if link is not None:

@@ -1,0 +1,41 @@
+# Everything that a developer or a machine needs: `make demo`, `make test`. Each sets up what it lacks.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A CPU build is enough; any torch from 2.4 on will do.
+TORCH ?= torch==2.13.0
+# ComfyUI's own environment with the test tools beside it; ComfyUI itself is never changed.
+COMFYUI_VENV := .venv-comfyui
+
+.PHONY: demo test test-all lint bench clean
+
+demo: $(VENV)/ready
+	$(BIN)/lorchestra demo -o demo-output
+
+test: $(VENV)/ready
+	$(BIN)/pytest -m "not slow" tests/lorchestra
+	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) -m "not slow"
+
+test-all: $(VENV)/ready
+	$(BIN)/pytest tests/lorchestra
+	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV)
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# Compares with ComfyUI's own path, in one run.
+bench: $(VENV)/ready
+	$(BIN)/python bench/run.py
+
+$(VENV)/ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[cli,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(COMFYUI_VENV) demo-output bench-output

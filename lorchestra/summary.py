@@ -1,0 +1,159 @@
+"""What a LoRA file holds, in numbers: from its header and its alphas alone."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from .errors import HeaderError
+from .header import Header, TensorInfo, read_header
+from .spelling.modules import read_modules
+
+METADATA_KEYS = (
+    "modelspec.title", "modelspec.architecture", "modelspec.author", "modelspec.license", "modelspec.usage_hint",
+    "ss_base_model_version", "ss_sd_model_name", "ss_network_module", "ss_network_dim", "ss_network_alpha",
+    "ss_network_args", "ss_output_name", "ss_training_comment", "sshs_model_hash", "lora_adapter_metadata", "software",
+    "training_info", "ot_branch", "format",
+)  # fmt: skip
+"""Metadata that tells something about what the file is; the rest is about how it was trained."""
+
+_LONGEST = 300
+_TRIGGER_WORDS = 12
+_TAG_BYTES = 20_000_000
+_SCALARS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b", "U8": "<B"}
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Spread of a number over the modules."""
+
+    minimum: float
+    median: float
+    maximum: float
+    counts: Mapping[str, int]
+    """Value → number of modules, the most frequent first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one file holds."""
+
+    file: str
+    size: int
+    """Bytes."""
+    tensors: int
+    modules: int
+    algorithms: Mapping[str, int]
+    """`LoRA`, `LoCon`, `LoCon Tucker`, … → number of modules."""
+    spellings: Mapping[str, int]
+    components: Mapping[str, int]
+    """`model`, `te` … → number of modules."""
+    dtypes: Mapping[str, int]
+    """Dtype → number of tensors."""
+    rank: Statistics | None
+    scale: Statistics | None
+    """alpha / rank; modules without an alpha count as 1."""
+    without_alpha: int
+    """Modules that have no alpha."""
+    incomplete: tuple[str, ...]
+    """Modules of which a half is missing."""
+    leftovers: tuple[str, ...]
+    """Tensors whose names mean nothing here."""
+    trigger_words: tuple[str, ...]
+    metadata: Mapping[str, str]
+    """The entries of `METADATA_KEYS` that are there, shortened."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
+
+
+def read_summary(path: str | Path) -> Summary:
+    """Reads the header and the alphas of a file; raises `HeaderError` where it is not a sound safetensors file."""
+    header = read_header(path)
+    reading = read_modules(header)
+    alphas = _read_scalars(
+        header, {module.name: module.slots["alpha"] for module in reading.modules if "alpha" in module.slots}
+    )
+    ranks = [module.rank for module in reading.modules if module.rank]
+    scales = [alphas.get(module.name, module.rank) / module.rank for module in reading.modules if module.rank]
+    return Summary(
+        file=str(path),
+        size=header.file_size,
+        tensors=len(header.tensors),
+        modules=len(reading.modules),
+        algorithms=_counts(module.kind for module in reading.modules),
+        spellings=reading.spellings,
+        components=_counts(module.component for module in reading.modules),
+        dtypes=_counts(info.dtype for info in header.tensors.values()),
+        rank=_statistics(ranks),
+        scale=_statistics(scales),
+        without_alpha=sum(1 for module in reading.modules if module.rank and "alpha" not in module.slots),
+        incomplete=tuple(module.name for module in reading.modules if not module.is_complete),
+        leftovers=reading.leftovers,
+        trigger_words=_trigger_words(header.metadata),
+        metadata={key: _shorten(header.metadata[key]) for key in METADATA_KEYS if key in header.metadata},
+    )
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common())
+
+
+def _statistics(values: Iterable[float]) -> Statistics | None:
+    ordered = sorted(values)
+    if not ordered:
+        return None
+    return Statistics(ordered[0], ordered[len(ordered) // 2], ordered[-1], _counts(f"{value:.6g}" for value in ordered))
+
+
+def _read_scalars(header: Header, names: Mapping[str, str]) -> dict[str, float]:
+    """Module → value of the one-element tensor of that name; others are left out."""
+    wanted = [(module, header.tensors[name]) for module, name in names.items()]
+    try:
+        with open(header.path, "rb") as file:
+            values = {module: _scalar(file, header, info) for module, info in wanted}
+    except OSError as error:
+        raise HeaderError(header.path, f"the file cannot be read ({error.strerror or error})") from error
+    return {module: value for module, value in values.items() if value is not None}
+
+
+def _scalar(file: IO[bytes], header: Header, info: TensorInfo) -> float | None:
+    if info.shape not in ((), (1,)) or (info.dtype not in _SCALARS and info.dtype != "BF16"):
+        return None
+    file.seek(header.data_start + info.start)
+    data = file.read(info.end - info.start)
+    if info.dtype == "BF16":  # the upper half of an fp32
+        return float(struct.unpack("<f", b"\0\0" + data)[0])
+    return float(struct.unpack(_SCALARS[info.dtype], data)[0])
+
+
+def _trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """The trigger phrase if there is one, else the most frequent training tags."""
+    phrase = metadata.get("modelspec.trigger_phrase", "").strip()
+    if phrase:
+        return (_shorten(phrase),)
+    text = metadata.get("ss_tag_frequency", "")
+    if not text or len(text) > _TAG_BYTES:
+        return ()
+    try:
+        folders: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    totals: Counter[str] = Counter()
+    if isinstance(folders, dict):
+        for tags in cast("dict[str, Any]", folders).values():
+            if isinstance(tags, dict):
+                for tag, count in cast("dict[str, Any]", tags).items():
+                    totals[tag.strip()] += count if type(count) is int else 0
+    return tuple(_shorten(tag) for tag, _ in totals.most_common(_TRIGGER_WORDS) if tag)
+
+
+def _shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

@@ -1,0 +1,13 @@
+"""Prints the folder and the Python of the ComfyUI that the tests use, a line each; nothing when there is none."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).absolute().parents[1]))
+
+from lorchestra.comfyui import find_comfyui  # noqa: E402 - the line above makes it importable
+
+found = find_comfyui()
+if found:
+    print(found.root)
+    print(found.python)
