@@ -1,0 +1,30 @@
+// @ts-check
+/** Lorchestra's face in ComfyUI. The only file here that ComfyUI loads by itself; the `.mjs` files are its parts. */
+
+// @ts-ignore served by ComfyUI
+import { api } from "../../scripts/api.js";
+// @ts-ignore served by ComfyUI
+import { app } from "../../scripts/app.js";
+import { createLorasWidget, installPromotion, LORAS_TYPE, showLiveElements } from "./loras_widget.mjs";
+import { showResults } from "./result_text.mjs";
+
+const comfy = { app, api };
+/** Node → what its text is called. */
+const RESULTS = new Map([
+  ["LorchestraLoraStack", "Report of the last run"],
+  ["LorchestraApiExport", "What was written"],
+]);
+
+app.registerExtension({
+  name: "Lorchestra",
+  getCustomWidgets: () => ({
+    [LORAS_TYPE]: (/** @type {any} */ node, /** @type {string} */ name, /** @type {any} */ inputData) =>
+      createLorasWidget(comfy, node, name, inputData),
+  }),
+  nodeCreated(/** @type {any} */ node) {
+    const label = RESULTS.get(node.comfyClass);
+    if (label) showResults(app, node, label);
+    if (node.isSubgraphNode?.()) installPromotion(comfy, node);
+  },
+  afterConfigureGraph: () => showLiveElements(app),
+});

@@ -1,0 +1,62 @@
+// @ts-check
+/** The text that a node shows after it ran. */
+
+import { guardWidth, makeRoom, passPointerOn } from "./canvas.mjs";
+
+export const RESULT_TYPE = "LORCHESTRA_RESULT";
+const NAME = "lorchestra_result";
+const LINE_HEIGHT = 16;
+const MIN_LINES = 2;
+const MAX_LINES = 10;
+const PADDING = 14;
+const MARGIN = 10; // of a DOM widget in the classic renderer, above and below
+
+/**
+ * Shows what `ui.text` holds each time the node ran.
+ * @param {any} app
+ * @param {any} node
+ * @param {string} label what a screen reader calls the text
+ */
+export function showResults(app, node, label) {
+  const original = node.onExecuted;
+  node.onExecuted = function (/** @type {any} */ output, /** @type {any[]} */ ...rest) {
+    original?.call(this, output, ...rest);
+    if (!Array.isArray(output?.text)) return;
+    const widget = this.widgets?.find((/** @type {any} */ own) => own.type === RESULT_TYPE) ?? create(app, this, label);
+    const text = output.text.join("\n");
+    widget.element.value = text;
+    const lines = Math.min(Math.max(text.split("\n").length, MIN_LINES), MAX_LINES);
+    widget.element.style.minHeight = `${lines * LINE_HEIGHT + PADDING}px`;
+    makeRoom(this);
+  };
+}
+
+/**
+ * @param {any} app
+ * @param {any} node
+ * @param {string} label
+ */
+function create(app, node, label) {
+  const element = document.createElement("textarea");
+  element.readOnly = true;
+  element.className = "lorchestra-result";
+  element.setAttribute("aria-label", label);
+  element.dataset.captureWheel = "true";
+  element.style.cssText = `box-sizing:border-box;width:100%;resize:none;padding:6px 8px;font-size:11px;
+    line-height:${LINE_HEIGHT}px;white-space:pre-wrap;overflow-wrap:anywhere;overflow:auto;
+    font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;
+    border:1px solid var(--border-color,#4e4e4e);border-radius:6px;
+    background:transparent;color:var(--component-node-foreground,var(--input-text,#ddd))`;
+  // Last of the node's widgets and saved nowhere: values are restored by position, so one before others would shift them.
+  const widget = node.addDOMWidget(NAME, RESULT_TYPE, element, {
+    getValue: () => element.value,
+    setValue: () => {},
+    getMinHeight: () => Number.parseInt(element.style.minHeight || "0", 10) + 2 * MARGIN,
+    hideOnZoom: false,
+    serialize: false,
+  });
+  widget.serialize = false;
+  guardWidth(widget);
+  passPointerOn(app, element);
+  return widget;
+}
