@@ -49,7 +49,9 @@ def check(module: Module) -> str | None:
     """What is wrong with the module's shapes, in words; None when they agree with each other."""
     up, down, mid = (module.shapes.get(slot) for slot in ("up", "down", "mid"))
     if up is None or down is None:
-        have, lack = ("up", "down") if up else ("down", "up")
+        if up is None and down is None:
+            return "a core is there but both halves are missing"
+        have, lack = ("down", "up") if up is None else ("up", "down")
         return f"the {have} half is there but the {lack} half is missing"
     if len(up) < 2 or len(down) < 2:
         return f"the halves have shapes {list(up)} and {list(down)}; both need two dimensions at least"

@@ -76,9 +76,9 @@ def _comfy(name: str) -> tuple[str, str] | None:
 
 
 def _open_clip_sites(key: str, path: str, shape: Shape) -> Iterable[tuple[str, Site]]:
-    fused = ".attn.in_proj_weight"
-    if path.endswith(fused) and len(shape) == 2 and shape[0] % 3 == 0:
-        number = path[len("transformer.resblocks.") : -len(fused)]
+    start, fused = text_encoders.OPEN_CLIP_BLOCKS, ".attn.in_proj_weight"
+    if path.startswith(start) and path.endswith(fused) and len(shape) == 2 and shape[0] % 3 == 0:
+        number = path[len(start) : -len(fused)]
         third = shape[0] // 3
         for index, part in enumerate(text_encoders.OPEN_CLIP_FUSED):
             yield (

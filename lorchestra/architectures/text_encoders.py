@@ -13,6 +13,9 @@ _OPEN_CLIP = {
 }
 """Part of an OpenCLIP block → the same part as Hugging Face's CLIP calls it."""
 
+OPEN_CLIP_BLOCKS = "transformer.resblocks."
+"""Where the numbered blocks of OpenCLIP's text encoder begin; those of its image encoder begin with `visual.`."""
+
 OPEN_CLIP_FUSED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 """The thirds of OpenCLIP's `attn.in_proj_weight`, in the order of its rows."""
 
@@ -21,7 +24,8 @@ def components(encoders: Collection[str]) -> Mapping[str, str]:
     """Component in LoRA files → encoder, for the encoders (ComfyUI's names) that a model has.
 
     kohya numbers the encoders of a model through; a file for a model with one encoder says `te`, or `te1` all the same.
-    OneTrainer calls Flux' T5 `te2`, kohya calls it `te3`. Source: the naming tables of both trainers.
+    CLIP-G alone (the SDXL refiner) is `te2` as well. OneTrainer calls Flux' T5 `te2`, kohya calls it `te3`.
+    Source: the naming tables of both trainers.
     Example: {`clip_l`, `clip_g`} → {`te`: `clip_l`, `te1`: `clip_l`, `te2`: `clip_g`}.
     """
     result: dict[str, str] = {}
@@ -29,9 +33,8 @@ def components(encoders: Collection[str]) -> Mapping[str, str]:
     if first:
         result["te"] = result["te1"] = first
     if "clip_g" in encoders:
-        if first:
-            result["te2"] = "clip_g"
-        else:
+        result["te2"] = "clip_g"
+        if not first:
             result["te"] = result["te1"] = "clip_g"
     if "t5xxl" in encoders:
         result["te3"] = "t5xxl"
@@ -47,9 +50,8 @@ def from_open_clip(path: str) -> str | None:
 
     Example: `transformer.resblocks.3.mlp.c_fc` → `text_model.encoder.layers.3.mlp.fc1`.
     """
-    start = "transformer.resblocks."
-    if not path.startswith(start):
+    if not path.startswith(OPEN_CLIP_BLOCKS):
         return None
-    number, _, part = path[len(start) :].partition(".")
+    number, _, part = path[len(OPEN_CLIP_BLOCKS) :].partition(".")
     name = _OPEN_CLIP.get(part)
     return f"text_model.encoder.layers.{number}.{name}" if name else None

@@ -66,7 +66,7 @@ def _blocks(names: Iterable[str], kind: str) -> dict[int, dict[int, str]]:
     blocks: dict[int, dict[int, str]] = {}
     for name in names:
         parts = name.split(".", 3)
-        if len(parts) < 4 or parts[0] != kind or not (parts[1].isdigit() and parts[2].isdigit()):
+        if len(parts) < 4 or parts[0] != kind or not (_is_number(parts[1]) and _is_number(parts[2])):
             continue
         rest = parts[3]
         if rest in _RESNET:
@@ -79,6 +79,11 @@ def _blocks(names: Iterable[str], kind: str) -> dict[int, dict[int, str]]:
             part = "attention"
         blocks.setdefault(int(parts[1]), {}).setdefault(int(parts[2]), part)
     return blocks
+
+
+def _is_number(text: str) -> bool:
+    """True for what `int` reads: not for `²`, which is a digit too, and not for thousands of digits."""
+    return text.isdecimal() and len(text) < 5
 
 
 def _input_places(names: Iterable[str]) -> dict[str, str]:

@@ -25,6 +25,8 @@ class Module:
     """Slot → name of the tensor in the file."""
     shapes: Mapping[str, tuple[int, ...]]
     """Slot → shape of the tensor."""
+    doubled: tuple[str, ...] = ()
+    """Tensors for slots that are filled already: a half in a second spelling, or a second PEFT adapter's."""
 
     @property
     def is_complete(self) -> bool:
@@ -72,7 +74,7 @@ class Reading:
     modules: tuple[Module, ...]
     """In the order of the names."""
     leftovers: tuple[str, ...]
-    """Tensors whose names have no known ending; never dropped silently."""
+    """Tensors that belong to no module: their names have no known ending, or only an alpha is there."""
     spellings: Mapping[str, int]
     """Spelling → number of modules written in it."""
 
@@ -80,6 +82,7 @@ class Reading:
 def read_modules(header: Header) -> Reading:
     """Groups the header's tensors into modules; pure and total: it accepts every sound header."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
+    doubled: dict[str, list[str]] = {}
     leftovers: list[str] = []
     for tensor in header.tensors:
         parts = slots.split(tensor)
@@ -88,16 +91,16 @@ def read_modules(header: Header) -> Reading:
         else:
             name, algorithm, slot = parts
             module = found.setdefault(name, {})
-            if slot in module:  # the same half in a second spelling
-                leftovers.append(tensor)
+            if slot in module:
+                doubled.setdefault(name, []).append(tensor)
             else:
                 module[slot] = (algorithm, tensor)
     spellings: Counter[str] = Counter()
     modules: list[Module] = []
     for name in sorted(found):
-        module, spelling = _module(name, found[name], header.tensors)
+        module, spelling = _module(name, found[name], header.tensors, tuple(doubled.get(name, ())))
         if module is None:
-            leftovers.extend(tensor for _, tensor in found[name].values())
+            leftovers.extend([*(tensor for _, tensor in found[name].values()), *doubled.get(name, ())])
         else:
             modules.append(module)
             spellings[spelling] += 1
@@ -105,7 +108,7 @@ def read_modules(header: Header) -> Reading:
 
 
 def _module(
-    name: str, parts: Mapping[str, tuple[str, str]], tensors: Mapping[str, TensorInfo]
+    name: str, parts: Mapping[str, tuple[str, str]], tensors: Mapping[str, TensorInfo], doubled: tuple[str, ...]
 ) -> tuple[Module | None, str]:
     algorithms = {algorithm for algorithm, _ in parts.values() if algorithm}
     if not algorithms:  # an alpha alone
@@ -120,5 +123,6 @@ def _module(
         algorithm=algorithm,
         slots={slot: tensor for slot, (_, tensor) in parts.items()},
         shapes={slot: tensors[tensor].shape for slot, (_, tensor) in parts.items()},
+        doubled=doubled,
     )
     return module, spelling

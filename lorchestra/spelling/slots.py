@@ -63,9 +63,9 @@ SUFFIXES: Mapping[str, tuple[str, str]] = {
     ".on_input": ("(IA)³", "on_input"),
     ".ia3_l": ("(IA)³", "vector"),
     ".diff": ("full difference", "diff"),
-    ".diff_b": ("bias difference", "diff"),
-    ".w_norm": ("norm difference", "diff"),
-    ".b_norm": ("norm bias difference", "diff"),
+    ".diff_b": ("bias difference", "diff_b"),
+    ".w_norm": ("norm difference", "w_norm"),
+    ".b_norm": ("norm bias difference", "b_norm"),
     ".set_weight": ("weight replacement", "value"),
     ".reshape_weight": ("weight padding", "shape"),
 }  # fmt: skip
