@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .errors import shortened
 from .placing import Placement
 from .stack import Entry
 
@@ -36,21 +37,25 @@ class Outcome:
     """Modules whose layer has another shape."""
     unused: int = 0
     """Modules for text encoders that are not connected."""
+    unread: int = 0
+    """Tensors of the file that belong to no module."""
 
     def __str__(self) -> str:
         return f"{self.entry.lora}: {self.sentence}"
 
 
-def outcome(entry: Entry, placement: Placement, model: float, clip: float) -> Outcome:
-    """The outcome of a LoRA whose modules were placed so."""
+def outcome(entry: Entry, placement: Placement, model: float, clip: float, *, unread: int = 0) -> Outcome:
+    """The outcome of a LoRA whose modules were placed so, and of whose tensors `unread` belong to no module."""
     applied, unmatched, misshapen, unused = (
         len(part) for part in (placement.placed, placement.unmatched, placement.misshapen, placement.unused)
     )
     missing = unmatched + misshapen
     weights = f"{model:g}" if model == clip else f"model {model:g}, clip {clip:g}"
     note = f"; {unused} text encoder modules are not used, no such CLIP is connected" if unused else ""
+    if unread:
+        note += f"; {unread} tensors of the file belong to no LoRA module"
     if not (applied or missing or unused):
-        sentence, verdict = f"weight {weights}, the file has no modules that these weights are for", COMPATIBLE
+        sentence, verdict = f"weight {weights}, the file has no modules that these weights are for{note}", COMPATIBLE
     elif not missing:
         sentence = f"weight {weights}, all {applied} modules fit{note}"
         verdict = COMPATIBLE
@@ -63,16 +68,16 @@ def outcome(entry: Entry, placement: Placement, model: float, clip: float) -> Ou
             "Choose a LoRA made for this model or switch this row off."
         )
         verdict = INCOMPATIBLE
-    return Outcome(entry, verdict, sentence, model, clip, applied, unmatched, misshapen, unused)
+    return Outcome(entry, verdict, sentence, model, clip, applied, unmatched, misshapen, unused, unread)
 
 
 def _example(placement: Placement) -> str:
     if placement.misshapen:
         module, reason = placement.misshapen[0]
-        first, count = f"{module.name}, {reason}", len(placement.misshapen) + len(placement.unmatched)
+        count = len(placement.misshapen) + len(placement.unmatched)
     else:
-        module = placement.unmatched[0]
-        first, count = f"{module.name}, the model has no such layer", len(placement.unmatched)
+        module, reason, count = placement.unmatched[0], "the model has no such layer", len(placement.unmatched)
+    first = f"{shortened(module.name)}, {shortened(reason, 500)}"
     return first if count == 1 else f"{first}; and {count - 1} more"
 
 

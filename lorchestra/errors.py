@@ -34,7 +34,7 @@ class AdapterError(FileProblem):
 
     def __init__(self, file: str | Path, module: str, reason: str) -> None:
         self.module = module
-        super().__init__(file, f"module {module}: {reason}" if module else reason)
+        super().__init__(file, f"module {shortened(module)}: {shortened(reason, 500)}" if module else reason)
 
 
 class CheckpointError(FileProblem):
@@ -59,6 +59,11 @@ class MissingLora(StackError):
 
 class DialectError(StackError):
     """A request in a foreign dialect that cannot be read, or a stack that the dialect cannot hold."""
+
+
+def shortened(text: str, limit: int = 200) -> str:
+    """The text's first `limit` characters at most; names in a file may be millions of characters long."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def quoted(value: object, limit: int = 60) -> str:

@@ -64,7 +64,7 @@ class Plan:
 
     changes: Mapping[Change, tuple[Part, ...]]
     outcomes: tuple[Outcome, ...]
-    """In the order of the rows."""
+    """One per row, in the order of the rows. Rows of one file are added up; the first of them has the outcome."""
     chosen: tuple[Chosen, ...]
     """In canonical order."""
 
@@ -88,13 +88,13 @@ def make_plan(
     which nothing fits, `HeaderError` or `AdapterError` for a file that cannot be used.
     """
     skipped, paths = find_files(stack, find, has_clip=len(targets.keys() - {MODEL}) > 0, missing=missing)
-    groups = stack.combined(lambda entry: paths.get(id(entry)))
-    groups.pop(None, None)
-    names = [path for path in groups if path is not None]
-    files = [open_file(path) for path in names]
-    chosen = _by_content([Chosen(groups[path], file, "") for path, file in zip(names, files, strict=True)])
+    files = {path: open_file(path) for path in stack.combined(lambda entry: paths.get(id(entry))) if path is not None}
+    contents = dict(zip(files, content_ids(list(files.values())), strict=True))
+    chosen = _choose(stack, paths, files, contents)
     changes: dict[Change, list[Part]] = {}
     outcomes: dict[int, Outcome] = {}
+    firsts: dict[str, int] = {}
+    aliases: Mapping[str, Site] | None = None
     for item in chosen:
         weighted = item.weighted
         modules = [
@@ -104,16 +104,22 @@ def make_plan(
         ]
         placement = place(modules, targets)
         if (placement.unmatched or placement.misshapen) and fallback:
-            placement = place(modules, targets, fallback())
-        result = outcome(weighted.entry, placement, weighted.model, weighted.clip)
+            aliases = fallback() if aliases is None else aliases
+            placement = place(modules, targets, aliases)
+        unread = len(item.file.reading.leftovers)
+        result = outcome(weighted.entry, placement, weighted.model, weighted.clip, unread=unread)
         row = _row(stack, weighted.entry)
         if result.verdict == INCOMPATIBLE:
             raise StackError(str(result), row)
-        outcomes[row] = result
+        outcomes[row], firsts[item.content] = result, row
         for placed in placement.placed:
             change, part = _change(item, placed)
             changes.setdefault(change, []).append(part)
     outcomes.update(skipped)
+    for row, entry in enumerate(stack.entries, 1):
+        path = paths.get(id(entry))
+        if path is not None and row not in outcomes:
+            outcomes[row] = _added_up(entry, firsts.get(contents.get(path, "")), outcomes)
     return Plan(
         {change: tuple(parts) for change, parts in changes.items()},
         tuple(outcomes[row] for row in sorted(outcomes)),
@@ -165,20 +171,22 @@ def _refuse_unsupported(entry: Entry, row: int) -> None:
         raise StackError(f"{entry.lora} has block weights; this version applies whole LoRAs only", row)
 
 
-def _by_content(chosen: list[Chosen]) -> list[Chosen]:
-    """In canonical order, copies of one file under several names added up."""
-    ids = content_ids([item.file for item in chosen])
-    merged: dict[str, Chosen] = {}
-    for content, item in sorted(zip(ids, chosen, strict=True), key=lambda pair: (pair[0], pair[1].file.path)):
-        if content in merged:
-            first = merged[content].weighted
-            item = Chosen(
-                Weighted(first.entry, first.model + item.weighted.model, first.clip + item.weighted.clip),
-                merged[content].file,
-                content,
-            )
-        merged[content] = Chosen(item.weighted, item.file, content)
-    return [item for item in merged.values() if item.weighted.model != 0 or item.weighted.clip != 0]
+def _choose(
+    stack: Stack, paths: Mapping[int, str], files: Mapping[str, LoraFile], contents: Mapping[str, str]
+) -> list[Chosen]:
+    """In canonical order, copies of one file added up; of their names the first in the alphabet stands for all."""
+    groups = stack.combined(lambda entry: contents.get(paths.get(id(entry), "")))
+    by_content: dict[str, LoraFile] = {}
+    for path in sorted(files):
+        by_content.setdefault(contents[path], files[path])
+    return [Chosen(groups[content], file, content) for content, file in sorted(by_content.items()) if content in groups]
+
+
+def _added_up(entry: Entry, first: int | None, outcomes: Mapping[int, Outcome]) -> Outcome:
+    """The outcome of a row whose weight went to row `first` of the same file, or that other rows cancel."""
+    if first is None:
+        return Outcome(entry, OFF, "the weights of all rows of this file add up to 0")
+    return Outcome(entry, outcomes[first].verdict, f"the same file as row {first}, where it is added up")
 
 
 def _row(stack: Stack, entry: Entry) -> int:
