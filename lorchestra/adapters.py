@@ -63,12 +63,15 @@ class LoraFile:
     def lora(self, module: Module) -> LoRA:
         """The module's tensors, mapped from the file and known to be finite.
 
-        Raises `AdapterError` with file and module where a value is NaN or infinite.
+        Raises `AdapterError` with file and module where a value is NaN or infinite, or the file is not any more what
+        its header said.
         """
         with self._lock:
-            found = self._loras.get(module.name) or self._read(module)
-            if self._keep:
-                self._loras[module.name] = found
+            found = self._loras.get(module.name)
+            if found is None:
+                found = self._read(module)
+                if self._keep:
+                    self._loras[module.name] = found
             return found
 
     def sha256(self) -> str:
@@ -90,6 +93,9 @@ class LoraFile:
             tensor = self._tensors.get_tensor(module.slots[slot])
         except (SafetensorError, OSError, RuntimeError) as error:
             raise AdapterError(self.path, module.name, f"the {slot} tensor cannot be read ({error})") from error
+        info = self.header.tensors[module.slots[slot]]
+        if tensor.dtype != _TORCH[info.dtype] or tuple(tensor.shape) != info.shape:
+            raise AdapterError(self.path, module.name, f"the {slot} tensor is another than before; the file changed")
         checked = tensor.float() if tensor.dtype.itemsize == 1 else tensor
         if not torch.isfinite(checked).all():
             raise AdapterError(self.path, module.name, f"the {slot} tensor has NaN or infinite values")
@@ -99,16 +105,19 @@ class LoraFile:
 class _Reads:
     """Reads each tensor from the file into memory of its own: for one pass over many files in little memory."""
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: Header, key: FileKey | None) -> None:
         self._header = header
+        self._key = key
 
     def get_tensor(self, name: str) -> Tensor:
         info = self._header.tensors[name]
         with open(self._header.path, "rb") as file:
+            if find_key(self._header.path) != self._key:
+                raise OSError("the file changed after it was opened")
             file.seek(self._header.data_start + info.start)
             data = bytearray(file.read(info.end - info.start))
         if len(data) != info.end - info.start:
-            raise OSError("the file became shorter")
+            raise OSError("the file became shorter while it was read")
         return torch.frombuffer(data, dtype=_TORCH[info.dtype]).reshape(info.shape)
 
 
@@ -128,6 +137,7 @@ def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
     Raises `HeaderError` where the file is no sound safetensors file, `AdapterError` where it holds no LoRA, where a
     half is missing, shapes contradict each other, tensors are not of floating point, or an algorithm is not supported.
     """
+    key = find_key(path)
     header = read_header(path)
     reading = read_modules(header)
     if not reading.modules:
@@ -135,7 +145,7 @@ def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
     for module in reading.modules:
         _check(header, module)
     if not mapped:
-        return LoraFile(header, reading, _Reads(header), keep=False)
+        return LoraFile(header, reading, _Reads(header, key), keep=False)
     try:
         tensors = cast("TensorReader", safe_open(header.path, framework="pt", device="cpu"))
     except (SafetensorError, OSError) as error:
@@ -149,6 +159,10 @@ def _check(header: Header, module: Module) -> None:
     reason = lora.check(module)
     if reason:
         raise AdapterError(header.path, module.name, reason)
+    if module.doubled:
+        raise AdapterError(
+            header.path, module.name, f"a half is there twice: {', '.join([*module.slots.values(), *module.doubled])}"
+        )
     for slot, tensor in module.slots.items():
         info = header.tensors[tensor]
         if info.dtype not in _TORCH or (slot != "alpha" and not _TORCH[info.dtype].is_floating_point):
@@ -195,11 +209,16 @@ class LoraCache:
                 self._files.move_to_end(key)
                 return found
         opened = open_lora(path)
+        if find_key(path) != key:  # replaced meanwhile: nobody knows which of the two this is
+            return opened
         with self._lock:
-            self._files[key] = opened
+            found = self._files.setdefault(key, opened)  # another thread may have been faster
+            self._files.move_to_end(key)
+            for old in [item for item in self._files if item.path == key.path and item != key]:
+                del self._files[old]
             while len(self._files) > 1 and sum(item.size for item in self._files) > self._max_bytes:
                 self._files.popitem(last=False)
-        return opened
+        return found
 
     def __len__(self) -> int:
         return len(self._files)
@@ -210,7 +229,7 @@ def find_key(path: str | Path) -> FileKey | None:
     try:
         real = os.path.realpath(path)
         state = os.stat(real)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
     return FileKey(real, state.st_mtime_ns, state.st_size)
 
