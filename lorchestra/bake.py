@@ -6,6 +6,7 @@ Never more than one piece of one tensor is in memory, so that the size of the ch
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import tempfile
@@ -17,15 +18,15 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from .adapters import open_lora, read_sha256
+from .adapters import find_key, open_lora, read_sha256
 from .architectures import checkpoint
 from .check import Outcome
-from .errors import CheckpointError
+from .errors import CheckpointError, shortened
 from .fuse import add_low_rank
 from .header import Header, TensorInfo, read_header
 from .placing import Offset
 from .plan import Part, Plan, make_plan
-from .stack import Entry, Stack
+from .stack import Stack
 
 METADATA_KEY = "lorchestra.baked"
 """Metadata entry of a baked checkpoint: a JSON list of `{"sha256", "name", "model", "clip"}`, in canonical order."""
@@ -43,7 +44,7 @@ _DTYPES: Mapping[str, torch.dtype] = {
 }
 """Dtypes of weights that can be changed."""
 
-_SCALES = (".scale_weight", ".weight_scale", ".comfy_quant", ".weight_scale_2")
+_SCALES = (".scale_weight", ".weight_scale", ".weight_scale_2", ".weight_scale_inv", ".comfy_quant")
 """Tensors beside a weight that say it is quantized: its numbers are not the weight itself."""
 
 
@@ -54,7 +55,7 @@ class Baked:
     output: str
     outcomes: tuple[Outcome, ...]
     changed: int
-    """Tensors that differ from the base's."""
+    """Tensors that LoRAs were added to."""
 
 
 Progress = Callable[[int, int], None]
@@ -74,48 +75,64 @@ def bake(
     The output appears whole or not at all. It keeps the base's metadata, tensor order and dtypes; fp8 weights are
     rounded to nearest.
 
-    Raises `CheckpointError` where the base is quantized in a way that hides its weights, where the output exists
-    (unless `force`) or is the base or a LoRA itself; `HeaderError`, `AdapterError` and `StackError` as `make_plan`.
+    Raises `CheckpointError` where the base is quantized in a way that hides its weights or changes meanwhile, where
+    the output exists (unless `force`), is the base or a LoRA of the stack or cannot be written, and where a weight
+    would not be finite; `HeaderError`, `AdapterError` and `StackError` as `make_plan`.
     """
+    key = find_key(base)
     header = read_header(base)
-    _check_output(Path(output), [str(base), *(entry.lora for entry in stack.entries if entry.active)], force)
+    _check_output(Path(output), [str(base), *(entry.lora for entry in stack.entries)], force)
     plan = make_plan(
         stack,
-        find=_find_path,
+        find=lambda entry, row: entry.lora,  # opening a file that is not there says so
         open_file=lambda path: open_lora(path, mapped=False),
         targets=checkpoint.targets({name: info.shape for name, info in header.tensors.items()}),
     )
     changes = _changes(header, plan)
     metadata = {**header.metadata, METADATA_KEY: _record(header, plan)}
-    with _new_file(Path(output)) as target, open(header.path, "rb") as source:
+    with _new_file(Path(output), force) as target, _open_base(header) as source:
         target.write(_header_bytes(header, metadata))
         total = header.file_size - header.data_start
         done = 0
         for name, info in sorted(header.tensors.items(), key=lambda item: (item[1].start, item[1].end)):
-            source.seek(header.data_start + info.start)
             for data in _tensor_bytes(header, source, name, info, changes.get(name, ())):
                 target.write(data)
                 done += len(data)
                 if progress:
                     progress(done, total)
+        if find_key(base) != key:
+            raise CheckpointError(base, "the file changed while it was read")
     return Baked(str(output), plan.outcomes, len(changes))
 
 
-def _find_path(entry: Entry, row: int) -> str | None:
-    return entry.lora if os.path.lexists(entry.lora) else None
-
-
 def _check_output(output: Path, inputs: Sequence[str], force: bool) -> None:
-    if output.is_dir():
-        raise CheckpointError(output, "this is a directory; name the file to write")
-    if not output.parent.is_dir():
-        raise CheckpointError(output, f"the folder {output.parent} does not exist")
-    if not output.exists():
-        return
-    if any(Path(path).exists() and output.samefile(path) for path in inputs):
-        raise CheckpointError(output, "this is one of the files to be read; write to another")
-    if not force:
-        raise CheckpointError(output, "the file exists already; use --force to replace it")
+    try:
+        if b"\0" in os.fsencode(output):
+            raise CheckpointError(output, "this cannot be the name of a file")
+        if output.is_dir():
+            raise CheckpointError(output, "this is a directory; name the file to write")
+        if not output.parent.is_dir():
+            raise CheckpointError(output, f"the folder {output.parent} does not exist")
+        if output.exists() and not output.is_file():
+            raise CheckpointError(output, "this is a device or a pipe; name a plain file to write")
+    except UnicodeEncodeError as error:
+        raise CheckpointError(output, "this cannot be the name of a file") from error
+    except OSError as error:
+        raise CheckpointError(output, f"the file cannot be written ({error.strerror or error})") from error
+    if any(_is_same(output, path) for path in inputs):
+        raise CheckpointError(output, "this is the base or one of the LoRAs; write to another file")
+    if not force and os.path.lexists(output):
+        raise CheckpointError(output, _EXISTS)
+
+
+_EXISTS = "the file exists already; use --force to replace it"
+
+
+def _is_same(output: Path, path: str) -> bool:
+    try:
+        return output.samefile(path)
+    except (OSError, ValueError):  # one of them is not there
+        return False
 
 
 _Changes = Sequence[tuple[Offset | None, tuple[Part, ...]]]
@@ -153,21 +170,18 @@ def _header_bytes(header: Header, metadata: Mapping[str, str]) -> bytes:
     entries: dict[str, Any] = {"__metadata__": dict(metadata)}
     for name, info in header.tensors.items():
         entries[name] = {"dtype": info.dtype, "shape": list(info.shape), "data_offsets": [info.start, info.end]}
-    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(entries, separators=(",", ":")).encode()  # ASCII: half a surrogate pair cannot be UTF-8
     text += b" " * (-len(text) % 8)  # the data starts at a multiple of eight, as the safetensors library writes it
     return len(text).to_bytes(8, "little") + text
 
 
 def _tensor_bytes(
-    header: Header, source: IO[bytes], name: str, info: TensorInfo, changes: _Changes
-) -> Iterator[bytes | memoryview]:
+    header: Header, source: io.FileIO, name: str, info: TensorInfo, changes: _Changes
+) -> Iterator[bytearray | memoryview]:
     """The tensor's bytes in pieces, changed where there are changes."""
     if not changes:
-        left = info.end - info.start
-        while left:
-            data = _read(header, source, min(left, _PIECE))
-            left -= len(data)
-            yield data
+        for position in range(info.start, info.end, _PIECE):
+            yield _read(header, source, position, min(_PIECE, info.end - position))
         return
     dtype = _DTYPES[info.dtype]
     rows, width = info.shape[0], (info.end - info.start) // info.shape[0]
@@ -175,7 +189,7 @@ def _tensor_bytes(
     step = max(1, _PIECE // max(1, width // dtype.itemsize))
     for first in range(0, rows, step):
         count = min(step, rows - first)
-        stored = torch.frombuffer(bytearray(_read(header, source, count * width)), dtype=dtype)
+        stored = torch.frombuffer(_read(header, source, info.start + first * width, count * width), dtype=dtype)
         piece = stored.reshape(count, *info.shape[1:])
         wide = piece.to(torch.float64 if dtype == torch.float64 else torch.float32)
         for offset, summands in terms:
@@ -183,7 +197,7 @@ def _tensor_bytes(
             if part is not None:
                 start = max(0, first - (offset[1] if offset and offset[0] == 0 else 0))
                 add_low_rank(part, [term.rows(start, part.shape[0]) for term in summands])
-        yield _rounded(wide, dtype).contiguous().view(torch.uint8).numpy().data
+        yield _rounded(header, name, wide, dtype).contiguous().view(torch.uint8).numpy().data
 
 
 def _part(piece: Tensor, offset: Offset | None, first: int) -> Tensor | None:
@@ -197,25 +211,48 @@ def _part(piece: Tensor, offset: Offset | None, first: int) -> Tensor | None:
     return piece[low - first : high - first] if low < high else None
 
 
-def _rounded(wide: Tensor, dtype: torch.dtype) -> Tensor:
-    if dtype.itemsize == 1:  # fp8 has no infinity to overflow to
-        limit = torch.finfo(dtype).max
-        wide = wide.clamp(-limit, limit)
-    return wide.to(dtype)
+def _rounded(header: Header, name: str, wide: Tensor, dtype: torch.dtype) -> Tensor:
+    limit = torch.finfo(dtype).max
+    is_fp8 = dtype.itemsize == 1  # which is clamped, as in ComfyUI
+    rounded = (wide.clamp(-limit, limit) if is_fp8 else wide).to(dtype)
+    if not torch.isfinite(wide if is_fp8 else rounded).all():
+        raise CheckpointError(
+            header.path,
+            f"tensor {shortened(name)} would not be finite: the update goes beyond {limit:.4g}, the largest value of "
+            "its dtype, or the base has NaN there; lower the weights of the LoRAs",
+        )
+    return rounded
 
 
-def _read(header: Header, source: IO[bytes], count: int) -> bytes:
-    data = source.read(count)
-    if len(data) != count:
+def _open_base(header: Header) -> io.FileIO:
+    try:
+        return open(header.path, "rb", buffering=0)
+    except OSError as error:
+        raise CheckpointError(header.path, f"the file cannot be read ({error.strerror or error})") from error
+
+
+def _read(header: Header, source: io.FileIO, start: int, count: int) -> bytearray:
+    """`count` bytes of the data from byte `start` on."""
+    data = bytearray(count)
+    view = memoryview(data)
+    try:
+        source.seek(header.data_start + start)
+        while len(view) and (got := source.readinto(view)):
+            view = view[got:]
+    except OSError as error:
+        raise CheckpointError(header.path, f"the file cannot be read ({error.strerror or error})") from error
+    if len(view):
         raise CheckpointError(header.path, "the file became shorter while it was read")
     return data
 
 
 @contextlib.contextmanager
-def _new_file(output: Path) -> Generator[IO[bytes]]:
+def _new_file(output: Path, force: bool) -> Generator[IO[bytes]]:
     """A file that takes its name when it is complete, and is removed whatever else happens."""
-    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", suffix=".part", dir=output.parent)
+    name = None
     try:
+        # The name is cut because the whole may be at most 255 bytes long.
+        handle, name = tempfile.mkstemp(prefix=f".{output.name[:40]}.", suffix=".part", dir=output.parent)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
@@ -223,17 +260,20 @@ def _new_file(output: Path) -> Generator[IO[bytes]]:
         umask = os.umask(0)
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)  # mkstemp made it private
+        if not force and os.path.lexists(output):  # it came while this was written
+            raise CheckpointError(output, _EXISTS)
         Path(name).replace(output)
     except OSError as error:
         raise CheckpointError(output, f"the file cannot be written ({error.strerror or error})") from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
 
 
 def read_baked(header: Header) -> Sequence[Mapping[str, Any]]:
     """What earlier bakes left in a checkpoint's metadata; empty where there is nothing."""
     try:
         rows: Any = json.loads(header.metadata.get(METADATA_KEY, "[]"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return cast("list[Mapping[str, Any]]", rows) if isinstance(rows, list) else []
