@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -57,13 +58,17 @@ class Summary:
     """Dtype → number of tensors."""
     rank: Statistics | None
     scale: Statistics | None
-    """alpha / rank; modules without an alpha count as 1."""
+    """alpha / rank; modules without an alpha count as 1, those of `odd_alphas` are left out."""
     without_alpha: int
     """Modules that have no alpha."""
+    odd_alphas: tuple[str, ...]
+    """Modules whose alpha is not one finite number: the file cannot be applied."""
     incomplete: tuple[str, ...]
     """Modules of which a half is missing."""
+    doubled: tuple[str, ...]
+    """Tensors that fill a place in a module that another one fills already: the file cannot be applied."""
     leftovers: tuple[str, ...]
-    """Tensors whose names mean nothing here."""
+    """Tensors that belong to no module."""
     trigger_words: tuple[str, ...]
     metadata: Mapping[str, str]
     """The entries of `METADATA_KEYS` that are there, shortened."""
@@ -80,6 +85,7 @@ def read_summary(path: str | Path) -> Summary:
     alphas = _read_scalars(
         header, {module.name: module.slots["alpha"] for module in reading.modules if "alpha" in module.slots}
     )
+    odd = [name for name, alpha in alphas.items() if not math.isfinite(alpha)]
     ranks = [module.rank for module in reading.modules if module.rank]
     scales = [alphas.get(module.name, module.rank) / module.rank for module in reading.modules if module.rank]
     return Summary(
@@ -92,9 +98,11 @@ def read_summary(path: str | Path) -> Summary:
         components=_counts(module.component for module in reading.modules),
         dtypes=_counts(info.dtype for info in header.tensors.values()),
         rank=_statistics(ranks),
-        scale=_statistics(scales),
+        scale=_statistics(scale for scale in scales if math.isfinite(scale)),
         without_alpha=sum(1 for module in reading.modules if module.rank and "alpha" not in module.slots),
+        odd_alphas=tuple(odd),
         incomplete=tuple(module.name for module in reading.modules if not module.is_complete),
+        doubled=tuple(tensor for module in reading.modules for tensor in module.doubled),
         leftovers=reading.leftovers,
         trigger_words=_trigger_words(header.metadata),
         metadata={key: _shorten(header.metadata[key]) for key in METADATA_KEYS if key in header.metadata},
@@ -113,24 +121,40 @@ def _statistics(values: Iterable[float]) -> Statistics | None:
 
 
 def _read_scalars(header: Header, names: Mapping[str, str]) -> dict[str, float]:
-    """Module → value of the one-element tensor of that name; others are left out."""
-    wanted = [(module, header.tensors[name]) for module, name in names.items()]
+    """Module → value of the one-element tensor of that name; NaN where it is no number."""
     try:
         with open(header.path, "rb") as file:
-            values = {module: _scalar(file, header, info) for module, info in wanted}
+            return {module: _scalar(file, header, header.tensors[name]) for module, name in names.items()}
     except OSError as error:
         raise HeaderError(header.path, f"the file cannot be read ({error.strerror or error})") from error
-    return {module: value for module, value in values.items() if value is not None}
 
 
-def _scalar(file: IO[bytes], header: Header, info: TensorInfo) -> float | None:
-    if info.shape not in ((), (1,)) or (info.dtype not in _SCALARS and info.dtype != "BF16"):
-        return None
+def _scalar(file: IO[bytes], header: Header, info: TensorInfo) -> float:
+    if info.shape not in ((), (1,)):
+        return math.nan
     file.seek(header.data_start + info.start)
     data = file.read(info.end - info.start)
+    if len(data) != info.end - info.start:
+        raise HeaderError(header.path, "the file became shorter while it was read")
     if info.dtype == "BF16":  # the upper half of an fp32
         return float(struct.unpack("<f", b"\0\0" + data)[0])
-    return float(struct.unpack(_SCALARS[info.dtype], data)[0])
+    if info.dtype == "F8_E5M2":  # the upper half of an fp16
+        return float(struct.unpack("<e", b"\0" + data)[0])
+    if info.dtype == "F8_E4M3":
+        return _e4m3(data[0])
+    return float(struct.unpack(_SCALARS[info.dtype], data)[0]) if info.dtype in _SCALARS else math.nan
+
+
+def _e4m3(byte: int) -> float:
+    """One byte as a number: sign, four bits of exponent (bias 7), three of mantissa; all ones is NaN.
+
+    Source: Micikevicius et al. 2022, https://arxiv.org/abs/2209.05433, table 1. Example: 0x38 is 1.
+    """
+    exponent, mantissa = byte >> 3 & 15, byte & 7
+    if exponent == 15 and mantissa == 7:
+        return math.nan
+    value = math.ldexp(8 + mantissa, exponent - 10) if exponent else math.ldexp(mantissa, -9)
+    return -value if byte & 128 else value
 
 
 def _trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:

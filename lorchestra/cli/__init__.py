@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
 from types import FrameType
+from typing import Any
 
 from .. import __version__
 from ..errors import LorchestraError
 from . import bake, demo, export, inspect
+from .terminal import printable
 
 USABLE = 0
 UNUSABLE = 2
@@ -31,20 +37,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     export.add_import(commands)
     demo.add_demo(commands)
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names in files may have characters that the terminal's code lacks
+            stream.reconfigure(errors="backslashreplace")
+    with _ended_by_signals():
+        try:
+            code: int = options.run(options)
+            if sys.stdout:
+                sys.stdout.flush()
+            return code
+        except LorchestraError as error:
+            print(printable(f"lorchestra: {error}"), file=sys.stderr)
+            return UNUSABLE
+        except KeyboardInterrupt:
+            print("lorchestra: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except BrokenPipeError:  # nobody reads any more; Python would complain when it flushes at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return UNUSABLE
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Generator[None]:
+    """Lets SIGTERM and a closed terminal end a command as Ctrl-C does, so that nothing half-written stays behind."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers: list[int | None] = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP", "SIGBREAK")]
+        for number in numbers:
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # not where nohup ignores it
+                before[number] = signal.signal(number, _interrupt)
     try:
-        return options.run(options)
-    except LorchestraError as error:
-        print(f"lorchestra: {error}", file=sys.stderr)
-        return UNUSABLE
-    except KeyboardInterrupt:
-        print("lorchestra: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return UNUSABLE
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends a command as Ctrl-C does, so that nothing half-written stays behind."""
     raise KeyboardInterrupt

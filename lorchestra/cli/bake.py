@@ -9,9 +9,10 @@ import sys
 from tqdm import tqdm
 
 from ..check import OFF
-from ..errors import StackError
+from ..errors import LorchestraError, StackError
 from ..stack import Entry, Stack
 from .export import Subparsers
+from .terminal import printable
 
 
 def add_bake(subparsers: Subparsers) -> None:
@@ -38,7 +39,10 @@ def add_bake(subparsers: Subparsers) -> None:
 
 def run_bake(args: argparse.Namespace) -> int:
     """Bakes; raises `LorchestraError` for input that cannot be used."""
-    from ..bake import bake  # torch is loaded for this command alone
+    try:
+        from ..bake import bake  # torch is loaded for this command alone
+    except ImportError as error:
+        raise LorchestraError(f"bake needs torch, which cannot be loaded ({error}): pip install torch") from error
 
     stack = Stack(tuple(_entry(text, row) for row, text in enumerate(args.lora, 1))).checked()
     with tqdm(unit="B", unit_scale=True, desc="baking", disable=args.quiet or None, file=sys.stderr) as bar:
@@ -50,9 +54,10 @@ def run_bake(args: argparse.Namespace) -> int:
         result = bake(args.base, stack, args.output, force=args.force, progress=progress)
     if not args.quiet:
         for outcome in result.outcomes:
-            print(outcome)
+            print(printable(str(outcome)))
         unchanged = all(outcome.verdict == OFF for outcome in result.outcomes)
-        print(f"{result.output}: {'a copy of the base' if unchanged else f'{result.changed} tensors changed'}")
+        what = "a copy of the base" if unchanged else f"{result.changed} tensors changed"
+        print(printable(f"{result.output}: {what}"))
     return 0
 
 

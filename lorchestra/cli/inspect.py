@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from ..errors import LorchestraError
 from ..summary import Statistics, Summary, read_summary
 from .export import Subparsers
+from .terminal import printable
 
 
 def add_inspect(subparsers: Subparsers) -> None:
@@ -33,11 +34,11 @@ def run_inspect(args: argparse.Namespace) -> int:
         try:
             summaries.append(read_summary(file))
         except LorchestraError as error:
-            print(f"lorchestra: {error}", file=sys.stderr)
+            print(printable(f"lorchestra: {error}"), file=sys.stderr)
             code = 2
     if args.json:
-        print(json.dumps([summary.to_json() for summary in summaries], indent=2, ensure_ascii=False))
-    else:
+        print(json.dumps([summary.to_json() for summary in summaries], indent=2, allow_nan=False))
+    elif summaries:
         print("\n\n".join(block(summary) for summary in summaries))
     return code
 
@@ -56,14 +57,18 @@ def block(summary: Summary) -> str:
     if summary.scale:
         note = f"; {summary.without_alpha} modules have no alpha, which means 1" if summary.without_alpha else ""
         lines.append(f"  alpha/rank  {_spread(summary.scale)}{note}")
+    if summary.odd_alphas:
+        lines.append(f"  bad alpha   {len(summary.odd_alphas)} modules, e.g. {summary.odd_alphas[0]}")
     if summary.incomplete:
         lines.append(f"  incomplete  {len(summary.incomplete)} modules lack a half, e.g. {summary.incomplete[0]}")
+    if summary.doubled:
+        lines.append(f"  doubled     {len(summary.doubled)} tensors, e.g. {summary.doubled[0]}")
     if summary.leftovers:
         lines.append(f"  not read    {len(summary.leftovers)} tensors, e.g. {summary.leftovers[0]}")
     if summary.trigger_words:
         lines.append(f"  triggers    {', '.join(summary.trigger_words)}")
     lines += [f"  {key}: {value}" for key, value in summary.metadata.items()]
-    return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+    return "\n".join(printable(line.replace("\n", "?")) for line in lines)
 
 
 def _list(counts: Mapping[str, int]) -> str:
