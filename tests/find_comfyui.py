@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).absolute().parents[1]))
 
-from lorchestra.comfyui import find_comfyui  # noqa: E402 - the line above makes it importable
+from lorchestra.comfyui import find_comfyui
 
 found = find_comfyui()
 if found:

@@ -1,0 +1,95 @@
+"""Small real models and numbers for the tests in this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.sd
+import comfy.utils
+import torch
+from safetensors.torch import load_file
+
+from lorchestra.demo.checkpoint import checkpoint_shapes
+
+PREFIX = "model.diffusion_model."
+BITS = {torch.float16: (10, -14), torch.bfloat16: (7, -126), torch.float32: (23, -126), torch.float8_e4m3fn: (3, -6)}
+"""Dtype → (bits of the mantissa, exponent of the smallest normal number)."""
+
+
+def load_unet(dtype: torch.dtype) -> Any:
+    """A MODEL with SD 1.5's names, small, its weights in `dtype`."""
+    generator = torch.Generator().manual_seed(7)
+    weights = {
+        name[len(PREFIX) :]: (torch.randn(shape, generator=generator) * 0.03).to(dtype)
+        for name, shape in checkpoint_shapes(clip=False, vae=False).items()
+    }
+    model = comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": dtype})
+    assert {weight.dtype for name, weight in model.model.state_dict().items() if name.endswith("to_q.weight")} == {
+        dtype
+    }
+    return model
+
+
+def patched(patcher: Any) -> dict[str, torch.Tensor]:
+    """The weights that ComfyUI computes with, patches applied; the model is as before afterwards."""
+    comfy.model_management.unload_all_models()  # CLIPs are loaded, without our patches, from the start
+    with torch.no_grad():  # as ComfyUI runs its nodes
+        patcher.patch_model(device_to=torch.device("cpu"))
+    try:
+        return {key: weight.detach().clone() for key, weight in patcher.model.state_dict().items()}
+    finally:
+        patcher.unpatch_model()
+
+
+def plain(patcher: Any) -> dict[str, torch.Tensor]:
+    """The weights without patches."""
+    return {key: weight.detach().clone() for key, weight in patcher.model.state_dict().items()}
+
+
+def same_bits(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """True when all weights are equal to the bit."""
+    return first.keys() == second.keys() and all(
+        torch.equal(weight.view(torch.uint8), second[key].view(torch.uint8))
+        for key, weight in first.items()
+        if weight.dim()
+    )
+
+
+def ulp(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """One unit in the last place of `dtype` at `value` (fp64)."""
+    bits, smallest = BITS[dtype]
+    exponent = torch.frexp(value)[1] - 1
+    return torch.ldexp(torch.ones_like(value), exponent.clamp_min(smallest) - bits)
+
+
+def reference(
+    weights: dict[str, torch.Tensor], rows: Sequence[tuple[Path, float]], *, absolute: bool = False
+) -> dict[str, torch.Tensor]:
+    """W + Σ s·α/r·up@down in fp64, for kohya files with the demo's layers.
+
+    With `absolute` the same of the absolute values: the size of what is added up, before anything cancels.
+    """
+    from lorchestra.architectures.unet import diffusers_names
+
+    start = "diffusion_model."
+    native = [key[len(start) : -len(".weight")] for key in weights if key.endswith(".weight")]
+    names = {"lora_unet_" + name.replace(".", "_"): key for key, name in diffusers_names(native).items()}
+    size = torch.abs if absolute else torch.clone
+    result = {key: size(weight.double()) for key, weight in weights.items()}
+    for path, strength in rows:
+        tensors = {key: size(tensor.double()) for key, tensor in load_file(path).items()}
+        strength = abs(strength) if absolute else strength
+        for name in {key.partition(".")[0] for key in tensors}:
+            up, down = tensors[f"{name}.lora_up.weight"], tensors[f"{name}.lora_down.weight"]
+            scale = float(tensors[f"{name}.alpha"]) / down.shape[0]
+            mid = tensors.get(f"{name}.lora_mid.weight")
+            if mid is not None:
+                update = torch.einsum("pqhw,op,qi->oihw", mid, up.flatten(1), down.flatten(1))
+            else:
+                update = up.flatten(1) @ down.flatten(1)
+            key = f"{start}{names[name]}.weight"
+            result[key] = result[key] + strength * scale * update.reshape(result[key].shape)
+    return result

@@ -1,0 +1,139 @@
+"""Our names against ComfyUI's own maps, on real model classes built on the meta device."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import comfy.lora
+import comfy.model_patcher
+import comfy.ops
+import comfy.sd
+import comfy.supported_models
+import comfy.utils
+import pytest
+import torch
+from comfy.ldm.flux.model import FluxParams
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+from lorchestra.architectures.unet import diffusers_names
+
+UNETS: dict[str, dict[str, Any]] = {
+    "SD15": {"num_res_blocks": [2] * 4, "channel_mult": (1, 2, 4, 4), "transformer_depth": [1] * 6 + [0] * 2,
+             "transformer_depth_output": [1] * 9 + [0] * 3, "transformer_depth_middle": 1, "num_heads": 8,
+             "num_head_channels": -1},
+    "SD20": {"num_res_blocks": [2] * 4, "channel_mult": (1, 2, 4, 4), "transformer_depth": [1] * 6 + [0] * 2,
+             "transformer_depth_output": [1] * 9 + [0] * 3, "transformer_depth_middle": 1, "num_head_channels": 64},
+    "SDXL": {"num_res_blocks": [2] * 3, "channel_mult": (1, 2, 4), "transformer_depth": [0, 0, 2, 2, 10, 10],
+             "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10], "transformer_depth_middle": 10,
+             "num_classes": "sequential", "num_head_channels": 64},
+    "SSD1B": {"num_res_blocks": [2] * 3, "channel_mult": (1, 2, 4), "transformer_depth": [0, 0, 2, 2, 4, 4],
+              "transformer_depth_output": [0, 0, 0, 1, 1, 2, 10, 4, 4], "transformer_depth_middle": -1,
+              "num_classes": "sequential", "num_head_channels": 64},
+}  # fmt: skip
+
+
+def _unet(name: str) -> tuple[dict[str, Any], UNetModel]:
+    config = {
+        **getattr(comfy.supported_models, name).unet_config, "in_channels": 4, "out_channels": 4, "image_size": 32,
+        "use_spatial_transformer": True, "legacy": False, **UNETS[name],
+    }  # fmt: skip
+    config.pop("use_temporal_attention", None)
+    net = UNetModel(**config, device="meta", operations=comfy.ops.disable_weight_init, dtype=torch.float16)
+    return config, net
+
+
+@pytest.mark.parametrize("name", UNETS)
+def test_unet_names_agree_with_comfyuis(name: str) -> None:
+    """Every layer that exists and that ComfyUI knows by diffusers' name has the same name here."""
+    config, net = _unet(name)
+    native = {key[: -len(".weight")] for key in net.state_dict() if key.endswith(".weight")}
+    theirs = {
+        target[: -len(".weight")]: alias[: -len(".weight")]
+        for alias, target in comfy.utils.unet_to_diffusers(config).items()
+        if alias.endswith(".weight") and target[: -len(".weight")] in native
+    }
+    ours = diffusers_names(native)
+    renamed = {"label_emb.0.0", "label_emb.0.2"}  # class_embedding there, add_embedding in diffusers itself
+    assert {key: ours.get(key) for key in theirs.keys() - renamed} == {
+        key: theirs[key] for key in theirs.keys() - renamed
+    }
+    assert len(theirs) > 300
+
+
+def test_fused_qkv_goes_through_comfyuis_map(pack: Any, stack_node: Any, loras: Any) -> None:
+    """A diffusers-named Flux LoRA lands in the thirds of the fused qkv weight, next to a kohya one on the whole."""
+    import sys
+
+    from safetensors.torch import save_file
+
+    model = _small_flux()
+    key = "diffusion_model.double_blocks.0.img_attn.qkv.weight"
+    before = dict(model.model.state_dict())[key].double().clone()
+    generator = torch.Generator().manual_seed(1)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator) * 0.1
+
+    parts = {
+        "transformer.transformer_blocks.0.attn.to_k": (noise(256, 4), noise(4, 256)),
+        "transformer.transformer_blocks.0.attn.to_v": (noise(256, 4), noise(4, 256)),
+    }
+    save_file(
+        {
+            f"{name}.lora_{half}.weight": tensor
+            for name, (up, down) in parts.items()
+            for half, tensor in (("B", up), ("A", down))
+        },
+        loras / "split.safetensors",
+    )
+    whole = noise(768, 2), noise(2, 256)
+    save_file(
+        {"lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight": whole[0],
+         "lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": whole[1]},
+        loras / "whole.safetensors",
+    )  # fmt: skip
+    out, _, _, report = stack_node.execute(model=model, loras="<lora:split:0.5> <lora:whole:-0.25>").args
+    assert "split: weight 0.5, all 2 modules fit" in report and "whole: weight -0.25, all 1 modules fit" in report
+    assert sys.modules["lorchestra_pack.nodes.host.patch"].FusedLoras is type(out.patches[key][0][1])
+    out.patch_model(device_to=torch.device("cpu"))
+    after = dict(out.model.state_dict())[key].double().clone()
+    out.unpatch_model()
+    exact = before - 0.25 * (whole[0].double() @ whole[1].double())
+    for index, name in (
+        (1, "transformer.transformer_blocks.0.attn.to_k"),
+        (2, "transformer.transformer_blocks.0.attn.to_v"),
+    ):
+        up, down = parts[name]
+        exact[index * 256 : (index + 1) * 256] += 0.5 * (up.double() @ down.double())
+    assert torch.allclose(after, exact, atol=1e-6)
+    assert not torch.allclose(after, before, atol=1e-3)
+
+
+def _small_flux() -> Any:
+    config = {
+        "image_model": "flux", "in_channels": 16, "patch_size": 2, "out_channels": 16, "vec_in_dim": 768,
+        "context_in_dim": 64, "hidden_size": 256, "mlp_ratio": 4.0, "num_heads": 2, "depth": 1,
+        "depth_single_blocks": 1, "axes_dim": [16, 56, 56], "theta": 10000, "qkv_bias": True, "guidance_embed": False,
+    }  # fmt: skip
+    if "txt_ids_dims" in FluxParams.__dataclass_fields__:  # newer than 0.3.64
+        config["txt_ids_dims"] = []
+    flux = comfy.supported_models.FluxSchnell({**config})
+    flux.set_inference_dtype(torch.float32, None)
+    flux.custom_operations = None
+    model = flux.get_model({}, "", device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.03)
+    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+
+
+def test_import_registers_the_nodes_once(pack: Any) -> None:
+    """The entrypoint gives an extension with the nodes that the README names."""
+    names = [node.define_schema().node_id for node in asyncio.run(_nodes(pack))]
+    assert names == ["LorchestraLoraStack", "LorchestraApiExport"]
+
+
+async def _nodes(pack: Any) -> list[Any]:
+    return await (await pack.comfy_entrypoint()).get_node_list()
