@@ -1,0 +1,102 @@
+"""LoRA's shapes and products, for linear layers, convolutions and Tucker cores."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from exact import delta
+from lora_files import factors
+
+from lorchestra.algorithms.lora import LoRA, Term, check, down_matrix, up_matrix
+from lorchestra.spelling.modules import Module
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def module(shapes: Shapes) -> Module:
+    return Module("x", "model", "x", "LoRA", {slot: f"x.{slot}" for slot in shapes}, shapes)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"up": (20, 4), "down": (4, 10)},
+        {"up": (20, 400), "down": (400, 10)},
+        {"up": (1, 1), "down": (1, 1)},
+        {"up": (20, 4, 1, 1), "down": (4, 10, 3, 3)},
+        {"up": (20, 4), "down": (4, 10, 3, 3)},
+        {"up": (20, 4, 1, 1, 1), "down": (4, 10, 3, 1, 1)},
+        {"up": (20, 4, 1, 1), "down": (4, 10, 1, 1), "mid": (4, 4, 3, 3)},
+        {"up": (20, 4), "down": (6, 10), "mid": (4, 6, 3, 3)},
+        {"up": (20, 4), "down": (4, 10), "alpha": ()},
+    ],
+)
+def test_sound_shapes(shapes: Shapes) -> None:
+    assert check(module(shapes)) is None
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        ({"up": (20, 4)}, "the up half is there but the down half is missing"),
+        ({"down": (4, 10)}, "the down half is there but the up half is missing"),
+        ({"up": ()}, "the up half is there but the down half is missing"),
+        ({"mid": (4, 4, 3, 3)}, "a core is there but both halves are missing"),
+        ({"up": (20, 4), "down": (5, 10)}, "the up half has rank 4, the down half has rank 5"),
+        ({"up": (4, 20), "down": (10, 4)}, "the up half has rank 20, the down half has rank 10"),
+        ({"up": (20,), "down": (4, 10)}, "both need two dimensions"),
+        ({"up": (20, 4), "down": (4,)}, "both need two dimensions"),
+        ({"up": (), "down": ()}, "both need two dimensions"),
+        ({"up": (20, 4, 3, 3), "down": (4, 10, 3, 3)}, "must be one wide beyond its second dimension"),
+        ({"up": (20, 0), "down": (0, 10)}, "hold nothing"),
+        ({"up": (0, 4), "down": (4, 10)}, "hold nothing"),
+        ({"up": (20, 4, 1, 1), "down": (4, 10, 3, 3), "mid": (4, 4, 3, 3)}, "with a core it must be one wide"),
+        ({"up": (20, 4, 1, 1), "down": (4, 10, 1, 1), "mid": (4, 5, 3, 3)}, "must begin with [4, 4]"),
+        ({"up": (20, 4, 1, 1), "down": (4, 10, 1, 1), "mid": (5, 4, 3, 3)}, "must begin with [4, 4]"),
+        ({"up": (20, 4), "down": (4, 10), "mid": (4, 4)}, "must begin with [4, 4]"),
+    ],
+)
+def test_shapes_that_contradict_each_other(shapes: Shapes, reason: str) -> None:
+    found = check(module(shapes))
+    assert found is not None
+    assert reason in found
+
+
+@pytest.mark.parametrize(
+    ("shape", "tucker"),
+    [
+        ((20, 10), False),
+        ((20, 10, 1, 1), False),
+        ((20, 10, 3, 3), False),
+        ((20, 10, 3, 3), True),
+        ((6, 5, 3, 2, 1), True),
+    ],
+)
+def test_up_times_down_is_the_update(shape: tuple[int, ...], tucker: bool) -> None:
+    parts = factors(shape, 4, tucker=tucker)
+    lora = LoRA(parts["up"], parts["down"], parts.get("mid"), 1.0)
+    product = up_matrix(lora).double() @ down_matrix(lora, torch.float64)
+    torch.testing.assert_close(product.reshape(shape), delta(parts, shape), rtol=1e-12, atol=1e-12)
+
+
+def test_a_core_between_halves_of_two_ranks() -> None:
+    """LyCORIS allows two ranks: mid[p, q, …] joins p columns of up with q rows of down."""
+    generator = torch.Generator().manual_seed(0)
+    up, down, mid = (torch.randn(shape, generator=generator) for shape in ((7, 2, 1, 1), (3, 5, 1, 1), (2, 3, 2, 4)))
+    lora = LoRA(up, down, mid, 1.0)
+    product = (up_matrix(lora).double() @ down_matrix(lora, torch.float64)).reshape(7, 5, 2, 4)
+    for o, i, y, x in ((0, 0, 0, 0), (6, 4, 1, 3), (3, 2, 0, 1)):
+        expected = sum(
+            float(mid[p, q, y, x]) * float(up[o, p, 0, 0]) * float(down[q, i, 0, 0]) for p in range(2) for q in range(3)
+        )
+        assert abs(float(product[o, i, y, x]) - expected) < 1e-12
+
+
+def test_rows_of_a_term() -> None:
+    parts = factors((20, 10), 4)
+    term = Term(LoRA(parts["up"], parts["down"], None, 0.5), -2.0)
+    assert term.factor == -1.0
+    part = term.rows(5, 3)
+    assert part.factor == -1.0
+    assert torch.equal(part.lora.up, parts["up"][5:8])
+    assert part.lora.down is parts["down"]
