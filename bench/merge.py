@@ -1,0 +1,273 @@
+"""Our merge path against ComfyUI's own LoRA loader: time, reads and memory, in one process and one run.
+
+A UNet of SD 1.5's size with random weights, on the CPU, in real ComfyUI. Arguments go to ComfyUI, e.g. `--fp16-unet`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).absolute().parents[1]
+sys.path.insert(0, os.environ["COMFYUI_PATH"])
+sys.path.append(str(ROOT))
+sys.argv = [sys.argv[0], "--cpu", *sys.argv[1:]]
+
+import comfy.options
+
+comfy.options.enable_args_parsing()
+
+import comfy.model_management
+import comfy.ops
+import comfy.sd
+import comfy.supported_models
+import folder_paths
+import nodes as core_nodes
+import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from safetensors.torch import save_file
+
+ROUNDS = 7
+RANK = 16
+COUNT = 8
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Prints the figures as ratios."""
+    started = time.perf_counter()
+    pack = _import_pack()
+    importing = time.perf_counter() - started
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        model, names = _make_model_and_loras(Path(folder))
+        dtype = next(model.model.diffusion_model.parameters()).dtype
+        print(f"== weights in {str(dtype).removeprefix('torch.')}, {ROUNDS} rounds, medians ==")
+        _times(pack, model, names)
+        _reads(pack, model, names)
+        _memory(pack, model, names)
+    print(f"importing the pack: {importing:.3f} s (asked: under 0.15)\n")
+
+
+def _import_pack() -> Any:
+    spec = importlib.util.spec_from_file_location(
+        "bench_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bench_pack"] = module
+    spec.loader.exec_module(module)
+    extension = asyncio.run(module.comfy_entrypoint())
+    return next(node for node in asyncio.run(extension.get_node_list()) if node.__name__ == "LoraStack")
+
+
+def _make_model_and_loras(folder: Path) -> tuple[Any, list[str]]:
+    config = {
+        **comfy.supported_models.SD15.unet_config, "in_channels": 4, "out_channels": 4, "image_size": 32,
+        "num_res_blocks": [2] * 4, "channel_mult": (1, 2, 4, 4), "transformer_depth": [1] * 6 + [0] * 2,
+        "transformer_depth_output": [1] * 9 + [0] * 3, "transformer_depth_middle": 1, "num_heads": 8,
+        "num_head_channels": -1, "use_spatial_transformer": True, "legacy": False,
+    }  # fmt: skip
+    config.pop("use_temporal_attention")
+    net = UNetModel(**config, device="meta", operations=comfy.ops.disable_weight_init, dtype=torch.float16)
+    generator = torch.Generator().manual_seed(0)
+    weights = {k: (torch.randn(v.shape, generator=generator) * 0.03).half() for k, v in net.state_dict().items()}
+    shapes = {
+        k: v.shape for k, v in weights.items() if (".attn1.to_" in k or ".attn2.to_" in k) and k.endswith(".weight")
+    }
+    size = sum(weight.numel() for weight in weights.values())
+    model = comfy.sd.load_diffusion_model_state_dict(weights)
+    names = []
+    for number in range(COUNT):
+        tensors = {}
+        for key, (out, width) in shapes.items():
+            name = "lora_unet_" + key[: -len(".weight")].replace(".", "_")
+            tensors[f"{name}.lora_up.weight"] = (torch.randn(out, RANK, generator=generator) * 0.02).half()
+            tensors[f"{name}.lora_down.weight"] = (torch.randn(RANK, width, generator=generator) * 0.02).half()
+            tensors[f"{name}.alpha"] = torch.tensor(float(RANK))
+        names.append(f"lora{number}.safetensors")
+        save_file(tensors, folder / names[-1])
+    folder_paths.folder_names_and_paths["loras"] = ([str(folder)], {".safetensors"})
+    print(
+        f"{sum(v.numel() for v in weights.values()) / 1e6:.0f} M weights, {len(shapes)} attention layers, rank {RANK}"
+    )
+    return model, names
+
+
+def _core(model: Any, names: list[str]) -> Any:
+    """What a chain of core's LoraLoader nodes gives; each node keeps its file, as in a graph that runs again."""
+    for name in names:
+        loader = _LOADERS.setdefault(name, core_nodes.LoraLoader())
+        model, _ = loader.load_lora(model, None, name, 0.7, 0.7)
+    return model
+
+
+_LOADERS: dict[str, Any] = {}
+
+
+def _ours(pack: Any, model: Any, names: list[str], weight: float = 0.7) -> Any:
+    rows = [{"lora": name, "model": weight} for name in names]
+    return pack.execute(model=model, loras=json.dumps({"version": 1, "loras": rows})).args[0]
+
+
+def _load(model: Any) -> float:
+    """Seconds that ComfyUI takes to load the model with its patches."""
+    started = time.perf_counter()
+    model.patch_model(device_to=CPU)
+    seconds = time.perf_counter() - started
+    model.unpatch_model()
+    return seconds
+
+
+def _timed(make: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of the nodes, and seconds of the load."""
+    started = time.perf_counter()
+    model = make()
+    return time.perf_counter() - started, _load(model)
+
+
+def _times(pack: Any, model: Any, names: list[str]) -> None:
+    makers: dict[str, Callable[[], Any]] = {
+        "none": model.clone,
+        "core 8": lambda: _core(model, names),
+        "ours 8": lambda: _ours(pack, model, names),
+        "core 1": lambda: _core(model, names[:1]),
+        "ours 1": lambda: _ours(pack, model, names[:1]),
+        "empty patch": lambda: _empty(model, names),
+    }
+    for make in makers.values():
+        _timed(make)  # files read, memory touched
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in makers}
+    for _ in range(ROUNDS):
+        for name, make in makers.items():
+            results[name].append(_timed(make))
+    loads = {name: statistics.median(load for _, load in values) for name, values in results.items()}
+    nodes = {name: statistics.median(node for node, _ in values) for name, values in results.items()}
+    patch = {name: loads[name] - loads["none"] for name in makers}
+    for count, asked in ((8, "at most 0.20"), (1, "at most 1")):
+        core, ours = f"core {count}", f"ours {count}"
+        both = (nodes[ours] + patch[ours]) / (nodes[core] + patch[core])
+        print(
+            f"patch time, {count} LoRA: ours {patch[ours] * 1e3:.0f} ms, core {patch[core] * 1e3:.0f} ms, "
+            f"ratio {patch[ours] / patch[core]:.2f} (asked: {asked}); with the nodes' own time "
+            f"{(nodes[ours] + patch[ours]) * 1e3:.0f} and {(nodes[core] + patch[core]) * 1e3:.0f} ms, ratio {both:.2f}"
+        )
+    floor = patch["empty patch"] / patch["core 8"]
+    print(f"a patch that does nothing on the same layers: {patch['empty patch'] * 1e3:.0f} ms, ratio {floor:.2f}")
+
+
+def _empty(model: Any, names: list[str]) -> Any:
+    """What ComfyUI's patcher costs by itself: copies of the weights in and out."""
+    from comfy.weight_adapter.base import WeightAdapterBase
+
+    class Nothing(WeightAdapterBase):
+        name = "nothing"
+
+        def __init__(self, loaded_keys: Any, weights: Any) -> None:
+            self.loaded_keys, self.weights = loaded_keys, weights
+
+        def calculate_weight(self, weight: torch.Tensor, *_: Any) -> torch.Tensor:
+            return weight
+
+    clone = model.clone()
+    keys = [k for k in model.model.state_dict() if (".attn1.to_" in k or ".attn2.to_" in k) and k.endswith(".weight")]
+    clone.add_patches({key: Nothing(set(), ()) for key in keys})
+    return clone
+
+
+def _reads(pack: Any, model: Any, names: list[str]) -> None:
+    """Bytes that the process reads through system calls and from disk when one weight changes."""
+    _load(_ours(pack, model, names))
+    before = _io()
+    if before is None:
+        print("reads when one weight changes: not measured on this system")
+        return
+    rows = [{"lora": name, "model": 0.5 if name == names[0] else 0.7} for name in names]
+    _load(pack.execute(model=model, loras=json.dumps({"loras": rows})).args[0])
+    after = _io()
+    assert after
+    total = sum((Path(folder_paths.get_full_path("loras", name)).stat().st_size) for name in names)
+    print(
+        f"one weight changed and loaded again: {after[0] - before[0]} bytes by read calls (less than 200 is this "
+        f"counter itself), {after[1] - before[1]} bytes from disk, of {total} bytes of LoRA files (asked: 0)"
+    )
+
+
+def _io() -> tuple[int, int] | None:
+    try:
+        lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    values = dict(line.split(": ") for line in lines)
+    return int(values["rchar"]), int(values["read_bytes"])
+
+
+def _memory(pack: Any, model: Any, names: list[str]) -> None:
+    """Peak of the process' memory over the state before, of nodes and load together; each side in a child process."""
+    peaks = {}
+    for name, make in (("core", lambda: _core(model, names)), ("ours", lambda: _ours(pack, model, names))):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _LOADERS.clear()
+            torch.set_num_threads(1)  # the pool's threads do not survive a fork
+            before = _private()
+            with _Peak(before) as peak:
+                loaded = make()
+                loaded.patch_model(device_to=CPU)
+            os.write(writer, str(peak.bytes).encode())
+            os._exit(0)
+        os.close(writer)
+        os.waitpid(child, 0)
+        peaks[name] = int(os.read(reader, 64) or b"0")
+        os.close(reader)
+    print(
+        f"peak memory of the 8-LoRA load: ours {peaks['ours'] / 1e6:.0f} MB, core {peaks['core'] / 1e6:.0f} MB, "
+        f"ratio {peaks['ours'] / max(1, peaks['core']):.2f} (asked: at most 1)"
+    )
+
+
+def _private() -> int:
+    import psutil
+
+    info = psutil.Process().memory_full_info()
+    return info.uss
+
+
+class _Peak:
+    """Samples the process' own memory (mapped files that are nobody else's included) from a thread."""
+
+    def __init__(self, before: int) -> None:
+        self.bytes = 0
+        self._before = before
+
+    def __enter__(self) -> _Peak:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sample()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.01):
+            self._sample()
+
+    def _sample(self) -> None:
+        self.bytes = max(self.bytes, _private() - self._before)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""`make bench`: finds ComfyUI and runs `bench/merge.py` with its Python; says so where there is none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lorchestra.comfyui import find_comfyui
+
+HERE = Path(__file__).absolute().parent
+
+
+def main() -> int:
+    """Runs the benchmark in ComfyUI's own Python; the exit code is its."""
+    comfyui = find_comfyui()
+    if comfyui is None:
+        print("No ComfyUI was found; the benchmark compares with it. Set COMFYUI_PATH.")
+        return 0
+    print(f"ComfyUI {comfyui.version}\n", flush=True)
+    env = {**os.environ, "COMFYUI_PATH": str(comfyui.root)}
+    code = 0
+    for arguments in (["--fp16-unet"], ["--fp32-unet"]):
+        code |= subprocess.call([comfyui.python, HERE / "merge.py", *arguments, *sys.argv[1:]], env=env)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
