@@ -1,0 +1,381 @@
+"""From rows to changes: every order of the rows is one plan, and what is not needed is not touched."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from exact import same_bits, sum_of, ulps_off
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lora_files import factors, named, weight, write
+from torch import Tensor
+
+from lorchestra.adapters import LoraCache, LoraFile, open_lora
+from lorchestra.check import COMPATIBLE, MISSING, OFF, PARTIAL
+from lorchestra.errors import AdapterError, LorchestraError, MissingLora, StackError
+from lorchestra.fuse import add_low_rank
+from lorchestra.placing import Site, Targets, encoder_sites, model_sites
+from lorchestra.plan import SKIP, Plan, make_plan
+from lorchestra.stack import Entry, Stack
+
+SHAPES: Mapping[str, tuple[int, ...]] = {"a.to_q": (48, 40), "b.conv": (16, 12, 3, 3), "c.qkv": (30, 20)}
+MODEL = model_sites({name: (f"m.{name}.weight", shape) for name, shape in SHAPES.items()})
+CLIP = encoder_sites({"clip_l": {"text_model.x": Site("t.x.weight", (24, 16))}})
+TARGETS: Targets = {"model": MODEL, **CLIP}
+
+
+def lora(path: Path, seed: int, rank: int = 4) -> Path:
+    """A LoRA for all layers of the model and of its text encoder."""
+    tensors: dict[str, Tensor] = {}
+    for number, (name, shape) in enumerate(SHAPES.items()):
+        tensors |= named(f"unet.{name}", factors(shape, rank, seed=10 * seed + number, alpha=3))
+    tensors |= named("text_encoder.text_model.x", factors((24, 16), rank, seed=10 * seed + 9, alpha=3))
+    return write(path, tensors)
+
+
+def plan(
+    *rows: Entry,
+    targets: Targets = TARGETS,
+    open_file: Callable[[str], LoraFile] = open_lora,
+    find: Callable[[Entry, int], str | None] = lambda entry, row: entry.lora,
+    **options: object,
+) -> Plan:
+    return make_plan(Stack(rows), find=find, open_file=open_file, targets=targets, **options)
+
+
+def row(path: Path, model: float, clip: float | None = None, **changes: object) -> Entry:
+    return Entry(str(path), model=model, clip=clip, **changes)
+
+
+def applied(made: Plan, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The weights after the plan, rounded once."""
+    shapes = {f"m.{name}.weight": shape for name, shape in SHAPES.items()} | {"t.x.weight": (24, 16)}
+    result: dict[str, Tensor] = {}
+    for number, (key, shape) in enumerate(shapes.items()):
+        start = weight(shape, number, dtype)
+        wide = start.to(torch.float64 if dtype == torch.float64 else torch.float32, copy=True)
+        for change, parts in made.changes.items():
+            if change.key == key:
+                part = wide if change.offset is None else wide.narrow(*change.offset)
+                add_low_rank(part, [item.term() for item in parts])
+        result[key] = wide.to(dtype)
+    return result
+
+
+def all_same(results: Sequence[Mapping[str, Tensor]]) -> bool:
+    return all(same_bits(results[0][key], other[key]) for other in results for key in results[0])
+
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+"""The last one for the test's sake: its sums show a changed order at once."""
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_all_orders_of_four_loras_are_one_result(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Two rows of one file, one negative, one at 0 whose file does not exist."""
+    a, b = lora(tmp_path / "a.safetensors", 1), lora(tmp_path / "b.safetensors", 2, rank=8)
+    rows = [row(a, 0.7, 0.2), row(a, 0.35), row(b, -0.8), row(tmp_path / "none.safetensors", 0)]
+    results = [applied(plan(*order), dtype) for order in itertools.permutations(rows)]
+    assert len(results) == 24
+    assert all_same(results)
+    assert not all_same([results[0], applied(plan(*rows[1:]), dtype)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_all_orders_of_copies_links_and_files_with_one_header(tmp_path: Path, dtype: torch.dtype) -> None:
+    a, b = lora(tmp_path / "a.safetensors", 1), lora(tmp_path / "b.safetensors", 2)  # headers are the same
+    copy, link = tmp_path / "z.safetensors", tmp_path / "0.safetensors"
+    shutil.copy(a, copy)
+    link.symlink_to(b)
+    rows = [row(a, 0.1), row(copy, 0.2), row(b, 0.3), row(link, -0.7)]
+    assert all_same([applied(plan(*order), dtype) for order in itertools.permutations(rows)])
+
+
+def test_against_fp64(tmp_path: Path) -> None:
+    paths = [lora(tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2, 3)]
+    weights = (0.75, -1.25, 0.3)
+    made = plan(*(row(path, strength, 2 * strength) for path, strength in zip(paths, weights, strict=True)))
+    for dtype in DTYPES[:3]:
+        result = applied(made, dtype)
+        for number, (name, shape) in enumerate([*SHAPES.items(), ("x", (24, 16))]):
+            seeds = [10 * seed + (9 if name == "x" else number) for seed in (1, 2, 3)]
+            updates = [
+                (strength * (2 if name == "x" else 1), factors(shape, 4, seed=seed, alpha=3))
+                for strength, seed in zip(weights, seeds, strict=True)
+            ]
+            key = "t.x.weight" if name == "x" else f"m.{name}.weight"
+            assert ulps_off(result[key], sum_of(weight(shape, number, dtype), updates)) <= 0.51
+
+
+@pytest.mark.parametrize("kind", ["copy", "symlink", "hard link", "same path", "other path"])
+def test_one_file_under_two_names_is_one_file(tmp_path: Path, kind: str) -> None:
+    a, b = lora(tmp_path / "a.safetensors", 1), tmp_path / "b.safetensors"
+    if kind == "copy":
+        shutil.copy(a, b)
+    elif kind == "symlink":
+        b.symlink_to(a)
+    elif kind == "hard link":
+        os.link(a, b)
+    elif kind == "same path":
+        b = a
+    else:
+        b = tmp_path / "." / ".." / tmp_path.name / "a.safetensors"
+    made = plan(row(a, 0.1, 0.5), row(b, 0.2, 0.25))
+    (chosen,) = made.chosen
+    assert (chosen.weighted.model, chosen.weighted.clip) == (math.fsum((0.1, 0.2)), 0.75)
+    assert all(len(parts) == 1 for parts in made.changes.values())
+    assert all_same([applied(made, torch.float64), applied(plan(row(a, math.fsum((0.1, 0.2)), 0.75)), torch.float64)])
+    assert [str(item.sentence) for item in made.outcomes] == [
+        "weight model 0.3, clip 0.75, all 4 modules fit",
+        "the same file as row 1, where it is added up",
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.floats(-100, 100)), min_size=1, max_size=7), st.randoms())
+@settings(max_examples=25, deadline=None)
+def test_weights_of_copies_add_up_exactly_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, float]], random: object
+) -> None:
+    """Rows of five names of one file: the sum is rounded once, so that neither order nor names change it."""
+    folder = tmp_path_factory.getbasetemp() / "copies"
+    if not folder.exists():
+        lora(folder / "a.safetensors", 1)
+        for name in "bcde":
+            shutil.copy(folder / "a.safetensors", folder / f"{name}.safetensors")
+    cache = LoraCache()
+    shuffled = list(rows)
+    random.shuffle(shuffled)  # pyright: ignore
+    for order in (rows, shuffled):
+        made = plan(*(row(folder / f"{name}.safetensors", value) for name, value in order), open_file=cache.open)
+        total = math.fsum(value for _, value in rows)
+        assert [item.weighted.model for item in made.chosen] == ([total] if total else [])
+        assert len(made.outcomes) == len(rows)
+
+
+def test_files_with_one_header_are_ordered_by_content_not_by_name(tmp_path: Path) -> None:
+    """The two files change their names and the result stays, to the last bit of fp64."""
+    a, b = lora(tmp_path / "a.safetensors", 1), lora(tmp_path / "b.safetensors", 2)
+    before = applied(plan(row(a, 0.7), row(b, -0.3)), torch.float64)
+    spare = tmp_path / "spare"
+    a.rename(spare)
+    b.rename(a)
+    spare.rename(b)
+    assert all_same([before, applied(plan(row(b, 0.7), row(a, -0.3)), torch.float64)])
+    assert not all_same([before, applied(plan(row(a, 0.7), row(b, -0.3)), torch.float64)])
+
+
+def test_the_canonical_order_shows_in_fp64(tmp_path: Path) -> None:
+    """Without it the tests above would prove nothing: the other order of the same sums gives other bits."""
+    a, b = lora(tmp_path / "a.safetensors", 1), lora(tmp_path / "b.safetensors", 2)
+    made = plan(row(a, 0.7), row(b, -0.3))
+    turned = Plan({change: parts[::-1] for change, parts in made.changes.items()}, made.outcomes, made.chosen)
+    assert not all_same([applied(made, torch.float64), applied(turned, torch.float64)])
+
+
+def never(*_: object) -> str:
+    pytest.fail("this row's file is not needed")
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        (Entry("none", model=0.0), "weight 0"),
+        (Entry("none", model=0.0, clip=0.0), "weight 0"),
+        (Entry("none", on=False, model=1.0), "off"),
+        (Entry("none", on=False, model=1.0, schedule="0:1", blocks={"IN": 1.0}), "off"),
+    ],
+)
+def test_a_row_that_does_nothing_is_not_looked_for(entry: Entry, sentence: str) -> None:
+    made = plan(entry, find=never, open_file=never)  # pyright: ignore
+    assert not made.changes
+    assert [(item.verdict, item.sentence) for item in made.outcomes] == [(OFF, sentence)]
+
+
+def test_a_clip_weight_without_a_clip_is_not_looked_for() -> None:
+    entry = Entry("none", model=0.0, clip=1.0)
+    made = plan(entry, targets={"model": MODEL}, find=never)  # pyright: ignore
+    assert made.outcomes[0].sentence == "model weight 0, and no CLIP is connected"
+
+
+def test_rows_that_cancel_are_not_opened(tmp_path: Path) -> None:
+    none = tmp_path / "none.safetensors"
+    made = plan(row(none, 0.3), row(none, -0.3), open_file=never)  # pyright: ignore
+    assert not made.changes
+    assert [item.verdict for item in made.outcomes] == [OFF, OFF]
+    assert made.outcomes[0].sentence == "the weights of all rows of this file add up to 0"
+
+
+def test_copies_that_cancel_change_nothing(tmp_path: Path) -> None:
+    a, b = lora(tmp_path / "a.safetensors", 1), tmp_path / "b.safetensors"
+    shutil.copy(a, b)
+    made = plan(row(a, 0.3), row(b, -0.3))
+    assert not made.changes
+    assert not made.chosen
+    assert [item.verdict for item in made.outcomes] == [OFF, OFF]
+
+
+@pytest.mark.parametrize(("model", "clip", "changed"), [(1, 0, {"model"}), (0, 1, {"clip"}), (1, 1, {"model", "clip"})])
+def test_parts_at_weight_zero_change_nothing(tmp_path: Path, model: float, clip: float, changed: set[str]) -> None:
+    made = plan(row(lora(tmp_path / "a.safetensors", 1), model, clip))
+    assert {change.component for change in made.changes} == changed
+    assert made.outcomes[0].verdict == COMPATIBLE
+
+
+def test_missing_files_are_all_named_with_their_rows(tmp_path: Path) -> None:
+    rows = [row(lora(tmp_path / "a.safetensors", 1), 1), *(Entry(f"lost{n}") for n in range(8)), Entry("civitai:1@2")]
+
+    def find(entry: Entry, number: int) -> str | None:
+        return entry.lora if entry.lora.startswith("/") else None
+
+    with pytest.raises(MissingLora) as error:
+        plan(*rows, find=find)
+    assert error.value.row == 2
+    assert str(error.value).startswith("row 2: lost0 was not found (also row 3: lost1; row 4: lost2; row 5: lost3;")
+    assert "row 6: lost4; row 7: lost5 …)" in str(error.value)
+    with pytest.raises(MissingLora, match="row 1: civitai:1@2 is an AIR, and no local file is known for it"):
+        plan(rows[-1], find=find)
+    made = plan(*rows, find=find, missing=SKIP)
+    assert [item.verdict for item in made.outcomes] == [COMPATIBLE, *[MISSING] * 9]
+    assert len(made.changes) == 4
+
+
+def test_what_this_version_does_not_apply_is_refused_with_the_row(tmp_path: Path) -> None:
+    a = lora(tmp_path / "a.safetensors", 1)
+    with pytest.raises(StackError, match=r"row 2: .* has a schedule"):
+        plan(row(a, 1), row(a, 1, schedule="0:0, 1:1"))
+    with pytest.raises(StackError, match=r"row 1: .* has block weights"):
+        plan(row(a, 1, blocks={"IN": 0.5}))
+
+
+def test_a_lora_of_which_nothing_fits_is_an_error_with_the_row(tmp_path: Path) -> None:
+    a = lora(tmp_path / "a.safetensors", 1)
+    wide = write(tmp_path / "b.safetensors", named("unet.a.to_q", factors((48, 41), 4)))
+    other = write(tmp_path / "c.safetensors", named("unet.other", factors((48, 40), 4)))
+    with pytest.raises(StackError, match=r"row 2: .*b.safetensors: 0 of 1 modules fit this model \(unet.a.to_q, made"):
+        plan(row(a, 1), row(wide, 1))
+    with pytest.raises(StackError, match=r"row 1: .*unet.other, the model has no such layer"):
+        plan(row(other, 1), row(a, 1))
+
+
+def test_a_lora_that_fits_in_part_says_what_is_left_out(tmp_path: Path) -> None:
+    tensors = named("unet.a.to_q", factors((48, 40), 4)) | named("unet.b.conv", factors((16, 12), 4))
+    tensors |= named("unet.other", factors((4, 4), 1)) | {"bundle_emb.x": torch.ones(3)}
+    made = plan(row(write(tmp_path / "a.safetensors", tensors), 0.5))
+    (outcome,) = made.outcomes
+    assert outcome.verdict == PARTIAL
+    assert (outcome.applied, outcome.unmatched, outcome.misshapen, outcome.unread) == (1, 1, 1, 1)
+    assert "1 of 3 modules fit; 1 tensors of the file belong to no LoRA module; left out: unet.b.conv" in str(outcome)
+    assert [change.key for change in made.changes] == ["m.a.to_q.weight"]
+
+
+def test_text_encoder_modules_without_a_clip_are_no_failure(tmp_path: Path) -> None:
+    made = plan(row(lora(tmp_path / "a.safetensors", 1), 1), targets={"model": MODEL})
+    (outcome,) = made.outcomes
+    assert (outcome.verdict, outcome.applied, outcome.unused) == (COMPATIBLE, 3, 1)
+    assert "1 text encoder modules are not used" in outcome.sentence
+
+
+def test_the_fallback_is_asked_once_and_only_where_names_are_not_known(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def fallback() -> Mapping[str, Site]:
+        calls.append(1)
+        return {"new.layer": Site("m.new.weight", (8, 8))}
+
+    a = lora(tmp_path / "a.safetensors", 1)
+    plan(row(a, 1), fallback=fallback)
+    assert not calls
+    new = [
+        write(tmp_path / f"{seed}.safetensors", named("new.layer", factors((8, 8), 2, seed=seed))) for seed in (1, 2)
+    ]
+    made = plan(row(a, 1), row(new[0], 1), row(new[1], 1), fallback=fallback)
+    assert len(calls) == 1
+    assert {change.key: len(parts) for change, parts in made.changes.items()}["m.new.weight"] == 2
+
+
+def test_a_bad_file_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    a = lora(tmp_path / "a.safetensors", 1)
+    bad = write(tmp_path / "b.safetensors", {"unet.a.to_q.lora_up.weight": torch.ones(48, 4)})
+    with pytest.raises(AdapterError, match=r"b.safetensors: module unet.a.to_q: the up half is there"):
+        plan(row(a, 1), row(bad, 1))
+
+
+class Counting:
+    """Opens files so that every tensor that is read is counted."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self._files: dict[str, LoraFile] = {}
+
+    def open(self, path: str) -> LoraFile:
+        if path not in self._files:
+            opened = open_lora(path)
+            counting = self
+
+            class Reader:
+                def get_tensor(self, name: str) -> Tensor:
+                    counting.reads += 1
+                    return opened._tensors.get_tensor(name)
+
+            self._files[path] = LoraFile(opened.header, opened.reading, Reader(), keep=True)
+        return self._files[path]
+
+
+def test_making_a_plan_reads_no_tensor_and_a_new_weight_reads_nothing_again(tmp_path: Path) -> None:
+    a, b = lora(tmp_path / "a.safetensors", 1), lora(tmp_path / "b.safetensors", 2)
+    counting = Counting()
+    made = plan(row(a, 0.5), row(b, 0.5), open_file=counting.open)
+    assert counting.reads == 0
+    applied(made, torch.float16)
+    assert counting.reads == 2 * 4 * 3
+    applied(plan(row(a, 0.6), row(b, -0.5), open_file=counting.open), torch.float16)
+    assert counting.reads == 2 * 4 * 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="this system does not say what a process reads")
+def test_the_system_agrees_that_nothing_is_read_again(tmp_path: Path) -> None:
+    """Two files with one header, 4 MB each: they are hashed once, and mapped once."""
+    shape = (2000, 500)
+    targets = {"model": model_sites({"x": ("x.weight", shape)})}
+    paths = [
+        write(tmp_path / f"{seed}.safetensors", named("unet.x", factors(shape, 400, seed=seed))) for seed in (1, 2)
+    ]
+    cache = LoraCache()
+
+    def read_bytes() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    def run(strength: float) -> int:
+        before = read_bytes()
+        made = plan(row(paths[0], strength), row(paths[1], 1), targets=targets, open_file=cache.open)
+        start = weight(shape)
+        add_low_rank(start, [part.term() for parts in made.changes.values() for part in parts])
+        return read_bytes() - before
+
+    assert run(0.5) > 8_000_000
+    assert run(0.6) < 4096
+
+
+def test_an_error_of_a_row_leaves_the_others_alone(tmp_path: Path) -> None:
+    """A cache that met a bad file serves the good ones as before."""
+    cache, a = LoraCache(), lora(tmp_path / "a.safetensors", 1)
+    bad = tmp_path / "b.safetensors"
+    bad.write_bytes(b"")
+    first = applied(plan(row(a, 1), open_file=cache.open), torch.float32)
+    with pytest.raises(LorchestraError):
+        plan(row(a, 1), row(bad, 1), open_file=cache.open)
+    assert all_same([first, applied(plan(row(a, 1), open_file=cache.open), torch.float32)])
+
+
+def test_the_same_row_object_twice(tmp_path: Path) -> None:
+    twice = row(lora(tmp_path / "a.safetensors", 1), 0.25)
+    made = plan(twice, twice)
+    assert made.chosen[0].weighted.model == 0.5
+    assert len(made.outcomes) == 2
