@@ -197,7 +197,7 @@ def _tensor_bytes(
             if part is not None:
                 start = max(0, first - (offset[1] if offset and offset[0] == 0 else 0))
                 add_low_rank(part, [term.rows(start, part.shape[0]) for term in summands])
-        yield _rounded(header, name, wide, dtype).contiguous().view(torch.uint8).numpy().data
+        yield _rounded(header, name, wide, dtype).flatten().view(torch.uint8).numpy().data
 
 
 def _part(piece: Tensor, offset: Offset | None, first: int) -> Tensor | None:
