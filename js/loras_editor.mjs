@@ -48,7 +48,7 @@ export function createEditor(host) {
     title: "Add the LoRA as a new row",
   });
   const text = create("textarea", `${FIELD_STYLE}flex:1;min-height:${TEXT_HEIGHT}px;padding:6px 8px;resize:none;
-    font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;line-height:1.4;white-space:pre;overflow:auto`, {
+    font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;line-height:1.4;white-space:pre-wrap;overflow-wrap:anywhere;overflow:auto`, {
     spellcheck: false,
     autocomplete: "off",
     placeholder: "Find a LoRA above, or paste JSON or <lora:name:0.7> text",
@@ -66,7 +66,7 @@ export function createEditor(host) {
   element.append(line, text, status);
 
   let listed = /** @type {string[]} */ ([]);
-  let asking = false;
+  let asking = /** @type {Promise<void> | undefined} */ (undefined);
 
   const say = (/** @type {string} */ words, /** @type {boolean} */ wrong) => {
     status.textContent = words;
@@ -83,19 +83,17 @@ export function createEditor(host) {
     if (text.value !== value) text.value = value;
     showSummary();
   };
-  const fetchNames = async () => {
-    if (asking) return;
-    asking = true;
-    try {
-      const fresh = await host.fetchLoras();
-      if (fresh.length === listed.length && fresh.every((name, index) => name === listed[index])) return;
-      listed = fresh;
-      names.replaceChildren(...fresh.map((name) => Object.assign(document.createElement("option"), { value: name })));
-    } catch (error) {
-      say(`The list of LoRAs could not be read: ${/** @type {Error} */ (error).message}`, true);
-    } finally {
-      asking = false;
-    }
+  const listNames = async () => {
+    const fresh = await host.fetchLoras();
+    if (fresh.length === listed.length && fresh.every((name, index) => name === listed[index])) return;
+    listed = fresh;
+    names.replaceChildren(...fresh.map((name) => Object.assign(document.createElement("option"), { value: name })));
+  };
+  const fetchNames = () => {
+    asking ??= listNames()
+      .catch((error) => say(`The list of LoRAs could not be read: ${error.message}`, true))
+      .finally(() => { asking = undefined; });
+    return asking;
   };
   const addPicked = async () => {
     const typed = picker.value.trim();
@@ -104,7 +102,11 @@ export function createEditor(host) {
       picker.focus();
       return;
     }
-    await fetchNames();
+    if (!listed.includes(typed)) {
+      add.disabled = true;
+      await fetchNames();
+      add.disabled = false;
+    }
     const match = matchName(typed, listed);
     if ("error" in match) {
       say(match.error, true);

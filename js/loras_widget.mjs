@@ -8,7 +8,7 @@ import { EMPTY, toText } from "./stack_text.mjs";
 /** Type of the input, as Python declares it. */
 export const LORAS_TYPE = "LORCHESTRA_LORAS";
 const MARGIN = 10; // of a DOM widget in the classic renderer, above and below
-const MIN_WIDTH = 320;
+const MIN_WIDTH = 400;
 
 /**
  * @typedef {object} Comfy

@@ -6,6 +6,8 @@ import { guardWidth, makeRoom, passPointerOn } from "./canvas.mjs";
 export const RESULT_TYPE = "LORCHESTRA_RESULT";
 const NAME = "lorchestra_result";
 const LINE_HEIGHT = 16;
+const CHARACTER_WIDTH = 6.7; // of a monospace font at 11 pixels
+const SIDES = 40; // margins and padding left and right of the text
 const MIN_LINES = 2;
 const MAX_LINES = 10;
 const PADDING = 14;
@@ -25,7 +27,9 @@ export function showResults(app, node, label) {
     const widget = this.widgets?.find((/** @type {any} */ own) => own.type === RESULT_TYPE) ?? create(app, this, label);
     const text = output.text.join("\n");
     widget.element.value = text;
-    const lines = Math.min(Math.max(text.split("\n").length, MIN_LINES), MAX_LINES);
+    const perLine = Math.max(Math.floor((this.size[0] - SIDES) / CHARACTER_WIDTH), 1);
+    const needed = text.split("\n").reduce((sum, line) => sum + Math.max(Math.ceil(line.length / perLine), 1), 0);
+    const lines = Math.min(Math.max(needed, MIN_LINES), MAX_LINES);
     widget.element.style.minHeight = `${lines * LINE_HEIGHT + PADDING}px`;
     makeRoom(this);
   };

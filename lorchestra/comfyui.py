@@ -163,7 +163,7 @@ class Client:
     def view(self, image: Mapping[str, str]) -> bytes:
         """The bytes of an output file, from its entry in `run`'s outputs: `filename`, `subfolder`, `type`."""
         wanted = {key: image.get(key, "") for key in ("filename", "subfolder", "type")}
-        return self._request("/view?" + urllib.parse.urlencode(wanted))
+        return self.fetch("/view?" + urllib.parse.urlencode(wanted))
 
     def object_info(self, node: str | None = None) -> dict[str, Json]:
         """Inputs and outputs of all nodes, or of one node; `{}` for a node that is not there."""
@@ -171,11 +171,11 @@ class Client:
 
     def get(self, path: str) -> Json:
         """The JSON that the server has at `path`."""
-        return json.loads(self._request(path))
+        return json.loads(self.fetch(path))
 
     def post(self, path: str, data: Json) -> Json:
         """Posts JSON and returns the answer's JSON; None when the answer is not JSON."""
-        answer = self._request(path, json.dumps(data).encode())
+        answer = self.fetch(path, json.dumps(data).encode())
         try:
             return json.loads(answer)
         except ValueError:
@@ -198,7 +198,8 @@ class Client:
             self.post("/queue", {"delete": [body["prompt_id"]]})
             raise _refusal(data)
 
-    def _request(self, path: str, data: bytes | None = None) -> bytes:
+    def fetch(self, path: str, data: bytes | None = None) -> bytes:
+        """The bytes that the server has at `path`; `data` is posted as JSON."""
         try:
             with self._open(path, data) as answer:
                 return answer.read()

@@ -1,0 +1,292 @@
+"""One ComfyUI and one browser for all tests of the face; a page per renderer.
+
+Needs playwright and a Chromium (`$CHROMIUM`, else what is on the PATH).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Route, sync_playwright
+
+from lorchestra.comfyui import PACK_FOLDER, Server, find_comfyui, pack_root
+from lorchestra.demo.checkpoint import write_checkpoint
+from lorchestra.demo.loras import layers, write_lora
+from lorchestra.demo.prompt import CHECKPOINT
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.UseNewMenu": "Top",
+    "Comfy.RightSidePanel.IsOpen": False,
+    "Comfy.Graph.CanvasInfo": False,
+}
+STRANGE = 'strange/<img src=x onerror=window.hacked=1> & "quoted" 🎨.safetensors'
+"""A legal file name that is HTML, too. Not on Windows, where such names cannot exist."""
+MANY = 2000
+# Normal for ComfyUI's own frontend, offline and in an empty user folder.
+HARMLESS = ("ComfyApp graph accessed before initialization", "Failed to load resource", "Content Security Policy")
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skips, but fails where REQUIRE_COMFYUI=1 asks for these tests."""
+    if os.environ.get("REQUIRE_COMFYUI") == "1":
+        pytest.fail(f"REQUIRE_COMFYUI=1, but {reason}")
+    pytest.skip(reason)
+
+
+def fill(base: Path) -> None:
+    """Puts the demo's files into a base folder."""
+    write_checkpoint(base / "models/checkpoints" / CHECKPOINT)
+    loras = base / "models/loras"
+    attention, text = layers("*.attn?.to_*"), layers("text_model.*.self_attn.q_proj")
+    write_lora(loras / "lorchestra-demo/warm.safetensors", attention | text, "kohya", rank=4, alpha=2, seed=1)
+    write_lora(loras / "lorchestra-demo/lines.safetensors", attention, "peft", rank=4, seed=2)
+    few = layers("middle_block.1.*.attn1.to_q")
+    write_lora(loras / "one/twin.safetensors", few, "native", seed=3)
+    write_lora(loras / "two/twin.safetensors", few, "native", seed=4)
+    if os.name != "nt":
+        strange = write_lora(loras / "strange.safetensors", few, seed=5)
+        (loras / STRANGE).parent.mkdir(exist_ok=True)
+        strange.rename(loras / STRANGE)
+    (loras / "many").mkdir()
+    for number in range(MANY):
+        (loras / f"many/style-{number:04}.safetensors").touch()
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """ComfyUI's base folder, with the demo's files; removed at the end, because it is large."""
+    folder = tmp_path_factory.mktemp("base")
+    fill(folder)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server(base: Path) -> Iterator[Server]:
+    """The one ComfyUI, with the pack in it."""
+    comfyui = find_comfyui()
+    if comfyui is None:
+        skip_or_fail("no ComfyUI was found. Set COMFYUI_PATH.")
+        raise AssertionError
+    SCREENSHOTS.mkdir(exist_ok=True)
+    # PyTorch's attention is several times faster on a CPU than what ComfyUI takes by itself.
+    with Server(comfyui, base, pack=pack_root(), arguments=["--use-pytorch-cross-attention"]) as running:
+        yield running
+    shutil.copy2(running.log, SCREENSHOTS / "server.log")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if path is None:
+        skip_or_fail("no Chromium was found. Set CHROMIUM.")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Face:
+    """A page with ComfyUI in it, and what the tests do there."""
+
+    def __init__(self, browser: Browser, server: Server, renderer: str) -> None:
+        self.server = server
+        self.renderer = renderer
+        self.errors: list[str] = []
+        self.page: Page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+        self.page.route("**/*", self._route)
+        self.page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
+        self.page.on("console", self._on_console)
+
+    def _route(self, route: Route) -> None:
+        url = route.request.url
+        inside = url.startswith(("data:", "blob:")) or urlsplit(url).netloc == urlsplit(self.server.url).netloc
+        route.continue_() if inside else route.abort()
+
+    def _on_console(self, message: Any) -> None:
+        if message.type == "error" and not any(text in message.text for text in HARMLESS):
+            self.errors.append(message.text)
+
+    def open(self) -> None:
+        """Loads the page anew and waits until our nodes are there."""
+        settings = {**SETTINGS, "Comfy.VueNodes.Enabled": self.renderer == "nodes2"}
+        self.server.post("/api/settings", settings)
+        self.page.goto(self.server.url)
+        ready = "window.app?.extensionManager && app.canvas && LiteGraph.registered_node_types.LorchestraLoraStack"
+        self.page.wait_for_function(f"Boolean({ready})", timeout=90_000)
+        self.page.wait_for_timeout(500)
+
+    def clear(self) -> None:
+        """An empty workflow at scale 1 in the top graph, without the focus on anything."""
+        self.page.evaluate(
+            """() => {
+                document.activeElement?.blur?.();
+                const root = app.rootGraph ?? app.graph.rootGraph ?? app.graph;
+                if (app.canvas.graph !== root) app.canvas.setGraph(root);
+                root.clear();
+                root.id = crypto.randomUUID(); // ComfyUI keeps widget values by graph and node
+                app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; app.canvas.setDirty(true, true);
+            }"""
+        )
+        self.page.wait_for_timeout(200)
+
+    def add(self, kind: str = "LorchestraLoraStack", x: int = 300, y: int = 200) -> int:
+        """A new node; returns its id."""
+        number = self.page.evaluate(
+            """([kind, x, y]) => {
+                const node = LiteGraph.createNode(kind); node.pos = [x, y]; app.graph.add(node);
+                app.canvas.emitBeforeChange(); app.canvas.emitAfterChange();
+                app.canvas.setDirty(true, true); return node.id;
+            }""",
+            [kind, x, y],
+        )
+        self.page.wait_for_timeout(400)
+        return number
+
+    @property
+    def editor(self) -> Locator:
+        """The LoRA lists that can be seen."""
+        return self.page.locator(".lorchestra-loras:visible")
+
+    @property
+    def text(self) -> Locator:
+        """Their texts."""
+        return self.editor.locator("textarea")
+
+    @property
+    def status(self) -> Locator:
+        """Their last lines."""
+        return self.editor.get_by_role("status")
+
+    def pick(self, name: str) -> None:
+        """Types a name into the picker and presses Add."""
+        self.editor.get_by_label("Find a LoRA").fill(name)
+        self.editor.get_by_role("button", name="Add").click()
+        self.page.wait_for_function("!document.querySelector('.lorchestra-loras button[disabled]')")
+        self.page.wait_for_timeout(100)
+
+    def type(self, text: str) -> None:
+        """Puts a text into the list, as somebody does who pastes it and goes on elsewhere."""
+        self.text.fill(text)
+        self.text.blur()
+        self.page.wait_for_timeout(100)
+
+    def prompt(self) -> dict[str, Any]:
+        """What would be queued, in API format."""
+        return self.page.evaluate("async () => (await app.graphToPrompt()).output")
+
+    def workflow(self) -> dict[str, Any]:
+        """What would be saved."""
+        return self.page.evaluate("async () => JSON.parse(JSON.stringify((await app.graphToPrompt()).workflow))")
+
+    def loras(self) -> str:
+        """The list's value in the prompt of the only LoRA Stack."""
+        values = [
+            node["inputs"]["loras"] for node in self.prompt().values() if node["class_type"] == "LorchestraLoraStack"
+        ]
+        assert len(values) == 1
+        return values[0]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows in the prompt of the only LoRA Stack."""
+        return json.loads(self.loras())["loras"]
+
+    def load(self, path: Path) -> None:
+        """Opens a workflow file as the menu does."""
+        self.page.locator("#comfy-file-input").set_input_files(path)
+        self.page.wait_for_timeout(1500)
+
+    def press(self, keys: str) -> None:
+        """Presses keys with the focus on the canvas."""
+        self.page.evaluate("document.activeElement?.blur?.()")
+        self.page.keyboard.press(keys)
+        self.page.wait_for_timeout(700)
+
+    def queue(self) -> dict[str, Any]:
+        """Queues the workflow through the UI and waits for the end; returns the outputs."""
+        before = set(self.server.get("/history"))
+        self.page.evaluate("app.queuePrompt(0, 1)")
+        for _ in range(1800):
+            self.page.wait_for_timeout(100)
+            history = self.server.get("/history")
+            new = set(history) - before
+            if new:
+                entry = history[new.pop()]
+                assert entry["status"]["status_str"] == "success", entry["status"]
+                self.page.wait_for_timeout(300)
+                return entry["outputs"]
+        raise AssertionError(f"nothing ran; the log ends with\n{self.server.log_text()[-2000:]}")
+
+    def screenshot(self, name: str) -> None:
+        """Saves what the page shows, for people."""
+        self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.renderer}.png")
+
+
+@pytest.fixture(scope="session", params=["classic", "nodes2"])
+def opened(request: pytest.FixtureRequest, browser: Browser, server: Server) -> Iterator[Face]:
+    """The page of one renderer."""
+    face = Face(browser, server, request.param)
+    face.open()
+    yield face
+    face.page.context.close()
+
+
+@pytest.fixture
+def face(opened: Face, request: pytest.FixtureRequest) -> Iterator[Face]:
+    """The page with an empty workflow; afterwards, no error may have come up in it."""
+    opened.clear()
+    yield opened
+    opened.screenshot(request.node.originalname)
+    errors, opened.errors = opened.errors, []
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def open_face(browser: Browser) -> Callable[[Server, str], Face]:
+    """Opens a page of another server."""
+
+    def open_other(server: Server, renderer: str) -> Face:
+        other = Face(browser, server, renderer)
+        other.open()
+        return other
+
+    return open_other
+
+
+@pytest.fixture(scope="session")
+def strange() -> str:
+    """The name of a LoRA that is HTML, too."""
+    if os.name == "nt":
+        pytest.skip("Windows has no such file names.")
+    return STRANGE
+
+
+@pytest.fixture(scope="session")
+def many() -> int:
+    """How many LoRAs there are in the folder `many`."""
+    return MANY
+
+
+@pytest.fixture(scope="session")
+def pack_folder() -> str:
+    """The pack's name in addresses."""
+    return PACK_FOLDER

@@ -1,0 +1,90 @@
+"""The same nodes without a page: prompts posted over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lorchestra.comfyui import PromptRefused
+from lorchestra.demo.prompt import CHECKPOINT
+
+WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
+ROWS = [{"lora": WARM, "model": 0.75}, {"lora": LINES, "model": 0.5}]
+
+
+def export_prompt(loras: Any, missing: str = "error") -> dict[str, Any]:
+    """Nothing is sampled: a LoRA Stack and its rows as our JSON."""
+    return {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": CHECKPOINT}},
+        "2": {
+            "class_type": "LorchestraLoraStack",
+            "inputs": {"model": ["1", 0], "clip": ["1", 1], "loras": loras, "missing": missing},
+        },
+        "3": {
+            "class_type": "LorchestraApiExport",
+            "inputs": {"lora_stack": ["2", 2], "format": "json", "filename_prefix": "api", "allow_names": True},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "loras",
+    [
+        {"version": 1, "loras": ROWS},
+        json.dumps({"version": 1, "loras": ROWS}),
+        {"__value__": ROWS},
+        {"__value__": [[WARM, 0.75, 0.75], [LINES, 0.5, 0.5]]},
+        f"<lora:{WARM}:0.75>, <lora:lines:0.5>",
+        json.dumps([{"lora": "warm", "model": 0.75}, {"lora": "lines", "model": 0.5}]),
+    ],
+    ids=["object", "text", "list", "triples", "tags", "names"],
+)
+def test_every_form_of_the_stack_is_read(server: Any, loras: Any) -> None:
+    outputs = server.run(export_prompt(loras))
+    rows = json.loads(outputs["3"]["text"][0])["loras"]
+    assert [(row["lora"], row["model"]) for row in rows] == [(WARM, 0.75), (LINES, 0.5)]
+
+
+def test_runware_text_is_read(server: Any) -> None:
+    text = json.dumps([{"model": "civitai:120096@135931", "weight": 0.7}])
+    outputs = server.run(export_prompt(text, missing="skip"))
+    rows = json.loads(outputs["3"]["text"][0])["loras"]
+    assert rows[0]["air"] == "civitai:120096@135931"
+    assert "135931" in outputs["2"]["text"][0]
+
+
+@pytest.mark.parametrize(
+    ("loras", "sentence"),
+    [
+        ("nonsense", "the stack is neither JSON nor <lora:name:weight> text"),
+        ({"loras": [{"lora": WARM}, {"lora": LINES, "model": "much"}]}, 'row 2: the weight "model" is'),
+        ({"loras": [{"lora": "../../../etc/passwd"}]}, "../../../etc/passwd"),
+        ({"loras": [{"lora": "twin"}]}, "may be any of one/twin.safetensors, two/twin.safetensors"),
+    ],
+)
+def test_what_cannot_be_applied_is_refused_with_our_sentence(server: Any, loras: Any, sentence: str) -> None:
+    with pytest.raises(PromptRefused) as refused:
+        server.run(export_prompt(loras))
+    assert sentence in str(refused.value)
+    assert list(refused.value.node_errors) == ["2"]
+
+
+def test_twins_are_told_apart_by_their_folders(server: Any) -> None:
+    loras = {"loras": [{"lora": "one/twin.safetensors"}, {"lora": "two\\twin"}]}
+    outputs = server.run(export_prompt(loras))
+    assert outputs["2"]["text"][0].count("modules fit") + outputs["2"]["text"][0].count("module fits") == 2
+
+
+def test_help_pages_and_example_are_served(server: Any, pack_folder: str) -> None:
+    for node in ("LorchestraLoraStack", "LorchestraApiExport"):
+        assert server.fetch(f"/extensions/{pack_folder}/docs/{node}.md").startswith(b"# ")
+    assert server.get("/api/workflow_templates")[pack_folder] == ["lora_stack"]
+    assert server.fetch(f"/api/workflow_templates/{pack_folder}/lora_stack.jpg").startswith(b"\xff\xd8")
+
+
+def test_nothing_of_ours_is_logged_as_an_error(server: Any) -> None:
+    loaded = [line for line in server.log_text().splitlines() if "ComfyUI-Lorchestra" in line]
+    assert loaded
+    assert not any("IMPORT FAILED" in line for line in loaded)

@@ -1,0 +1,115 @@
+"""Workflows with our nodes, run through the page."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PIL = pytest.importorskip("PIL.Image")
+
+EXAMPLE = Path(__file__).parents[2] / "example_workflows/lora_stack.json"
+WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
+BOTH = json.dumps({"version": 1, "loras": [{"lora": WARM, "model": 0.75}, {"lora": LINES, "model": 0.5, "clip": 0.25}]})
+
+
+def set_widget(face: Any, kind: str, name: str, value: Any) -> None:
+    face.page.evaluate(
+        """([kind, name, value]) => {
+            const node = app.graph.nodes.find((node) => node.type === kind);
+            node.widgets.find((widget) => widget.name === name).value = value;
+        }""",
+        [kind, name, value],
+    )
+
+
+def pixels(server: Any, outputs: dict[str, Any]) -> bytes:
+    image = next(output["images"][0] for output in outputs.values() if output.get("images"))
+    picture = PIL.open(io.BytesIO(server.view(image))).convert("RGB")
+    colours = picture.getcolors(maxcolors=2**24)
+    assert len(colours) > 100, "the picture is empty"
+    return picture.tobytes()
+
+
+def test_example_workflow_runs_and_its_loras_change_the_picture(face: Any) -> None:
+    face.load(EXAMPLE)
+    assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
+    assert face.page.evaluate("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
+    assert not face.page.get_by_text("Missing Node", exact=False).is_visible()
+    assert face.status.inner_text() == "2 LoRAs"
+    for name in ("width", "height"):
+        set_widget(face, "EmptyLatentImage", name, 64)
+    set_widget(face, "KSampler", "steps", 2)
+    with_loras = pixels(face.server, face.queue())
+    assert face.page.get_by_label("Report of the last run").input_value().count("modules fit") == 2
+    face.screenshot("example")
+    face.type(face.text.input_value().replace('"model"', '"on": false, "model"'))
+    assert face.status.inner_text() == "2 LoRAs, 2 off"
+    assert pixels(face.server, face.queue()) != with_loras
+
+
+def add_export(face: Any, text: str) -> None:
+    face.add("CheckpointLoaderSimple", x=60, y=120)
+    face.add(x=420, y=120)
+    face.add("LorchestraApiExport", x=880, y=120)
+    face.page.evaluate(
+        """() => {
+            const [loader, stack, exporter] = app.graph.nodes;
+            loader.connect(0, stack, 'model'); loader.connect(1, stack, 'clip');
+            stack.connect(2, exporter, 'lora_stack');
+        }"""
+    )
+    face.type(text)
+
+
+def test_api_export_shows_its_text_and_writes_a_file(face: Any) -> None:
+    add_export(face, BOTH)
+    set_widget(face, "LorchestraApiExport", "format", "a1111")
+    set_widget(face, "LorchestraApiExport", "filename_prefix", f"exports/{face.renderer}")
+    before = face.workflow()
+    outputs = face.queue()
+    shown = face.page.get_by_label("What was written")
+    shown.wait_for(state="visible")
+    text = next(output["text"][0] for output in outputs.values() if "files" in output)
+    assert shown.input_value() == text
+    assert "<lora:warm:0.75>" in text
+    files = list((face.server.base / "output/exports").glob(f"{face.renderer}_*"))
+    assert len(files) == 1
+    assert files[0].read_text(encoding="utf-8").strip() in text
+    # What is shown is no part of the workflow or of the prompt, and shifts no other widget's value.
+    after = face.workflow()
+    values = [[node.get("widgets_values") for node in saved["nodes"]] for saved in (before, after)]
+    assert values[0] == values[1]
+    assert not any("lorchestra_result" in node["inputs"] for node in face.prompt().values())
+    # A second run writes into the same text area.
+    set_widget(face, "LorchestraApiExport", "format", "json")
+    face.queue()
+    assert shown.count() == 1
+    assert json.loads(shown.input_value())["loras"][0]["lora"] == WARM
+
+
+def test_text_that_does_not_parse_marks_the_node_with_our_sentence(face: Any) -> None:
+    add_export(face, '{"version": 1, "loras": [{"lora": "a.safetensors", "model": 1000}]}')
+    face.page.evaluate("async () => { try { await app.queuePrompt(0, 1); } catch {} }")
+    face.page.wait_for_timeout(700)
+    errors = json.dumps(face.page.evaluate("app.lastNodeErrors"), ensure_ascii=False)
+    assert 'row 1: the weight \\"model\\" is 1000; it must lie in -100 … 100' in errors
+    assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == [
+        "LorchestraLoraStack"
+    ]
+    face.errors.clear()  # the frontend itself reports the refusal in the console
+
+
+def test_missing_file_is_an_error_before_the_run_or_skipped(face: Any) -> None:
+    add_export(face, json.dumps({"loras": [{"lora": "not-here.safetensors"}, {"lora": WARM}]}))
+    face.page.evaluate("async () => { try { await app.queuePrompt(0, 1); } catch {} }")
+    face.page.wait_for_timeout(700)
+    assert "not-here.safetensors" in json.dumps(face.page.evaluate("app.lastNodeErrors"))
+    face.errors.clear()
+    set_widget(face, "LorchestraLoraStack", "missing", "skip")
+    set_widget(face, "LorchestraApiExport", "format", "json")
+    face.queue()
+    assert "not-here" in face.page.get_by_label("Report of the last run").input_value()
