@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+torch.set_num_threads(1)  # the tests' products are small: threads would only wait for each other
+
 NAMES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.int64: "I64", torch.int32: "I32",

@@ -149,6 +149,19 @@ def test_chunks_and_pieces_of_rows_make_no_difference(monkeypatch: pytest.Monkey
     assert same_bits(torch.cat(pieces), whole)
 
 
+def test_threads_make_no_difference_to_exactness() -> None:
+    start = weight((700, 600), dtype=torch.float16)
+    updates = [(0.8, factors((700, 600), 16, seed=1)), (-0.3, factors((700, 600), 8, seed=2, alpha=4))]
+    reference = sum_of(start, updates)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            assert ulps_off(added(start, updates), reference) <= 0.51
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_chunk_is_never_less_than_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lorchestra.fuse._CHUNK", 1)
     start = weight((5, 64))
