@@ -16,7 +16,7 @@ const FIELD_STYLE = `box-sizing:border-box;border:1px solid var(--border-color,#
   background:var(--component-node-widget-background,var(--comfy-input-bg,#222));color:${TEXT_COLOR};
   font-size:12px;min-width:0;`;
 const QUIET_COLOR = "var(--muted-foreground, var(--descrip-text, #999))";
-const ERROR_COLOR = "var(--destructive-background, var(--error-text, #ff4444))";
+const ERROR_COLOR = "var(--error-text, #ff4444)";
 
 /**
  * @typedef {object} Host

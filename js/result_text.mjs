@@ -28,7 +28,9 @@ export function showResults(app, node, label) {
     const text = output.text.join("\n");
     widget.element.value = text;
     const perLine = Math.max(Math.floor((this.size[0] - SIDES) / CHARACTER_WIDTH), 1);
-    const needed = text.split("\n").reduce((sum, line) => sum + Math.max(Math.ceil(line.length / perLine), 1), 0);
+    const needed = text.split("\n").reduce(
+      (/** @type {number} */ sum, /** @type {string} */ line) => sum + Math.max(Math.ceil(line.length / perLine), 1), 0,
+    );
     const lines = Math.min(Math.max(needed, MIN_LINES), MAX_LINES);
     widget.element.style.minHeight = `${lines * LINE_HEIGHT + PADDING}px`;
     makeRoom(this);

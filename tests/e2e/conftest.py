@@ -1,12 +1,14 @@
 """One ComfyUI and one browser for all tests of the face; a page per renderer.
 
-Needs playwright and a Chromium (`$CHROMIUM`, else what is on the PATH).
+Needs playwright and a Chromium (`$CHROMIUM`, else what is on the PATH). `$COMFYUI_ARGS` goes to ComfyUI, for example
+`--front-end-root FOLDER` for another version of its frontend.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,7 +90,8 @@ def server(base: Path) -> Iterator[Server]:
         raise AssertionError
     SCREENSHOTS.mkdir(exist_ok=True)
     # PyTorch's attention is several times faster on a CPU than what ComfyUI takes by itself.
-    with Server(comfyui, base, pack=pack_root(), arguments=["--use-pytorch-cross-attention"]) as running:
+    arguments = ["--use-pytorch-cross-attention", *shlex.split(os.environ.get("COMFYUI_ARGS", ""))]
+    with Server(comfyui, base, pack=pack_root(), arguments=arguments) as running:
         yield running
     shutil.copy2(running.log, SCREENSHOTS / "server.log")
 
