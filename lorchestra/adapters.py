@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -96,10 +97,15 @@ class LoraFile:
         info = self.header.tensors[module.slots[slot]]
         if tensor.dtype != _TORCH[info.dtype] or tuple(tensor.shape) != info.shape:
             raise AdapterError(self.path, module.name, f"the {slot} tensor is another than before; the file changed")
-        checked = tensor.float() if tensor.dtype.itemsize == 1 else tensor
-        if not torch.isfinite(checked).all():
+        if not is_finite(tensor):
             raise AdapterError(self.path, module.name, f"the {slot} tensor has NaN or infinite values")
         return tensor
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """False where any value is NaN or infinite; for tensors of any shape with an element at least, and of any dtype."""
+    low, high = (tensor.float() if tensor.dtype.itemsize == 1 else tensor).aminmax()  # NaN is both
+    return math.isfinite(low) and math.isfinite(high)
 
 
 class _Reads:

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from .adapters import find_key, open_lora, read_sha256
+from .adapters import find_key, is_finite, open_lora, read_sha256
 from .architectures import checkpoint
 from .check import Outcome
 from .errors import CheckpointError, shortened
@@ -215,7 +215,7 @@ def _rounded(header: Header, name: str, wide: Tensor, dtype: torch.dtype) -> Ten
     limit = torch.finfo(dtype).max
     is_fp8 = dtype.itemsize == 1  # which is clamped, as in ComfyUI
     rounded = (wide.clamp(-limit, limit) if is_fp8 else wide).to(dtype)
-    if not torch.isfinite(wide if is_fp8 else rounded).all():
+    if not is_finite(wide if is_fp8 else rounded):
         raise CheckpointError(
             header.path,
             f"tensor {shortened(name)} would not be finite: the update goes beyond {limit:.4g}, the largest value of "
