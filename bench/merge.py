@@ -97,9 +97,7 @@ def _make_model_and_loras(folder: Path) -> tuple[Any, list[str]]:
         names.append(f"lora{number}.safetensors")
         save_file(tensors, folder / names[-1])
     folder_paths.folder_names_and_paths["loras"] = ([str(folder)], {".safetensors"})
-    print(
-        f"{sum(v.numel() for v in weights.values()) / 1e6:.0f} M weights, {len(shapes)} attention layers, rank {RANK}"
-    )
+    print(f"{size / 1e6:.0f} M weights, {len(shapes)} attention layers, rank {RANK}")
     return model, names
 
 

@@ -274,6 +274,8 @@ def _own_row(data: Mapping[str, Json], row: int) -> Entry:
     if "strength" in data and "model" not in data:  # a row of rgthree's Power Lora Loader
         rest = {key: item for key, item in data.items() if key not in ("strength", "strengthTwo")}
         data = {**rest, "model": data["strength"], "clip": data.get("strengthTwo")}
+    if "weight" in data and "model" not in data:
+        raise StackError('the row has a "weight"; the weights are called "model" and "clip"', row)
     on = data.get("on", True)
     if not isinstance(on, bool):
         raise StackError(f'"on" is {quoted(on)}; expected true or false', row)
@@ -285,10 +287,17 @@ def _own_row(data: Mapping[str, Json], row: int) -> Entry:
         clip=None if clip is None else _weight(clip, "clip", row),
         blocks=_blocks(data.get("blocks"), row),
         schedule=_optional_text(data, "schedule", row),
-        sha256=_optional_text(data, "sha256", row),
+        sha256=_sha256(data, row),
         air=_optional_text(data, "air", row),
         extra=_extra(data, _KNOWN_ENTRY, row),
     )
+
+
+def _sha256(data: Mapping[str, Json], row: int) -> str | None:
+    value = _optional_text(data, "sha256", row)
+    if value is not None and (len(value) != 64 or not set(value) <= set("0123456789abcdefABCDEF")):
+        raise StackError(f'"sha256" is {quoted(value)}; expected 64 hex digits', row)
+    return value
 
 
 def _name(value: Json, row: int) -> str:
