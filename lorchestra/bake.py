@@ -31,8 +31,8 @@ from .stack import Stack
 METADATA_KEY = "lorchestra.baked"
 """Metadata entry of a baked checkpoint: a JSON list of `{"sha256", "name", "model", "clip"}`, in canonical order."""
 
-_PIECE = 32 << 20
-"""Elements of a tensor that are in memory at a time (128 MB as fp32)."""
+_PIECE = 8 << 20
+"""Elements of a tensor that are in memory at a time (32 MB as fp32); the rest of the room is for the LoRAs on it."""
 
 _DTYPES: Mapping[str, torch.dtype] = {
     "F16": torch.float16,
