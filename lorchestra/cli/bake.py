@@ -45,7 +45,8 @@ def run_bake(args: argparse.Namespace) -> int:
         raise LorchestraError(f"bake needs torch, which cannot be loaded ({error}): pip install torch") from error
 
     stack = Stack(tuple(_entry(text, row) for row, text in enumerate(args.lora, 1))).checked()
-    with tqdm(unit="B", unit_scale=True, desc="baking", disable=args.quiet or None, file=sys.stderr) as bar:
+    hidden = True if args.quiet or not sys.stderr else None  # None: shown on terminals alone
+    with tqdm(unit="B", unit_scale=True, desc="baking", disable=hidden, file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

@@ -33,7 +33,7 @@ _VAE_WIDTHS = (128, 256, 512, 512)
 
 
 def write_checkpoint(path: Path, *, seed: int = 0, clip: bool = True, vae: bool = True) -> Path:
-    """Writes the checkpoint (fp16, about 460 MB with all parts, 60 MB with the UNet alone) and returns its path.
+    """Writes the checkpoint (fp16, about 500 MB with all parts, 90 MB with the UNet alone) and returns its path.
 
     The same seed and the same torch give the same bytes. A tensor's values do not depend on which parts are left out.
     """
