@@ -94,7 +94,8 @@ class LoraStack(io.ComfyNode):
         cls, model: Any, clip: Any = None, loras: Any = None, missing: str = ERROR, lora_stack: Any = None
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows."""
-        stack = read_rows(lora_stack).joined(Stack.parse(loras))
+        own, upstream = Stack.parse(loras), read_rows(lora_stack)
+        stack = own.joined(upstream)  # so that errors count this node's rows from 1
         plan = make_plan(
             stack,
             find=files.finder(),
@@ -106,5 +107,5 @@ class LoraStack(io.ComfyNode):
         patched_model, patched_clip = patch.apply(plan, model, clip)
         notes = [f"Written by a newer version ({stack.version}): what this one does not know is kept."]
         text = report(plan.outcomes, notes if stack.is_newer else [])
-        rows = to_rows(files.with_listed_names(stack.entries))
+        rows = to_rows(files.with_listed_names([*upstream.entries, *own.entries]))
         return io.NodeOutput(patched_model, patched_clip, rows, text, ui={"text": [text]})
