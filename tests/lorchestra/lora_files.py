@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import struct
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -96,6 +100,31 @@ def factors(
 def weight(shape: tuple[int, ...], seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     """A weight as large as those of real models."""
     return (torch.randn(shape, generator=torch.Generator().manual_seed(1000 + seed)) * 0.03).to(dtype)
+
+
+@contextlib.contextmanager
+def locked(path: Path, mode: int) -> Iterator[None]:
+    """A file or folder with other rights, and this process without root's right to ignore them."""
+    if os.name == "nt":
+        pytest.skip("Windows has other rights")
+    user, before = os.geteuid(), path.stat().st_mode
+    path.chmod(mode)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        path.chmod(before)
+
+
+@contextlib.contextmanager
+def public_folder() -> Iterator[Path]:
+    """A folder that every user may look into; pytest's own is for one user."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 BLOCK = "input_blocks.1.1.transformer_blocks.0"

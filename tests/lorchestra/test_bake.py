@@ -15,7 +15,20 @@ from pathlib import Path
 import pytest
 import torch
 from exact import DTYPES, delta, same_bits, sum_of, ulp, ulps_off
-from lora_files import BLOCK, DIFFUSERS_BLOCK, SUFFIXES, UNET_SHAPES, factors, named, read, unet, weight, write
+from lora_files import (
+    BLOCK,
+    DIFFUSERS_BLOCK,
+    SUFFIXES,
+    UNET_SHAPES,
+    factors,
+    locked,
+    named,
+    public_folder,
+    read,
+    unet,
+    weight,
+    write,
+)
 from torch import Tensor
 
 from lorchestra.adapters import read_sha256
@@ -595,13 +608,23 @@ def test_names_may_be_as_long_as_the_system_allows(tmp_path: Path, length: int) 
     assert output.exists()
 
 
-def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
-    if os.name == "nt" or os.geteuid() == 0:
-        pytest.skip("this user may write everywhere")
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o500)
-    with pytest.raises(CheckpointError, match="cannot be written"):
-        bake(base(tmp_path), stack(), folder / "out.safetensors")
+@pytest.mark.parametrize("mode", [0o555, 0o000])
+def test_a_folder_that_may_not_be_written(mode: int) -> None:
+    with public_folder() as folder:
+        checkpoint, closed = base(folder), folder / "closed"
+        closed.mkdir()
+        with locked(closed, mode), pytest.raises(CheckpointError, match=r"out.safetensors: the file cannot be written"):
+            bake(checkpoint, stack(), closed / "out.safetensors")
+        assert not leftovers(folder)
+
+
+def test_files_that_may_not_be_read() -> None:
+    with public_folder() as folder:
+        checkpoint, a = base(folder), folder / "a.safetensors"
+        lora(a, 1)
+        for path in (checkpoint, a):
+            with locked(path, 0), pytest.raises(HeaderError, match=rf"{path.name}: .*permission denied"):
+                bake(checkpoint, stack((a, 1.0)), folder / "out.safetensors")
 
 
 def test_the_output_has_the_rights_of_any_new_file(tmp_path: Path) -> None:
