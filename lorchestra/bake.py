@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from .adapters import find_key, is_finite, open_lora, read_sha256
+from .adapters import find_key, is_finite, open_lora
 from .architectures import checkpoint
 from .check import Outcome
 from .errors import CheckpointError, shortened
@@ -154,14 +154,16 @@ def _changes(header: Header, plan: Plan) -> Mapping[str, _Changes]:
 
 def _record(header: Header, plan: Plan) -> str:
     """The metadata entry: what an earlier bake left, and then what this one applies."""
+    applied = {id(part.file) for parts in plan.changes.values() for part in parts}
     rows = [
         {
-            "sha256": read_sha256(item.file.path),
+            "sha256": item.file.sha256(),
             "name": Path(item.file.path).name,
             "model": item.weighted.model,
             "clip": item.weighted.clip,
         }
         for item in plan.chosen
+        if id(item.file) in applied
     ]
     return json.dumps([*read_baked(header), *rows])
 
@@ -259,7 +261,8 @@ def _new_file(output: Path, force: bool) -> Generator[IO[bytes]]:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)  # mkstemp made it private
+        with contextlib.suppress(OSError):  # not every file system has rights
+            Path(name).chmod(0o666 & ~umask)  # mkstemp made it private
         if not force and os.path.lexists(output):  # it came while this was written
             raise CheckpointError(output, _EXISTS)
         Path(name).replace(output)

@@ -54,8 +54,9 @@ def outcome(entry: Entry, placement: Placement, model: float, clip: float, *, un
     note = f"; {unused} text encoder modules are not used, no such CLIP is connected" if unused else ""
     if unread:
         note += f"; {unread} tensors of the file belong to no LoRA module"
-    if not (applied or missing or unused):
-        sentence, verdict = f"weight {weights}, the file has no modules that these weights are for{note}", COMPATIBLE
+    if not (applied or missing):
+        what = "nothing is applied" if unused else "the file has no modules that these weights are for"
+        sentence, verdict = f"weight {weights}, {what}{note}", COMPATIBLE
     elif not missing:
         sentence = f"weight {weights}, all {applied} modules fit{note}"
         verdict = COMPATIBLE

@@ -352,6 +352,15 @@ def test_a_second_bake_is_added_to_the_record(tmp_path: Path) -> None:
     assert read_baked(read_header(copy)) == rows
 
 
+def test_what_has_no_place_in_the_base_is_not_on_record(tmp_path: Path) -> None:
+    """A LoRA for a text encoder, and a base without one."""
+    checkpoint, output = write(tmp_path / "base.safetensors", unet()), tmp_path / "out.safetensors"
+    a = write(tmp_path / "a.safetensors", named("lora_te_text_model_x", factors((4, 4), 1)))
+    result = bake(checkpoint, stack((a, 1.0)), output)
+    assert result.changed == 0
+    assert read_baked(read_header(output)) == []
+
+
 @pytest.mark.parametrize("record", ["", "oops", "{}", "null", "[" * 100_000])
 def test_a_record_that_is_none_does_not_stop_a_bake(tmp_path: Path, record: str) -> None:
     checkpoint = write(tmp_path / "base.safetensors", unet(), {METADATA_KEY: record})

@@ -45,6 +45,11 @@ FITS = Placed(X, Site("x.weight", (1, 1)))
             "0 of 2 modules fit this model (x, the model has no such layer; and 1 more). "
             "Choose a LoRA made for this model or switch this row off.",
         ),
+        (
+            Placement((), (), (), (X,)),
+            COMPATIBLE,
+            "weight 0.5, nothing is applied; 1 text encoder modules are not used, no such CLIP is connected",
+        ),
         (Placement((), (), (), ()), COMPATIBLE, "weight 0.5, the file has no modules that these weights are for"),
     ],
 )
