@@ -37,6 +37,7 @@ SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.UseNewMenu": "Top",
     "Comfy.RightSidePanel.IsOpen": False,
+    "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasInfo": False,
 }
 STRANGE = 'strange/<img src=x onerror=window.hacked=1> & "quoted" 🎨.safetensors'

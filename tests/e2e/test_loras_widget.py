@@ -135,6 +135,34 @@ def test_keys_in_the_text_stay_in_the_text(face: Any) -> None:
     assert face.loras() == "<lora:warm:1><lora:warm:1>"
 
 
+def test_wheel_zooms_unless_a_long_text_has_the_focus(face: Any) -> None:
+    face.add()
+    scale = "app.canvas.ds.scale"
+    box = face.text.bounding_box()
+    face.page.mouse.move(box["x"] + 50, box["y"] + 40)
+    face.page.mouse.wheel(0, 120)
+    face.page.wait_for_timeout(400)
+    assert face.page.evaluate(scale) < 1
+    face.page.evaluate("app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; app.canvas.setDirty(true, true)")
+    face.page.wait_for_timeout(400)
+    face.text.fill("<lora:warm:1>\n" * 40)
+    face.text.evaluate("(text) => { text.scrollTop = 0; }")
+    face.text.hover()
+    face.page.mouse.wheel(0, 120)
+    face.page.wait_for_timeout(400)
+    assert face.page.evaluate(scale) == 1
+    assert face.text.evaluate("(text) => text.scrollTop") > 0
+
+
+def test_focus_can_be_seen(face: Any) -> None:
+    face.add()
+    face.editor.get_by_label("Find a LoRA").focus()
+    for _ in range(3):
+        outline = face.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline not in ("none", "hidden")
+        face.page.keyboard.press("Tab")
+
+
 def test_promoted_to_a_subgraph(face: Any, tmp_path: Path) -> None:
     face.add()
     face.pick(WARM)

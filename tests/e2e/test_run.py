@@ -48,6 +48,8 @@ def test_example_workflow_runs_and_its_loras_change_the_picture(face: Any) -> No
     face.screenshot("example")
     face.type(face.text.input_value().replace('"model"', '"on": false, "model"'))
     assert face.status.inner_text() == "2 LoRAs, 2 off"
+    if face.renderer == "nodes2":
+        return  # what is drawn does not depend on the renderer, and drawing takes long
     assert pixels(face.server, face.queue()) != with_loras
 
 
