@@ -476,9 +476,13 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, error: type[BaseE
 
 
 WAITING = """
-import sys, time
+import signal, sys, time
 import lorchestra.bake
 from lorchestra.cli import main
+
+# a process that was started in the background, or with nohup, ignores these
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def wait(*arguments):
     print("in the middle", flush=True)
