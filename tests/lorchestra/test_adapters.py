@@ -425,9 +425,26 @@ def test_content_ids_are_equal_exactly_where_contents_are(tmp_path: Path) -> Non
 
 
 def test_a_file_alone_is_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = [open_lora(lora(tmp_path / f"{rank}.safetensors", rank=rank)) for rank in (2, 3)]
+    paths = [lora(tmp_path / f"{rank}.safetensors", rank=rank) for rank in (2, 3)]
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(paths[0])
+    files = [open_lora(path) for path in (*paths, link)]
     monkeypatch.setattr("lorchestra.adapters.read_sha256", lambda path: pytest.fail("hashed"))
     assert len(set(content_ids(files))) == 2
+
+
+def test_threads_that_push_each_other_s_files_out(tmp_path: Path) -> None:
+    paths = [lora(tmp_path / f"{seed}.safetensors", seed=seed) for seed in range(4)]
+    expected = [factors((20, 10), 4, seed=seed, alpha=2.0)["up"] for seed in range(4)]
+    cache = LoraCache(max_bytes=paths[0].stat().st_size)
+
+    def use(number: int) -> bool:
+        file = cache.open(paths[number % 4])
+        return same_bits(file.lora(file.reading.modules[0]).up, expected[number % 4])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(200)))
+    assert len(cache) == 1
 
 
 def test_the_order_of_contents_does_not_depend_on_names(tmp_path: Path) -> None:
