@@ -134,7 +134,11 @@ export function createEditor(host) {
     host.type(text.value);
     showSummary();
   });
-  text.addEventListener("change", () => host.commit());
+  text.addEventListener("change", () => {
+    // Ctrl+Z on the canvas also undoes the last typing in the browser, and the change comes out when ComfyUI's undo
+    // takes this element away. A step at that moment would be the end of redo.
+    setTimeout(() => { if (text.isConnected) host.commit(); }, 0);
+  });
   render();
   return { element, text, render };
 }

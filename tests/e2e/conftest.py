@@ -6,6 +6,7 @@ Needs playwright and a Chromium (`$CHROMIUM`, else what is on the PATH). `$COMFY
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -214,16 +215,30 @@ class Face:
         """The rows in the prompt of the only LoRA Stack."""
         return json.loads(self.loras())["loras"]
 
+    def wait_for_rows(self, count: int) -> None:
+        """Waits until the only LoRA Stack has so many rows in JSON; undo takes its time."""
+        self.wait_for(lambda: self.loras().startswith("{") and len(self.rows()) == count)
+
+    def wait_for(self, check: Callable[[], bool]) -> None:
+        """Waits at most ten seconds until something is so."""
+        for _ in range(100):
+            with contextlib.suppress(AssertionError, ValueError):  # while undo has taken the node away
+                if check():
+                    return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"it did not become so; the prompt is {self.prompt()}")
+
     def load(self, path: Path) -> None:
         """Opens a workflow file as the menu does."""
         self.page.locator("#comfy-file-input").set_input_files(path)
-        self.page.wait_for_timeout(1500)
+        self.editor.first.wait_for(state="visible")
+        self.page.wait_for_timeout(1000)
 
     def press(self, keys: str) -> None:
         """Presses keys with the focus on the canvas."""
         self.page.evaluate("document.activeElement?.blur?.()")
         self.page.keyboard.press(keys)
-        self.page.wait_for_timeout(700)
+        self.page.wait_for_timeout(500)
 
     def queue(self) -> dict[str, Any]:
         """Queues the workflow through the UI and waits for the end; returns the outputs."""

@@ -66,16 +66,16 @@ def test_undo_and_redo_go_row_by_row(face: Any) -> None:
         face.pick(name)
     for expected, keys in ((2, "Control+z"), (1, "Control+z"), (2, "Control+y"), (3, "Control+y"), (2, "Control+z")):
         face.press(keys)
-        assert len(face.rows()) == expected
-        assert face.text.input_value() == face.loras()
+        face.wait_for_rows(expected)
+        face.wait_for(lambda: face.text.input_value() == face.loras())
     # The element on the screen is the live one: what is added now counts.
     face.pick(LINES)
     assert [row["lora"] for row in face.rows()] == [WARM, LINES, LINES]
     face.type("<lora:warm:0.5>")
     face.press("Control+z")
-    assert len(face.rows()) == 3
+    face.wait_for_rows(3)
     face.press("Control+y")
-    assert face.loras() == "<lora:warm:0.5>"
+    face.wait_for(lambda: face.loras() == "<lora:warm:0.5>")
 
 
 def test_saved_and_loaded_again(face: Any, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_saved_and_loaded_again(face: Any, tmp_path: Path) -> None:
     path.write_text(json.dumps(face.workflow()), encoding="utf-8")
     face.open()
     face.load(path)
-    assert face.loras() == text
+    face.wait_for(lambda: face.loras() == text)
     assert face.text.input_value() == text
     node = next(iter(face.prompt().values()))
     assert node["inputs"]["missing"] == "skip"
@@ -99,8 +99,7 @@ def test_api_format_loads_into_the_node(face: Any) -> None:
         face.clear()
         prompt = {"1": {"class_type": "LorchestraLoraStack", "inputs": {"loras": value, "missing": "skip"}}}
         face.page.evaluate("(prompt) => app.loadApiJson(prompt, 'mine')", prompt)
-        face.page.wait_for_timeout(700)
-        assert face.status.inner_text() == "1 LoRA"
+        face.wait_for(lambda: face.editor.count() == 1 and face.status.inner_text() == "1 LoRA")
         face.pick(LINES)
         assert "lines.safetensors" in face.loras()
 
@@ -112,7 +111,7 @@ def test_copies_are_independent(face: Any) -> None:
     face.press("Control+c")
     face.page.mouse.move(900, 500)
     face.press("Control+v")
-    assert face.editor.count() == 2
+    face.wait_for(lambda: face.editor.count() == 2)
     face.page.evaluate("app.graph.nodes[1].pos = [300, 480]; app.canvas.setDirty(true, true)")
     face.page.wait_for_timeout(300)
     face.editor.nth(1).locator("textarea").fill("<lora:lines:1>")
@@ -176,17 +175,16 @@ def test_promoted_to_a_subgraph(face: Any, tmp_path: Path) -> None:
             host.setSize([360, host.computeSize()[1]]); app.canvas.setDirty(true, true);
         }"""
     )
-    face.page.wait_for_timeout(1000)
-    assert face.editor.count() == 1
-    assert face.status.inner_text() == "1 LoRA"
+    face.wait_for(lambda: face.editor.count() == 1)
+    face.wait_for(lambda: face.status.inner_text() == "1 LoRA")
     face.pick(LINES)
     assert [row["lora"] for row in face.rows()] == [WARM, LINES]
     path = tmp_path / "workflow.json"
     path.write_text(json.dumps(face.workflow()), encoding="utf-8")
     face.open()
     face.load(path)
+    face.wait_for(lambda: face.status.inner_text() == "2 LoRAs")
     assert [row["lora"] for row in face.rows()] == [WARM, LINES]
-    assert face.status.inner_text() == "2 LoRAs"
     assert next(iter(face.prompt())).count(":") == 1
 
 

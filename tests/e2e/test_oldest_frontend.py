@@ -64,16 +64,23 @@ def test_list_undo_copy_and_reload(old: Any, tmp_path: Path) -> None:
     assert old.status.inner_text() == "2 LoRAs"
     assert [row["lora"] for row in old.rows()] == [WARM, LINES]
     old.press("Control+z")
-    assert len(old.rows()) == 1
+    old.wait_for_rows(1)
     old.press("Control+y")
-    assert len(old.rows()) == 2
+    old.wait_for_rows(2)
+    old.type("<lora:warm:0.5>")
+    old.press("Control+z")
+    old.wait_for_rows(2)
+    old.press("Control+y")
+    old.wait_for(lambda: old.loras() == "<lora:warm:0.5>")
+    old.press("Control+z")
+    old.wait_for_rows(2)
     old.pick(WARM)
-    assert len(old.rows()) == 3
+    old.wait_for_rows(3)
     path = tmp_path / "workflow.json"
     path.write_text(json.dumps(old.workflow()), encoding="utf-8")
     old.open()
     old.load(path)
-    assert old.status.inner_text() == "3 LoRAs"
+    old.wait_for(lambda: old.status.inner_text() == "3 LoRAs")
     assert len(old.rows()) == 3
     old.screenshot("oldest-frontend")
     assert ours(old.errors) == []

@@ -36,10 +36,10 @@ def pixels(server: Any, outputs: dict[str, Any]) -> bytes:
 
 def test_example_workflow_runs_and_its_loras_change_the_picture(face: Any) -> None:
     face.load(EXAMPLE)
+    face.wait_for(lambda: face.status.inner_text() == "2 LoRAs")
     assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
     assert face.page.evaluate("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
     assert not face.page.get_by_text("Missing Node", exact=False).is_visible()
-    assert face.status.inner_text() == "2 LoRAs"
     for name in ("width", "height"):
         set_widget(face, "EmptyLatentImage", name, 64)
     set_widget(face, "KSampler", "steps", 2)
