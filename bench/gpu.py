@@ -33,6 +33,7 @@ ROUNDS = 5
 def main() -> None:
     """Prints times and ratios."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = False  # as ComfyUI leaves it
     print(torch.cuda.get_device_name() if device.type == "cuda" else "no GPU: a small run on the CPU")
     for name, layers in LAYERS.items():
         shapes = layers if device.type == "cuda" else layers[:4]

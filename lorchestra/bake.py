@@ -1,4 +1,4 @@
-"""Applies a stack to a checkpoint file: streamed tensor by tensor, the same weights as in ComfyUI.
+"""Applies a stack to a checkpoint file: streamed tensor by tensor, with exact sums.
 
 Never more than one piece of one tensor is in memory, so that the size of the checkpoint does not matter.
 """

