@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .algorithms.lora import Term, down_matrix, up_matrix
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 19
 """Elements of W that are worked on at a time on a CPU, so that scratch space stays in its cache."""
 
 
