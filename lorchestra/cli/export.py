@@ -123,6 +123,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def _read_text(name: str) -> str:
     try:
+        if name == STDIN and not sys.stdin:
+            raise FileProblem("standard input", "it is closed")
         if name == STDIN:
             shown, data = "standard input", sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
