@@ -88,7 +88,7 @@ def _each(
 
 def _ours(weight: torch.Tensor, terms: list[Term]) -> torch.Tensor:
     wide = weight.float()
-    add_low_rank(wide, terms)
+    add_low_rank(wide, terms, exact=False)  # as the node does for these dtypes
     return wide.to(weight.dtype)
 
 
