@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .algorithms import SUPPORTED, lora
 from .algorithms.lora import LoRA
-from .errors import AdapterError, HeaderError
+from .errors import AdapterError, HeaderError, quoted
 from .header import Header, read_header
 from .spelling.modules import Module, Reading, read_modules
 
@@ -95,7 +95,7 @@ class LoraFile:
         except (SafetensorError, OSError, RuntimeError) as error:
             raise AdapterError(self.path, module.name, f"the {slot} tensor cannot be read ({error})") from error
         info = self.header.tensors[module.slots[slot]]
-        if tensor.dtype != _TORCH[info.dtype] or tuple(tensor.shape) != info.shape:
+        if tensor.dtype != DTYPES[info.dtype] or tuple(tensor.shape) != info.shape:
             raise AdapterError(self.path, module.name, f"the {slot} tensor is another than before; the file changed")
         if not is_finite(tensor):
             raise AdapterError(self.path, module.name, f"the {slot} tensor has NaN or infinite values")
@@ -124,15 +124,15 @@ class _Reads:
             data = bytearray(file.read(info.end - info.start))
         if len(data) != info.end - info.start:
             raise OSError("the file became shorter while it was read")
-        return torch.frombuffer(data, dtype=_TORCH[info.dtype]).reshape(info.shape)
+        return torch.frombuffer(data, dtype=DTYPES[info.dtype]).reshape(info.shape)
 
 
-_TORCH: Mapping[str, torch.dtype] = {
+DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
     "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
 }  # fmt: skip
-"""Dtypes that a LoRA's tensors may have; the integers for alphas."""
+"""Dtypes that a LoRA's tensors may have, by the header's names; the integers for alphas."""
 
 
 def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
@@ -171,7 +171,7 @@ def _check(header: Header, module: Module) -> None:
         )
     for slot, tensor in module.slots.items():
         info = header.tensors[tensor]
-        if info.dtype not in _TORCH or (slot != "alpha" and not _TORCH[info.dtype].is_floating_point):
+        if info.dtype not in DTYPES or (slot != "alpha" and not DTYPES[info.dtype].is_floating_point):
             raise AdapterError(header.path, module.name, f"the {slot} tensor is {info.dtype}, which no LoRA has")
         if slot == "alpha" and info.shape not in ((), (1,)):
             raise AdapterError(header.path, module.name, f"alpha has shape {list(info.shape)}; expected one number")
@@ -181,7 +181,7 @@ def _no_modules(header: Header) -> str:
     if not header.tensors:
         return "the file has no tensors"
     example = next(iter(header.tensors))
-    return f"none of its {len(header.tensors)} tensors is named like a LoRA's; the first is {example[:100]!r}"
+    return f"none of its {len(header.tensors)} tensors is named like a LoRA's; the first is {quoted(example)}"
 
 
 def read_sha256(path: str | Path) -> str:

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from .adapters import find_key, is_finite, open_lora
+from .adapters import DTYPES, find_key, is_finite, open_lora
 from .architectures import checkpoint
 from .check import Outcome
 from .errors import CheckpointError, shortened
@@ -33,16 +33,6 @@ METADATA_KEY = "lorchestra.baked"
 
 _PIECE = 8 << 20
 """Elements of a tensor that are in memory at a time (32 MB as fp32); the rest of the room is for the LoRAs on it."""
-
-_DTYPES: Mapping[str, torch.dtype] = {
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-}
-"""Dtypes of weights that can be changed."""
 
 _SCALES = (".scale_weight", ".weight_scale", ".weight_scale_2", ".weight_scale_inv", ".comfy_quant")
 """Tensors beside a weight that say it is quantized: its numbers are not the weight itself."""
@@ -144,7 +134,8 @@ def _changes(header: Header, plan: Plan) -> Mapping[str, _Changes]:
     for change, parts in plan.changes.items():
         dtype = header.tensors[change.key].dtype
         stem = change.key.removesuffix(".weight")
-        if dtype not in _DTYPES or any(stem + scale in header.tensors for scale in _SCALES):
+        is_plain = dtype in DTYPES and DTYPES[dtype].is_floating_point
+        if not is_plain or any(stem + scale in header.tensors for scale in _SCALES):
             raise CheckpointError(
                 header.path, f"tensor {change.key} is quantized ({dtype}); bake into the fp16, bf16 or fp8 checkpoint"
             )
@@ -185,7 +176,7 @@ def _tensor_bytes(
         for position in range(info.start, info.end, _PIECE):
             yield _read(header, source, position, min(_PIECE, info.end - position))
         return
-    dtype = _DTYPES[info.dtype]
+    dtype = DTYPES[info.dtype]
     rows, width = info.shape[0], (info.end - info.start) // info.shape[0]
     terms = [(offset, [part.term() for part in parts]) for offset, parts in changes]
     step = max(1, _PIECE // max(1, width // dtype.itemsize))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -143,8 +143,3 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
 def has_text_encoders(targets: Targets) -> bool:
     """True when any text encoder is connected."""
     return any(component != MODEL for component in targets)
-
-
-def components(targets: Targets) -> Collection[str]:
-    """The components that are there."""
-    return targets.keys()

@@ -13,13 +13,16 @@ from .air import find_air
 from .algorithms.lora import Term
 from .check import INCOMPATIBLE, MISSING, OFF, Outcome, outcome
 from .errors import MissingLora, StackError
-from .placing import Offset, Placed, Site, Targets, place
+from .placing import Offset, Placed, Site, Targets, has_text_encoders, place
 from .spelling.modules import Module
 from .spelling.prefixes import MODEL
 from .stack import Entry, Stack, Weighted
 
 SKIP = "skip"
 ERROR = "error"
+CLIP = "clip"
+"""The component of a change to any text encoder; the diffusion model's is `MODEL`."""
+
 MISSING_POLICIES = (ERROR, SKIP)
 """What happens to a row whose file is missing."""
 
@@ -42,7 +45,7 @@ class Change:
     """A weight of the model, or a part of one, that changes."""
 
     component: str
-    """`model`, or a text encoder."""
+    """`MODEL` or `CLIP`."""
     key: str
     """Key in the state dict."""
     offset: Offset | None
@@ -87,7 +90,7 @@ def make_plan(
     Raises `MissingLora` that names all rows without a file (unless `missing` is `skip`), `StackError` for a LoRA of
     which nothing fits, `HeaderError` or `AdapterError` for a file that cannot be used.
     """
-    skipped, paths = find_files(stack, find, has_clip=len(targets.keys() - {MODEL}) > 0, missing=missing)
+    skipped, paths = find_files(stack, find, has_clip=has_text_encoders(targets), missing=missing)
     files = {path: open_file(path) for path in stack.combined(lambda entry: paths.get(id(entry))) if path is not None}
     contents = dict(zip(files, content_ids(list(files.values())), strict=True))
     chosen = _choose(stack, paths, files, contents)
@@ -194,7 +197,7 @@ def _row(stack: Stack, entry: Entry) -> int:
 
 
 def _change(item: Chosen, placed: Placed) -> tuple[Change, Part]:
-    component = MODEL if placed.module.component == MODEL else "clip"
+    component = MODEL if placed.module.component == MODEL else CLIP
     weight = item.weighted.model if component == MODEL else item.weighted.clip
     site = placed.site
     return Change(component, site.key, site.offset), Part(item.file, placed.module, weight)

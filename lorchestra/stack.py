@@ -75,6 +75,11 @@ class Entry:
         """False when the row is off or all its weights are zero: then its file need not exist."""
         return self.on and (self.model != 0 or self.clip_weight != 0)
 
+    @property
+    def triple(self) -> tuple[str, float, float]:
+        """`(name, model weight, clip weight)`, the row of the common LORA_STACK."""
+        return self.lora, self.model, self.clip_weight
+
     def to_json(self) -> dict[str, Json]:
         """The row as JSON data: `lora` and `model` always, the rest where it differs from the default."""
         row: dict[str, Json] = {"lora": self.lora}
@@ -144,7 +149,7 @@ class Stack:
 
     def to_tuples(self) -> list[tuple[str, float, float]]:
         """The active rows as the common LORA_STACK: `(name, model weight, clip weight)`."""
-        return [(entry.lora, entry.model, entry.clip_weight) for entry in self.entries if entry.active]
+        return [entry.triple for entry in self.entries if entry.active]
 
     def joined(self, other: Stack) -> Stack:
         """This stack's rows and then the other's; what only the other knows is added to `extra`."""
@@ -261,9 +266,7 @@ def _row(value: Json, row: int) -> Entry:
         if len(triple) != 3:
             raise StackError(f"a LORA_STACK row is (name, model, clip), this one has {len(triple)} items", row)
         from_socket = getattr(cast("object", value), "entry", None)
-        if isinstance(from_socket, Entry) and tuple(triple) == (
-            from_socket.lora, from_socket.model, from_socket.clip_weight
-        ):  # fmt: skip
+        if isinstance(from_socket, Entry) and tuple(triple) == from_socket.triple:
             return from_socket
         name, model, clip = _name(triple[0], row), _weight(triple[1], "model", row), _weight(triple[2], "clip", row)
         return Entry(name, model=model, clip=None if clip == model else clip)

@@ -26,7 +26,7 @@ class Row(tuple):
 
     def __new__(cls, entry: Entry) -> Row:
         """The triple of an entry."""
-        row = super().__new__(cls, (entry.lora, entry.model, entry.clip_weight))
+        row = super().__new__(cls, entry.triple)
         row.entry = entry
         return row
 

@@ -96,9 +96,10 @@ class LoraStack(io.ComfyNode):
         """Parses, finds, checks and applies the rows."""
         own, upstream = Stack.parse(loras), read_rows(lora_stack)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
+        listing = files.read_listing()
         plan = make_plan(
             stack,
-            find=files.finder(),
+            find=files.finder(listing),
             open_file=files.lora_cache().open,
             targets=live.targets(model, clip),
             fallback=lambda: live.fallback(model, clip),
@@ -107,5 +108,5 @@ class LoraStack(io.ComfyNode):
         patched_model, patched_clip = patch.apply(plan, model, clip)
         notes = [f"Written by a newer version ({stack.version}): what this one does not know is kept."]
         text = report(plan.outcomes, notes if stack.is_newer else [])
-        rows = to_rows(files.with_listed_names([*upstream.entries, *own.entries]))
+        rows = to_rows(files.with_listed_names([*upstream.entries, *own.entries], listing))
         return io.NodeOutput(patched_model, patched_clip, rows, text, ui={"text": [text]})

@@ -22,13 +22,17 @@ def lora_cache() -> LoraCache:
     return LoraCache()
 
 
-def finder() -> Callable[[Entry, int], str | None]:
+def read_listing() -> Listing:
+    """The LoRA files that ComfyUI lists."""
+    return Listing(folder_paths.get_filename_list("loras"))
+
+
+def finder(listing: Listing) -> Callable[[Entry, int], str | None]:
     """A function that gives a row's file: the full path, or None where there is none.
 
     Names come from prompts and are not trusted: only names that ComfyUI lists in its LoRA folders are found, so that
     `..`, absolute paths and drive letters lead nowhere.
     """
-    listing = Listing(folder_paths.get_filename_list("loras"))
 
     def find(entry: Entry, row: int) -> str | None:
         name = listing.find(entry.lora, row)
@@ -39,12 +43,11 @@ def finder() -> Callable[[Entry, int], str | None]:
 
 def require_all(stack: Stack) -> None:
     """Raises `MissingLora` that names the active rows whose files are not there."""
-    find_files(stack, finder(), has_clip=True, missing=ERROR)
+    find_files(stack, finder(read_listing()), has_clip=True, missing=ERROR)
 
 
-def with_listed_names(entries: Iterable[Entry]) -> list[Entry]:
+def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]:
     """The rows under the names by which ComfyUI lists their files, so that other packs find them too."""
-    listing = Listing(folder_paths.get_filename_list("loras"))
     result: list[Entry] = []
     for entry in entries:
         name = listing.find(entry.lora) if entry.active else None
@@ -54,7 +57,7 @@ def with_listed_names(entries: Iterable[Entry]) -> list[Entry]:
 
 def fingerprint(stack: Stack) -> str:
     """Changes when the file of an active row changes on disk, comes or goes."""
-    _, paths = find_files(stack, finder(), has_clip=True, missing=SKIP)
+    _, paths = find_files(stack, finder(read_listing()), has_clip=True, missing=SKIP)
     return repr([find_key(path) for path in paths.values()])
 
 

@@ -9,7 +9,7 @@ from comfy.weight_adapter.base import WeightAdapterBase
 
 from ...lorchestra.algorithms.lora import LoRA, Term
 from ...lorchestra.fuse import add_low_rank
-from ...lorchestra.plan import Plan
+from ...lorchestra.plan import CLIP, Plan
 from ...lorchestra.spelling.prefixes import MODEL
 
 
@@ -61,24 +61,20 @@ def apply(plan: Plan, model: Any, clip: Any | None) -> tuple[Any, Any | None]:
     All tensors are read (and found finite, or `AdapterError` is raised) before a clone is made. The patches of other
     nodes stay as they are, before and after ours.
     """
-    patches: dict[str, dict[Any, FusedLoras]] = {}
-    weights = dict(model.model_state_dict())
-    if clip is not None:
-        weights.update(clip.patcher.model_state_dict())
+    if not plan.changes:
+        return model, clip
+    patches: dict[str, dict[Any, FusedLoras]] = {MODEL: {}, CLIP: {}}
+    weights = {MODEL: model.model_state_dict(), CLIP: {} if clip is None else clip.patcher.model_state_dict()}
     for change, parts in plan.changes.items():
         terms = [part.term() for part in parts]
         loras = tuple((t.lora.up, t.lora.down, t.lora.mid, t.lora.scale, t.weight) for t in terms)
-        exact = weights[change.key].dtype in (torch.float32, torch.float64)
+        exact = weights[change.component][change.key].dtype in (torch.float32, torch.float64)
         target = change.key if change.offset is None else (change.key, change.offset)
-        patches.setdefault(change.component, {})[target] = FusedLoras(
-            {part.module.name for part in parts}, (exact, loras)
-        )
-    on_model = patches.pop(MODEL, None)
-    if on_model:
+        patches[change.component][target] = FusedLoras({part.module.name for part in parts}, (exact, loras))
+    if patches[MODEL]:
         model = model.clone()
-        model.add_patches(on_model)
-    if clip is not None and patches:
+        model.add_patches(patches[MODEL])
+    if clip is not None and patches[CLIP]:
         clip = clip.clone()
-        for on_clip in patches.values():
-            clip.add_patches(on_clip)
+        clip.add_patches(patches[CLIP])
     return model, clip

@@ -13,7 +13,6 @@ from lorchestra.placing import (
     Placement,
     Site,
     Targets,
-    components,
     encoder_sites,
     has_text_encoders,
     model_sites,
@@ -169,7 +168,7 @@ def test_an_encoder_is_found_by_all_its_names() -> None:
     path = "text_model_encoder_layers_0_mlp_fc1"
     assert sites["te"][path] == sites["te1"][path] == sites["text_encoders"][f"clip_l_transformer_{path}"] == site
     assert has_text_encoders(sites)
-    assert set(components(sites)) == {"te", "te1", "text_encoders"}
+    assert set(sites) == {"te", "te1", "text_encoders"}
     assert not has_text_encoders(TARGETS)
 
 

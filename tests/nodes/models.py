@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
+import comfy.ops
 import comfy.sd
+import comfy.supported_models
 import comfy.utils
 import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from safetensors.torch import load_file
 
 from lorchestra.demo.checkpoint import checkpoint_shapes
@@ -17,6 +20,32 @@ from lorchestra.demo.checkpoint import checkpoint_shapes
 PREFIX = "model.diffusion_model."
 BITS = {torch.float16: (10, -14), torch.bfloat16: (7, -126), torch.float32: (23, -126), torch.float8_e4m3fn: (3, -6)}
 """Dtype → (bits of the mantissa, exponent of the smallest normal number)."""
+
+
+UNETS: dict[str, dict[str, Any]] = {
+    "SD15": {"num_res_blocks": [2] * 4, "channel_mult": (1, 2, 4, 4), "transformer_depth": [1] * 6 + [0] * 2,
+             "transformer_depth_output": [1] * 9 + [0] * 3, "transformer_depth_middle": 1, "num_heads": 8,
+             "num_head_channels": -1},
+    "SD20": {"num_res_blocks": [2] * 4, "channel_mult": (1, 2, 4, 4), "transformer_depth": [1] * 6 + [0] * 2,
+             "transformer_depth_output": [1] * 9 + [0] * 3, "transformer_depth_middle": 1, "num_head_channels": 64},
+    "SDXL": {"num_res_blocks": [2] * 3, "channel_mult": (1, 2, 4), "transformer_depth": [0, 0, 2, 2, 10, 10],
+             "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10], "transformer_depth_middle": 10,
+             "num_classes": "sequential", "num_head_channels": 64},
+    "SSD1B": {"num_res_blocks": [2] * 3, "channel_mult": (1, 2, 4), "transformer_depth": [0, 0, 2, 2, 4, 4],
+              "transformer_depth_output": [0, 0, 0, 1, 1, 2, 10, 4, 4], "transformer_depth_middle": -1,
+              "num_classes": "sequential", "num_head_channels": 64},
+}  # fmt: skip
+
+
+def make_unet(name: str) -> tuple[dict[str, Any], UNetModel]:
+    """A full-size UNet on the meta device, with its configuration."""
+    config = {
+        **getattr(comfy.supported_models, name).unet_config, "in_channels": 4, "out_channels": 4, "image_size": 32,
+        "use_spatial_transformer": True, "legacy": False, **UNETS[name],
+    }  # fmt: skip
+    config.pop("use_temporal_attention", None)
+    net = UNetModel(**config, device="meta", operations=comfy.ops.disable_weight_init, dtype=torch.float16)
+    return config, net
 
 
 def load_unet(dtype: torch.dtype) -> Any:

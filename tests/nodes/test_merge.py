@@ -21,7 +21,7 @@ from lorchestra.demo.loras import layers, write_lora
 
 sys.path.append(str(Path(__file__).parent))
 
-from models import load_unet, patched, plain, reference, same_bits, ulp
+from models import load_unet, make_unet, patched, plain, reference, same_bits, ulp
 
 string_to_seed = getattr(comfy.utils, "string_to_seed", None) or comfy.model_patcher.string_to_seed  # it moved
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -285,18 +285,7 @@ def test_real_file_applies_to_all_its_modules(stack_node: Any, loras: Path) -> N
     real = Path(__file__).absolute().parents[3] / "shared" / "loras" / "catundchat_sd15_diffusers.safetensors"
     if not real.exists():
         pytest.skip("the real LoRA files are not here")
-    import comfy.ops
-    import comfy.supported_models
-    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
-
-    config = {
-        **comfy.supported_models.SD15.unet_config, "in_channels": 4, "out_channels": 4, "image_size": 32,
-        "num_res_blocks": [2] * 4, "channel_mult": (1, 2, 4, 4), "transformer_depth": [1] * 6 + [0] * 2,
-        "transformer_depth_output": [1] * 9 + [0] * 3, "transformer_depth_middle": 1, "num_heads": 8,
-        "num_head_channels": -1, "use_spatial_transformer": True, "legacy": False,
-    }  # fmt: skip
-    config.pop("use_temporal_attention")
-    net = UNetModel(**config, device="meta", operations=comfy.ops.disable_weight_init, dtype=torch.float16)
+    _, net = make_unet("SD15")
     weights = {key: torch.zeros(value.shape, dtype=torch.float16) for key, value in net.state_dict().items()}
     model = comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": torch.float16})
     (loras / "real.safetensors").symlink_to(real)

@@ -3,50 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from pathlib import Path
 from typing import Any
 
 import comfy.lora
 import comfy.model_patcher
-import comfy.ops
 import comfy.sd
 import comfy.supported_models
 import comfy.utils
 import pytest
 import torch
 from comfy.ldm.flux.model import FluxParams
-from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from lorchestra.architectures.unet import diffusers_names
 
-UNETS: dict[str, dict[str, Any]] = {
-    "SD15": {"num_res_blocks": [2] * 4, "channel_mult": (1, 2, 4, 4), "transformer_depth": [1] * 6 + [0] * 2,
-             "transformer_depth_output": [1] * 9 + [0] * 3, "transformer_depth_middle": 1, "num_heads": 8,
-             "num_head_channels": -1},
-    "SD20": {"num_res_blocks": [2] * 4, "channel_mult": (1, 2, 4, 4), "transformer_depth": [1] * 6 + [0] * 2,
-             "transformer_depth_output": [1] * 9 + [0] * 3, "transformer_depth_middle": 1, "num_head_channels": 64},
-    "SDXL": {"num_res_blocks": [2] * 3, "channel_mult": (1, 2, 4), "transformer_depth": [0, 0, 2, 2, 10, 10],
-             "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10], "transformer_depth_middle": 10,
-             "num_classes": "sequential", "num_head_channels": 64},
-    "SSD1B": {"num_res_blocks": [2] * 3, "channel_mult": (1, 2, 4), "transformer_depth": [0, 0, 2, 2, 4, 4],
-              "transformer_depth_output": [0, 0, 0, 1, 1, 2, 10, 4, 4], "transformer_depth_middle": -1,
-              "num_classes": "sequential", "num_head_channels": 64},
-}  # fmt: skip
+sys.path.append(str(Path(__file__).parent))
 
-
-def _unet(name: str) -> tuple[dict[str, Any], UNetModel]:
-    config = {
-        **getattr(comfy.supported_models, name).unet_config, "in_channels": 4, "out_channels": 4, "image_size": 32,
-        "use_spatial_transformer": True, "legacy": False, **UNETS[name],
-    }  # fmt: skip
-    config.pop("use_temporal_attention", None)
-    net = UNetModel(**config, device="meta", operations=comfy.ops.disable_weight_init, dtype=torch.float16)
-    return config, net
+from models import UNETS, make_unet
 
 
 @pytest.mark.parametrize("name", UNETS)
 def test_unet_names_agree_with_comfyuis(name: str) -> None:
     """Every layer that exists and that ComfyUI knows by diffusers' name has the same name here."""
-    config, net = _unet(name)
+    config, net = make_unet(name)
     native = {key[: -len(".weight")] for key in net.state_dict() if key.endswith(".weight")}
     theirs = {
         target[: -len(".weight")]: alias[: -len(".weight")]
@@ -63,8 +43,6 @@ def test_unet_names_agree_with_comfyuis(name: str) -> None:
 
 def test_fused_qkv_goes_through_comfyuis_map(pack: Any, stack_node: Any, loras: Any) -> None:
     """A diffusers-named Flux LoRA lands in the thirds of the fused qkv weight, next to a kohya one on the whole."""
-    import sys
-
     from safetensors.torch import save_file
 
     model = _small_flux()
