@@ -187,20 +187,13 @@ class Face:
         self.editor.get_by_label("Find a LoRA").fill(name)
         self.editor.get_by_role("button", name="Add").click()
         self.page.wait_for_function("!document.querySelector('.lorchestra-loras button[disabled]')")
-        self.settle()
+        self.page.wait_for_timeout(100)
 
     def type(self, text: str) -> None:
         """Puts a text into the list, as somebody does who pastes it and goes on elsewhere."""
         self.text.fill(text)
         self.text.blur()
-        self.settle()
-
-    def settle(self) -> None:
-        """Waits, by the page's own clock, until ComfyUI has closed the last step of undo.
-
-        For 50 ms after a step it takes whatever changes into that step; nobody types so fast, but a test does.
-        """
-        self.page.evaluate("() => new Promise((done) => setTimeout(done, 200))")
+        self.page.wait_for_timeout(100)
 
     def prompt(self) -> dict[str, Any]:
         """What would be queued, in API format."""
