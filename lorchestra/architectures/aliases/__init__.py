@@ -1,0 +1,29 @@
+"""What other tools call the layers of a model: one file per family of models, listed by hand in `TABLES`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .rules import Alias, Rows, Rule, Shape, Table, aliases
+
+__all__ = ["TABLES", "Alias", "Rows", "Rule", "Shape", "Table", "alias_sites"]
+
+TABLES: tuple[Table, ...] = ()
+"""All tables, in the order in which their names are tried; the first that has a name keeps it.
+
+To add an architecture's names:
+1. Write `<family>.py` beside this file with a `TABLE`: `needs` and `lacks` say by native layers which models it is for,
+   and a `Rule` per kind of layer says foreign name, native name and, where layers are fused, which rows are meant.
+   Native names that other tools use too need no rule. Name the source of the mapping in the docstring.
+2. Add one line here.
+3. Add one row with names and shapes to `tests/lorchestra/architectures/aliases/test_tables.py`.
+"""
+
+
+def alias_sites(weights: Mapping[str, Shape]) -> Iterator[Alias]:
+    """The further names of a model's layers, from `native name (dotted, without .weight) → shape`.
+
+    Only layers that are there and rows that are inside. Example: Flux.1's `double_blocks.0.img_attn.qkv [9216, 3072]` →
+    `(transformer_blocks.0.attn.to_k, double_blocks.0.img_attn.qkv, Rows(3072, 3072))`.
+    """
+    return aliases(TABLES, weights)

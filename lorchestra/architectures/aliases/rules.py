@@ -1,0 +1,185 @@
+"""The engine behind the alias tables: from a model's native layers to the names that other tools give them.
+
+A table is data. What it promises is checked against the model's own names and shapes: an alias comes out only when its
+layer is there and its rows lie inside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+Shape = tuple[int, ...]
+
+WHOLE = "whole"
+SWAPPED = "halves swapped"
+"""All rows, the second half first: diffusers' `norm_out.linear` gives scale, shift where others give shift, scale."""
+
+FIRST_THIRD, SECOND_THIRD, LAST_THIRD = "first third", "second third", "last third"
+"""Fused q, k and v of equal size."""
+
+FIRST_HALF, SECOND_HALF = "first half", "second half"
+
+QUERY, KEY, VALUE = "query", "key", "value"
+"""Parts of a fused q, k and v where k and v may be smaller: q has as many rows as the layer has inputs, k and v share
+the rest. Example: Lumina 2's `attention.qkv [3840, 2304]` is 2304 + 768 + 768."""
+
+LINEAR1_QUERY, LINEAR1_KEY, LINEAR1_VALUE = "linear1 query", "linear1 key", "linear1 value"
+LINEAR1_QKV, LINEAR1_MLP = "linear1 qkv", "linear1 mlp"
+"""Parts of Flux's `linear1`, with h inputs: q, k and v of h rows each, then the way into the MLP.
+Example: `single_blocks.0.linear1 [21504, 3072]` is 3 · 3072 + 12288."""
+
+
+class Rows(NamedTuple):
+    """Rows of a weight (its first dimension), and of its bias."""
+
+    start: int
+    length: int
+    swapped: bool = False
+    """True when the other tool has the second half of these rows first."""
+
+
+class Alias(NamedTuple):
+    """One more name of a layer, or of a part of one."""
+
+    foreign: str
+    """Dotted, without prefix and without `.weight`."""
+    native: str
+    rows: Rows | None
+    """None for the whole layer in its own order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How another tool calls one kind of layer."""
+
+    foreign: str
+    """Dotted pattern, `#` for a number: `transformer_blocks.#.attn.to_q`."""
+    native: str
+    """As `foreign`, the numbers in the same order: `double_blocks.#.img_attn.qkv`."""
+    rows: str = WHOLE
+    """Which rows of the native weight are meant: one of this module's constants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The names that one tool or library gives to the layers of one family of models."""
+
+    name: str
+    needs: tuple[str, ...]
+    """Native layers without which the table is not for a model."""
+    lacks: tuple[str, ...]
+    """Native layers with which the table is not for a model; so Flux.1's table leaves Flux.2 alone."""
+    rules: tuple[Rule, ...]
+
+    def fits(self, weights: Mapping[str, Shape]) -> bool:
+        """True when the table is for the model with these layers."""
+        return all(name in weights for name in self.needs) and not any(name in weights for name in self.lacks)
+
+
+def aliases(tables: Iterable[Table], weights: Mapping[str, Shape]) -> Iterator[Alias]:
+    """The further names of a model's layers by those tables that are for it.
+
+    `weights` is `native name (dotted, without .weight) → shape`. A layer can have many names; one name leads to one
+    layer as long as the tables are sound.
+    """
+    rules: dict[str, list[_Compiled]] = {}
+    for table in tables:
+        if table.fits(weights):
+            for rule in table.rules:
+                compiled = _compile(rule)
+                rules.setdefault(compiled.shape, []).append(compiled)
+    if not rules:
+        return
+    for native, shape in weights.items():
+        for rule in rules.get(_NUMBER.sub("#", native), ()):
+            foreign = rule.name(native)
+            if foreign is None:
+                continue
+            if rule.rows == WHOLE:
+                yield Alias(foreign, native, None)
+            elif (rows := part(rule.rows, shape)) is not None:
+                yield Alias(foreign, native, rows)
+
+
+def part(rows: str, shape: Shape) -> Rows | None:
+    """The rows that one of this module's constants means in a weight of this shape; None when they are not inside.
+
+    Example: `KEY` in `(3840, 2304)` → `Rows(2304, 768)`.
+    """
+    if not shape:
+        return None
+    out = shape[0]
+    if rows == SWAPPED:
+        return Rows(0, out, swapped=True) if out % 2 == 0 else None
+    if rows in _EQUAL_PARTS:
+        index, count = _EQUAL_PARTS[rows]
+        return Rows(index * out // count, out // count) if out % count == 0 else None
+    if len(shape) < 2:
+        return None
+    inner = shape[1]
+    if rows in _GROUPED:
+        rest = out - inner
+        if rest <= 0 or rest % 2:
+            return None
+        return (Rows(0, inner), Rows(inner, rest // 2), Rows(inner + rest // 2, rest // 2))[_GROUPED.index(rows)]
+    if rows in _LINEAR1:
+        start, stop = (inner * edge if edge is not None else out for edge in _LINEAR1[rows])
+        return Rows(start, stop - start) if start < stop <= out else None
+    raise ValueError(f"There is no part of a weight called {rows!r}.")
+
+
+_NUMBER = re.compile("[0-9]+")
+_EQUAL_PARTS = {
+    FIRST_THIRD: (0, 3),
+    SECOND_THIRD: (1, 3),
+    LAST_THIRD: (2, 3),
+    FIRST_HALF: (0, 2),
+    SECOND_HALF: (1, 2),
+}
+_GROUPED = (QUERY, KEY, VALUE)
+_LINEAR1: Mapping[str, tuple[int, int | None]] = {
+    LINEAR1_QUERY: (0, 1),
+    LINEAR1_KEY: (1, 2),
+    LINEAR1_VALUE: (2, 3),
+    LINEAR1_QKV: (0, 3),
+    LINEAR1_MLP: (3, None),
+}
+"""Where a part starts and ends, in multiples of the layer's inputs; None is the end of the weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A rule, taken apart so that names need no regular expression each."""
+
+    shape: str
+    """The native pattern with every number, literal ones too, as `#`."""
+    numbers: tuple[str, ...]
+    """Number by number of the native pattern: `#` for any, else the number that must be there."""
+    pieces: tuple[str, ...]
+    """The foreign pattern between its `#`."""
+    rows: str
+
+    def name(self, native: str) -> str | None:
+        """The foreign name, when the native name, known to have this shape, has the right numbers."""
+        if not self.numbers:
+            return self.pieces[0]
+        free: list[str] = []
+        for wanted, found in zip(self.numbers, _NUMBER.findall(native), strict=True):
+            if wanted == "#":
+                free.append(found)
+            elif wanted != found:
+                return None
+        return self.pieces[0] + "".join(number + piece for number, piece in zip(free, self.pieces[1:], strict=True))
+
+
+@cache
+def _compile(rule: Rule) -> _Compiled:
+    numbers = tuple(re.findall("[0-9]+|#", rule.native))
+    pieces = tuple(rule.foreign.split("#"))
+    if numbers.count("#") != len(pieces) - 1:
+        raise ValueError(f"{rule.foreign} and {rule.native} do not have the same count of numbers.")
+    return _Compiled(_NUMBER.sub("#", rule.native), numbers, pieces, rule.rows)
