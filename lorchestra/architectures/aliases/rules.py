@@ -18,6 +18,10 @@ WHOLE = "whole"
 SWAPPED = "halves swapped"
 """All rows, the second half first: diffusers' `norm_out.linear` gives scale, shift where others give shift, scale."""
 
+SWAPPED_PAIR = "halves swapped, of two"
+"""As `SWAPPED`, only where there are twice as many rows as inputs, so shift and scale without a gate: SD3's last
+context block has two parts where the others have six in the same order as diffusers'."""
+
 FIRST_THIRD, SECOND_THIRD, LAST_THIRD = "first third", "second third", "last third"
 """Fused q, k and v of equal size."""
 
@@ -81,10 +85,9 @@ class Table:
 
 
 def aliases(tables: Iterable[Table], weights: Mapping[str, Shape]) -> Iterator[Alias]:
-    """The further names of a model's layers by those tables that are for it.
+    """The further names of a model's layers by those tables that are for it; no name twice, the first rule keeps it.
 
-    `weights` is `native name (dotted, without .weight) → shape`. A layer can have many names; one name leads to one
-    layer as long as the tables are sound.
+    `weights` is `native name (dotted, without .weight) → shape`. A layer can have many names.
     """
     rules: dict[str, list[_Compiled]] = {}
     for table in tables:
@@ -94,15 +97,17 @@ def aliases(tables: Iterable[Table], weights: Mapping[str, Shape]) -> Iterator[A
                 rules.setdefault(compiled.shape, []).append(compiled)
     if not rules:
         return
+    taken: set[str] = set()
     for native, shape in weights.items():
         for rule in rules.get(_NUMBER.sub("#", native), ()):
             foreign = rule.name(native)
-            if foreign is None:
+            if foreign is None or foreign in taken:
                 continue
-            if rule.rows == WHOLE:
-                yield Alias(foreign, native, None)
-            elif (rows := part(rule.rows, shape)) is not None:
-                yield Alias(foreign, native, rows)
+            rows = None if rule.rows == WHOLE else part(rule.rows, shape)
+            if rows is None and rule.rows != WHOLE:
+                continue
+            taken.add(foreign)
+            yield Alias(foreign, native, rows)
 
 
 def part(rows: str, shape: Shape) -> Rows | None:
@@ -121,6 +126,8 @@ def part(rows: str, shape: Shape) -> Rows | None:
     if len(shape) < 2:
         return None
     inner = shape[1]
+    if rows == SWAPPED_PAIR:
+        return Rows(0, out, swapped=True) if out == 2 * inner else None
     if rows in _GROUPED:
         rest = out - inner
         if rest <= 0 or rest % 2:
