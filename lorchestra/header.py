@@ -6,14 +6,15 @@ Format: https://github.com/huggingface/safetensors#format - eight bytes little-e
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard, cast
+from typing import Any, NamedTuple, TypeGuard, cast
 
 from .errors import HeaderError, quoted
 
@@ -27,13 +28,15 @@ DTYPE_BITS: Mapping[str, int] = {
 }  # fmt: skip
 """Bits of one element, by the dtype's name in the header. Example: `BF16` is 16."""
 
+_MOST_BITS = 1 << 70
+"""No tensor of a file has more; a product of millions of lengths would never end."""
+
 _PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """What the header says about one tensor."""
+class TensorInfo(NamedTuple):
+    """What the header says about one tensor. A named tuple, because a library of LoRAs has a million of them."""
 
     dtype: str
     """Name as in the header, e.g. `F16`."""
@@ -44,18 +47,29 @@ class TensorInfo:
     """One past the last byte, counted from the end of the header."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Header:
     """A validated header: every tensor lies inside the file and none overlaps another."""
 
     path: str
-    tensors: Mapping[str, TensorInfo]
+    shapes: Mapping[str, tuple[int, ...]]
+    """Name of each tensor → its shape, in the order of the header."""
     metadata: Mapping[str, str]
     data_start: int
     """File offset of the first tensor byte."""
     file_size: int
     digest: str
     """SHA-256 of the header's JSON: equal for equal names, shapes and metadata, whatever the tensors hold."""
+    entries: Mapping[str, Any] = field(repr=False)
+    """The header's JSON about the tensors, validated."""
+
+    @functools.cached_property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """All about each tensor; made when it is first asked for, because names and shapes tell what a file is."""
+        return {
+            name: TensorInfo(value["dtype"], self.shapes[name], *value["data_offsets"])
+            for name, value in self.entries.items()
+        }
 
 
 def read_header(path: str | Path) -> Header:
@@ -105,7 +119,9 @@ def read_header(path: str | Path) -> Header:
 def parse_header(text: bytes, *, path: str, file_size: int) -> Header:
     """The header from its JSON bytes (without the length), checked against `file_size` in bytes; see `read_header`."""
     try:
-        raw: Any = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+        raw: Any = json.loads(text.decode("utf-8"))
+        if not _is_surely_unique(text, raw):
+            raw = json.loads(text, object_pairs_hook=_unique)
     except _DuplicateKey as error:
         raise HeaderError(path, f"the header has the key {quoted(error.key)} twice") from error
     except UnicodeDecodeError as error:
@@ -119,10 +135,59 @@ def parse_header(text: bytes, *, path: str, file_size: int) -> Header:
     entries = cast("dict[str, Any]", raw)
     metadata = _metadata(path, entries.pop("__metadata__", {}))
     data_start = 8 + len(text)
-    room = file_size - data_start
-    tensors = {name: _tensor(path, name, value, room) for name, value in entries.items()}
-    _check_layout(path, tensors.items(), room)
-    return Header(path, tensors, metadata, data_start, file_size, hashlib.sha256(text).hexdigest())
+    shapes = _shapes(path, entries, file_size - data_start)
+    return Header(path, shapes, metadata, data_start, file_size, hashlib.sha256(text).hexdigest(), entries)
+
+
+def _is_surely_unique(text: bytes, raw: object) -> bool:
+    """True where no tensor can be there twice: counting is cheaper than looking while parsing.
+
+    Each tensor has one key `data_offsets`; inside of strings a quotation mark is escaped. Of a metadata entry that is
+    there twice the last one counts, as in the safetensors library.
+    """
+    if not isinstance(raw, dict):
+        return True
+    count = len(cast("dict[str, Any]", raw)) - ("__metadata__" in raw)
+    return (
+        text.count(b'"data_offsets"') == count
+        and text.count(b'"__metadata__"') <= 1
+        and b"\\u00" not in text  # a key could be written with escapes
+    )
+
+
+def _shapes(path: str, entries: Mapping[str, Any], room: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors, which are validated."""
+    shapes = _usual_shapes(entries, room)
+    if shapes is None:
+        tensors = {name: _tensor(path, name, value, room) for name, value in entries.items()}
+        _check_layout(path, tensors.items(), room)
+        shapes = {name: info.shape for name, info in tensors.items()}
+    return shapes
+
+
+def _usual_shapes(entries: Mapping[str, Any], room: int) -> dict[str, tuple[int, ...]] | None:
+    """The shapes in the usual case: all sound, none empty, in the order of the header. None: look closer."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    position = 0
+    bits_of = DTYPE_BITS
+    try:
+        for name, value in entries.items():
+            shape: list[int] = value["shape"]
+            start, end = value["data_offsets"]
+            if start != position or type(start) is not int or type(end) is not int or type(shape) is not list:
+                return None
+            bits = bits_of[value["dtype"]]
+            for length in shape:
+                if type(length) is not int or length < 1 or bits > _MOST_BITS:
+                    return None
+                bits *= length
+            if bits != (end - start) * 8:
+                return None
+            shapes[name] = tuple(shape)
+            position = end
+    except (KeyError, TypeError, ValueError):
+        return None
+    return shapes if position == room else None
 
 
 def _tensor(path: str, name: str, value: Any, room: int) -> TensorInfo:

@@ -79,7 +79,6 @@ REFUSALS: tuple[tuple[str, object, str], ...] = (
     ("a number of many digits", b'{"a":' + b"1" * 10_000 + b"}", "not JSON"),
     ("duplicate name", b'{"a":{},"a":{}}', "'a' twice"),
     ("duplicate key in a tensor", b'{"a":{"dtype":"U8","dtype":"F16"}}', "'dtype' twice"),
-    ("duplicate metadata key", b'{"__metadata__":{"k":"1","k":"2"}}', "'k' twice"),
     ("metadata is a list", {"__metadata__": []}, "__metadata__ is not"),
     ("metadata of numbers", {"__metadata__": {"epoch": 3}}, "'epoch' is not a string"),
     ("metadata of null", {"__metadata__": {"epoch": None}}, "'epoch' is not a string"),
