@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from ..header import Header, TensorInfo
-from . import prefixes, slots
+from ..header import Header
+from . import numbered, prefixes, slots
+from .layouts import Layout, layout
+from .prefixes import flatten
+
+WEIGHT = "weight"
+BIAS = "bias"
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
-    """One layer that a file talks about."""
+class Module(NamedTuple):
+    """One layer that a file talks about: what changes its weight, or what changes its bias.
+
+    A named tuple, because a library of LoRAs has a million of them.
+    """
 
     name: str
     """As the file spells it, without the slot: `lora_unet_down_blocks_0_…_to_q`."""
@@ -21,12 +28,26 @@ class Module:
     path: str
     """The name without its prefix, dotted or underscored as the file has it."""
     algorithm: str
+    """One of `slots`' names; with DoRA that of the update beneath."""
     slots: Mapping[str, str]
     """Slot → name of the tensor in the file."""
     shapes: Mapping[str, tuple[int, ...]]
     """Slot → shape of the tensor."""
+    target: str = WEIGHT
+    """`weight` or `bias`."""
     doubled: tuple[str, ...] = ()
     """Tensors for slots that are filled already: a half in a second spelling, or a second PEFT adapter's."""
+
+    @property
+    def layout(self) -> Layout:
+        """What the shapes say about the weight and about themselves."""
+        return layout(self.algorithm, self.shapes)
+
+    @property
+    def flat(self) -> str:
+        """The name by which the layer is looked up in `placing.Sites`."""
+        path = flatten(self.path)
+        return path if self.target == WEIGHT else f"{path}_bias"
 
     @property
     def is_complete(self) -> bool:
@@ -36,35 +57,27 @@ class Module:
     @property
     def rank(self) -> int | None:
         """The width of the bottleneck; None for algorithms without one."""
-        shape = self.shapes.get("down")
-        return shape[0] if shape else None
+        return self.layout.rank
 
     @property
     def out_features(self) -> int | None:
-        """Rows of the weight that this module changes, from the up half."""
-        shape = self.shapes.get("up")
-        return shape[0] if shape else None
+        """Rows of the weight that this module changes; None where its tensors do not tell."""
+        return self.layout.out
 
     @property
     def in_shape(self) -> tuple[int, ...] | None:
-        """The weight's shape without its rows: `(in,)`, or `(in, kernel …)` for a convolution; from the down half.
-
-        With a Tucker core the kernel is the core's.
-        """
-        down, mid = self.shapes.get("down"), self.shapes.get("mid")
-        if not down or len(down) < 2:
-            return None
-        return (down[1], *mid[2:]) if mid else down[1:]
+        """The weight's shape without its rows: `(in,)`, or `(in, kernel …)`; None where its tensors do not tell."""
+        return self.layout.inner
 
     @property
     def kind(self) -> str:
-        """The algorithm in words: plain LoRA, LoCon (a convolution wider than one), Tucker, or the algorithm's name."""
-        if self.algorithm != slots.LORA:
-            return self.algorithm
-        if "mid" in self.shapes:
-            return "LoCon Tucker"
-        shape = self.in_shape or ()
-        return "LoCon" if any(size > 1 for size in shape[1:]) else slots.LORA
+        """The algorithm in words: plain LoRA, LoCon (a convolution wider than one), `LoHa Tucker`, `DoRA (LoRA)` …"""
+        kind = self.algorithm
+        if "mid" in self.shapes or "t1" in self.shapes or "t2" in self.shapes:
+            kind = "LoCon Tucker" if kind == slots.LORA else f"{kind} Tucker"
+        elif kind == slots.LORA and any(size > 1 for size in (self.in_shape or ())[1:]):
+            kind = "LoCon"
+        return f"{slots.DORA} ({kind})" if "magnitude" in self.slots else kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,53 +89,141 @@ class Reading:
     leftovers: tuple[str, ...]
     """Tensors that belong to no module: their names have no known ending, or only an alpha is there."""
     spellings: Mapping[str, int]
-    """Spelling → number of modules written in it."""
+    """Spelling → number of modules written in it, the most frequent first."""
+    embeddings: tuple[str, ...] = ()
+    """Textual inversions that are bundled with the LoRA, by their names; they are left aside."""
+
+
+class _Parts:
+    """The tensors of one name."""
+
+    __slots__ = ("algorithm", "algorithms", "shapes", "slots")
+
+    def __init__(self, algorithm: str, slot: str, tensor: str, shape: tuple[int, ...]) -> None:
+        self.algorithm: str | None = algorithm
+        """That of all tensors but the alpha; None where there are several, which `algorithms` then has by slot."""
+        self.algorithms = {slot: algorithm}
+        self.slots = {slot: tensor}
+        self.shapes = {slot: shape}
+
+
+_BUNDLES = ("bundle_emb.", "emb_params", "string_to_param")
+"""Starts of the names of bundled textual inversions: `bundle_emb.my-token.string_to_param.*`."""
+
+_NORM_SCALES = (".query_norm.scale", ".key_norm.scale")
+"""Ends of whole parameters in the control LoRAs of Black Forest Labs, which replace the model's."""
 
 
 def read_modules(header: Header) -> Reading:
     """Groups the header's tensors into modules; pure and total: it accepts every sound header."""
-    found: dict[str, dict[str, tuple[str, str]]] = {}
+    names = numbered.real_names(header)
+    split, suffixes = slots.split, slots.SUFFIXES
+    found: dict[str, _Parts] = {}
     doubled: dict[str, list[str]] = {}
     leftovers: list[str] = []
-    for tensor in header.tensors:
-        parts = slots.split(tensor)
-        if parts is None:
-            leftovers.append(tensor)
+    for tensor, shape in header.shapes.items():
+        spelled = names.get(tensor, tensor) if names else tensor
+        dot = spelled.find(".")
+        known = suffixes.get(spelled[dot:])  # as `split` begins: the first dot ends underscored names
+        if known:
+            name = spelled[:dot]
+            algorithm, slot = known
         else:
+            parts = split(spelled)
+            if parts is None:
+                leftovers.append(tensor)
+                continue
             name, algorithm, slot = parts
-            module = found.setdefault(name, {})
-            if slot in module:
-                doubled.setdefault(name, []).append(tensor)
-            else:
-                module[slot] = (algorithm, tensor)
-    spellings: Counter[str] = Counter()
+        module = found.get(name)
+        if module is None:
+            found[name] = _Parts(algorithm, slot, tensor, shape)
+        elif slot in module.slots:
+            doubled.setdefault(name, []).append(tensor)
+        else:
+            module.slots[slot] = tensor
+            module.shapes[slot] = shape
+            module.algorithms[slot] = algorithm
+            if algorithm and algorithm != module.algorithm:
+                module.algorithm = None if module.algorithm != "" else algorithm
+    embeddings: dict[str, None] = {}
+    if leftovers:
+        leftovers = _second_look(leftovers, found, embeddings, header)
+    spellings: dict[str, int] = {}
     modules: list[Module] = []
     for name in sorted(found):
-        module, spelling = _module(name, found[name], header.tensors, tuple(doubled.get(name, ())))
-        if module is None:
-            leftovers.extend([*(tensor for _, tensor in found[name].values()), *doubled.get(name, ())])
+        parts = found[name]
+        component, path, spelling = prefixes.split(name)
+        twice = tuple(doubled.get(name, ())) if doubled else ()
+        if parts.algorithm == slots.LORA:  # nearly always
+            spellings[spelling] = spellings.get(spelling, 0) + 1
+            modules.append(Module(name, component, path, slots.LORA, parts.slots, parts.shapes, WEIGHT, twice))
+            continue
+        groups, rest = _groups(parts)
+        leftovers.extend(rest)
+        for algorithm, target, tensors in groups:
+            spellings[spelling] = spellings.get(spelling, 0) + 1
+            shapes = {slot: parts.shapes[slot] for slot in tensors}
+            modules.append(Module(name, component, path, algorithm, tensors, shapes, target, twice))
+            twice = ()
+        leftovers.extend(twice)
+    if names:
+        spellings = {numbered.SPELLING: len(modules)}
+    ordered = dict(sorted(spellings.items(), key=lambda item: -item[1]))
+    return Reading(tuple(modules), tuple(leftovers), ordered, tuple(embeddings))
+
+
+def _second_look(
+    leftovers: list[str], found: dict[str, _Parts], embeddings: dict[str, None], header: Header
+) -> list[str]:
+    """What is left of the tensors without a known ending when their neighbours are known."""
+    rest: list[str] = []
+    for tensor in leftovers:
+        stem = tensor.removesuffix(".weight")
+        parts = found.get(stem)
+        if tensor.startswith(_BUNDLES):
+            embeddings[tensor.split(".")[1] if tensor.startswith(_BUNDLES[0]) else tensor] = None
+        elif parts and stem != tensor and "on_input" in parts.slots and "weight" not in parts.slots:
+            parts.slots["weight"] = tensor  # LyCORIS' (IA)³: `x.weight` beside `x.on_input`
+            parts.shapes["weight"] = header.shapes[tensor]
+            parts.algorithms["weight"] = slots.IA3
+        elif tensor.endswith(_NORM_SCALES):
+            found[tensor] = _Parts(slots.REPLACEMENT, "value", tensor, header.shapes[tensor])
         else:
-            modules.append(module)
-            spellings[spelling] += 1
-    return Reading(tuple(modules), tuple(leftovers), dict(spellings.most_common()))
+            rest.append(tensor)
+    return rest
 
 
-def _module(
-    name: str, parts: Mapping[str, tuple[str, str]], tensors: Mapping[str, TensorInfo], doubled: tuple[str, ...]
-) -> tuple[Module | None, str]:
-    algorithms = {algorithm for algorithm, _ in parts.values() if algorithm}
-    if not algorithms:  # an alpha alone
-        return None, ""
-    others = sorted(algorithms - {slots.LORA})
-    algorithm = " + ".join(others) if others else slots.LORA
-    component, path, spelling = prefixes.split(name)
-    module = Module(
-        name=name,
-        component=component,
-        path=path,
-        algorithm=algorithm,
-        slots={slot: tensor for slot, (_, tensor) in parts.items()},
-        shapes={slot: tensors[tensor].shape for slot, (_, tensor) in parts.items()},
-        doubled=doubled,
-    )
-    return module, spelling
+def _groups(parts: _Parts) -> tuple[list[tuple[str, str, dict[str, str]]], list[str]]:
+    """One name's tensors as ([(algorithm, target, slot → tensor)], tensors that belong to none)."""
+    groups: dict[str, dict[str, str]] = {}
+    for slot, tensor in parts.slots.items():
+        algorithm = parts.algorithms[slot]
+        if algorithm and algorithm != slots.DORA:
+            groups.setdefault(algorithm, {})[slot] = tensor
+    rest: list[str] = []
+    bases = [name for name in groups if name not in slots.BIASES and name not in _DENSE]
+    if "AdaLoRA" in bases and slots.LORA in bases:  # its singular values stand between the halves
+        groups["AdaLoRA"].update(groups.pop(slots.LORA))
+        bases.remove(slots.LORA)
+    if set(groups.get(slots.OFT, ())) == {"rescale"}:
+        rest.append(groups.pop(slots.OFT)["rescale"])
+        bases.remove(slots.OFT)
+    for slot in ("alpha", "magnitude"):
+        if slot not in parts.slots:
+            continue
+        for name in bases:
+            groups[name][slot] = parts.slots[slot]
+        if not bases:
+            rest.append(parts.slots[slot])
+    bias = groups.get(slots.LORA_BIAS)
+    if bias is not None:  # its scale is that of the halves
+        bias.update({slot: parts.slots[slot] for slot in ("down", "alpha") if slot in parts.slots})
+    result: list[tuple[str, str, dict[str, str]]] = []
+    for name, tensors in groups.items():
+        algorithm = slots.BOFT if name == slots.OFT and len(parts.shapes.get("blocks", ())) == 4 else name
+        result.append((algorithm, BIAS if name in slots.BIASES else WEIGHT, tensors))
+    return result, rest
+
+
+_DENSE = (slots.DIFF, slots.NORM, slots.REPLACEMENT)
+"""Algorithms without an alpha."""

@@ -9,6 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 LORA = "LoRA"
+LORA_BIAS = "LoRA bias"
+LOHA = "LoHa"
+LOKR = "LoKr"
+GLORA = "GLoRA"
+DORA = "DoRA"
+"""A modifier: its magnitude stands beside the tensors of LoRA, LoHa, LoKr or GLoRA."""
+OFT = "OFT"
+BOFT = "BOFT"
+IA3 = "(IA)³"
+DIFF = "full difference"
+DIFF_BIAS = "bias difference"
+NORM = "norm difference"
+NORM_BIAS = "norm bias difference"
+REPLACEMENT = "weight replacement"
+
+BIASES = frozenset({LORA_BIAS, DIFF_BIAS, NORM_BIAS})
+"""Algorithms that change a layer's bias; all others change its weight."""
 
 SUFFIXES: Mapping[str, tuple[str, str]] = {
     # kohya sd-scripts, musubi-tuner, LyCORIS, OneTrainer: `lora_unet_…_to_q.lora_down.weight`
@@ -31,47 +48,79 @@ SUFFIXES: Mapping[str, tuple[str, str]] = {
     ".lora_linear_layer.up.weight": (LORA, "up"),
     # The scale, in kohya's, LyCORIS' and OneTrainer's files
     ".alpha": ("", "alpha"),
-    # Algorithms that are recognised, so that a file which uses them is named and not misread
-    ".lora_B.bias": ("LoRA bias", "bias"),
-    ".dora_scale": ("DoRA", "magnitude"),
-    ".lora_magnitude_vector": ("DoRA", "magnitude"),
-    ".lora_magnitude_vector.weight": ("DoRA", "magnitude"),
-    ".hada_w1_a": ("LoHa", "w1_a"),
-    ".hada_w1_b": ("LoHa", "w1_b"),
-    ".hada_w2_a": ("LoHa", "w2_a"),
-    ".hada_w2_b": ("LoHa", "w2_b"),
-    ".hada_t1": ("LoHa", "t1"),
-    ".hada_t2": ("LoHa", "t2"),
-    ".lokr_w1": ("LoKr", "w1"),
-    ".lokr_w1_a": ("LoKr", "w1_a"),
-    ".lokr_w1_b": ("LoKr", "w1_b"),
-    ".lokr_w2": ("LoKr", "w2"),
-    ".lokr_w2_a": ("LoKr", "w2_a"),
-    ".lokr_w2_b": ("LoKr", "w2_b"),
-    ".lokr_t2": ("LoKr", "t2"),
-    ".a1.weight": ("GLoRA", "a1"),
-    ".a2.weight": ("GLoRA", "a2"),
-    ".b1.weight": ("GLoRA", "b1"),
-    ".b2.weight": ("GLoRA", "b2"),
-    ".oft_blocks": ("OFT", "blocks"),
-    ".oft_diag": ("OFT", "blocks"),
-    ".oft_R.weight": ("OFT", "blocks"),
-    ".oft_R": ("OFT", "blocks"),
-    ".rescale": ("OFT", "rescale"),
-    ".boft_R": ("BOFT", "blocks"),
-    ".boft_s": ("BOFT", "rescale"),
-    ".on_input": ("(IA)³", "on_input"),
-    ".ia3_l": ("(IA)³", "vector"),
-    ".diff": ("full difference", "diff"),
-    ".diff_b": ("bias difference", "diff_b"),
-    ".w_norm": ("norm difference", "w_norm"),
-    ".b_norm": ("norm bias difference", "b_norm"),
-    ".set_weight": ("weight replacement", "value"),
-    ".reshape_weight": ("weight padding", "shape"),
+    # PEFT's and kohya's bias of the up half; Black Forest Labs' control LoRAs have one
+    ".lora_B.bias": (LORA_BIAS, "bias"),
+    ".lora_up.bias": (LORA_BIAS, "bias"),
+    # ComfyUI: the base weight is padded with zeros to this shape first
+    ".reshape_weight": (LORA, "shape"),
+    # DoRA: LyCORIS, kohya, OneTrainer; PEFT
+    ".dora_scale": (DORA, "magnitude"),
+    ".lora_magnitude_vector": (DORA, "magnitude"),
+    ".lora_magnitude_vector.weight": (DORA, "magnitude"),
+    # LyCORIS
+    ".hada_w1_a": (LOHA, "w1_a"),
+    ".hada_w1_b": (LOHA, "w1_b"),
+    ".hada_w2_a": (LOHA, "w2_a"),
+    ".hada_w2_b": (LOHA, "w2_b"),
+    ".hada_t1": (LOHA, "t1"),
+    ".hada_t2": (LOHA, "t2"),
+    ".lokr_w1": (LOKR, "w1"),
+    ".lokr_w1_a": (LOKR, "w1_a"),
+    ".lokr_w1_b": (LOKR, "w1_b"),
+    ".lokr_w2": (LOKR, "w2"),
+    ".lokr_w2_a": (LOKR, "w2_a"),
+    ".lokr_w2_b": (LOKR, "w2_b"),
+    ".lokr_t2": (LOKR, "t2"),
+    ".a1.weight": (GLORA, "a1"),
+    ".a2.weight": (GLORA, "a2"),
+    ".b1.weight": (GLORA, "b1"),
+    ".b2.weight": (GLORA, "b2"),
+    ".on_input": (IA3, "on_input"),
+    ".w_norm": (NORM, "w_norm"),
+    ".b_norm": (NORM_BIAS, "b_norm"),
+    # Orthogonal ones: LyCORIS and kohya (`oft_blocks`), LyCORIS before 2.0 (`oft_diag`), PEFT (`oft_R`, `boft_R`)
+    ".oft_blocks": (OFT, "blocks"),
+    ".oft_diag": (OFT, "diag"),
+    ".oft_R.weight": (OFT, "rotation"),
+    ".oft_R": (OFT, "rotation"),
+    ".rescale": (OFT, "rescale"),
+    ".boft_R": (BOFT, "rotation"),
+    ".boft_s": (BOFT, "scale"),
+    # PEFT
+    ".ia3_l": (IA3, "vector"),
+    # ComfyUI, kijai's extractions
+    ".diff": (DIFF, "diff"),
+    ".diff_b": (DIFF_BIAS, "diff_b"),
+    ".set_weight": (REPLACEMENT, "value"),
+    # PEFT's other tuners: recognised, so that they are refused by name
+    ".lora_E": ("AdaLoRA", "singular"),
+    ".ranknum": ("AdaLoRA", "rank"),
+    ".vera_lambda_b": ("VeRA", "b"),
+    ".vera_lambda_d": ("VeRA", "d"),
+    ".fourierft_spectrum": ("FourierFT", "spectrum"),
+    ".vblora_logits_A": ("VB-LoRA", "a"),
+    ".vblora_logits_B": ("VB-LoRA", "b"),
+    ".randlora_lambda": ("RandLoRA", "lambda"),
+    ".randlora_gamma": ("RandLoRA", "gamma"),
+    ".hra_u": ("HRA", "u"),
+    ".gralora_A": ("GraLoRA", "a"),
+    ".gralora_B": ("GraLoRA", "b"),
+    ".shira_weight": ("SHiRA", "weight"),
+    ".delora_lambda": ("DeLoRA", "lambda"),
+    ".delora_w_norm": ("DeLoRA", "norm"),
+    ".waveft_spectrum": ("WaveFT", "spectrum"),
+    ".lora_embedding_A": ("LoRA of an embedding", "down"),
+    ".lora_embedding_B": ("LoRA of an embedding", "up"),
 }  # fmt: skip
 """Suffix → (algorithm, slot). The algorithm of `.alpha` is that of the module's other slots."""
 
 _UNDERSCORED = {suffix[5:]: value for suffix, value in SUFFIXES.items() if suffix.startswith("_lora.")}
+
+_NAMED = frozenset(
+    {".lora_A", ".lora_B", ".lora_magnitude_vector", ".oft_R", ".boft_R", ".boft_s", ".ia3_l"}
+    | {".lora_embedding_A", ".lora_embedding_B"}
+)
+"""PEFT's parameters, which an adapter's name may follow: `.lora_A.default.weight`, `.ia3_l.default`."""
 
 
 def split(name: str) -> tuple[str, str, str] | None:
@@ -80,6 +129,18 @@ def split(name: str) -> tuple[str, str, str] | None:
     The longest suffix wins. PEFT puts the adapter's name before `.weight`; it is skipped:
     `x.to_q.lora_A.default.weight` → (`x.to_q`, `LoRA`, `down`).
     """
+    # Two quick ways for nearly all names: underscored modules, and dotted ones whose slot begins with `lora_`.
+    dot = name.find(".")
+    found = SUFFIXES.get(name[dot:])
+    if found is None:
+        dot = name.rfind(".lora_")
+        found = SUFFIXES.get(name[dot:])
+    if found is None or dot < 0:
+        return _split_slowly(name)
+    return name[:dot], found[0], found[1]
+
+
+def _split_slowly(name: str) -> tuple[str, str, str] | None:
     last = name.rfind(".")
     if last < 0:
         return None
@@ -90,9 +151,8 @@ def split(name: str) -> tuple[str, str, str] | None:
             found = SUFFIXES.get(name[third:])
             if found:
                 return name[:third], found[0], found[1]
-            middle = name[third:second]
-            if middle in (".lora_A", ".lora_B") and name[last:] == ".weight":
-                algorithm, slot = SUFFIXES[middle]
+            if name[third:second] in _NAMED and name[last:] == ".weight":
+                algorithm, slot = SUFFIXES[name[third:second]]
                 return name[:third], algorithm, slot
         found = SUFFIXES.get(name[second:])
         if found:
@@ -100,5 +160,10 @@ def split(name: str) -> tuple[str, str, str] | None:
         found = _UNDERSCORED.get(name[second:])
         if found and name.endswith("_lora", 0, second):
             return name[: second - 5], found[0], found[1]
+        if found and name.endswith(("_lora1", "_lora2"), 0, second):  # XLabs: the image's and the text's half
+            return name[:second], found[0], found[1]
+        if name[second:last] in _NAMED:
+            algorithm, slot = SUFFIXES[name[second:last]]
+            return name[:second], algorithm, slot
     found = SUFFIXES.get(name[last:])
     return (name[:last], found[0], found[1]) if found else None

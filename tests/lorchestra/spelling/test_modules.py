@@ -73,10 +73,51 @@ def test_what_belongs_to_no_module_is_left_over() -> None:
     assert sorted(reading.leftovers) == ["<s1>", "y.alpha", "z.weight"]
 
 
-def test_another_algorithm_beside_lora_names_the_module() -> None:
-    both = {"x.lora_A.weight": (4, 10), "x.lora_B.weight": (20, 4), "x.dora_scale": (20, 1), "x.lora_B.bias": (20,)}
-    assert only(both).algorithm == "DoRA + LoRA bias"
-    assert only({"x.diff": (20, 10), "x.diff_b": (20,)}).algorithm == "bias difference + full difference"
+def modules_of(*names: str) -> list[tuple[str, str, set[str]]]:
+    reading = read_modules(header(dict.fromkeys(names, (4, 4))))
+    assert not reading.leftovers
+    return [(module.algorithm, module.target, set(module.slots)) for module in reading.modules]
+
+
+def test_dora_stays_with_its_base_and_a_bias_is_a_module_of_its_own() -> None:
+    assert modules_of("x.lora_A.weight", "x.lora_B.weight", "x.dora_scale", "x.lora_B.bias", "x.alpha") == [
+        ("LoRA", "weight", {"up", "down", "alpha", "magnitude"}),
+        ("LoRA bias", "bias", {"bias", "down", "alpha"}),
+    ]
+
+
+def test_differences_of_weight_and_bias_are_two_modules() -> None:
+    assert modules_of("x.diff", "x.diff_b", "y.w_norm", "y.b_norm") == [
+        ("full difference", "weight", {"diff"}),
+        ("bias difference", "bias", {"diff_b"}),
+        ("norm difference", "weight", {"w_norm"}),
+        ("norm bias difference", "bias", {"b_norm"}),
+    ]
+
+
+def test_a_bias_is_looked_up_under_a_name_of_its_own() -> None:
+    reading = read_modules(header({"diffusion_model.img_in.diff": (4, 4), "diffusion_model.img_in.diff_b": (4,)}))
+    assert [module.flat for module in reading.modules] == ["img_in", "img_in_bias"]
+
+
+def test_butterfly_blocks_are_told_by_their_dimensions() -> None:
+    assert [only({"x.oft_blocks": shape}).algorithm for shape in ((4, 2, 2), (3, 4, 2, 2))] == ["OFT", "BOFT"]
+
+
+def test_lycoris_ia3_has_a_weight_only_beside_on_input() -> None:
+    assert modules_of("x.weight", "x.on_input") == [("(IA)³", "weight", {"weight", "on_input"})]
+    assert read_modules(header({"x.weight": (4,)})).leftovers == ("x.weight",)
+
+
+def test_norm_scales_of_control_loras_replace_the_model_s() -> None:
+    module = only({"double_blocks.0.img_attn.norm.query_norm.scale": (128,)})
+    assert (module.algorithm, module.flat) == ("weight replacement", "double_blocks_0_img_attn_norm_query_norm_scale")
+
+
+def test_bundled_embeddings_are_left_aside_and_named() -> None:
+    names = {"bundle_emb.cat.string_to_param.*": (2, 768), "bundle_emb.dog.string_to_param.*": (2, 768)}
+    reading = read_modules(header({"x.lora_A.weight": (1, 1), "x.lora_B.weight": (1, 1), **names}))
+    assert (reading.embeddings, reading.leftovers) == (("cat", "dog"), ())
 
 
 @pytest.mark.parametrize("order", [0, 1])
@@ -110,10 +151,16 @@ MODULES = st.sampled_from(["", "a", "b.c", "a.lora", "x_lora"])
 NAMES = st.lists(st.builds(str.__add__, MODULES, st.sampled_from([*ALL_SUFFIXES, ".weight"])), unique=True, max_size=12)
 
 
+SHARED = ("alpha", "magnitude", "down")
+"""Slots that several algorithms on one layer have in common; the bias of an up half uses the down half's rank."""
+
+
 @given(NAMES)
 def test_every_tensor_is_in_exactly_one_place(names: list[str]) -> None:
     reading = read_modules(header(dict.fromkeys(names, (1,))))
     placed = [*reading.leftovers]
     for module in reading.modules:
-        placed += [*module.slots.values(), *module.doubled]
-    assert sorted(placed) == sorted(names)
+        own = {slot: tensor for slot, tensor in module.slots.items() if slot not in SHARED}
+        placed += [*own.values(), *module.doubled]
+    shared = {tensor for module in reading.modules for slot, tensor in module.slots.items() if slot in SHARED}
+    assert sorted([*placed, *shared]) == sorted(names)

@@ -19,7 +19,6 @@ PLAIN = [
     # PEFT with the adapter's name
     ("pipe.dit.blocks.0.self_attn.q.lora_A.default.weight", "pipe.dit.blocks.0.self_attn.q", "down"),
     ("pipe.dit.blocks.0.self_attn.q.lora_B.default.weight", "pipe.dit.blocks.0.self_attn.q", "up"),
-    ("x.lora_A.lora_A.weight", "x", "down"),
     ("x.lora_B.weight.weight", "x", "up"),
     # Genmo Mochi
     ("blocks.0.attn.qkv_x.lora_A", "blocks.0.attn.qkv_x", "down"),
@@ -57,7 +56,7 @@ def test_alpha_belongs_to_any_algorithm() -> None:
         ("x.oft_R.weight", "OFT"),
         ("x.diff", "full difference"),
         ("x.diff_b", "bias difference"),
-        ("x.reshape_weight", "weight padding"),
+        ("x.reshape_weight", "LoRA"),
     ],
 )
 def test_other_algorithms_are_named(name: str, algorithm: str) -> None:
