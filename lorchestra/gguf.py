@@ -24,7 +24,7 @@ MAX_ENTRIES = 100_000
 """Metadata entries; ComfyUI-GGUF writes up to one a tensor."""
 
 MAX_STRINGS = 1_000_000
-"""Strings and lists in metadata, which are walked one by one; the largest vocabularies have 800,000 with their merges."""
+"""Strings and lists in metadata, which are walked one by one; the largest vocabularies have 800,000."""
 
 MAX_TEXT_BYTES = 16_000_000
 """All names of tensors and metadata entries together."""
