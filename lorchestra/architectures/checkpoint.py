@@ -28,22 +28,18 @@ _COMFY = "text_encoders."
 """ComfyUI writes `text_encoders.<encoder>.transformer.<name>`."""
 
 
-def targets(shapes: Mapping[str, Shape]) -> Targets:
-    """The places where LoRA modules may land, from `tensor name → shape` of a checkpoint."""
+def targets(shapes: Mapping[str, Shape | None]) -> Targets:
+    """The places where LoRA modules may land, from `tensor name → shape` of a checkpoint; None for packed weights."""
     prefix = next((p for p in _MODEL_PREFIXES if any(name.startswith(p) for name in shapes)), "")
     encoders = _encoders(shapes)
-    weights = {
-        name[len(prefix) : -len(".weight")]: (name, shape)
-        for name, shape in shapes.items()
-        if name.startswith(prefix) and name.endswith(".weight")
-    }
+    tensors = {name[len(prefix) :]: (name, shape) for name, shape in shapes.items() if name.startswith(prefix)}
     result = dict(encoder_sites(encoders)) if encoders else {}
-    if weights:
-        result[MODEL] = model_sites(weights)
+    if any(name.endswith(".weight") for name in tensors):
+        result[MODEL] = model_sites(tensors)
     return result
 
 
-def _encoders(shapes: Mapping[str, Shape]) -> dict[str, dict[str, Site]]:
+def _encoders(shapes: Mapping[str, Shape | None]) -> dict[str, dict[str, Site]]:
     encoders: dict[str, dict[str, Site]] = {}
     for name, shape in shapes.items():
         found = _hugging_face(name) or _comfy(name)
@@ -59,33 +55,38 @@ def _encoders(shapes: Mapping[str, Shape]) -> dict[str, dict[str, Site]]:
     return {encoder: sites for encoder, sites in encoders.items() if sites}
 
 
+def _layer(name: str) -> str:
+    return name.removesuffix(".weight")
+
+
 def _hugging_face(name: str) -> tuple[str, str] | None:
     for prefix, encoder in _HUGGING_FACE.items():
-        if name.startswith(prefix) and name.endswith(".weight"):
-            path = name[len(prefix) : -len(".weight")]
+        if name.startswith(prefix):
+            path = _layer(name[len(prefix) :])
             # early SD 1.x merges leave `text_model.` out
             return encoder, path if path.startswith("text_model.") else f"text_model.{path}"
     return None
 
 
 def _comfy(name: str) -> tuple[str, str] | None:
-    if not name.startswith(_COMFY) or not name.endswith(".weight"):
+    if not name.startswith(_COMFY):
         return None
-    encoder, middle, path = name[len(_COMFY) : -len(".weight")].partition(".transformer.")
+    encoder, middle, path = _layer(name[len(_COMFY) :]).partition(".transformer.")
     return (encoder, path) if middle else None
 
 
-def _open_clip_sites(key: str, path: str, shape: Shape) -> Iterable[tuple[str, Site]]:
-    start, fused = text_encoders.OPEN_CLIP_BLOCKS, ".attn.in_proj_weight"
-    if path.startswith(start) and path.endswith(fused) and len(shape) == 2 and shape[0] % 3 == 0:
-        number = path[len(start) : -len(fused)]
-        third = shape[0] // 3
-        for index, part in enumerate(text_encoders.OPEN_CLIP_FUSED):
-            yield (
-                f"text_model.encoder.layers.{number}.{part}",
-                Site(key, (third, shape[1]), (0, index * third, third)),
-            )
-    elif path.endswith(".weight"):
-        name = text_encoders.from_open_clip(path[: -len(".weight")])
+def _open_clip_sites(key: str, path: str, shape: Shape | None) -> Iterable[tuple[str, Site]]:
+    start = text_encoders.OPEN_CLIP_BLOCKS
+    for fused, end in ((".attn.in_proj_weight", ""), (".attn.in_proj_bias", ".bias")):
+        if path.startswith(start) and path.endswith(fused):
+            if not shape or shape[0] % 3:
+                return
+            number, third = path[len(start) : -len(fused)], shape[0] // 3
+            for index, part in enumerate(text_encoders.OPEN_CLIP_FUSED):
+                layer = f"text_model.encoder.layers.{number}.{part}{end}"
+                yield layer, Site(key, (third, *shape[1:]), (0, index * third, third))
+            return
+    for end in (".weight", ".bias"):
+        name = text_encoders.from_open_clip(path[: -len(end)]) if path.endswith(end) else None
         if name:
-            yield name, Site(key, shape)
+            yield name if end == ".weight" else f"{name}.bias", Site(key, shape)

@@ -20,28 +20,23 @@ OPEN_CLIP_FUSED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 """The thirds of OpenCLIP's `attn.in_proj_weight`, in the order of its rows."""
 
 
-def components(encoders: Collection[str]) -> Mapping[str, str]:
-    """Component in LoRA files → encoder, for the encoders (ComfyUI's names) that a model has.
+def components(encoders: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+    """Component in LoRA files → the encoders that it may mean, for the encoders (ComfyUI's names) that a model has.
 
     kohya numbers the encoders of a model through; a file for a model with one encoder says `te`, or `te1` all the same.
-    CLIP-G alone (the SDXL refiner) is `te2` as well. OneTrainer calls Flux' T5 `te2`, kohya calls it `te3`.
+    CLIP-G alone (the SDXL refiner) is `te2` as well. Encoders that are no CLIP have layer names of their own, so that
+    any component may mean them: OneTrainer calls Flux' T5 `te2`, kohya calls it `te3`.
     Source: the naming tables of both trainers.
     Example: {`clip_l`, `clip_g`} → {`te`: `clip_l`, `te1`: `clip_l`, `te2`: `clip_g`}.
     """
-    result: dict[str, str] = {}
     first = next((name for name in ("clip_l", "clip_h") if name in encoders), None)
-    if first:
-        result["te"] = result["te1"] = first
-    if "clip_g" in encoders:
-        result["te2"] = "clip_g"
-        if not first:
-            result["te"] = result["te1"] = "clip_g"
-    if "t5xxl" in encoders:
-        result["te3"] = "t5xxl"
-        if "clip_g" not in encoders:
-            result["te2" if first else "te1"] = "t5xxl"
-            if not first:
-                result["te"] = "t5xxl"
+    second = "clip_g" if "clip_g" in encoders else None
+    others = sorted(name for name in encoders if name not in (first, second))
+    result: dict[str, tuple[str, ...]] = {}
+    for component, clip in (("te", first or second), ("te1", first or second), ("te2", second), ("te3", None)):
+        names = (*((clip,) if clip else ()), *others)
+        if names:
+            result[component] = names
     return result
 
 

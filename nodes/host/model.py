@@ -15,18 +15,16 @@ _MODEL_PREFIX = "diffusion_model."
 
 def targets(model: Any, clip: Any | None) -> Targets:
     """The places in a MODEL and, where one is connected, a CLIP."""
-    weights = {
-        key[len(_MODEL_PREFIX) : -len(".weight")]: (key, shape)
-        for key, shape in _shapes(model)
-        if key.startswith(_MODEL_PREFIX) and key.endswith(".weight")
+    tensors = {
+        key[len(_MODEL_PREFIX) :]: (key, shape) for key, shape in _shapes(model) if key.startswith(_MODEL_PREFIX)
     }
-    result = {MODEL: model_sites(weights)}
+    result = {MODEL: model_sites(tensors)}
     if clip is not None:
         encoders: dict[str, dict[str, Site]] = {}
         for key, shape in _shapes(clip.patcher):
             encoder, middle, path = key.partition(".transformer.")
-            if middle and path.endswith(".weight"):
-                encoders.setdefault(encoder, {})[path[: -len(".weight")]] = Site(key, shape)
+            if middle:
+                encoders.setdefault(encoder, {})[path.removesuffix(".weight")] = Site(key, shape)
         result.update(encoder_sites(encoders))
     return result
 
