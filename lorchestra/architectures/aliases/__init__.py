@@ -4,12 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from . import (
+    ace_step,
+    auraflow,
+    flux,
+    flux2,
+    hunyuan_original,
+    krea2,
+    lumina,
+    pixart,
+    sd3,
+)
 from .rules import Alias, Rows, Rule, Shape, Table, aliases
 
 __all__ = ["TABLES", "Alias", "Rows", "Rule", "Shape", "Table", "alias_sites"]
 
-TABLES: tuple[Table, ...] = ()
-"""All tables, in the order in which their names are tried; the first that has a name keeps it.
+TABLES: tuple[Table, ...] = (
+    sd3.TABLE,
+    auraflow.TABLE,
+    pixart.TABLE,
+    flux.TABLE,
+    flux.CHROMA,
+    flux.LONGCAT,
+    flux.OVIS,
+    flux.XLABS,
+    flux2.TABLE,
+    hunyuan_original.TABLE,
+    lumina.TABLE,
+    lumina.LUMINA2,
+    krea2.TABLE,
+    ace_step.TABLE,
+)
+"""All tables; where two have one name for a model, the first keeps it.
+
+HiDream, Qwen-Image, MageFlow, OmniGen2, Kandinsky 5, ACE-Step 1 and ERNIE-Image need none: their trainers write the
+native names.
 
 To add an architecture's names:
 1. Write `<family>.py` beside this file with a `TABLE`: `needs` and `lacks` say by native layers which models it is for,

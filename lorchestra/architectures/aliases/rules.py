@@ -94,18 +94,30 @@ def aliases(tables: Iterable[Table], weights: Mapping[str, Shape]) -> Iterator[A
         if table.fits(weights):
             for rule in table.rules:
                 compiled = _compile(rule)
-                rules.setdefault(compiled.shape, []).append(compiled)
+                rules.setdefault(compiled.outline, []).append(compiled)
     if not rules:
         return
     taken: set[str] = set()
+    parts: dict[tuple[str, Shape], Rows | None] = {}
     for native, shape in weights.items():
-        for rule in rules.get(_NUMBER.sub("#", native), ()):
-            foreign = rule.name(native)
-            if foreign is None or foreign in taken:
+        candidates = rules.get(_NUMBER.sub("#", native))
+        if not candidates:
+            continue
+        numbers = tuple(_NUMBER.findall(native))
+        for rule in candidates:
+            if any(numbers[index] != number for index, number in rule.fixed):
                 continue
-            rows = None if rule.rows == WHOLE else part(rule.rows, shape)
-            if rows is None and rule.rows != WHOLE:
+            foreign = rule.foreign % tuple(numbers[index] for index in rule.free)
+            if foreign in taken:
                 continue
+            rows = None
+            if rule.rows != WHOLE:
+                key = (rule.rows, shape)
+                if key not in parts:
+                    parts[key] = part(*key)
+                rows = parts[key]
+                if rows is None:
+                    continue
             taken.add(foreign)
             yield Alias(foreign, native, rows)
 
@@ -160,33 +172,29 @@ _LINEAR1: Mapping[str, tuple[int, int | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A rule, taken apart so that names need no regular expression each."""
+    """A rule, taken apart so that a name is matched by its numbers alone."""
 
-    shape: str
+    outline: str
     """The native pattern with every number, literal ones too, as `#`."""
-    numbers: tuple[str, ...]
-    """Number by number of the native pattern: `#` for any, else the number that must be there."""
-    pieces: tuple[str, ...]
-    """The foreign pattern between its `#`."""
+    fixed: tuple[tuple[int, str], ...]
+    """Numbers of the native pattern that must be there: (which one, its digits)."""
+    free: tuple[int, ...]
+    """Which of the numbers go into the foreign name, in order."""
+    foreign: str
+    """The foreign pattern with `%s` for `#`."""
     rows: str
-
-    def name(self, native: str) -> str | None:
-        """The foreign name, when the native name, known to have this shape, has the right numbers."""
-        if not self.numbers:
-            return self.pieces[0]
-        free: list[str] = []
-        for wanted, found in zip(self.numbers, _NUMBER.findall(native), strict=True):
-            if wanted == "#":
-                free.append(found)
-            elif wanted != found:
-                return None
-        return self.pieces[0] + "".join(number + piece for number, piece in zip(free, self.pieces[1:], strict=True))
 
 
 @cache
 def _compile(rule: Rule) -> _Compiled:
-    numbers = tuple(re.findall("[0-9]+|#", rule.native))
-    pieces = tuple(rule.foreign.split("#"))
-    if numbers.count("#") != len(pieces) - 1:
-        raise ValueError(f"{rule.foreign} and {rule.native} do not have the same count of numbers.")
-    return _Compiled(_NUMBER.sub("#", rule.native), numbers, pieces, rule.rows)
+    numbers: list[str] = re.findall("[0-9]+|#", rule.native)
+    free = tuple(index for index, number in enumerate(numbers) if number == "#")
+    if len(free) != rule.foreign.count("#"):
+        raise ValueError(f"{rule.foreign} and {rule.native} do not have as many numbers as each other.")
+    return _Compiled(
+        outline=_NUMBER.sub("#", rule.native),
+        fixed=tuple((index, number) for index, number in enumerate(numbers) if number != "#"),
+        free=free,
+        foreign=rule.foreign.replace("#", "%s"),
+        rows=rule.rows,
+    )
