@@ -49,8 +49,8 @@ To add an architecture's names:
 """
 
 
-def alias_sites(weights: Mapping[str, Shape]) -> Iterator[Alias]:
-    """The further names of a model's layers, from `native name (dotted, without .weight) → shape`.
+def alias_sites(weights: Mapping[str, Shape | None]) -> Iterator[Alias]:
+    """The further names of a model's layers, from `native name (dotted, without .weight) → shape`, None for unknown.
 
     Only layers that are there and rows that are inside. Example: Flux.1's `double_blocks.0.img_attn.qkv [9216, 3072]` →
     `(transformer_blocks.0.attn.to_k, double_blocks.0.img_attn.qkv, Rows(3072, 3072))`.

@@ -7,9 +7,10 @@ layer is there and its rows lie inside.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import NamedTuple
 
 Shape = tuple[int, ...]
@@ -79,15 +80,16 @@ class Table:
     """Native layers with which the table is not for a model; so Flux.1's table leaves Flux.2 alone."""
     rules: tuple[Rule, ...]
 
-    def fits(self, weights: Mapping[str, Shape]) -> bool:
+    def fits(self, weights: Mapping[str, Shape | None]) -> bool:
         """True when the table is for the model with these layers."""
         return all(name in weights for name in self.needs) and not any(name in weights for name in self.lacks)
 
 
-def aliases(tables: Iterable[Table], weights: Mapping[str, Shape]) -> Iterator[Alias]:
+def aliases(tables: Iterable[Table], weights: Mapping[str, Shape | None]) -> Iterator[Alias]:
     """The further names of a model's layers by those tables that are for it; no name twice, the first rule keeps it.
 
-    `weights` is `native name (dotted, without .weight) → shape`. A layer can have many names.
+    `weights` is `native name (dotted, without .weight) → shape`, None for a packed weight whose shape nobody knows: its
+    parts have no names then. A layer can have many names.
     """
     rules: dict[str, list[_Compiled]] = {}
     for table in tables:
@@ -98,23 +100,23 @@ def aliases(tables: Iterable[Table], weights: Mapping[str, Shape]) -> Iterator[A
     if not rules:
         return
     taken: set[str] = set()
-    parts: dict[tuple[str, Shape], Rows | None] = {}
+    parts: dict[tuple[str, Shape | None], Rows | None] = {}
     for native, shape in weights.items():
         candidates = rules.get(_NUMBER.sub("#", native))
         if not candidates:
             continue
         numbers = tuple(_NUMBER.findall(native))
         for rule in candidates:
-            if any(numbers[index] != number for index, number in rule.fixed):
+            if rule.fixed and any(numbers[index] != number for index, number in rule.fixed):
                 continue
-            foreign = rule.foreign % tuple(numbers[index] for index in rule.free)
+            foreign = rule.foreign % rule.free(numbers)
             if foreign in taken:
                 continue
             rows = None
             if rule.rows != WHOLE:
                 key = (rule.rows, shape)
                 if key not in parts:
-                    parts[key] = part(*key)
+                    parts[key] = None if shape is None else part(rule.rows, shape)
                 rows = parts[key]
                 if rows is None:
                     continue
@@ -178,23 +180,27 @@ class _Compiled:
     """The native pattern with every number, literal ones too, as `#`."""
     fixed: tuple[tuple[int, str], ...]
     """Numbers of the native pattern that must be there: (which one, its digits)."""
-    free: tuple[int, ...]
-    """Which of the numbers go into the foreign name, in order."""
+    free: Callable[[tuple[str, ...]], str | tuple[str, ...]]
+    """Takes those of the numbers that go into the foreign name, in order."""
     foreign: str
     """The foreign pattern with `%s` for `#`."""
     rows: str
 
 
+def _no_numbers(_: tuple[str, ...]) -> tuple[str, ...]:
+    return ()
+
+
 @cache
 def _compile(rule: Rule) -> _Compiled:
     numbers: list[str] = re.findall("[0-9]+|#", rule.native)
-    free = tuple(index for index, number in enumerate(numbers) if number == "#")
+    free = [index for index, number in enumerate(numbers) if number == "#"]
     if len(free) != rule.foreign.count("#"):
         raise ValueError(f"{rule.foreign} and {rule.native} do not have as many numbers as each other.")
     return _Compiled(
         outline=_NUMBER.sub("#", rule.native),
         fixed=tuple((index, number) for index, number in enumerate(numbers) if number != "#"),
-        free=free,
+        free=itemgetter(*free) if free else _no_numbers,
         foreign=rule.foreign.replace("#", "%s"),
         rows=rule.rows,
     )
