@@ -189,7 +189,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("stable_audio", "Stable Audio Open", "stable_audio", "Stable Audio Open", _numbered("t5base")),
     Architecture("seedvr2_3b", "SeedVR2 3B", "seedvr2_3b", "SeedVR2 3B", _NONE),
 )  # fmt: skip
-"""Sources: ComfyUI's text encoders of each model; for the numbers, the naming tables of kohya's and OneTrainer's code."""
+"""Sources: ComfyUI's text encoders of each model; for the numbers, kohya's and OneTrainer's tables of prefixes."""
 
 _BY_ID = {architecture.id: architecture for architecture in ARCHITECTURES}
 

@@ -1,0 +1,157 @@
+"""What a file is when it is not a LoRA, by the names of its tensors.
+
+To add a kind: add a row to `KINDS`, above those whose marks its files have as well, with the reason for its test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..header import Header
+from .modules import Module, Reading
+
+LORA = "lora"
+EMPTY = "empty"
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """A file's names, made ready for the tests."""
+
+    header: Header
+    modules: tuple[Module, ...]
+    rest: str
+    """The tensors that belong to no module, one a line, a line break before the first and after the last as well."""
+    count: int
+    """How many tensors belong to no module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of file."""
+
+    id: str
+    title: str
+    """With its article, for sentences: `a ControlNet`."""
+    is_it: Callable[[Names], bool]
+
+
+def kind(header: Header, reading: Reading) -> str:
+    """`lora`, or what the file is instead: the id of a row of `KINDS`, `empty` or `unknown`; pure and total.
+
+    A file with a LoRA's tensors is a LoRA, whatever else is in it, unless a row says why not.
+    """
+    if not header.tensors:
+        return EMPTY
+    rest = "\n" + "\n".join(reading.leftovers) + "\n" if reading.leftovers else "\n"
+    if reading.embeddings and not reading.modules:
+        return "textual-inversion"
+    names = Names(header, reading.modules, rest, len(reading.leftovers))
+    for row in KINDS:
+        if row.is_it(names):
+            return row.id
+    if reading.modules or "lora" in rest or _NUMBERED.search(rest):
+        return LORA
+    return UNKNOWN
+
+
+def title(kind: str) -> str:
+    """The kind with its article, for sentences: `controlnet` → `a ControlNet`."""
+    return _TITLES.get(kind, "a file of an unknown kind")
+
+
+def _has(*marks: str) -> Callable[[Names], bool]:
+    """True when one of the marks stands in a name of a file without LoRA modules; `\\n` marks a start or an end."""
+    return lambda names: not names.modules and any(mark in names.rest for mark in marks)
+
+
+def _has_even_with_modules(*marks: str) -> Callable[[Names], bool]:
+    return lambda names: any(mark in names.rest for mark in marks)
+
+
+def _all_modules(pattern: str, spelling_start: str = "") -> Callable[[Names], bool]:
+    """True when the name of every module fits; the first one that does not ends the search."""
+    search = re.compile(pattern).search
+    return lambda names: (
+        bool(names.modules)
+        and all(module.name.startswith(spelling_start) and search(module.name) is not None for module in names.modules)
+    )
+
+
+def _is_embedding(names: Names) -> bool:
+    """A few rows as wide as a text encoder, each under a single word: `emb_params`, `clip_l`, `<my-token>`."""
+    return (
+        not names.modules
+        and names.count <= 16
+        and all(
+            ("." not in name or "embed" in name)
+            and 1 <= len(info.shape) <= 2
+            and info.shape[-1] in _ENCODER_WIDTHS
+            and (len(info.shape) == 1 or info.shape[0] <= 1024)
+            for name, info in names.header.tensors.items()
+        )
+    )
+
+
+def _is_dense(names: Names) -> bool:
+    """Whole weights, and next to nothing that a slot's name fits by accident (`b1.weight`, `diff`)."""
+    return names.rest.count(".weight\n") >= 100 and len(names.modules) * 50 < names.count
+
+
+_ENCODER_WIDTHS = frozenset({768, 1024, 1280, 2048, 2304, 2560, 3584, 4096})
+_NUMBERED = re.compile(r"\n(unet|text_encoder):\d+:(up|down)\n")
+
+KINDS: tuple[Kind, ...] = (
+    # Stability's Control-LoRAs say it in a tensor of that name; their halves are `.up` and `.down`
+    Kind("control-lora", "a Control-LoRA (a ControlNet as the difference to a model)",
+         _has_even_with_modules("\nlora_controlnet\n")),
+    Kind("controlnet-lllite", "a ControlNet-LLLite", _has("\nlllite_")),
+    # FaceID models have LoRA halves for the layers of their image prompt, `ip_adapter.0.to_k_lora.down.weight`
+    Kind("ip-adapter", "an IP-Adapter", _all_modules(r"^ip_adapter\.")),
+    Kind("ip-adapter", "an IP-Adapter",
+         _has("\nip_adapter.", "\nimage_proj.", ".ip_adapter_double_stream", "\nip_adapter_proj_model.", ".to_k_ip.")),
+    Kind("pulid", "a PuLID model", _has("\npulid_ca.", "\npulid_encoder.", "\nid_adapter_attn_layers.")),
+    # Loaded by AnimateDiff's own nodes; a LoRA loader finds none of these layers in the model
+    Kind("motion-lora", "an AnimateDiff motion LoRA", _all_modules(r"motion_modules[._]")),
+    Kind("motion-module", "an AnimateDiff motion module", _has(".motion_modules.")),
+    # A quantized model keeps its rounding error as halves named like a LoRA's
+    Kind("svdquant", "a model quantized with SVDQuant", _has_even_with_modules(".qweight\n", ".wscales\n")),
+    # The same halves alone: their numbers are permuted for Nunchaku's kernels
+    Kind("nunchaku-lora", "a LoRA packed for Nunchaku", _has(".lora_down\n", ".lora_up\n")),
+    Kind("sam-lora", "a LoRA for Segment Anything", _has("\nw_a_000\n", "\nw_b_000\n")),
+    # Raw PEFT around a causal language model; ACE-Step 1.5's layers stand one level higher
+    Kind("llm-lora", "a LoRA for a language model",
+         _all_modules(r"^base_model\.model\.(model\.(decoder\.)?layers|transformer\.h|gpt_neox\.layers|"
+                      r"base_model\.layers)\.\d+\.", "base_model.model.")),
+    Kind("llm-lora", "a LoRA for a language model", _has(".q_proj.lora_a\n", ".q_proj.lora_b\n")),
+    Kind("controlnet", "a ControlNet",
+         _has("controlnet_cond_embedding.", "\ncontrol_model.", "zero_conv", "controlnet_blocks.", "input_hint_block.",
+              "controlnet_down_blocks.", "controlnet_x_embedder.", "\ncontrol_blocks.", "controlnet_mode_embedder.")),
+    Kind("t2i-adapter", "a T2I-Adapter", _has("\nadapter.body.", "\nbody.0.block1.")),
+    Kind("textual-inversion", "a textual inversion (embedding)", _is_embedding),
+    Kind("checkpoint", "a whole checkpoint",
+         _has_even_with_modules("\nmodel.diffusion_model.input_blocks.0.0.weight\n", "\ncond_stage_model.",
+                                "\nconditioner.embedders.0.")),
+    Kind("clip-vision", "a CLIP vision model",
+         _has("\nvision_model.encoder.layers.", "\nvisual.transformer.resblocks.", "\nvision_model.embeddings.")),
+    Kind("text-encoder", "a text encoder",
+         _has("\ntext_model.encoder.layers.", "\nencoder.block.0.layer.0.SelfAttention.", "\ntransformer.resblocks.",
+              "\nmodel.embed_tokens.weight\n", "\nmodel.language_model.embed_tokens.weight\n",
+              "\nshared.weight\n", "\nbert.embeddings.")),
+    Kind("vae", "a VAE",
+         _has("\nfirst_stage_model.", "\npost_quant_conv.", "\ndecoder.conv_in.", "\ndecoder.conv1.", "\ndecoder.mid.",
+              "\ndecoder.up_blocks.", "\ndecoder.middle.", "\ntaesd_", "\nvae.decoder.")),
+    Kind("upscaler", "an upscaler",
+         _has(".RDB1.conv1.", ".rdb1.conv1.", ".residual_group.")),
+    Kind("checkpoint", "a whole checkpoint", _is_dense),
+)  # fmt: skip
+"""In the order of the tests; one kind may have two. Example of a name: `lllite_unet_…_to_q.down.0.weight`."""
+
+_TITLES = {row.id: row.title for row in KINDS} | {
+    LORA: "a LoRA",
+    EMPTY: "an empty file",
+    UNKNOWN: "a file of an unknown kind",
+}
