@@ -34,6 +34,7 @@ TABLES: tuple[Table, ...] = (
     lumina.LUMINA2,
     krea2.TABLE,
     ace_step.TABLE,
+    ace_step.DIFFUSERS,
 )
 """All tables; where two have one name for a model, the first keeps it.
 

@@ -1,11 +1,14 @@
-"""Names for ACE-Step 1.5 in its official LoRAs, which leave `decoder.` out; ACE-Step 1 is called the same by all.
+"""Names for ACE-Step 1.5: its official LoRAs leave `decoder.` out, diffusers has names of its own.
 
-Source: the LoRAs as ComfyUI reads them.
+Sources: the LoRAs as ComfyUI reads them; diffusers' `AceStepTransformer1DModel` and its conversion script. ACE-Step 1
+is called the same by all.
 """
 
 from __future__ import annotations
 
 from .rules import Rule, Table
+
+_NEEDS = ("decoder.layers.0.self_attn.q_proj", "decoder.proj_in.1")
 
 _PER_LAYER = (
     *(
@@ -35,10 +38,32 @@ _OUTSIDE = (
 
 TABLE = Table(
     name="ACE-Step 1.5 without `decoder.`",
-    needs=("decoder.layers.0.self_attn.q_proj", "decoder.proj_in.1"),
+    needs=_NEEDS,
     lacks=(),
     rules=(
         *(Rule(f"layers.#.{part}", f"decoder.layers.#.{part}") for part in _PER_LAYER),
         *(Rule(part, f"decoder.{part}") for part in _OUTSIDE),
+    ),
+)
+
+DIFFUSERS = Table(
+    name="ACE-Step 1.5 in diffusers, beyond the names without `decoder.`",
+    needs=_NEEDS,
+    lacks=(),
+    rules=(
+        *(
+            Rule(f"layers.#.{attention}.{theirs}", f"decoder.layers.#.{attention}.{ours}")
+            for attention in ("self_attn", "cross_attn")
+            for theirs, ours in (
+                ("to_q", "q_proj"),
+                ("to_k", "k_proj"),
+                ("to_v", "v_proj"),
+                ("to_out.0", "o_proj"),
+                ("norm_q", "q_norm"),
+                ("norm_k", "k_norm"),
+            )
+        ),
+        Rule("proj_in_conv", "decoder.proj_in.1"),
+        Rule("proj_out_conv", "decoder.proj_out.1"),
     ),
 )

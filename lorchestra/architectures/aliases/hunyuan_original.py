@@ -1,16 +1,19 @@
 """Names for HunyuanVideo, HunyuanVideo 1.5 and HunyuanImage 2.1 in Tencent's own code, which ComfyUI renames.
 
 Sources: Tencent's HunyuanVideo and HunyuanVideo-1.5; musubi-tuner, sd-scripts and diffusion-pipe, which train under
-these names. HunyuanVideo 1.5's double blocks, which keep q, k and v apart, are in `hunyuan_video.py`.
+these names.
 """
 
 from __future__ import annotations
 
 from .rules import (
+    FIRST_THIRD,
+    LAST_THIRD,
     LINEAR1_KEY,
     LINEAR1_MLP,
     LINEAR1_QUERY,
     LINEAR1_VALUE,
+    SECOND_THIRD,
     Rule,
     Table,
 )
@@ -27,6 +30,10 @@ TABLE = Table(
             for stream in ("img", "txt")
             for rule in (
                 Rule(f"double_blocks.#.{stream}_attn_qkv", f"double_blocks.#.{stream}_attn.qkv"),
+                # HunyuanVideo 1.5 keeps them apart
+                Rule(f"double_blocks.#.{stream}_attn_q", f"double_blocks.#.{stream}_attn.qkv", FIRST_THIRD),
+                Rule(f"double_blocks.#.{stream}_attn_k", f"double_blocks.#.{stream}_attn.qkv", SECOND_THIRD),
+                Rule(f"double_blocks.#.{stream}_attn_v", f"double_blocks.#.{stream}_attn.qkv", LAST_THIRD),
                 Rule(f"double_blocks.#.{stream}_attn_proj", f"double_blocks.#.{stream}_attn.proj"),
                 Rule(f"double_blocks.#.{stream}_attn_q_norm", f"double_blocks.#.{stream}_attn.norm.query_norm"),
                 Rule(f"double_blocks.#.{stream}_attn_k_norm", f"double_blocks.#.{stream}_attn.norm.key_norm"),
