@@ -36,6 +36,20 @@ from lorchestra.spelling.prefixes import flatten, split
 FILE = ROOT / "lorchestra" / "architectures" / "signatures.json"
 PREFIX = "diffusion_model."
 
+NOT_WRITTEN = (
+    # ComfyUI has one table for Flux.1 and Flux.2, so that either model gets the other's names too
+    ("Flux|FluxSchnell|FluxInpaint|Chroma|ChromaRadiance|LongCatImage",
+     r"transformer_blocks\.\d+\.ff(_context)?\.linear_(in|out)"
+     r"|single_transformer_blocks\.\d+\.attn\.to_(out|qkv_mlp_proj)"),
+    ("Flux2",
+     r"transformer_blocks\.\d+\.ff(_context)?\.net\..+|single_blocks\.\d+\.linear1_qkv|time_text_embed\..+"
+     r"|single_transformer_blocks\.\d+\.(attn\.to_[qkv]|proj_mlp|proj_out)"),
+    # diffusers calls it add_embedding in these models
+    ("SDXL|SDXLRefiner|SSD1B|Segmind_Vega|KOALA_.+|SVD_.+",
+     r"class_embedding\..+"),
+)  # fmt: skip
+"""Names in ComfyUI's map that no trainer writes for the model: (classes, names), both as regular expressions."""
+
 
 class NotBuilt(Exception):
     """The running ComfyUI cannot build a model; the text says why."""
@@ -186,12 +200,14 @@ def tensors(model: Any) -> dict[str, Shape]:
 def comfyui_map(model: Any) -> dict[str, Target]:
     """ComfyUI's own LoRA names of the diffusion model → where they lead, as it has them, mistakes included."""
     import comfy.lora
+    import comfy.utils
 
     result: dict[str, Target] = {}
     for name, target in comfy.lora.model_lora_keys_unet(model, {}).items():
-        key, *rest = (target,) if isinstance(target, str) else target
-        offset = tuple(rest[0]) if rest and rest[0] else None
-        result[name] = Target(key[len(PREFIX) :].removesuffix(".weight"), offset, swapped=len(rest) > 1)
+        key, offset, change = (target, None, None) if isinstance(target, str) else (*target, None)[:3]
+        if change in (None, comfy.utils.swap_scale_shift):  # no other change to a weight can be said in the file
+            native = key[len(PREFIX) :].removesuffix(".weight")
+            result[name] = Target(native, tuple(offset) if offset else None, swapped=change is not None)
     return result
 
 
@@ -201,14 +217,18 @@ def further_names(model: Any) -> dict[str, Target]:
     layers = {name.removesuffix(".weight"): shape for name, shape in tensors(model).items() if name.endswith(".weight")}
     ours = {flatten(name) for name in (*shapes, *diffusers_names(layers).values())}
     ours |= {flatten(alias.foreign) for alias in alias_sites(layers)}
+    comfy_class = type(model.model_config).__name__
+    unreal = [re.compile(names) for classes, names in NOT_WRITTEN if re.fullmatch(classes, comfy_class)]
     result: dict[str, Target] = {}
     flattened: set[str] = set()
     # dotted names first: the same name with underscores adds nothing
     for name, target in sorted(comfyui_map(model).items(), key=lambda item: (-item[0].count("."), item[0])):
         path = split(name)[1]
         flat = flatten(path)
-        if flat not in ours and flat not in flattened and _is_inside(target, shapes.get(target.native)):
-            flattened.add(flat)
+        if flat in ours or flat in flattened or not _is_inside(target, shapes.get(target.native)):
+            continue
+        flattened.add(flat)
+        if not any(names.fullmatch(path) for names in unreal):
             result[path] = target
     return result
 
