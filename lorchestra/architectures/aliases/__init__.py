@@ -7,13 +7,25 @@ from collections.abc import Iterator, Mapping
 from . import (
     ace_step,
     auraflow,
+    cogvideox,
+    cosmos,
     flux,
     flux2,
+    hunyuan_dit,
     hunyuan_original,
+    hunyuan_video,
+    ideogram,
     krea2,
+    ltx,
     lumina,
+    minimax,
+    mochi,
     pixart,
     sd3,
+    stable_audio,
+    stable_cascade,
+    svd,
+    wan,
 )
 from .rules import Alias, Rows, Rule, Shape, Table, aliases
 
@@ -35,6 +47,20 @@ TABLES: tuple[Table, ...] = (
     krea2.TABLE,
     ace_step.TABLE,
     ace_step.DIFFUSERS,
+    stable_cascade.TABLE,
+    svd.TABLE,
+    hunyuan_dit.TABLE,
+    hunyuan_video.TABLE,
+    wan.TABLE,
+    ltx.TABLE,
+    mochi.TABLE,
+    cogvideox.TABLE,
+    cosmos.COSMOS_1,
+    cosmos.COSMOS_PREDICT2,
+    stable_audio.TABLE,
+    ideogram.TABLE,
+    minimax.H3,
+    minimax.MUSIC3,
 )
 """All tables; where two have one name for a model, the first keeps it.
 
