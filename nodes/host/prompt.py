@@ -1,0 +1,77 @@
+"""The base model's file of a node, from the prompt that is being queued or run, through ComfyUI's `folder_paths`.
+
+While ComfyUI validates a prompt, a node gets neither the prompt (the hidden input is empty then) nor what is linked to
+it. So the prompt is kept when it arrives, for the task that handles that request and for no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import folder_paths
+from comfy_execution.utils import get_executing_context
+
+import nodes
+
+from ...lorchestra.prompt import Prompt, find_base_path
+
+_FOLDERS: Mapping[str, tuple[str, ...]] = {
+    "ckpt_name": ("checkpoints",),
+    "unet_name": ("diffusion_models", "unet_gguf"),
+    "gguf_name": ("model_gguf", "unet_gguf"),
+    "model_name": ("checkpoints", "diffusion_models", "unet_gguf"),
+}
+"""Loader's input → the folders it may choose from; `unet_gguf` is ComfyUI-GGUF's, `model_gguf` the gguf pack's."""
+
+_request: ContextVar[Mapping[str, Any] | None] = ContextVar("lorchestra_request", default=None)
+
+
+def listen() -> None:
+    """Lets `find_queued_base` know the prompts that arrive; once, when the extension is loaded."""
+    from server import PromptServer  # not at import: the rest works without ComfyUI's server
+
+    PromptServer.instance.add_on_prompt_handler(remember)
+
+
+def remember(request: dict[str, Any]) -> dict[str, Any]:
+    """Keeps the body of a request to queue a prompt for its validation, and passes it on as it is."""
+    _request.set(request)
+    return request
+
+
+def find_queued_base(input_name: str = "model") -> str | None:
+    """The base model's file of the node that is being validated; None where that is not certain.
+
+    To be called in `validate_inputs`. None, too, where the prompt did not come through ComfyUI's own route.
+    """
+    request, context = _request.get(), get_executing_context()
+    if request is None or context is None or request.get("prompt_id") not in (None, context.prompt_id):
+        return None
+    prompt = request.get("prompt")
+    return find_base(prompt, context.node_id, input_name) if isinstance(prompt, dict) else None
+
+
+def find_base(prompt: Prompt, node_id: str, input_name: str = "model") -> str | None:
+    """The full path of the file from which the model at a node's input is loaded; None where that is not certain."""
+    return find_base_path(prompt, node_id, kind=_kind, find=_find, input_name=input_name)
+
+
+def _find(input_name: str, value: str) -> str | None:
+    """Only names that ComfyUI lists: `..`, absolute paths and drive letters lead nowhere."""
+    paths: set[str] = set()
+    for folder in _FOLDERS[input_name]:
+        if folder in folder_paths.folder_names_and_paths and value in folder_paths.get_filename_list(folder):
+            path = folder_paths.get_full_path(folder, value)
+            if path is not None:
+                paths.add(path)
+    return paths.pop() if len(paths) == 1 else None
+
+
+def _kind(class_type: str, output: int) -> str | None:
+    types = getattr(nodes.NODE_CLASS_MAPPINGS.get(class_type), "RETURN_TYPES", None)
+    if not isinstance(types, (tuple, list)) or not 0 <= output < len(types):
+        return None
+    # Packs make types of their own that are equal to anything, and that cannot be hashed.
+    return str.__str__(types[output]) if isinstance(types[output], str) else None
