@@ -44,7 +44,7 @@ def kind(header: Header, reading: Reading) -> str:
 
     A file with a LoRA's tensors is a LoRA, whatever else is in it, unless a row says why not.
     """
-    if not header.tensors:
+    if not header.shapes:
         return EMPTY
     rest = "\n" + "\n".join(reading.leftovers) + "\n" if reading.leftovers else "\n"
     if reading.embeddings and not reading.modules:
@@ -88,10 +88,10 @@ def _is_embedding(names: Names) -> bool:
         and names.count <= 16
         and all(
             ("." not in name or "embed" in name)
-            and 1 <= len(info.shape) <= 2
-            and info.shape[-1] in _ENCODER_WIDTHS
-            and (len(info.shape) == 1 or info.shape[0] <= 1024)
-            for name, info in names.header.tensors.items()
+            and 1 <= len(shape) <= 2
+            and shape[-1] in _ENCODER_WIDTHS
+            and (len(shape) == 1 or shape[0] <= 1024)
+            for name, shape in names.header.shapes.items()
         )
     )
 

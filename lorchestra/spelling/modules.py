@@ -180,7 +180,9 @@ def _second_look(
     for tensor in leftovers:
         stem = tensor.removesuffix(".weight")
         parts = found.get(stem)
-        if tensor.startswith(_BUNDLES):
+        if header.metadata.get(tensor) == numbered.EMBEDDING:
+            embeddings[tensor] = None
+        elif tensor.startswith(_BUNDLES):
             embeddings[tensor.split(".")[1] if tensor.startswith(_BUNDLES[0]) else tensor] = None
         elif parts and stem != tensor and "on_input" in parts.slots and "weight" not in parts.slots:
             parts.slots["weight"] = tensor  # LyCORIS' (IA)³: `x.weight` beside `x.on_input`
