@@ -1,7 +1,7 @@
 """Which architectures a LoRA is made for, from names and shapes alone: every layer is looked up in all of them.
 
-The smallest architectures contain little that others lack: all of Flux.1's layers are in HunyuanVideo too. So what explains
-every module comes first, and among those what the trainer would have chosen the whole of; what still ties is reported.
+All of Flux.1's layers are in HunyuanVideo too, and other pairs are like that. So what explains every module comes
+first, and among those the one of which the file has all layers of its kinds; what still ties is reported.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ class Identity:
     unplaced: int
     """Modules that the first architecture (of either list) does not explain; all where there is none."""
 
+    complete: tuple[str, ...] = ()
+    """Those of `architectures` of which the file has nearly all layers of the kinds that it has any of."""
+
     @property
     def best(self) -> tuple[str, ...]:
         """The first ones of equally good evidence."""
@@ -75,12 +78,14 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
     kinds: set[str] = set()
     exact = found.all
     encoders = None
+    of_model = 0
     layer_of = found.layer
     for module in modules:
         if module.component != MODEL:
             encoders = encoders or encoder_index()
             mask = _encoder_mask(module, encoders, found)
         else:
+            of_model += 1
             layer = layer_of(module.path if module.target != BIAS else module.flat)
             if layer is None:
                 mask = 0
@@ -93,7 +98,7 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
                 elif layer.exact and shape is not None:
                     exact &= layer.exact.get(shape, 0) or mask
         masks[mask] = masks.get(mask, 0) + 1
-    return _ranked(found, masks, kinds, exact, len(modules), found.mask(claimed))
+    return _ranked(found, masks, kinds, exact, len(modules), of_model, found.mask(claimed))
 
 
 def identify_base(shapes: Mapping[str, Shape | None]) -> tuple[str, ...]:
@@ -195,14 +200,14 @@ def _any(shapes: Mapping[Shape, int]) -> int:
 
 
 def _ranked(
-    found: Index, masks: Mapping[int, int], kinds: Collection[str], exact: int, total: int, claimed: int
+    found: Index, masks: Mapping[int, int], kinds: Collection[str], exact: int, total: int, of_model: int, claimed: int
 ) -> Identity:
+    """`masks` is set of architectures → modules that it explains; `of_model` of the modules are the model's."""
     everything = found.all
     for mask in masks:
         everything &= mask
     if not total:
         return Identity((), 0, (), 0, 0)
-    looked_up = sum(masks.values())
     shares: dict[int, int] = {}
     for mask, count in masks.items():
         bit = 0
@@ -213,11 +218,14 @@ def _ranked(
             bit += 1
     whole = [bit for bit in shares if everything >> bit & 1]
 
+    complete = 0
+    for bit in whole if kinds else ():
+        if of_model >= COMPLETE * found.count(bit, kinds):
+            complete |= 1 << bit
+
     def evidence(bit: int) -> tuple[bool, bool, bool]:
         """False is better, so that it sorts first."""
-        size = found.count(bit, kinds) if kinds else 0
-        is_complete = not kinds or (size > 0 and looked_up >= COMPLETE * size)
-        return not claimed >> bit & 1, not exact >> bit & 1, not is_complete
+        return not claimed >> bit & 1, not exact >> bit & 1, not complete >> bit & 1
 
     ranked = sorted(whole, key=lambda bit: (evidence(bit), _commonness(found, bit)))
     ties = sum(1 for bit in ranked if evidence(bit) == evidence(ranked[0]))
@@ -227,7 +235,9 @@ def _ranked(
     )
     partial = tuple(Match(found.ids[bit], round(shares[bit] / total, 4)) for bit in parts[:_MOST_PARTIAL])
     unplaced = 0 if ranked else total - (shares[parts[0]] if parts else 0)
-    return Identity(tuple(found.ids[bit] for bit in ranked), ties, partial, total, unplaced)
+    names = tuple(found.ids[bit] for bit in ranked)
+    whole_ones = tuple(found.ids[bit] for bit in ranked if complete >> bit & 1)
+    return Identity(names, ties, partial, total, unplaced, whole_ones)
 
 
 def _commonness(found: Index, bit: int) -> tuple[int, int]:
