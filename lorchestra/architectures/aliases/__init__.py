@@ -57,6 +57,7 @@ TABLES: tuple[Table, ...] = (
     cogvideox.TABLE,
     cosmos.COSMOS_1,
     cosmos.COSMOS_PREDICT2,
+    cosmos.ANIMA_SIMPLETUNER,
     stable_audio.TABLE,
     ideogram.TABLE,
     minimax.H3,

@@ -1,7 +1,7 @@
 """Cosmos 1, Cosmos-Predict2 and Anima as diffusers calls their layers.
 
 Sources: diffusers' `CosmosTransformer3DModel` and `AnimaTextConditioner` with their conversions from the original
-names.
+names; SimpleTuner's `AnimaTransformerModel`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ COSMOS_1 = Table(
     ),
 )
 
+_NEEDS = ("blocks.0.adaln_modulation_self_attn.1", "blocks.0.self_attn.output_proj", "blocks.0.mlp.layer1")
+
 _BLOCK = (
     ("attn1.to_q", "self_attn.q_proj"),
     ("attn1.to_k", "self_attn.k_proj"),
@@ -86,17 +88,22 @@ _ADAPTER = (
     "mlp.2",
 )
 
+_PREDICT2 = (
+    *((f"transformer_blocks.#.{foreign}", f"blocks.#.{native}") for foreign, native in _BLOCK),
+    ("patch_embed.proj", "x_embedder.proj.1"),
+    ("time_embed.t_embedder.linear_#", "t_embedder.1.linear_#"),
+    ("time_embed.norm", "t_embedding_norm"),
+    ("norm_out.linear_#", "final_layer.adaln_modulation.#"),
+    ("proj_out", "final_layer.linear"),
+)
+"""Layers of Cosmos-Predict2: diffusers' name, native name."""
+
 COSMOS_PREDICT2 = Table(
     name="Cosmos-Predict2 and Anima in diffusers",
-    needs=("blocks.0.adaln_modulation_self_attn.1", "blocks.0.self_attn.output_proj", "blocks.0.mlp.layer1"),
+    needs=_NEEDS,
     lacks=(),
     rules=(
-        *(Rule(f"transformer_blocks.#.{foreign}", f"blocks.#.{native}") for foreign, native in _BLOCK),
-        Rule("patch_embed.proj", "x_embedder.proj.1"),
-        Rule("time_embed.t_embedder.linear_#", "t_embedder.1.linear_#"),
-        Rule("time_embed.norm", "t_embedding_norm"),
-        Rule("norm_out.linear_#", "final_layer.adaln_modulation.#"),
-        Rule("proj_out", "final_layer.linear"),
+        *(Rule(foreign, native) for foreign, native in _PREDICT2),
         # a component of its own in diffusers' pipeline, hence the start of the name
         *(Rule(f"text_conditioner.blocks.#.{layer}", f"llm_adapter.blocks.#.{layer}") for layer in _ADAPTER),
         Rule("text_conditioner.out_proj", "llm_adapter.out_proj"),
@@ -104,3 +111,11 @@ COSMOS_PREDICT2 = Table(
         Rule("text_conditioner.norm", "llm_adapter.norm"),
     ),
 )
+
+ANIMA_SIMPLETUNER = Table(
+    name="Anima in SimpleTuner",
+    needs=(*_NEEDS, "llm_adapter.out_proj"),
+    lacks=(),
+    rules=tuple(Rule(f"core.{foreign}", native) for foreign, native in _PREDICT2),
+)
+"""SimpleTuner wraps diffusers' transformer and the adapter, which keeps its native name, into one model."""

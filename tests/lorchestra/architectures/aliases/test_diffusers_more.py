@@ -124,6 +124,7 @@ def test_every_layer_of_diffusers_model_is_a_native_layer_of_its_shape(model: st
         ("cosmos1_7b", "transformer_blocks.3.norm3.linear_1", "blocks.block3.blocks.2.adaLN_modulation.1", None),
         ("anima", "transformer_blocks.27.attn1.to_out.0", "blocks.27.self_attn.output_proj", None),
         ("anima", "text_conditioner.blocks.5.mlp.2", "llm_adapter.blocks.5.mlp.2", None),
+        ("anima", "core.transformer_blocks.27.attn2.to_k", "blocks.27.cross_attn.k_proj", None),
         ("hunyuan_dit", "blocks.39.attn1.to_v", "blocks.39.attn1.Wqkv", Rows(2816, 1408)),
         ("hunyuan_dit", "blocks.0.attn2.to_k", "blocks.0.attn2.kv_proj", Rows(0, 1408)),
         ("hunyuan_dit", "norm_out.linear", "final_layer.adaLN_modulation.1", Rows(0, 2816, swapped=True)),
