@@ -43,7 +43,7 @@ def brought(tensor: Tensor, weight: Tensor, dtype: torch.dtype | None = None) ->
 
 def wide(weight: Tensor) -> torch.dtype:
     """The dtype for small inverses and norms: fp64 where the weight's device has it."""
-    return weight.dtype if weight.device.type in ("mps", "xpu") else torch.float64
+    return torch.float32 if weight.device.type == "mps" else torch.float64
 
 
 def scale_of(alpha: float | None, rank: int, settings: Settings) -> float:
@@ -59,7 +59,5 @@ def shaped(update: Tensor, weight: Tensor, name: str) -> Tensor:
     Raises `ValueError` where the numbers are not as many, or not in as many rows.
     """
     if update.numel() != weight.numel() or (weight.dim() and update.shape[0] != weight.shape[0]):
-        raise ValueError(
-            f"{name} is made for a weight of shape {list(update.shape)}, this one's is {list(weight.shape)}"
-        )
+        raise ValueError(f"{name} made for shape {list(update.shape)} cannot change a weight of {list(weight.shape)}")
     return update.reshape(weight.shape)

@@ -1,16 +1,22 @@
 """LoRA: ΔW = s · α/r · up @ down, for linear layers and convolutions, also with a Tucker core between the halves.
 
+Many on one weight are added up by `lorchestra/fuse.py`; `update` is for those that stand alone or carry a DoRA.
+
 Sources: Hu et al. 2021, https://arxiv.org/abs/2106.09685 (linear); LyCORIS `docs/Algo-Details.md` (LoCon and Tucker).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..spelling import slots
+from ..spelling.layouts import layout
 from ..spelling.modules import Module
+from .base import DEFAULTS, Settings, brought, scale_of, shaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,15 @@ class LoRA:
     """Tucker core `[rank, rank, kernel …]`, or None."""
     scale: float
     """α / rank; 1 where the file has no alpha."""
+    padded: tuple[int, ...] | None = None
+    """The shape that the weight is padded to with zeros before anything is added, from `reshape_weight`; Flux' control
+    LoRAs widen `img_in` so. The caller pads."""
+
+    def update(self, weight: Tensor) -> Tensor:
+        """See `Adapter.update`; the product is taken in the weight's dtype."""
+        mid = None if self.mid is None else brought(self.mid, weight)
+        here = LoRA(brought(self.up, weight), brought(self.down, weight), mid, self.scale)
+        return shaped((up_matrix(here) * self.scale) @ down_matrix(here, weight.dtype), weight, "LoRA")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +62,7 @@ class Term:
 
 def check(module: Module) -> str | None:
     """What is wrong with the module's shapes, in words; None when they agree with each other."""
-    up, down, mid = (module.shapes.get(slot) for slot in ("up", "down", "mid"))
-    if up is None or down is None:
-        if up is None and down is None:
-            return "a core is there but both halves are missing"
-        have, lack = ("down", "up") if up is None else ("up", "down")
-        return f"the {have} half is there but the {lack} half is missing"
-    if len(up) < 2 or len(down) < 2:
-        return f"the halves have shapes {list(up)} and {list(down)}; both need two dimensions at least"
-    if any(size != 1 for size in up[2:]):
-        return f"the up half has shape {list(up)}; it must be one wide beyond its second dimension"
-    if 0 in up or 0 in down:
-        return f"the halves have shapes {list(up)} and {list(down)}, which hold nothing"
-    if mid is None:
-        if up[1] != down[0]:
-            return f"the up half has rank {up[1]}, the down half has rank {down[0]}"
-        return None
-    if len(mid) < 3 or mid[:2] != (up[1], down[0]):
-        return f"the core has shape {list(mid)}; with these halves it must begin with {[up[1], down[0]]}"
-    if any(size != 1 for size in down[2:]):
-        return f"the down half has shape {list(down)}; with a core it must be one wide beyond its second dimension"
-    return None
+    return layout(slots.LORA, module.shapes).problem
 
 
 def down_matrix(lora: LoRA, dtype: torch.dtype) -> Tensor:
@@ -84,3 +79,10 @@ def down_matrix(lora: LoRA, dtype: torch.dtype) -> Tensor:
 def up_matrix(lora: LoRA) -> Tensor:
     """The up half as a matrix `[out, rank]`, in the file's dtype."""
     return lora.up.flatten(1)
+
+
+def read(parts: Mapping[str, Tensor], alpha: float | None, settings: Settings = DEFAULTS) -> LoRA:
+    """From a sound module's tensors by slot."""
+    down, shape = parts["down"], parts.get("shape")
+    padded = None if shape is None else tuple(int(shape[index]) for index in range(shape.numel()))
+    return LoRA(parts["up"], down, parts.get("mid"), scale_of(alpha, down.shape[0], settings), padded)
