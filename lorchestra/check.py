@@ -1,19 +1,33 @@
-"""What became of each row of a stack: counts and one sentence for people."""
+"""Whether a LoRA fits a model, in one word and one sentence, before anything is changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from .architectures.names import are_interchangeable, are_related, family_titles, with_article
 from .errors import shortened
+from .identify import Identity
 from .placing import Placement
+from .spelling.modules import Module
+from .spelling.prefixes import MODEL
 from .stack import Entry
 
 COMPATIBLE = "compatible"
 PARTIAL = "partial"
 INCOMPATIBLE = "incompatible"
+UNKNOWN = "unknown"
+NOT_A_LORA = "not-a-lora"
+BROKEN = "broken"
 MISSING = "missing"
 OFF = "off"
+
+VERDICTS = (COMPATIBLE, PARTIAL, INCOMPATIBLE, UNKNOWN, NOT_A_LORA, BROKEN, MISSING, OFF)
+"""`partial`: a part fits. `unknown`: nobody can tell. `off`: the row is off, or its weights are zero."""
+
+REFUSED = frozenset({INCOMPATIBLE, NOT_A_LORA, BROKEN, MISSING})
+"""Verdicts with which a row does nothing good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +36,7 @@ class Outcome:
 
     entry: Entry
     verdict: str
-    """`compatible`, `partial`, `incompatible`, `missing` or `off`."""
+    """One of `VERDICTS`."""
     sentence: str
     """Without the LoRA's name."""
     model: float = 0.0
@@ -39,37 +53,105 @@ class Outcome:
     """Modules for text encoders that are not connected."""
     unread: int = 0
     """Tensors of the file that belong to no module."""
+    made_for: tuple[str, ...] = ()
+    """Ids of the architectures that the file is made for, the likeliest first; empty where that is not known."""
+    evidence: tuple[str, ...] = field(default=(), compare=False)
+    """Why, in sentences."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data; the row by its name."""
+        data = asdict(self)
+        del data["entry"]
+        return {"lora": self.entry.lora, **data}
 
     def __str__(self) -> str:
         return f"{self.entry.lora}: {self.sentence}"
 
 
-def outcome(entry: Entry, placement: Placement, model: float, clip: float, *, unread: int = 0) -> Outcome:
-    """The outcome of a LoRA whose modules were placed so, and of whose tensors `unread` belong to no module."""
+def outcome(
+    entry: Entry,
+    placement: Placement,
+    model: float,
+    clip: float,
+    *,
+    unread: int = 0,
+    identity: Identity | None = None,
+    base: Sequence[str] = (),
+    renamed: bool = False,
+) -> Outcome:
+    """The outcome of a LoRA whose modules were placed so, and of whose tensors `unread` belong to no module.
+
+    `base` is what the model is (ids of architectures, the likeliest first; empty where that is not known); `renamed`
+    says that a quantization renamed its layers, so that what is not found there may be there all the same.
+    """
     applied, unmatched, misshapen, unused = (
         len(part) for part in (placement.placed, placement.unmatched, placement.misshapen, placement.unused)
     )
     missing = unmatched + misshapen
+    of_model = _of_model([placed.module for placed in placement.placed])
+    lacking = _of_model([*placement.unmatched, *(module for module, _ in placement.misshapen)])
+    if of_model + lacking:
+        verdict = _verdict(of_model, lacking, identity, base)
+        if verdict == COMPATIBLE and missing:
+            verdict = PARTIAL
+    else:  # text encoders alone
+        verdict = COMPATIBLE if not missing else PARTIAL if applied else INCOMPATIBLE
+    if renamed and verdict in (INCOMPATIBLE, PARTIAL):
+        verdict = UNKNOWN
     weights = f"{model:g}" if model == clip else f"model {model:g}, clip {clip:g}"
     note = f"; {unused} text encoder modules are not used, no such CLIP is connected" if unused else ""
     if unread:
         note += f"; {unread} tensors of the file belong to no LoRA module"
     if not (applied or missing):
         what = "nothing is applied" if unused else "the file has no modules that these weights are for"
-        sentence, verdict = f"weight {weights}, {what}{note}", COMPATIBLE
-    elif not missing:
+        sentence = f"weight {weights}, {what}{note}"
+    elif verdict == UNKNOWN:
+        sentence = f"weight {weights}, nobody can tell whether it fits: the model's layers are packed{note}"
+    elif verdict == COMPATIBLE:
         sentence = f"weight {weights}, all {applied} modules fit{note}"
-        verdict = COMPATIBLE
-    elif applied:
+    elif verdict == PARTIAL:
         sentence = f"weight {weights}, {placement.fitting} fit{note}; left out: {_example(placement)}"
-        verdict = PARTIAL
     else:
-        sentence = (
-            f"{placement.fitting} fit this model ({_example(placement)}). "
-            "Choose a LoRA made for this model or switch this row off."
+        sentence = _refusal(placement, identity, base)
+    made_for = identity.best or tuple(filter(None, [identity.likeliest])) if identity else ()
+    return Outcome(
+        entry, verdict, sentence, model, clip, applied, unmatched, misshapen, unused, unread, tuple(made_for)
+    )
+
+
+def _of_model(modules: Sequence[Module]) -> int:
+    return sum(1 for module in modules if module.component == MODEL)
+
+
+def _verdict(fitting: int, lacking: int, identity: Identity | None, base: Sequence[str]) -> str:
+    """From the diffusion model's modules alone: text encoders are shared by models that have nothing else in common."""
+    if not fitting:
+        return INCOMPATIBLE
+    if identity is None or not base:
+        return PARTIAL if lacking else COMPATIBLE
+    if not lacking:
+        # All of Flux.1's layers are in HunyuanVideo: what has all layers of another model is not for this one.
+        is_for_another = identity.complete and not any(
+            are_related(one, other) for one in identity.complete for other in base
         )
-        verdict = INCOMPATIBLE
-    return Outcome(entry, verdict, sentence, model, clip, applied, unmatched, misshapen, unused, unread)
+        return INCOMPATIBLE if is_for_another else COMPATIBLE
+    made_for = identity.architectures or tuple(filter(None, [identity.likeliest]))
+    is_for_another = made_for and not any(are_related(one, other) for one in made_for for other in base)
+    return INCOMPATIBLE if is_for_another else PARTIAL
+
+
+def _refusal(placement: Placement, identity: Identity | None, base: Sequence[str]) -> str:
+    made_for = identity.best or tuple(filter(None, [identity.likeliest])) if identity else ()
+    this, others = family_titles(base, 1), family_titles(made_for)
+    is_other = not any(are_interchangeable(one, other) for one in made_for for other in base)
+    choose = f"Choose {with_article(this[0])} LoRA" if this else "Choose a LoRA made for this model"
+    if others and is_other:
+        which = f", this model is {this[0]}: " if this else "; "
+        where = "" if this else " this model"
+        lucky = " by name and shape, which is chance" if not placement.misshapen and not placement.unmatched else ""
+        fits = f"{which}{placement.fitting} fit{where}{lucky}"
+        return f"made for {' or '.join(others)}{fits}. {choose} or switch this row off."
+    return f"{placement.fitting} fit this model ({_example(placement)}). {choose} or switch this row off."
 
 
 def _example(placement: Placement) -> str:

@@ -80,7 +80,7 @@ def model_sites(tensors: Mapping[str, tuple[str, Shape | None]]) -> Sites:
         bias = tensors.get(f"{native}.bias")
         if bias:
             sites.setdefault(f"{flatten(diffusers)}_bias", Site(*bias))
-    for foreign, native, rows in alias_sites({name: shape for name, (_, shape) in weights.items() if shape}):
+    for foreign, native, rows in alias_sites({name: shape for name, (_, shape) in weights.items()}):
         key, shape = weights[native]
         bias = tensors.get(f"{native}.bias")
         name = flatten(foreign)

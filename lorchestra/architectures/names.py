@@ -5,7 +5,7 @@ To add an architecture: add its signature, then one row to `ARCHITECTURES` with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 Encoders = Mapping[str, tuple[str, ...]]
@@ -52,15 +52,15 @@ _NONE: Encoders = {}
 
 ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture(
-        "sd15", "Stable Diffusion 1.5", "sd15", "Stable Diffusion 1.x", _CLIP_L,
+        "sd15", "Stable Diffusion 1.5", "sd15", "SD 1.5", _CLIP_L,
         ("Stable Diffusion 1.1 to 1.5, their inpainting models and all finetunes",),
     ),
     Architecture(
-        "sd21", "Stable Diffusion 2.1", "sd21", "Stable Diffusion 2.x", _numbered("clip_h"),
+        "sd21", "Stable Diffusion 2.1", "sd21", "SD 2", _numbered("clip_h"),
         ("Stable Diffusion 2.0 and 2.1, 512 and 768 pixels",),
     ),
     Architecture(
-        "sdxl", "Stable Diffusion XL", "sdxl", "Stable Diffusion XL", _SDXL,
+        "sdxl", "Stable Diffusion XL", "sdxl", "SDXL", _SDXL,
         ("Pony, Illustrious, NoobAI, Animagine, Playground 2, Lightning, Turbo and Hyper are SDXL as well",),
     ),
     Architecture("sdxl_refiner", "SDXL Refiner", "sdxl_refiner", "SDXL Refiner", _CLIP_G),
@@ -77,10 +77,10 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         ("An SDXL with fewer layers: LoRAs for SDXL fit in part",),
     ),
     Architecture("svd", "Stable Video Diffusion", "svd", "Stable Video Diffusion", _NONE),
-    Architecture("sd3_medium", "Stable Diffusion 3 Medium", "sd3_medium", "Stable Diffusion 3 Medium", _SD3),
-    Architecture("sd35_medium", "Stable Diffusion 3.5 Medium", "sd35_medium", "Stable Diffusion 3.5 Medium", _SD3),
+    Architecture("sd3_medium", "Stable Diffusion 3 Medium", "sd3_medium", "SD 3 Medium", _SD3),
+    Architecture("sd35_medium", "Stable Diffusion 3.5 Medium", "sd35_medium", "SD 3.5 Medium", _SD3),
     Architecture(
-        "sd35_large", "Stable Diffusion 3.5 Large", "sd35_large", "Stable Diffusion 3.5 Large", _SD3,
+        "sd35_large", "Stable Diffusion 3.5 Large", "sd35_large", "SD 3.5 Large", _SD3,
         ("Stable Diffusion 3.5 Large Turbo as well",),
     ),
     Architecture("cascade_c", "Stable Cascade (stage C)", "cascade_c", "Stable Cascade (stage C)", _CLIP_G),
@@ -209,3 +209,39 @@ def are_interchangeable(first: str, second: str) -> bool:
     """True when a LoRA for one architecture is meant to work on the other: FLUX.1 [dev] and [schnell]."""
     one, other = _BY_ID.get(first), _BY_ID.get(second)
     return first == second or (one is not None and other is not None and one.family == other.family)
+
+
+RELATED: tuple[frozenset[str], ...] = (
+    frozenset({"sdxl", "ssd1b", "segmind_vega", "koala_700m"}),
+    frozenset({"flux1", "chroma"}),
+    frozenset({"sd3_medium", "sd35_medium"}),
+    frozenset({"sd21", "svd"}),
+    frozenset({"lumina2", "newbie"}),
+    frozenset({"cosmos_predict2_2b", "anima"}),
+    frozenset({"ltxv_13b", "ltx2"}),
+)
+"""Families of which one was made from another: a LoRA of one does something useful on the other as far as it fits."""
+
+
+def are_related(first: str, second: str) -> bool:
+    """True when a LoRA for one architecture does something useful on the other, even if only a part of it fits."""
+    if are_interchangeable(first, second):
+        return True
+    one, other = _BY_ID.get(first), _BY_ID.get(second)
+    return one is not None and other is not None and any({one.family, other.family} <= group for group in RELATED)
+
+
+def family_titles(architectures: Iterable[str], most: int = 3) -> list[str]:
+    """What people call the families of these architectures, each once, in order."""
+    titles = dict.fromkeys(_BY_ID[name].family_title for name in architectures if name in _BY_ID)
+    return list(titles)[:most]
+
+
+def with_article(title: str) -> str:
+    """Example: `an SDXL`, `a FLUX.1`, `an LTX-Video 2B`."""
+    spelled = len(title) > 1 and title[:2].isupper() and title[0] in "AEFHILMNORSX" and not title.startswith(_WORDS)
+    return f"{'an' if spelled or title[0] in 'AEIOaeio' else 'a'} {title}"
+
+
+_WORDS = ("FLUX", "SEED", "ERNIE", "HUN", "MINI", "NEW", "LONG", "LUM", "KOALA")
+"""Titles in capitals that are spoken as words."""
