@@ -6,6 +6,7 @@ it. So the prompt is kept when it arrives, for the task that handles that reques
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -29,10 +30,14 @@ _request: ContextVar[Mapping[str, Any] | None] = ContextVar("lorchestra_request"
 
 
 def listen() -> None:
-    """Lets `find_queued_base` know the prompts that arrive; once, when the extension is loaded."""
-    from server import PromptServer  # not at import: the rest works without ComfyUI's server
+    """Lets `find_queued_base` know the prompts that arrive; to be called when the extension is loaded, also twice.
 
-    PromptServer.instance.add_on_prompt_handler(remember)
+    ComfyUI 0.3.64 calls an extension's `get_node_list` but not its `on_load`.
+    """
+    # Not imported: ComfyUI has done so where it is a server, and where it is none its import can fail.
+    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    if server is not None and remember not in server.on_prompt_handlers:
+        server.add_on_prompt_handler(remember)
 
 
 def remember(request: dict[str, Any]) -> dict[str, Any]:

@@ -224,6 +224,23 @@ def test_an_earlier_request_with_another_id_is_not_taken(
     assert node == [None]
 
 
+def test_the_server_is_listened_to_once(host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = pytest.importorskip("server", exc_type=ImportError)
+    host.listen()  # without a running server nothing happens
+
+    async def listen_twice() -> None:
+        running = server.PromptServer(asyncio.get_running_loop())
+        before = list(running.on_prompt_handlers)
+        host.listen()
+        host.listen()
+        assert running.on_prompt_handlers == [*before, host.remember]
+        request = {"prompt": {}}
+        assert running.trigger_on_prompt(request) is request
+
+    monkeypatch.setattr(server.PromptServer, "instance", None, raising=False)
+    asyncio.run(listen_twice())
+
+
 @pytest.mark.parametrize("request_body", [{}, {"prompt": None}, {"prompt": []}, {"prompt": "x"}])
 def test_a_request_without_a_prompt_passes_as_it_is(host: ModuleType, request_body: dict[str, Any]) -> None:
     assert asyncio.run(_remember(host, request_body)) is request_body
