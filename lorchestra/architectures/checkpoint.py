@@ -30,13 +30,23 @@ _COMFY = "text_encoders."
 
 def targets(shapes: Mapping[str, Shape | None]) -> Targets:
     """The places where LoRA modules may land, from `tensor name → shape` of a checkpoint; None for packed weights."""
-    prefix = next((p for p in _MODEL_PREFIXES if any(name.startswith(p) for name in shapes)), "")
+    prefix = _prefix(shapes)
     encoders = _encoders(shapes)
     tensors = {name[len(prefix) :]: (name, shape) for name, shape in shapes.items() if name.startswith(prefix)}
     result = dict(encoder_sites(encoders)) if encoders else {}
     if any(name.endswith(".weight") for name in tensors):
         result[MODEL] = model_sites(tensors)
     return result
+
+
+def model_tensors(shapes: Mapping[str, Shape | None]) -> dict[str, Shape | None]:
+    """The diffusion model's tensors by their native names."""
+    prefix = _prefix(shapes)
+    return {name[len(prefix) :]: shape for name, shape in shapes.items() if name.startswith(prefix)}
+
+
+def _prefix(shapes: Mapping[str, Shape | None]) -> str:
+    return next((p for p in _MODEL_PREFIXES if any(name.startswith(p) for name in shapes)), "")
 
 
 def _encoders(shapes: Mapping[str, Shape | None]) -> dict[str, dict[str, Site]]:
