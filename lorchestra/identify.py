@@ -111,10 +111,8 @@ def identify_base(shapes: Mapping[str, Shape | None]) -> tuple[str, ...]:
     counts: dict[int, int] = {}
     total = 0
     for name, shape in shapes.items():
-        if not name.endswith((".weight", ".bias")):
-            continue
-        total += 1
-        layer = found.layer(name[: -len(".weight")] if name.endswith(".weight") else f"{name[: -len('.bias')]}_bias")
+        layer = found.layer(name.removesuffix(".weight"))
+        total += layer is not None or name.endswith((".weight", ".bias"))  # not the scales of quantized weights
         if layer:
             mask = _any(layer.shapes) if shape is None else (layer.exact or layer.shapes).get(shape, 0)
             counts[mask] = counts.get(mask, 0) + 1
