@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from closeness import DTYPES, LIMIT, SHAPES, apart, noise
 from exact import delta
 from lora_files import factors
 
-from lorchestra.algorithms.lora import LoRA, Term, check, down_matrix, up_matrix
+from lorchestra.algorithms.base import Settings
+from lorchestra.algorithms.lora import LoRA, Term, check, down_matrix, read, up_matrix
 from lorchestra.spelling.modules import Module
 
 Shapes = dict[str, tuple[int, ...]]
@@ -100,3 +102,29 @@ def test_rows_of_a_term() -> None:
     assert part.factor == -1.0
     assert torch.equal(part.lora.up, parts["up"][5:8])
     assert part.lora.down is parts["down"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("shape", "tucker"), [*((shape, False) for shape in SHAPES), (SHAPES[-1], True)])
+def test_update(shape: tuple[int, ...], tucker: bool, dtype: torch.dtype) -> None:
+    parts = factors(shape, 4, tucker=tucker, dtype=dtype)
+    update = read(parts, 2.0).update(noise(*shape))
+    assert update.dtype == torch.float32
+    assert apart(update, delta(parts, shape) * 2.0 / 4) < LIMIT
+
+
+def test_update_of_a_pointwise_convolution_by_a_linear_lora() -> None:
+    parts = factors((20, 10), 4)
+    assert apart(read(parts, None).update(noise(20, 10, 1, 1)), delta(parts, (20, 10)).reshape(20, 10, 1, 1)) < LIMIT
+
+
+def test_a_scale_from_metadata_takes_the_place_of_alpha() -> None:
+    parts = factors((20, 10), 4)
+    assert read(parts, None).scale == 1.0
+    assert read(parts, 2.0).scale == 0.5
+    assert read(parts, 2.0, Settings(scale=3.0)).scale == 3.0
+
+
+def test_another_shape_is_refused_in_words() -> None:
+    with pytest.raises(ValueError, match=r"LoRA made for shape \[20, 10\] cannot change a weight of \[10, 20\]"):
+        read(factors((20, 10), 4), None).update(noise(10, 20))
