@@ -27,8 +27,8 @@ class Base:
     targets: Targets
     architectures: tuple[str, ...]
     """What it is, the likeliest id first; empty where its layers are those of no model we know."""
-    renamed: bool = False
-    """True where a quantization renamed the layers: what is not found may be there all the same."""
+    hidden: bool = False
+    """True where a quantization renamed or packed layers: what is not found may be there all the same."""
     notes: tuple[str, ...] = ()
     """What somebody should know about how it was read, in sentences."""
 
@@ -49,7 +49,7 @@ def read_base_model(path: str | Path) -> Base:
     if MODEL not in targets:
         raise CheckpointError(path, "this file holds no diffusion model")
     architectures = identify_base(checkpoint.model_tensors(found.shapes))
-    return Base(Path(path).name, targets, architectures, found.renamed, found.notes)
+    return Base(Path(path).name, targets, architectures, found.renamed or bool(found.packed), found.notes)
 
 
 @cache

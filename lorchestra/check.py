@@ -77,12 +77,12 @@ def outcome(
     unread: int = 0,
     identity: Identity | None = None,
     base: Sequence[str] = (),
-    renamed: bool = False,
+    hidden: bool = False,
 ) -> Outcome:
     """The outcome of a LoRA whose modules were placed so, and of whose tensors `unread` belong to no module.
 
-    `base` is what the model is (ids of architectures, the likeliest first; empty where that is not known); `renamed`
-    says that a quantization renamed its layers, so that what is not found there may be there all the same.
+    `base` is what the model is (ids of architectures, the likeliest first; empty where that is not known); `hidden`
+    says that a quantization renamed or packed layers, so that what is not found may be there all the same.
     """
     applied, unmatched, misshapen, unused = (
         len(part) for part in (placement.placed, placement.unmatched, placement.misshapen, placement.unused)
@@ -96,7 +96,7 @@ def outcome(
             verdict = PARTIAL
     else:  # text encoders alone
         verdict = COMPATIBLE if not missing else PARTIAL if applied else INCOMPATIBLE
-    if renamed and verdict in (INCOMPATIBLE, PARTIAL):
+    if hidden and verdict in (INCOMPATIBLE, PARTIAL):
         verdict = UNKNOWN
     weights = f"{model:g}" if model == clip else f"model {model:g}, clip {clip:g}"
     note = f"; {unused} text encoder modules are not used, no such CLIP is connected" if unused else ""

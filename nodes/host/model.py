@@ -7,6 +7,7 @@ from typing import Any
 
 import comfy.lora
 
+from ...lorchestra.identify import identify_base
 from ...lorchestra.placing import Offset, Shape, Site, Targets, encoder_sites, model_sites
 from ...lorchestra.spelling.prefixes import MODEL
 
@@ -27,6 +28,13 @@ def targets(model: Any, clip: Any | None) -> Targets:
                 encoders.setdefault(encoder, {})[path.removesuffix(".weight")] = Site(key, shape)
         result.update(encoder_sites(encoders))
     return result
+
+
+def architectures(model: Any) -> tuple[str, ...]:
+    """What a MODEL is, by its layers; the likeliest id first, empty for a model that nobody knows."""
+    return identify_base(
+        {key[len(_MODEL_PREFIX) :]: shape for key, shape in _shapes(model) if key.startswith(_MODEL_PREFIX)}
+    )
 
 
 def fallback(model: Any, clip: Any | None) -> Mapping[str, Site]:
@@ -60,6 +68,8 @@ def _part(shape: Shape, offset: Offset | None) -> Shape | None:
 
 
 def _shapes(patcher: Any) -> Iterable[tuple[str, Shape]]:
-    """State dict key → logical shape; GGUF loaders keep it beside the packed one."""
+    """State dict key → logical shape; GGUF and NF4 loaders keep it beside the packed one."""
     for key, weight in patcher.model_state_dict().items():
-        yield key, tuple(getattr(weight, "tensor_shape", weight.shape))
+        state = getattr(weight, "quant_state", None)  # bitsandbytes
+        logical = getattr(weight, "tensor_shape", None) or getattr(state, "shape", None)
+        yield key, tuple(logical or weight.shape)
