@@ -18,8 +18,8 @@ import torch
 
 sys.path.append(str(Path(__file__).absolute().parents[1]))
 
-from lorchestra.algorithms.lora import LoRA, Term
-from lorchestra.fuse import add_low_rank
+from lorchestra.algorithms.lora import LoRA
+from lorchestra.fuse import Term, add_updates
 
 LAYERS = {
     "SDXL": [(640, 640)] * 8 + [(1280, 1280)] * 40 + [(1280, 2048)] * 20 + [(10240, 1280)] * 10 + [(1280, 5120)] * 10,
@@ -88,15 +88,17 @@ def _each(
 
 def _ours(weight: torch.Tensor, terms: list[Term]) -> torch.Tensor:
     wide = weight.float()
-    add_low_rank(wide, terms, exact=False)  # as the node does for these dtypes
+    add_updates(wide, [(None, terms)], exact=False)  # as the node does for these dtypes
     return wide.to(weight.dtype)
 
 
 def _chain(weight: torch.Tensor, terms: list[Term]) -> torch.Tensor:
     wide = weight.float()
     for term in terms:
-        up, down = term.lora.up.to(weight.device, torch.float32), term.lora.down.to(weight.device, torch.float32)
-        wide += (term.factor * torch.mm(up, down)).type(wide.dtype)
+        lora = term.adapter
+        assert isinstance(lora, LoRA)
+        up, down = lora.up.to(weight.device, torch.float32), lora.down.to(weight.device, torch.float32)
+        wide += (term.weight * lora.scale * torch.mm(up, down)).type(wide.dtype)
     return wide.to(weight.dtype)
 
 

@@ -16,11 +16,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .algorithms import SUPPORTED, lora
+from . import algorithms
+from .algorithms.base import Adapter, Settings
 from .algorithms.lora import LoRA
 from .errors import AdapterError, HeaderError, quoted
 from .header import Header, read_header
+from .spelling import slots
 from .spelling.modules import Module, Reading, read_modules
+from .spelling.prefixes import PEFT
 
 DEFAULT_CACHE_BYTES = 4 << 30
 """Bytes of LoRA files that stay mapped; mapped memory belongs to the system's file cache, which takes it back."""
@@ -52,7 +55,8 @@ class LoraFile:
         self.reading = reading
         self._tensors = tensors
         self._keep = keep
-        self._loras: dict[str, LoRA] = {}
+        self._adapters: dict[tuple[str, str, str], Adapter] = {}
+        self._is_peft = PEFT in reading.spellings
         self._sha256: str | None = None
         self._lock = threading.Lock()
 
@@ -61,18 +65,19 @@ class LoraFile:
         """The path that the file was opened under."""
         return self.header.path
 
-    def lora(self, module: Module) -> LoRA:
-        """The module's tensors, mapped from the file and known to be finite.
+    def adapter(self, module: Module) -> Adapter:
+        """The module's tensors, mapped from the file and known to be finite, with their algorithm.
 
         Raises `AdapterError` with file and module where a value is NaN or infinite, or the file is not any more what
         its header said.
         """
+        key = (module.name, module.target, module.algorithm)
         with self._lock:
-            found = self._loras.get(module.name)
+            found = self._adapters.get(key)
             if found is None:
                 found = self._read(module)
                 if self._keep:
-                    self._loras[module.name] = found
+                    self._adapters[key] = found
             return found
 
     def sha256(self) -> str:
@@ -82,12 +87,19 @@ class LoraFile:
                 self._sha256 = read_sha256(self.path)
             return self._sha256
 
-    def _read(self, module: Module) -> LoRA:
+    def _read(self, module: Module) -> Adapter:
         parts = {slot: self._tensor(module, slot) for slot in module.slots}
-        scale = 1.0
-        if "alpha" in parts:
-            scale = float(parts["alpha"].double()) / parts["down"].shape[0]
-        return LoRA(parts["up"], parts["down"], parts.get("mid"), scale)
+        alpha = float(parts.pop("alpha").double()) if "alpha" in parts else None
+        adapter = algorithms.read(module.algorithm, parts, alpha, Settings(is_peft=self._is_peft))
+        if isinstance(adapter, LoRA) and adapter.padded is not None:
+            layout = module.layout
+            if layout.out is None or math.prod(adapter.padded) != layout.out * math.prod(layout.inner or ()):
+                raise AdapterError(
+                    self.path,
+                    module.name,
+                    f"it says that the weight becomes {list(adapter.padded)}, which it is not for",
+                )
+        return adapter
 
     def _tensor(self, module: Module, slot: str) -> Tensor:
         try:
@@ -97,7 +109,7 @@ class LoraFile:
         info = self.header.tensors[module.slots[slot]]
         if tensor.dtype != DTYPES[info.dtype] or tuple(tensor.shape) != info.shape:
             raise AdapterError(self.path, module.name, f"the {slot} tensor is another than before; the file changed")
-        if not is_finite(tensor):
+        if tensor.is_floating_point() and not is_finite(tensor):
             raise AdapterError(self.path, module.name, f"the {slot} tensor has NaN or infinite values")
         return tensor
 
@@ -130,9 +142,15 @@ class _Reads:
 DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
-    "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+    "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
-"""Dtypes that a LoRA's tensors may have, by the header's names; the integers for alphas."""
+"""Dtypes that a LoRA's tensors may have, by the header's names; those without a point for `_NUMBERS`."""
+
+_NUMBERS = ("alpha", "on_input", "shape")
+"""Slots of a number, a yes or no, and a shape, which may be integers; all others are of floating point."""
+
+_WITHOUT_MATRICES: Mapping[str, str] = {"VeRA": ".vera_", "RandLoRA": ".randlora_"}
+"""Algorithm → start of a tensor's last name; the matrices `A` and `B` of a whole file are random, and seldom in it."""
 
 
 def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
@@ -141,7 +159,8 @@ def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
     Its tensors are memory-mapped and kept, or, with `mapped` false, read anew each time into memory that is freed.
 
     Raises `HeaderError` where the file is no sound safetensors file, `AdapterError` where it holds no LoRA, where a
-    half is missing, shapes contradict each other, tensors are not of floating point, or an algorithm is not supported.
+    half is missing, shapes contradict each other, tensors are not of floating point, or an algorithm is not supported:
+    a file applies with all of its modules, or not at all.
     """
     key = find_key(path)
     header = read_header(path)
@@ -160,21 +179,36 @@ def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
 
 
 def _check(header: Header, module: Module) -> None:
-    if module.algorithm not in SUPPORTED:
-        raise AdapterError(header.path, module.name, f"this version does not apply {module.algorithm}, only LoRA")
-    reason = lora.check(module)
+    reason = _unsupported(header, module) or module.layout.problem or _odd_tensor(header, module)
     if reason:
         raise AdapterError(header.path, module.name, reason)
+
+
+def _unsupported(header: Header, module: Module) -> str | None:
+    name = module.algorithm
+    if name in algorithms.SUPPORTED:
+        return None
+    matrices = _WITHOUT_MATRICES.get(name)
+    if matrices and not any(f"{matrices}{half}" in tensor for tensor in header.shapes for half in "AB"):
+        return f"{name} cannot be applied: its random matrices are not in the file"
+    return f"this version does not apply {name}"
+
+
+def _odd_tensor(header: Header, module: Module) -> str | None:
+    """What is wrong with the tensors beyond their shapes' agreement."""
     if module.doubled:
-        raise AdapterError(
-            header.path, module.name, f"a half is there twice: {', '.join([*module.slots.values(), *module.doubled])}"
-        )
+        return f"a half is there twice: {', '.join([*module.slots.values(), *module.doubled])}"
     for slot, tensor in module.slots.items():
         info = header.tensors[tensor]
-        if info.dtype not in DTYPES or (slot != "alpha" and not DTYPES[info.dtype].is_floating_point):
-            raise AdapterError(header.path, module.name, f"the {slot} tensor is {info.dtype}, which no LoRA has")
-        if slot == "alpha" and info.shape not in ((), (1,)):
-            raise AdapterError(header.path, module.name, f"alpha has shape {list(info.shape)}; expected one number")
+        dtype = DTYPES.get(info.dtype)
+        is_number = slot in _NUMBERS and (module.algorithm in (slots.LORA, slots.IA3) or slot == "alpha")
+        if dtype is None or not (dtype.is_floating_point or is_number) or (slot == "alpha" and dtype == torch.bool):
+            return f"the {slot} tensor is {info.dtype}, which no LoRA has"
+        if is_number and slot != "shape" and info.shape not in ((), (1,)):
+            return f"{slot} has shape {list(info.shape)}; expected one number"
+        if is_number and slot == "shape" and len(info.shape) != 1:
+            return f"the shape that the weight gets has shape {list(info.shape)}; expected one number per dimension"
+    return None
 
 
 def _no_modules(header: Header) -> str:

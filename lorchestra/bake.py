@@ -1,6 +1,7 @@
 """Applies a stack to a checkpoint file: streamed tensor by tensor, with exact sums.
 
-Never more than one piece of one tensor is in memory, so that the size of the checkpoint does not matter.
+Never more than one piece of one tensor is in memory, or one whole tensor where other algorithms than LoRA change it, so
+that the size of the checkpoint does not matter.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -22,10 +24,10 @@ from .adapters import DTYPES, find_key, is_finite, open_lora
 from .architectures import checkpoint
 from .check import Outcome
 from .errors import CheckpointError, shortened
-from .fuse import add_low_rank
+from .fuse import Parts, Term, add_updates
 from .header import Header, TensorInfo, read_header
 from .placing import Offset
-from .plan import Part, Plan, make_plan
+from .plan import Part, Plan, by_offset, make_plan
 from .stack import Stack
 
 METADATA_KEY = "lorchestra.baked"
@@ -125,22 +127,32 @@ def _is_same(output: Path, path: str) -> bool:
         return False
 
 
-_Changes = Sequence[tuple[Offset | None, tuple[Part, ...]]]
-
-
-def _changes(header: Header, plan: Plan) -> Mapping[str, _Changes]:
-    """Tensor → its changes; whole-tensor changes first, then parts by their start."""
-    result: dict[str, list[tuple[Offset | None, tuple[Part, ...]]]] = {}
+def _changes(header: Header, plan: Plan) -> Mapping[str, Sequence[Part]]:
+    """Tensor → what changes it, in canonical order."""
+    result: dict[str, Sequence[Part]] = {}
     for change, parts in plan.changes.items():
-        dtype = header.tensors[change.key].dtype
+        info = header.tensors[change.key]
         stem = change.key.removesuffix(".weight")
-        is_plain = dtype in DTYPES and DTYPES[dtype].is_floating_point
+        is_plain = info.dtype in DTYPES and DTYPES[info.dtype].is_floating_point
         if not is_plain or any(stem + scale in header.tensors for scale in _SCALES):
             raise CheckpointError(
-                header.path, f"tensor {change.key} is quantized ({dtype}); bake into the fp16, bf16 or fp8 checkpoint"
+                header.path,
+                f"tensor {change.key} is quantized ({info.dtype}); bake into the fp16, bf16 or fp8 checkpoint",
             )
-        result.setdefault(change.key, []).append((change.offset, parts))
-    return {key: sorted(items, key=lambda item: item[0] or (-1, 0, 0)) for key, items in result.items()}
+        wide = next((part for part in parts if _is_wider(part, info.shape)), None)
+        if wide is not None:
+            raise CheckpointError(
+                header.path,
+                f"{Path(wide.file.path).name} makes tensor {change.key} larger, which works in ComfyUI alone; "
+                "leave it out here",
+            )
+        result[change.key] = parts
+    return result
+
+
+def _is_wider(part: Part, shape: Sequence[int]) -> bool:
+    """True for a LoRA that pads the weight with zeros first."""
+    return "shape" in part.module.slots and prod(part.module.in_shape or ()) != prod(shape[1:])
 
 
 def _record(header: Header, plan: Plan) -> str:
@@ -169,7 +181,7 @@ def _header_bytes(header: Header, metadata: Mapping[str, str]) -> bytes:
 
 
 def _tensor_bytes(
-    header: Header, source: io.FileIO, name: str, info: TensorInfo, changes: _Changes
+    header: Header, source: io.FileIO, name: str, info: TensorInfo, changes: Sequence[Part]
 ) -> Iterator[bytearray | memoryview]:
     """The tensor's bytes in pieces, changed where there are changes."""
     if not changes:
@@ -178,30 +190,33 @@ def _tensor_bytes(
         return
     dtype = DTYPES[info.dtype]
     rows, width = info.shape[0], (info.end - info.start) // info.shape[0]
-    terms = [(offset, [part.term() for part in parts]) for offset, parts in changes]
-    step = max(1, _PIECE // max(1, width // dtype.itemsize))
+    parts = [(offset, [part.term() for part in items]) for offset, items in by_offset(changes)]
+    step = rows
+    if all(term.is_low_rank(info.shape) for _, terms in parts for term in terms):
+        step = max(1, _PIECE // max(1, width // dtype.itemsize))
     for first in range(0, rows, step):
         count = min(step, rows - first)
         stored = torch.frombuffer(_read(header, source, info.start + first * width, count * width), dtype=dtype)
-        piece = stored.reshape(count, *info.shape[1:])
-        wide = piece.to(torch.float64 if dtype == torch.float64 else torch.float32)
-        for offset, summands in terms:
-            part = _part(wide, offset, first)
-            if part is not None:
-                start = max(0, first - (offset[1] if offset and offset[0] == 0 else 0))
-                add_low_rank(part, [term.rows(start, part.shape[0]) for term in summands])
+        wide = stored.reshape(count, *info.shape[1:]).to(torch.float64 if dtype == torch.float64 else torch.float32)
+        try:
+            add_updates(wide, parts if count == rows else _piece(parts, first, count))
+        except ValueError as error:
+            raise CheckpointError(header.path, f"tensor {shortened(name)} cannot be changed: {error}") from error
         yield _rounded(header, name, wide, dtype).flatten().view(torch.uint8).numpy().data
 
 
-def _part(piece: Tensor, offset: Offset | None, first: int) -> Tensor | None:
-    """What of the offset's part lies in a piece that begins at row `first`; None where nothing does."""
-    if offset is None:
-        return piece
-    dim, start, length = offset
-    if dim != 0:
-        return piece.narrow(dim, start, length)
-    low, high = max(start, first), min(start + length, first + piece.shape[0])
-    return piece[low - first : high - first] if low < high else None
+def _piece(parts: Parts, first: int, count: int) -> Parts:
+    """What of low-rank updates falls on `count` rows of a weight from row `first` on."""
+    result: list[tuple[Offset | None, Sequence[Term]]] = []
+    for offset, terms in parts:
+        if offset is None or offset[0] != 0:
+            result.append((offset, [term.rows(first, count) for term in terms]))
+            continue
+        _, start, length = offset
+        low, high = max(start, first), min(start + length, first + count)
+        if low < high:
+            result.append(((0, low - first, high - low), [term.rows(low - start, high - low) for term in terms]))
+    return result
 
 
 def _rounded(header: Header, name: str, wide: Tensor, dtype: torch.dtype) -> Tensor:

@@ -5,14 +5,14 @@ The plan is made before anything is changed; the parts of a change stand in cano
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from .adapters import LoraFile, content_ids
 from .air import find_air
-from .algorithms.lora import Term
 from .check import INCOMPATIBLE, MISSING, OFF, Outcome, outcome
 from .errors import MissingLora, StackError
+from .fuse import Term
 from .placing import Offset, Placed, Site, Targets, has_text_encoders, place
 from .spelling.modules import Module
 from .spelling.prefixes import MODEL
@@ -34,21 +34,24 @@ class Part:
     file: LoraFile
     module: Module
     weight: float
+    offset: Offset | None = None
+    """The part of the model's weight that it changes; None for all of it."""
+    swapped: bool = False
+    """True where the file has the second half of these rows first."""
 
     def term(self) -> Term:
         """Reads the tensors; raises `AdapterError` where they are not finite."""
-        return Term(self.file.lora(self.module), self.weight)
+        return Term(self.file.adapter(self.module), self.weight, self.swapped)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A weight of the model, or a part of one, that changes."""
+    """A weight or bias of the model that changes, in parts or as a whole."""
 
     component: str
     """`MODEL` or `CLIP`."""
     key: str
     """Key in the state dict."""
-    offset: Offset | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Plan:
     """Everything that a stack does to a model."""
 
     changes: Mapping[Change, tuple[Part, ...]]
+    """Parts in canonical order: by the file's content, then the whole weight before parts of it, then by algorithm."""
     outcomes: tuple[Outcome, ...]
     """One per row, in the order of the rows. Rows of one file are added up; the first of them has the outcome."""
     chosen: tuple[Chosen, ...]
@@ -115,7 +119,7 @@ def make_plan(
         if result.verdict == INCOMPATIBLE:
             raise StackError(str(result), row)
         outcomes[row], firsts[item.content] = result, row
-        for placed in placement.placed:
+        for placed in sorted(placement.placed, key=_order):
             change, part = _change(item, placed)
             changes.setdefault(change, []).append(part)
     outcomes.update(skipped)
@@ -128,6 +132,17 @@ def make_plan(
         tuple(outcomes[row] for row in sorted(outcomes)),
         tuple(chosen),
     )
+
+
+def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:
+    """One change's parts by the part of the weight that they are for: the whole first, then from the first row on.
+
+    Within each the order stays, so that it is canonical where the parts' is.
+    """
+    groups: dict[Offset | None, list[Part]] = {}
+    for part in parts:
+        groups.setdefault(part.offset, []).append(part)
+    return sorted(groups.items(), key=lambda item: item[0] or (-1, 0, 0))
 
 
 def find_files(
@@ -200,4 +215,9 @@ def _change(item: Chosen, placed: Placed) -> tuple[Change, Part]:
     component = MODEL if placed.module.component == MODEL else CLIP
     weight = item.weighted.model if component == MODEL else item.weighted.clip
     site = placed.site
-    return Change(component, site.key, site.offset), Part(item.file, placed.module, weight)
+    return Change(component, site.key), Part(item.file, placed.module, weight, site.offset, site.swapped)
+
+
+def _order(placed: Placed) -> tuple[Offset, str, str]:
+    """The canonical order within one file."""
+    return placed.site.offset or (-1, 0, 0), placed.module.algorithm, placed.module.name

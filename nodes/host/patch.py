@@ -7,18 +7,19 @@ from typing import Any
 import torch
 from comfy.weight_adapter.base import WeightAdapterBase
 
-from ...lorchestra.algorithms.lora import LoRA, Term
-from ...lorchestra.fuse import add_low_rank
-from ...lorchestra.plan import CLIP, Plan
+from ...lorchestra.algorithms import pack, unpack
+from ...lorchestra.fuse import Parts, Term, add_updates, padded_shape
+from ...lorchestra.plan import CLIP, Plan, by_offset
 from ...lorchestra.spelling.prefixes import MODEL
 
 
 class FusedLoras(WeightAdapterBase):
-    """All LoRAs on one weight, as one patch.
+    """All LoRAs on one weight or bias, and on parts of it, as one patch.
 
     ComfyUI's dynamic VRAM mode rebuilds it as `type(v)(v.loaded_keys, v.weights)` with tensors moved, so `weights`
-    holds everything: whether the model's weight is fp32, which needs exact sums, and then, for each LoRA in canonical
-    order, `(up, down, mid or None, α/rank, weight)`.
+    holds everything as tuples of tensors, numbers and text: whether the model's weight is fp32, which needs exact sums,
+    and then, for each part of it, the offset (None for the whole) and, for each LoRA in canonical order, the packed
+    adapter, its weight, and whether its rows are swapped.
     """
 
     name = "lorchestra"
@@ -26,6 +27,10 @@ class FusedLoras(WeightAdapterBase):
     def __init__(self, loaded_keys: set[str], weights: tuple[bool, tuple[tuple[Any, ...], ...]]) -> None:
         self.loaded_keys = loaded_keys
         self.weights = weights
+
+    def calculate_shape(self, key: str) -> tuple[int, ...] | None:
+        """The shape that the weight grows to; None where it stays. ComfyUI asks from 0.33 on."""
+        return padded_shape(self._parts(1.0))
 
     def calculate_weight(
         self,
@@ -38,21 +43,26 @@ class FusedLoras(WeightAdapterBase):
         intermediate_dtype: torch.dtype = torch.float32,
         original_weight: Any = None,
     ) -> torch.Tensor:
-        """The weight with all LoRAs added, in fp32 and rounded once.
+        """The weight with all LoRAs added, in fp32 and rounded once; `strength` multiplies them all.
 
-        ComfyUI hands in a temporary, fp32 or (on GPUs, from 0.33 on) fp16. An fp16 temporary of a whole weight is
-        answered with fp32, which ComfyUI then rounds to the weight's own dtype; a part of a weight (`offset`) and
-        layers that are patched on the fly (there the intermediate dtype is the weight's) keep the dtype.
+        Algorithms that depend on the weight (DoRA, GLoRA, OFT, …) take the one that arrives: with the patches that
+        other nodes put before ours, and without those after.
+
+        ComfyUI hands in a temporary, fp32 or (on GPUs, from 0.33 on) fp16. An fp16 temporary is answered with fp32,
+        which ComfyUI then rounds to the weight's own dtype; layers that are patched on the fly (there the intermediate
+        dtype is the weight's) keep the dtype.
         """
-        exact, loras = self.weights
-        terms = [Term(LoRA(up, down, mid, scale), factor * strength) for up, down, mid, scale, factor in loras]
         wide = weight if weight.dtype in (torch.float32, torch.float64) else weight.float()
-        add_low_rank(wide, terms, exact=exact)
-        if wide is weight:
-            return weight
-        if offset is None and intermediate_dtype != weight.dtype:
-            return wide
-        return weight.copy_(wide)
+        result = add_updates(wide, self._parts(strength), exact=self.weights[0])
+        if wide is weight or (offset is None and intermediate_dtype != weight.dtype):
+            return result
+        return weight.copy_(result) if result.shape == weight.shape else result.to(weight.dtype)
+
+    def _parts(self, strength: float) -> Parts:
+        return [
+            (offset, [Term(unpack(packed), factor * strength, swapped) for packed, factor, swapped in terms])
+            for offset, terms in self.weights[1]
+        ]
 
 
 def apply(plan: Plan, model: Any, clip: Any | None) -> tuple[Any, Any | None]:
@@ -63,14 +73,15 @@ def apply(plan: Plan, model: Any, clip: Any | None) -> tuple[Any, Any | None]:
     """
     if not plan.changes:
         return model, clip
-    patches: dict[str, dict[Any, FusedLoras]] = {MODEL: {}, CLIP: {}}
+    patches: dict[str, dict[str, FusedLoras]] = {MODEL: {}, CLIP: {}}
     weights = {MODEL: model.model_state_dict(), CLIP: {} if clip is None else clip.patcher.model_state_dict()}
     for change, parts in plan.changes.items():
-        terms = [part.term() for part in parts]
-        loras = tuple((t.lora.up, t.lora.down, t.lora.mid, t.lora.scale, t.weight) for t in terms)
+        packed = tuple(
+            (offset, tuple((pack(term.adapter), term.weight, term.swapped) for term in (item.term() for item in items)))
+            for offset, items in by_offset(parts)
+        )
         exact = weights[change.component][change.key].dtype in (torch.float32, torch.float64)
-        target = change.key if change.offset is None else (change.key, change.offset)
-        patches[change.component][target] = FusedLoras({part.module.name for part in parts}, (exact, loras))
+        patches[change.component][change.key] = FusedLoras({part.module.name for part in parts}, (exact, packed))
     if patches[MODEL]:
         model = model.clone()
         model.add_patches(patches[MODEL])

@@ -32,7 +32,7 @@ def test_tensors_are_read_as_they_are(tmp_path: Path, spelling: str, mapped: boo
     parts = factors((20, 10), 4, seed=1, alpha=2)
     file = open_lora(write(tmp_path / "x.safetensors", named("unet.x", parts, spelling)), mapped=mapped)
     (module,) = file.reading.modules
-    read = file.lora(module)
+    read = file.adapter(module)
     assert same_bits(read.up, parts["up"])
     assert same_bits(read.down, parts["down"])
     assert (read.mid, read.scale) == (None, 0.5)
@@ -47,7 +47,7 @@ def test_tensors_are_read_as_they_are(tmp_path: Path, spelling: str, mapped: boo
 def test_every_dtype_of_files(tmp_path: Path, dtype: torch.dtype, mapped: bool) -> None:
     parts = factors((20, 10, 3, 3), 4, seed=1, alpha=3, tucker=True, dtype=dtype)
     file = open_lora(write(tmp_path / "x.safetensors", named("unet.x", parts)), mapped=mapped)
-    read = file.lora(file.reading.modules[0])
+    read = file.adapter(file.reading.modules[0])
     assert read.mid is not None
     assert same_bits(read.up, parts["up"])
     assert same_bits(read.mid, parts["mid"])
@@ -78,7 +78,7 @@ def test_alpha(tmp_path: Path, alpha: Tensor | None, scale: float) -> None:
     path = write(tmp_path / "x.safetensors", named("unet.x", parts))
     for mapped in (True, False):
         file = open_lora(path, mapped=mapped)
-        assert file.lora(file.reading.modules[0]).scale == scale
+        assert file.adapter(file.reading.modules[0]).scale == scale
 
 
 def test_the_library_s_own_files_are_read_too(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_library_s_own_files_are_read_too(tmp_path: Path) -> None:
     parts = factors((20, 10), 4, alpha=1)
     save_file(named("unet.x", parts), tmp_path / "x.safetensors", {"format": "pt"})
     file = open_lora(tmp_path / "x.safetensors")
-    assert same_bits(file.lora(file.reading.modules[0]).up, parts["up"])
+    assert same_bits(file.adapter(file.reading.modules[0]).up, parts["up"])
 
 
 GOOD = factors((20, 10), 4, alpha=2)
@@ -139,7 +139,7 @@ def test_values_that_are_not_finite(tmp_path: Path, slot: str, value: float, dty
     file = open_lora(write(tmp_path / "x.safetensors", named("unet.bad", parts)))
     for _ in range(2):
         with pytest.raises(AdapterError, match=rf"x.safetensors: module unet.bad: the {slot} tensor has NaN or inf"):
-            file.lora(file.reading.modules[0])
+            file.adapter(file.reading.modules[0])
 
 
 @pytest.mark.parametrize("value", [float("nan"), 448.0])
@@ -148,19 +148,21 @@ def test_e4m3_has_nan_but_no_infinity(tmp_path: Path, value: float) -> None:
     parts["up"] = torch.full((20, 4), value).to(torch.float8_e4m3fn)
     file = open_lora(write(tmp_path / "x.safetensors", named("unet.x", parts)))
     if value == 448:
-        assert file.lora(file.reading.modules[0]).up.float().max() == 448
+        assert file.adapter(file.reading.modules[0]).up.float().max() == 448
     else:
         with pytest.raises(AdapterError, match="NaN"):
-            file.lora(file.reading.modules[0])
+            file.adapter(file.reading.modules[0])
 
 
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (["x.hada_w1_a", "x.hada_w1_b", "x.hada_w2_a", "x.hada_w2_b"], "this version does not apply LoHa, only LoRA"),
-        (["x.lora_A.weight", "x.lora_B.weight", "x.dora_scale"], "this version does not apply DoRA"),
-        (["x.lora_A.weight", "x.lora_B.weight", "x.lora_B.bias"], "this version does not apply LoRA bias"),
-        (["x.diff", "x.diff_b"], r"does not apply bias difference \+ full difference"),
+        (["x.vera_lambda_b", "x.vera_lambda_d"], "VeRA cannot be applied: its random matrices are not in the file"),
+        (["x.vera_lambda_b", "x.vera_lambda_d", "base_model.vera_A"], "this version does not apply VeRA"),
+        (["x.randlora_lambda", "x.randlora_gamma"], "RandLoRA cannot be applied: its random matrices"),
+        (["x.lora_A", "x.lora_B", "x.lora_E", "x.ranknum"], "this version does not apply AdaLoRA"),
+        (["x.fourierft_spectrum"], "this version does not apply FourierFT"),
+        (["x.lora_embedding_A", "x.lora_embedding_B"], "this version does not apply LoRA of an embedding"),
         (["x.lora_A.weight", "x.lora_B.weight", "x.lora_down.weight"], "a half is there twice: x.lora_A.weight"),
         (["x.lora_A.a.weight", "x.lora_B.a.weight", "x.lora_A.b.weight", "x.lora_B.b.weight"], "a half is there twice"),
     ],
@@ -252,13 +254,13 @@ def test_a_file_that_changes_between_header_and_tensors(tmp_path: Path) -> None:
     reader = open_lora(other)
     other.replace(path)
     with pytest.raises(AdapterError, match="the file changed"):
-        streamed.lora(streamed.reading.modules[0])
+        streamed.adapter(streamed.reading.modules[0])
     # a map holds on to the file that was opened
-    assert mapped.lora(mapped.reading.modules[0]).down.shape == (4, 10)
+    assert mapped.adapter(mapped.reading.modules[0]).down.shape == (4, 10)
     # a map of the new file under the old one's header
     mixed = LoraFile(mapped.header, mapped.reading, reader._tensors, keep=True)
     with pytest.raises(AdapterError, match=r"module unet.x: the up tensor is another than before; the file changed"):
-        mixed.lora(mixed.reading.modules[0])
+        mixed.adapter(mixed.reading.modules[0])
 
 
 def test_a_file_that_is_gone_when_its_tensors_are_read(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ def test_a_file_that_is_gone_when_its_tensors_are_read(tmp_path: Path) -> None:
     file = open_lora(path, mapped=False)
     path.unlink()
     with pytest.raises(AdapterError, match=r"module unet.x: the up tensor cannot be read"):
-        file.lora(file.reading.modules[0])
+        file.adapter(file.reading.modules[0])
 
 
 class Counting:
@@ -287,7 +289,7 @@ def test_tensors_are_read_once_where_they_are_kept(tmp_path: Path, keep: bool, r
     counting = Counting(opened)
     file = LoraFile(opened.header, opened.reading, counting, keep=keep)
     for _ in range(3):
-        file.lora(file.reading.modules[0])
+        file.adapter(file.reading.modules[0])
     assert len(counting.reads) == reads
 
 
@@ -296,7 +298,7 @@ def test_threads_share_one_reading(tmp_path: Path) -> None:
     counting = Counting(opened)
     file = LoraFile(opened.header, opened.reading, counting, keep=True)
     with ThreadPoolExecutor(8) as pool:
-        loras = list(pool.map(lambda _: file.lora(file.reading.modules[0]), range(32)))
+        loras = list(pool.map(lambda _: file.adapter(file.reading.modules[0]), range(32)))
     assert len(counting.reads) == 3
     assert all(item is loras[0] for item in loras)
 
@@ -320,7 +322,7 @@ def test_a_changed_file_is_opened_anew_and_the_old_one_let_go(tmp_path: Path, ch
     cache = LoraCache()
     path = lora(tmp_path / "x.safetensors", seed=1)
     first = cache.open(path)
-    old = first.lora(first.reading.modules[0]).up.clone()
+    old = first.adapter(first.reading.modules[0]).up.clone()
     state = path.stat()
     if change == "mtime":
         lora(tmp_path / "y.safetensors", seed=2).replace(path)
@@ -333,7 +335,7 @@ def test_a_changed_file_is_opened_anew_and_the_old_one_let_go(tmp_path: Path, ch
         os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns - 10**9))
     second = cache.open(path)
     assert second is not first
-    assert not same_bits(second.lora(second.reading.modules[0]).up, old)
+    assert not same_bits(second.adapter(second.reading.modules[0]).up, old)
     assert len(cache) == 1  # a mapped file cannot be deleted on Windows
 
 
@@ -440,7 +442,7 @@ def test_threads_that_push_each_other_s_files_out(tmp_path: Path) -> None:
 
     def use(number: int) -> bool:
         file = cache.open(paths[number % 4])
-        return same_bits(file.lora(file.reading.modules[0]).up, expected[number % 4])
+        return same_bits(file.adapter(file.reading.modules[0]).up, expected[number % 4])
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(use, range(200)))
@@ -461,4 +463,4 @@ def test_a_module_of_another_reading_of_the_same_file(tmp_path: Path) -> None:
     path = lora(tmp_path / "x.safetensors")
     file = open_lora(path)
     (module,) = read_modules(read_header(path)).modules
-    assert file.lora(module) is file.lora(file.reading.modules[0])
+    assert file.adapter(module) is file.adapter(file.reading.modules[0])

@@ -397,7 +397,7 @@ BAD_LORAS: dict[str, tuple[Parts, type[LorchestraError], str]] = {
         f"module {TO_Q}: the alpha tensor has NaN or infinite values",
     ),
     "ranks differ": (named(TO_Q, {**GOOD_PARTS, "up": torch.ones(32, 5)}), AdapterError, "rank 5, the down half has"),
-    "another algorithm": ({f"{TO_Q}.diff": torch.ones(32, 32)}, AdapterError, "this version does not apply full"),
+    "another algorithm": ({f"{TO_Q}.vera_lambda_b": torch.ones(32)}, AdapterError, "VeRA cannot be applied"),
     "another model": (named(TO_Q, factors((64, 32), 4)), StackError, "0 of 1 modules fit this model"),
     "no LoRA": ({"x": torch.ones(1)}, AdapterError, "none of its 1 tensors is named like a LoRA's"),
     "too strong": (
@@ -488,7 +488,7 @@ def wait(*arguments):
     print("in the middle", flush=True)
     time.sleep(60)
 
-lorchestra.bake.add_low_rank = wait
+lorchestra.bake.add_updates = wait
 sys.exit(main(sys.argv[1:]))
 """
 

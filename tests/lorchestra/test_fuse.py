@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lora_files import factors, weight
 from torch import Tensor
 
-from lorchestra.algorithms.lora import LoRA, Term
-from lorchestra.fuse import add_low_rank
+from lorchestra.algorithms.lora import LoRA
+from lorchestra.fuse import Term, add_updates
 
 Parts = Mapping[str, Tensor]
 
@@ -28,7 +28,7 @@ def term(strength: float, parts: Parts) -> Term:
 def added(start: Tensor, updates: Sequence[tuple[float, Parts]]) -> Tensor:
     """The weight with the updates, rounded to its dtype from fp32 as ComfyUI and bake do."""
     wide = start.to(torch.float64 if start.dtype == torch.float64 else torch.float32, copy=True)
-    add_low_rank(wide, [term(*update) for update in updates])
+    assert add_updates(wide, [(None, [term(*update) for update in updates])]) is wide
     return wide.to(start.dtype)
 
 
@@ -144,7 +144,7 @@ def test_chunks_and_pieces_of_rows_make_no_difference(monkeypatch: pytest.Monkey
     pieces = []
     for first in range(0, 300, 77):
         piece = start[first : first + 77].clone()
-        add_low_rank(piece, [item.rows(first, piece.shape[0]) for item in terms])
+        add_updates(piece, [(None, [item.rows(first, piece.shape[0]) for item in terms])])
         pieces.append(piece)
     assert same_bits(torch.cat(pieces), whole)
 
@@ -182,7 +182,7 @@ def test_weights_that_lie_otherwise_in_memory_are_changed_in_place(name: str) ->
     view = views[name]
     before = view.clone(memory_format=torch.contiguous_format)
     updates = [(0.9, factors(tuple(view.shape), 4, seed=3))]
-    add_low_rank(view, [term(*update) for update in updates])
+    add_updates(view, [(None, [term(*update) for update in updates])])
     assert ulps_off(view.contiguous(), sum_of(before, updates)) <= 0.51
 
 
@@ -193,7 +193,7 @@ def test_the_file_s_tensors_stay_as_they_are(dtype: torch.dtype, count: int) -> 
     loras = [factors((20, 10), 4, seed=seed, dtype=dtype) for seed in range(count)]
     before = [{part: tensor.clone() for part, tensor in parts.items()} for parts in loras]
     for start in (weight((20, 10)), weight((20, 10)).double()):
-        add_low_rank(start, [term(3.0, parts) for parts in loras])
+        add_updates(start, [(None, [term(3.0, parts) for parts in loras])])
     for parts, copy in zip(loras, before, strict=True):
         assert all(same_bits(parts[part], copy[part]) for part in parts)
 
@@ -201,7 +201,8 @@ def test_the_file_s_tensors_stay_as_they_are(dtype: torch.dtype, count: int) -> 
 def test_no_terms_change_nothing() -> None:
     start = weight((4, 4))
     before = start.clone()
-    add_low_rank(start, [])
+    add_updates(start, [])
+    add_updates(start, [(None, []), ((0, 1, 2), [])])
     assert same_bits(start, before)
 
 

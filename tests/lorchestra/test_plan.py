@@ -20,13 +20,13 @@ from torch import Tensor
 from lorchestra.adapters import LoraCache, LoraFile, open_lora
 from lorchestra.check import COMPATIBLE, MISSING, OFF, PARTIAL
 from lorchestra.errors import AdapterError, LorchestraError, MissingLora, StackError
-from lorchestra.fuse import add_low_rank
+from lorchestra.fuse import Parts, add_updates
 from lorchestra.placing import Site, Targets, encoder_sites, model_sites
-from lorchestra.plan import SKIP, Plan, make_plan
+from lorchestra.plan import SKIP, Part, Plan, by_offset, make_plan
 from lorchestra.stack import Entry, Stack
 
 SHAPES: Mapping[str, tuple[int, ...]] = {"a.to_q": (48, 40), "b.conv": (16, 12, 3, 3), "c.qkv": (30, 20)}
-MODEL = model_sites({name: (f"m.{name}.weight", shape) for name, shape in SHAPES.items()})
+MODEL = model_sites({f"{name}.weight": (f"m.{name}.weight", shape) for name, shape in SHAPES.items()})
 CLIP = encoder_sites({"clip_l": {"text_model.x": Site("t.x.weight", (24, 16))}})
 TARGETS: Targets = {"model": MODEL, **CLIP}
 
@@ -54,6 +54,10 @@ def row(path: Path, model: float, clip: float | None = None, **changes: object) 
     return Entry(str(path), model=model, clip=clip, **changes)
 
 
+def updates(parts: Sequence[Part]) -> Parts:
+    return [(offset, [item.term() for item in items]) for offset, items in by_offset(parts)]
+
+
 def applied(made: Plan, dtype: torch.dtype) -> dict[str, Tensor]:
     """The weights after the plan, rounded once."""
     shapes = {f"m.{name}.weight": shape for name, shape in SHAPES.items()} | {"t.x.weight": (24, 16)}
@@ -63,8 +67,7 @@ def applied(made: Plan, dtype: torch.dtype) -> dict[str, Tensor]:
         wide = start.to(torch.float64 if dtype == torch.float64 else torch.float32, copy=True)
         for change, parts in made.changes.items():
             if change.key == key:
-                part = wide if change.offset is None else wide.narrow(*change.offset)
-                add_low_rank(part, [item.term() for item in parts])
+                wide = add_updates(wide, updates(parts))
         result[key] = wide.to(dtype)
     return result
 
@@ -266,7 +269,7 @@ def test_a_lora_of_which_nothing_fits_is_an_error_with_the_row(tmp_path: Path) -
 
 def test_a_lora_that_fits_in_part_says_what_is_left_out(tmp_path: Path) -> None:
     tensors = named("unet.a.to_q", factors((48, 40), 4)) | named("unet.b.conv", factors((16, 12), 4))
-    tensors |= named("unet.other", factors((4, 4), 1)) | {"bundle_emb.x": torch.ones(3)}
+    tensors |= named("unet.other", factors((4, 4), 1)) | {"some.tensor": torch.ones(3)}
     made = plan(row(write(tmp_path / "a.safetensors", tensors), 0.5))
     (outcome,) = made.outcomes
     assert outcome.verdict == PARTIAL
@@ -343,7 +346,7 @@ def test_making_a_plan_reads_no_tensor_and_a_new_weight_reads_nothing_again(tmp_
 def test_the_system_agrees_that_nothing_is_read_again(tmp_path: Path) -> None:
     """Two files with one header, 4 MB each: they are hashed once, and mapped once."""
     shape = (2000, 500)
-    targets = {"model": model_sites({"x": ("x.weight", shape)})}
+    targets = {"model": model_sites({"x.weight": ("x.weight", shape)})}
     paths = [
         write(tmp_path / f"{seed}.safetensors", named("unet.x", factors(shape, 400, seed=seed))) for seed in (1, 2)
     ]
@@ -356,7 +359,7 @@ def test_the_system_agrees_that_nothing_is_read_again(tmp_path: Path) -> None:
         before = read_bytes()
         made = plan(row(paths[0], strength), row(paths[1], 1), targets=targets, open_file=cache.open)
         start = weight(shape)
-        add_low_rank(start, [part.term() for parts in made.changes.values() for part in parts])
+        add_updates(start, [item for parts in made.changes.values() for item in updates(parts)])
         return read_bytes() - before
 
     assert run(0.5) > 8_000_000

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 def test_all_128_modules_find_their_place_in_sd_15() -> None:
     file = open_lora(DIFFUSERS)
     placement = place(
-        file.reading.modules, {"model": model_sites({name: (name, shape) for name, shape in SD15.items()})}
+        file.reading.modules, {"model": model_sites({f"{name}.weight": (name, shape) for name, shape in SD15.items()})}
     )
     assert placement.fitting == "128 of 128 modules"
     expected = {native for native in SD15 if ".attn" in native}
@@ -41,7 +41,7 @@ def test_all_128_modules_find_their_place_in_sd_15() -> None:
 
 
 def test_none_of_its_cross_attention_fits_sd_2() -> None:
-    sites = model_sites({native: (native, shape) for native, _, shape in unet_table.rows(unet_table.SD21)})
+    sites = model_sites({f"{native}.weight": (native, shape) for native, _, shape in unet_table.rows(unet_table.SD21)})
     placement = place(open_lora(DIFFUSERS).reading.modules, {"model": sites})
     assert len(placement.misshapen) == 32  # k and v of 16 cross-attention layers
     assert all(reason.endswith("1024]") for _, reason in placement.misshapen)

@@ -195,7 +195,8 @@ def test_half_precision_temporaries(pack: Any, files: dict[str, Path]) -> None:
     patch = sys.modules["lorchestra_pack.nodes.host.patch"]
     up, down = torch.randn(12, 2), torch.randn(2, 10)
     weight = (torch.randn(12, 10) * 0.03).half()
-    adapter = patch.FusedLoras(set(), (True, ((up, down, None, 0.5, 0.8),)))
+    packed = patch.pack(sys.modules["lorchestra_pack.lorchestra.algorithms.lora"].LoRA(up, down, None, 0.5))
+    adapter = patch.FusedLoras(set(), (True, ((None, ((packed, 0.8, False),)),)))
     exact = weight.double() + 0.4 * (up.double() @ down.double())
     whole = comfy.lora.calculate_weight([(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight")
     assert whole.dtype == torch.float32 and torch.allclose(whole.double(), exact, rtol=1e-6)
@@ -203,11 +204,11 @@ def test_half_precision_temporaries(pack: Any, files: dict[str, Path]) -> None:
         [(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight", intermediate_dtype=torch.float16
     )
     assert on_the_fly.dtype == torch.float16 and torch.equal(on_the_fly, exact.float().half())
-    narrow = patch.FusedLoras(set(), (True, ((up[:4], down, None, 0.5, 0.8),)))
-    part = comfy.lora.calculate_weight([(1.0, narrow, 1.0, (0, 8, 4), None)], weight.clone(), "k.weight")
+    narrow = patch.FusedLoras(set(), (True, (((0, 8, 4), (((packed[0], up[:4], *packed[2:]), 0.8, False),)),)))
+    part = comfy.lora.calculate_weight([(1.0, narrow, 1.0, None, None)], weight.clone(), "k.weight")
     expected = weight.double()
     expected[8:] += 0.4 * (up[:4].double() @ down.double())
-    assert part.shape == weight.shape and torch.equal(part, expected.float().half())
+    assert part.dtype == torch.float32 and torch.allclose(part.double(), expected, rtol=1e-6)
     low = comfy.model_patcher.LowVramPatch("k.weight", {"k.weight": [(1.0, adapter, 1.0, None, None)]})
     if hasattr(low, "prepare"):  # dynamic VRAM of 0.33: rebuilds the adapter around moved tensors
         low.prepare(None, None)

@@ -12,6 +12,7 @@ from exact import same_bits, sum_of, ulps_off
 from lora_files import read
 
 from lorchestra.adapters import open_lora
+from lorchestra.algorithms.lora import LoRA
 from lorchestra.architectures.checkpoint import targets
 from lorchestra.architectures.unet import diffusers_names
 from lorchestra.bake import bake
@@ -66,7 +67,8 @@ def test_every_spelling_fits_and_says_the_same(tmp_path: Path, checkpoint: Path,
     for item in placement.placed:
         native = item.site.key.removeprefix(UNET_PREFIX).removeprefix("cond_stage_model.transformer.")
         parts = factors(native.removesuffix(".weight"), item.site.shape, 4, seed=3)
-        lora = file.lora(item.module)
+        lora = file.adapter(item.module)
+        assert isinstance(lora, LoRA)
         torch.testing.assert_close(lora.up * lora.scale, parts["up"] * 0.5)
         assert same_bits(lora.down, parts["down"])
 
