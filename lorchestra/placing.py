@@ -74,6 +74,9 @@ def model_sites(tensors: Mapping[str, tuple[str, Shape | None]]) -> Sites:
     A layer can be found by its native name and by the names that other tools give it.
     """
     sites = {flatten(_layer(name)): Site(key, shape) for name, (key, shape) in tensors.items()}
+    for name, (key, shape) in tensors.items():
+        if name.endswith(".scale"):  # norms, in ComfyUI before 0.33
+            sites.setdefault(flatten(name.removesuffix(".scale")), Site(key, shape))
     weights = {name[: -len(_WEIGHT)]: at for name, at in tensors.items() if name.endswith(_WEIGHT)}
     for native, diffusers in unet.diffusers_names(weights).items():
         sites.setdefault(flatten(diffusers), Site(*weights[native]))
@@ -161,7 +164,7 @@ def misfit(module: Module, shape: Shape | None) -> str | None:
         return None if width in (shape[0], *wanted[:1]) else f"made for {width} rows or columns, not {list(shape)}"
     if out is not None and out != shape[0] and module.algorithm != slots.BOFT:
         return _made_for(out, inner, shape)
-    if inner is None or inner == wanted or ("shape" in module.slots and _is_padded(inner, wanted)):
+    if inner is None or inner == wanted or (module.pads and _is_padded(inner, wanted)):
         return None
     same_count = prod(inner) == prod(wanted)
     if same_count and (_is_pointwise(inner, wanted) or (len(inner) == 1 and module.algorithm in _FLATTENED)):
@@ -169,7 +172,7 @@ def misfit(module: Module, shape: Shape | None) -> str | None:
     return _made_for(out, inner, shape)
 
 
-_FLATTENED = (slots.LOKR, slots.OFT, slots.BOFT)
+_FLATTENED = (slots.LOHA, slots.LOKR, slots.OFT, slots.BOFT)
 """Algorithms whose tensors may give a convolution's inputs and kernel as one number."""
 
 

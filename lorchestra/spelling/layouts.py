@@ -24,7 +24,7 @@ class Layout:
     """Rows of the weight; None where the file does not tell: OFT on the input, (IA)³."""
     inner: Shape | None
     """The weight's shape without its rows: `(in,)`, `(in, kernel …)` for a convolution, `()` for a vector; None where
-    the file does not tell. LoKr and OFT may have a convolution's as one number, `(in · kernel,)`."""
+    the file does not tell. LoHa, LoKr and OFT may have a convolution's as one number, `(in · kernel,)`."""
     rank: int | None
     """The width of the bottleneck; None for algorithms without one."""
     problem: str | None
