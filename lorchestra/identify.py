@@ -93,7 +93,7 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
                 kinds.add(layer.kind)
                 shape = _shape(module)
                 mask = 0 if shape is None else layer.shapes.get(squeezed(shape), 0)
-                if not mask:
+                if not mask or module.pads:
                     mask = _loose_mask(module, layer)
                 elif layer.exact and shape is not None:
                     exact &= layer.exact.get(shape, 0) or mask

@@ -37,6 +37,8 @@ class Module(NamedTuple):
     """`weight` or `bias`."""
     doubled: tuple[str, ...] = ()
     """Tensors for slots that are filled already: a half in a second spelling, or a second PEFT adapter's."""
+    pads: bool = False
+    """True where the weight grows to this module's size first: the input layer of a control LoRA."""
 
     @property
     def layout(self) -> Layout:
@@ -146,8 +148,10 @@ def read_modules(header: Header) -> Reading:
             if algorithm and algorithm != module.algorithm:
                 module.algorithm = None if module.algorithm != "" else algorithm
     embeddings: dict[str, None] = {}
+    unnamed = leftovers
     if leftovers:
         leftovers = _second_look(leftovers, found, embeddings, header)
+    is_control = any(tensor.endswith(_NORM_SCALES) for tensor in unnamed)
     spellings: dict[str, int] = {}
     modules: list[Module] = []
     for name in sorted(found):
@@ -156,14 +160,16 @@ def read_modules(header: Header) -> Reading:
         twice = tuple(doubled.get(name, ())) if doubled else ()
         if parts.algorithm == slots.LORA:  # nearly always
             spellings[spelling] = spellings.get(spelling, 0) + 1
-            modules.append(Module(name, component, path, slots.LORA, parts.slots, parts.shapes, WEIGHT, twice))
+            pads = is_control and name == "img_in"
+            modules.append(Module(name, component, path, slots.LORA, parts.slots, parts.shapes, WEIGHT, twice, pads))
             continue
         groups, rest = _groups(parts)
         leftovers.extend(rest)
         for algorithm, target, tensors in groups:
             spellings[spelling] = spellings.get(spelling, 0) + 1
             shapes = {slot: parts.shapes[slot] for slot in tensors}
-            modules.append(Module(name, component, path, algorithm, tensors, shapes, target, twice))
+            pads = "shape" in tensors or (is_control and name == "img_in" and algorithm == slots.LORA)
+            modules.append(Module(name, component, path, algorithm, tensors, shapes, target, twice, pads))
             twice = ()
         leftovers.extend(twice)
     if names:
@@ -189,7 +195,8 @@ def _second_look(
             parts.shapes["weight"] = header.shapes[tensor]
             parts.algorithms["weight"] = slots.IA3
         elif tensor.endswith(_NORM_SCALES):
-            found[tensor] = _Parts(slots.REPLACEMENT, "value", tensor, header.shapes[tensor])
+            layer = tensor.removesuffix(".scale")
+            found[layer] = _Parts(slots.REPLACEMENT, "value", tensor, header.shapes[tensor])
         else:
             rest.append(tensor)
     return rest

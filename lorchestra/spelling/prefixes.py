@@ -95,7 +95,7 @@ def split(module: str) -> tuple[str, str, str]:
         component, path, spelling = MODEL, module, BARE
     if ".processor." in path:
         if path.startswith(("double_blocks.", "single_blocks.")):
-            return component, path, XLABS
+            return component, f"{path}_lora" if path.endswith((".qkv", ".proj")) else path, XLABS
         path, spelling = path.replace(".processor.", "."), PROCESSORS
         if path.endswith(".to_out"):
             path += ".0"
