@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from .errors import HeaderError
 from .header import Header, TensorInfo, read_header
+from .metadata import shorten, trigger_words
 from .spelling.modules import read_modules
 
 METADATA_KEYS = (
@@ -23,9 +23,6 @@ METADATA_KEYS = (
 )  # fmt: skip
 """Metadata that tells something about what the file is; the rest is about how it was trained."""
 
-_LONGEST = 300
-_TRIGGER_WORDS = 12
-_TAG_BYTES = 20_000_000
 _SCALARS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b", "U8": "<B"}
 
 
@@ -104,8 +101,8 @@ def read_summary(path: str | Path) -> Summary:
         incomplete=tuple(module.name for module in reading.modules if not module.is_complete),
         doubled=tuple(tensor for module in reading.modules for tensor in module.doubled),
         leftovers=reading.leftovers,
-        trigger_words=_trigger_words(header.metadata),
-        metadata={key: _shorten(header.metadata[key]) for key in METADATA_KEYS if key in header.metadata},
+        trigger_words=trigger_words(header.metadata),
+        metadata={key: shorten(header.metadata[key]) for key in METADATA_KEYS if key in header.metadata},
     )
 
 
@@ -155,29 +152,3 @@ def _e4m3(byte: int) -> float:
         return math.nan
     value = math.ldexp(8 + mantissa, exponent - 10) if exponent else math.ldexp(mantissa, -9)
     return -value if byte & 128 else value
-
-
-def _trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """The trigger phrase if there is one, else the most frequent training tags."""
-    phrase = metadata.get("modelspec.trigger_phrase", "").strip()
-    if phrase:
-        return (_shorten(phrase),)
-    text = metadata.get("ss_tag_frequency", "")
-    if not text or len(text) > _TAG_BYTES:
-        return ()
-    try:
-        folders: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return ()
-    totals: Counter[str] = Counter()
-    if isinstance(folders, dict):
-        for tags in cast("dict[str, Any]", folders).values():
-            if isinstance(tags, dict):
-                for tag, count in cast("dict[str, Any]", tags).items():
-                    totals[tag.strip()] += count if type(count) is int else 0
-    return tuple(_shorten(tag) for tag, _ in totals.most_common(_TRIGGER_WORDS) if tag)
-
-
-def _shorten(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
