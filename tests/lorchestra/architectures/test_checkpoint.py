@@ -47,18 +47,34 @@ def test_a_diffusers_unet_is_found_too() -> None:
     assert all(sites[flatten(diffusers)] == Site(f"{diffusers}.weight", shape) for _, diffusers, shape in rows)
 
 
-def test_biases_ema_and_vae_are_no_targets() -> None:
-    names = ("model.diffusion_model.out.2.bias", "model_ema.decay", "first_stage_model.decoder.conv_in.weight")
-    found = targets({**dict.fromkeys(names, (4,)), "model.diffusion_model.out.2.weight": (4, 320, 3, 3)})
+def test_ema_and_vae_are_no_targets() -> None:
+    out = {"model.diffusion_model.out.2.bias": (4,), "model.diffusion_model.out.2.weight": (4, 320, 3, 3)}
+    found = targets({**dict.fromkeys(("model_ema.decay", "first_stage_model.decoder.conv_in.weight"), (4,)), **out})
     assert set(found) == {"model"}
-    assert {site.key for site in found["model"].values()} == {"model.diffusion_model.out.2.weight"}
+    assert {site.key for site in found["model"].values()} == out.keys()
+
+
+def test_biases_are_found_by_every_name_of_their_layer() -> None:
+    prefix, layer = "model.diffusion_model.", "input_blocks.0.0"
+    sites = targets({f"{prefix}{layer}.weight": (320, 4, 3, 3), f"{prefix}{layer}.bias": (320,)})["model"]
+    assert sites["input_blocks_0_0_bias"] == sites["conv_in_bias"] == Site(f"{prefix}{layer}.bias", (320,))
+    assert sites["conv_in"] == Site(f"{prefix}{layer}.weight", (320, 4, 3, 3))
+
+
+def test_a_packed_weight_has_its_place_without_a_shape() -> None:
+    sites = targets({"net.blocks.0.weight": None, "net.blocks.0.bias": (8,)})["model"]
+    assert sites["blocks_0"] == Site("net.blocks.0.weight", None)
+    assert sites["blocks_0_bias"] == Site("net.blocks.0.bias", (8,))
+    assert "te" not in targets({"cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight": None})
 
 
 def test_sd1_s_text_encoder() -> None:
     found = targets(hugging_face("cond_stage_model.transformer.text_model."))
     site = Site("cond_stage_model.transformer.text_model.encoder.layers.1.mlp.fc1.weight", (3072, 768))
     assert found["te"]["text_model_encoder_layers_1_mlp_fc1"] == site
-    assert found["te1"] is found["te"]
+    assert found["te1"] == found["te"]
+    bias = Site("cond_stage_model.transformer.text_model.encoder.layers.1.self_attn.q_proj.bias", (768,))
+    assert found["te"]["text_model_encoder_layers_1_self_attn_q_proj_bias"] == bias
     assert found["text_encoders"]["clip_l_transformer_text_model_encoder_layers_1_mlp_fc1"] == site
     assert "te2" not in found
 
@@ -77,6 +93,8 @@ def test_sdxl_s_two_text_encoders() -> None:
     for index, part in enumerate("qkv"):
         expected = Site(f"{key}.attn.in_proj_weight", (1280, 1280), (0, index * 1280, 1280))
         assert te2[f"text_model_encoder_layers_1_self_attn_{part}_proj"] == expected
+        expected = Site(f"{key}.attn.in_proj_bias", (1280,), (0, index * 1280, 1280))
+        assert te2[f"text_model_encoder_layers_1_self_attn_{part}_proj_bias"] == expected
     assert te2["text_model_encoder_layers_1_self_attn_out_proj"] == Site(f"{key}.attn.out_proj.weight", (1280, 1280))
     assert te2["text_model_encoder_layers_1_mlp_fc1"] == Site(f"{key}.mlp.c_fc.weight", (5120, 1280))
     assert found["text_encoders"]["clip_g_transformer_text_model_encoder_layers_1_mlp_fc1"].shape == (5120, 1280)
@@ -97,7 +115,9 @@ def test_comfyui_s_own_names() -> None:
         | {"text_encoders.t5xxl.transformer.encoder.block.0.layer.0.SelfAttention.q.weight": (4096, 4096)}
         | {"text_encoders.t5xxl.logit_scale": ()}
     )
-    assert found["te3"]["encoder_block_0_layer_0_SelfAttention_q"].shape == (4096, 4096)
+    t5 = "encoder_block_0_layer_0_SelfAttention_q"
+    assert found["te3"][t5].shape == (4096, 4096)
+    assert found["te3"][t5] == found["te2"][t5] == found["te1"][t5]
     assert found["te1"]["text_model_encoder_layers_0_mlp_fc1"].shape == (3072, 768)
 
 
@@ -105,7 +125,16 @@ def test_an_image_encoder_is_no_text_encoder() -> None:
     assert targets(open_clip("cond_stage_model.model.visual.")).get("te") is None
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 4), (), (3,)])
+def test_a_language_model_is_found_with_and_without_its_outer_name() -> None:
+    key = "text_encoders.qwen3_4b.transformer.model.layers.0.mlp.up_proj.weight"
+    found = targets({key: (16, 8)})
+    for component in ("te", "te1", "te2", "te3"):
+        assert found[component]["model_layers_0_mlp_up_proj"] == found[component]["layers_0_mlp_up_proj"]
+    assert found["te"]["layers_0_mlp_up_proj"] == Site(key, (16, 8))
+    assert found["text_encoders"]["qwen3_4b_transformer_model_layers_0_mlp_up_proj"] == Site(key, (16, 8))
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 4), (), (4,)])
 def test_a_fused_weight_of_another_shape_is_left_alone(shape: tuple[int, ...]) -> None:
     assert "te" not in targets({"cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight": shape})
 

@@ -6,22 +6,25 @@ import pytest
 
 from lorchestra.architectures.text_encoders import components, from_open_clip
 
+L, G, T5 = ("clip_l",), ("clip_g",), ("t5xxl",)
+
 
 @pytest.mark.parametrize(
     ("encoders", "expected"),
     [
         ([], {}),
-        (["clip_l"], {"te": "clip_l", "te1": "clip_l"}),  # SD 1.x
-        (["clip_h"], {"te": "clip_h", "te1": "clip_h"}),  # SD 2.x
-        (["clip_l", "clip_g"], {"te": "clip_l", "te1": "clip_l", "te2": "clip_g"}),  # SDXL
-        (["clip_g"], {"te": "clip_g", "te1": "clip_g", "te2": "clip_g"}),  # SDXL refiner
-        (["clip_l", "clip_g", "t5xxl"], {"te": "clip_l", "te1": "clip_l", "te2": "clip_g", "te3": "t5xxl"}),  # SD 3
-        (["clip_l", "t5xxl"], {"te": "clip_l", "te1": "clip_l", "te2": "t5xxl", "te3": "t5xxl"}),  # Flux.1
-        (["t5xxl"], {"te": "t5xxl", "te1": "t5xxl", "te3": "t5xxl"}),
-        (["qwen3_4b"], {}),
+        (["clip_l"], {"te": L, "te1": L}),  # SD 1.x
+        (["clip_h"], {"te": ("clip_h",), "te1": ("clip_h",)}),  # SD 2.x
+        (["clip_l", "clip_g"], {"te": L, "te1": L, "te2": G}),  # SDXL
+        (["clip_g"], {"te": G, "te1": G, "te2": G}),  # SDXL refiner
+        (["clip_l", "clip_g", "t5xxl"], {"te": L + T5, "te1": L + T5, "te2": G + T5, "te3": T5}),  # SD 3
+        (["clip_l", "t5xxl"], {"te": L + T5, "te1": L + T5, "te2": T5, "te3": T5}),  # FLUX.1
+        (["t5xxl"], {"te": T5, "te1": T5, "te2": T5, "te3": T5}),
+        (["qwen3_4b"], dict.fromkeys(("te", "te1", "te2", "te3"), ("qwen3_4b",))),
+        (["qwen25_7b", "byt5"], dict.fromkeys(("te", "te1", "te2", "te3"), ("byt5", "qwen25_7b"))),
     ],
 )
-def test_components(encoders: list[str], expected: dict[str, str]) -> None:
+def test_components(encoders: list[str], expected: dict[str, tuple[str, ...]]) -> None:
     assert components(encoders) == expected
     assert components(encoders[::-1]) == expected
 
