@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .architectures.index import EncoderIndex, Index, Layer, encoder_index, having, index, squeezed
 from .architectures.names import find_architecture
 from .architectures.patterns import Shape
-from .placing import misfit
+from .placing import FLATTENED, misfit
 from .spelling import slots
 from .spelling.modules import BIAS, Module
 from .spelling.prefixes import MODEL
@@ -26,6 +26,9 @@ COMMONEST: tuple[str, ...] = (
 
 COMPLETE = 0.98
 """Share of an architecture's layers of the kinds that a file has, from which on the file is taken to have them all."""
+
+ENOUGH = 16
+"""Fewer modules are no evidence of completeness: SSD-1B has one resnet in the middle, of which SDXL has two."""
 
 _LEAST_SHARE = 0.02
 _MOST_PARTIAL = 12
@@ -95,7 +98,7 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
                 mask = 0 if shape is None else layer.shapes.get(squeezed(shape), 0)
                 if not mask or module.pads:
                     mask = _loose_mask(module, layer)
-                elif layer.exact and shape is not None:
+                elif layer.exact and shape is not None and not (len(shape) == 2 and module.algorithm in FLATTENED):
                     exact &= layer.exact.get(shape, 0) or mask
         masks[mask] = masks.get(mask, 0) + 1
     return _ranked(found, masks, kinds, exact, len(modules), of_model, found.mask(claimed))
@@ -217,7 +220,7 @@ def _ranked(
     whole = [bit for bit in shares if everything >> bit & 1]
 
     complete = 0
-    for bit in whole if kinds else ():
+    for bit in whole if of_model >= ENOUGH else ():
         if of_model >= COMPLETE * found.count(bit, kinds):
             complete |= 1 << bit
 

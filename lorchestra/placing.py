@@ -167,12 +167,12 @@ def misfit(module: Module, shape: Shape | None) -> str | None:
     if inner is None or inner == wanted or (module.pads and _is_padded(inner, wanted)):
         return None
     same_count = prod(inner) == prod(wanted)
-    if same_count and (_is_pointwise(inner, wanted) or (len(inner) == 1 and module.algorithm in _FLATTENED)):
+    if same_count and (_is_pointwise(inner, wanted) or (len(inner) == 1 and module.algorithm in FLATTENED)):
         return None
     return _made_for(out, inner, shape)
 
 
-_FLATTENED = (slots.LOHA, slots.LOKR, slots.OFT, slots.BOFT)
+FLATTENED = (slots.LOHA, slots.LOKR, slots.OFT, slots.BOFT)
 """Algorithms whose tensors may give a convolution's inputs and kernel as one number."""
 
 
