@@ -8,7 +8,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -24,6 +24,7 @@ from .header import Header, read_header
 from .spelling import slots
 from .spelling.modules import Module, Reading, read_modules
 from .spelling.prefixes import PEFT
+from .spelling.scales import metadata_scales, read_adapter_config
 
 DEFAULT_CACHE_BYTES = 4 << 30
 """Bytes of LoRA files that stay mapped; mapped memory belongs to the system's file cache, which takes it back."""
@@ -57,6 +58,7 @@ class LoraFile:
         self._keep = keep
         self._adapters: dict[tuple[str, str, str], Adapter] = {}
         self._is_peft = PEFT in reading.spellings
+        self._scales = metadata_scales(header) or read_adapter_config(header.path)
         self._sha256: str | None = None
         self._lock = threading.Lock()
 
@@ -64,6 +66,11 @@ class LoraFile:
     def path(self) -> str:
         """The path that the file was opened under."""
         return self.header.path
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its settings say that could not be read, in words."""
+        return self._scales.warnings if self._scales else ()
 
     def adapter(self, module: Module) -> Adapter:
         """The module's tensors, mapped from the file and known to be finite, with their algorithm.
@@ -90,10 +97,14 @@ class LoraFile:
     def _read(self, module: Module) -> Adapter:
         parts = {slot: self._tensor(module, slot) for slot in module.slots}
         alpha = float(parts.pop("alpha").double()) if "alpha" in parts else None
-        adapter = algorithms.read(module.algorithm, parts, alpha, Settings(is_peft=self._is_peft))
-        if isinstance(adapter, LoRA) and adapter.padded is not None:
+        scale = self._scales.scale(module) if self._scales else None
+        adapter = algorithms.read(module.algorithm, parts, alpha, Settings(scale, is_peft=self._is_peft))
+        if isinstance(adapter, LoRA) and module.pads:
             layout = module.layout
-            if layout.out is None or math.prod(adapter.padded) != layout.out * math.prod(layout.inner or ()):
+            shape = (layout.out or 0, *(layout.inner or ()))
+            if adapter.padded is None:
+                return replace(adapter, padded=shape)
+            if math.prod(adapter.padded) != math.prod(shape):
                 raise AdapterError(
                     self.path,
                     module.name,

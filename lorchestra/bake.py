@@ -26,6 +26,7 @@ from .check import Outcome
 from .errors import CheckpointError, shortened
 from .fuse import Parts, Term, add_updates
 from .header import Header, TensorInfo, read_header
+from .identify import identify_base
 from .placing import Offset
 from .plan import Part, Plan, by_offset, make_plan
 from .stack import Stack
@@ -78,7 +79,8 @@ def bake(
         stack,
         find=lambda entry, row: entry.lora,  # opening a file that is not there says so
         open_file=lambda path: open_lora(path, mapped=False),
-        targets=checkpoint.targets({name: info.shape for name, info in header.tensors.items()}),
+        targets=checkpoint.targets(header.shapes),
+        architectures=lambda: identify_base(checkpoint.model_tensors(header.shapes)),
     )
     changes = _changes(header, plan)
     metadata = {**header.metadata, METADATA_KEY: _record(header, plan)}
@@ -152,7 +154,7 @@ def _changes(header: Header, plan: Plan) -> Mapping[str, Sequence[Part]]:
 
 def _is_wider(part: Part, shape: Sequence[int]) -> bool:
     """True for a LoRA that pads the weight with zeros first."""
-    return "shape" in part.module.slots and prod(part.module.in_shape or ()) != prod(shape[1:])
+    return part.module.pads and prod(part.module.in_shape or ()) != prod(shape[1:])
 
 
 def _record(header: Header, plan: Plan) -> str:
