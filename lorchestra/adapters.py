@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -19,9 +20,10 @@ from torch import Tensor
 from . import algorithms
 from .algorithms.base import Adapter, Settings
 from .algorithms.lora import LoRA
-from .errors import AdapterError, HeaderError, quoted
+from .errors import AdapterError, HeaderError, NotALora, quoted
+from .examine import Examined, examine
 from .header import Header, read_header
-from .spelling import slots
+from .spelling import kinds, slots
 from .spelling.modules import Module, Reading, read_modules
 from .spelling.prefixes import PEFT
 from .spelling.scales import metadata_scales, read_adapter_config
@@ -66,6 +68,11 @@ class LoraFile:
     def path(self) -> str:
         """The path that the file was opened under."""
         return self.header.path
+
+    @functools.cached_property
+    def examined(self) -> Examined:
+        """What the header says the file is."""
+        return examine(self.header, self.reading)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -176,8 +183,11 @@ def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
     key = find_key(path)
     header = read_header(path)
     reading = read_modules(header)
+    kind = kinds.kind(header, reading)
+    if kind not in (kinds.LORA, kinds.EMPTY, kinds.UNKNOWN):
+        raise NotALora(header.path, f"this is {kinds.title(kind)}, not a LoRA. Switch this row off.")
     if not reading.modules:
-        raise AdapterError(header.path, "", _no_modules(header))
+        raise NotALora(header.path, _no_modules(header))
     for module in reading.modules:
         _check(header, module)
     if not mapped:

@@ -6,16 +6,13 @@ that the size of the checkpoint does not matter.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
-import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -27,6 +24,7 @@ from .errors import CheckpointError, shortened
 from .fuse import Parts, Term, add_updates
 from .header import Header, TensorInfo, read_header
 from .identify import identify_base
+from .newfile import check_output, header_bytes, new_file
 from .placing import Offset
 from .plan import Part, Plan, by_offset, make_plan
 from .stack import Stack
@@ -74,7 +72,8 @@ def bake(
     """
     key = find_key(base)
     header = read_header(base)
-    _check_output(Path(output), [str(base), *(entry.lora for entry in stack.entries)], force)
+    inputs = [str(base), *(entry.lora for entry in stack.entries)]
+    check_output(Path(output), inputs, "the base or one of the LoRAs", force)
     plan = make_plan(
         stack,
         find=lambda entry, row: entry.lora,  # opening a file that is not there says so
@@ -84,8 +83,9 @@ def bake(
     )
     changes = _changes(header, plan)
     metadata = {**header.metadata, METADATA_KEY: _record(header, plan)}
-    with _new_file(Path(output), force) as target, _open_base(header) as source:
-        target.write(_header_bytes(header, metadata))
+    with new_file(Path(output), force) as target, _open_base(header) as source:
+        entries = {name: (info.dtype, info.shape, info.start, info.end) for name, info in header.tensors.items()}
+        target.write(header_bytes(entries, metadata))
         total = header.file_size - header.data_start
         done = 0
         for name, info in sorted(header.tensors.items(), key=lambda item: (item[1].start, item[1].end)):
@@ -97,36 +97,6 @@ def bake(
         if find_key(base) != key:
             raise CheckpointError(base, "the file changed while it was read")
     return Baked(str(output), plan.outcomes, len(changes))
-
-
-def _check_output(output: Path, inputs: Sequence[str], force: bool) -> None:
-    try:
-        if b"\0" in os.fsencode(output):
-            raise CheckpointError(output, "this cannot be the name of a file")
-        if output.is_dir():
-            raise CheckpointError(output, "this is a directory; name the file to write")
-        if not output.parent.is_dir():
-            raise CheckpointError(output, f"the folder {output.parent} does not exist")
-        if output.exists() and not output.is_file():
-            raise CheckpointError(output, "this is a device or a pipe; name a plain file to write")
-    except UnicodeEncodeError as error:
-        raise CheckpointError(output, "this cannot be the name of a file") from error
-    except OSError as error:
-        raise CheckpointError(output, f"the file cannot be written ({error.strerror or error})") from error
-    if any(_is_same(output, path) for path in inputs):
-        raise CheckpointError(output, "this is the base or one of the LoRAs; write to another file")
-    if not force and os.path.lexists(output):
-        raise CheckpointError(output, _EXISTS)
-
-
-_EXISTS = "the file exists already; use --force to replace it"
-
-
-def _is_same(output: Path, path: str) -> bool:
-    try:
-        return output.samefile(path)
-    except (OSError, ValueError):  # one of them is not there
-        return False
 
 
 def _changes(header: Header, plan: Plan) -> Mapping[str, Sequence[Part]]:
@@ -171,15 +141,6 @@ def _record(header: Header, plan: Plan) -> str:
         if id(item.file) in applied
     ]
     return json.dumps([*read_baked(header), *rows])
-
-
-def _header_bytes(header: Header, metadata: Mapping[str, str]) -> bytes:
-    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
-    for name, info in header.tensors.items():
-        entries[name] = {"dtype": info.dtype, "shape": list(info.shape), "data_offsets": [info.start, info.end]}
-    text = json.dumps(entries, separators=(",", ":")).encode()  # ASCII: half a surrogate pair cannot be UTF-8
-    text += b" " * (-len(text) % 8)  # the data starts at a multiple of eight, as the safetensors library writes it
-    return len(text).to_bytes(8, "little") + text
 
 
 def _tensor_bytes(
@@ -254,31 +215,6 @@ def _read(header: Header, source: io.FileIO, start: int, count: int) -> bytearra
     if len(view):
         raise CheckpointError(header.path, "the file became shorter while it was read")
     return data
-
-
-@contextlib.contextmanager
-def _new_file(output: Path, force: bool) -> Generator[IO[bytes]]:
-    """A file that takes its name when it is complete, and is removed whatever else happens."""
-    name = None
-    try:
-        # The name is cut because the whole may be at most 255 bytes long.
-        handle, name = tempfile.mkstemp(prefix=f".{output.name[:40]}.", suffix=".part", dir=output.parent)
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        with contextlib.suppress(OSError):  # not every file system has rights
-            Path(name).chmod(0o666 & ~umask)  # mkstemp made it private
-        if not force and os.path.lexists(output):  # it came while this was written
-            raise CheckpointError(output, _EXISTS)
-        Path(name).replace(output)
-    except OSError as error:
-        raise CheckpointError(output, f"the file cannot be written ({error.strerror or error})") from error
-    finally:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
 
 
 def read_baked(header: Header) -> Sequence[Mapping[str, Any]]:

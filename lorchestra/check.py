@@ -149,7 +149,9 @@ def _refusal(placement: Placement, identity: Identity | None, base: Sequence[str
         which = f", this model is {this[0]}: " if this else "; "
         where = "" if this else " this model"
         lucky = " by name and shape, which is chance" if not placement.misshapen and not placement.unmatched else ""
-        fits = f"{which}{placement.fitting} fit{where}{lucky}"
+        fitting = _of_model([placed.module for placed in placement.placed])
+        total = fitting + _of_model([*placement.unmatched, *(module for module, _ in placement.misshapen)])
+        fits = f"{which}{f'{fitting} of {total} modules' if total else placement.fitting} fit{where}{lucky}"
         return f"made for {' or '.join(others)}{fits}. {choose} or switch this row off."
     return f"{placement.fitting} fit this model ({_example(placement)}). {choose} or switch this row off."
 

@@ -37,6 +37,13 @@ class AdapterError(FileProblem):
         super().__init__(file, f"module {shortened(module)}: {shortened(reason, 500)}" if module else reason)
 
 
+class NotALora(AdapterError):
+    """A sound file that is no LoRA at all."""
+
+    def __init__(self, file: str | Path, reason: str) -> None:
+        super().__init__(file, "", reason)
+
+
 class CheckpointError(FileProblem):
     """A base checkpoint that cannot be read, written, or changed as asked."""
 

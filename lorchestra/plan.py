@@ -5,13 +5,13 @@ The plan is made before anything is changed; the parts of a change stand in cano
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .adapters import LoraFile, content_ids
 from .air import find_air
-from .check import INCOMPATIBLE, MISSING, OFF, Outcome, outcome
-from .errors import MissingLora, StackError
+from .check import BROKEN, INCOMPATIBLE, MISSING, NOT_A_LORA, OFF, Outcome, outcome
+from .errors import FileProblem, MissingLora, NotALora, StackError
 from .fuse import Term
 from .placing import Offset, Placed, Site, Targets, has_text_encoders, place
 from .spelling.modules import Module
@@ -25,6 +25,12 @@ CLIP = "clip"
 
 MISSING_POLICIES = (ERROR, SKIP)
 """What happens to a row whose file is missing."""
+
+REFUSE = "refuse"
+WARN = "warn"
+IGNORE = "ignore"
+POLICIES = (REFUSE, WARN, IGNORE)
+"""What happens to rows that do not fit: an error, or what fits of them is applied, with or without a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,10 @@ def make_plan(
     open_file: Callable[[str], LoraFile],
     targets: Targets,
     fallback: Callable[[], Mapping[str, Site]] | None = None,
+    architectures: Callable[[], Sequence[str]] | None = None,
+    hidden: bool = False,
     missing: str = ERROR,
+    policy: str = REFUSE,
 ) -> Plan:
     """Makes the plan; nothing is changed and no tensor is read.
 
@@ -91,17 +100,32 @@ def make_plan(
     for rows that are on and have a weight other than zero that something is connected for. `fallback` gives places by
     full module name, for modules that our own names do not place; it is called when there are such.
 
-    Raises `MissingLora` that names all rows without a file (unless `missing` is `skip`), `StackError` for a LoRA of
-    which nothing fits, `HeaderError` or `AdapterError` for a file that cannot be used.
+    `architectures` says what the model is (ids, the likeliest first), `hidden` that layers of it cannot be seen.
+
+    With the policy `refuse`, raises `MissingLora` that names all rows without a file (unless `missing` is `skip`),
+    `StackError` that names all rows whose LoRA is for another model, `HeaderError` or `AdapterError` for a file that
+    cannot be used. With the others, what fits is applied and the rest is told in the outcomes.
     """
-    skipped, paths = find_files(stack, find, has_clip=has_text_encoders(targets), missing=missing)
-    files = {path: open_file(path) for path in stack.combined(lambda entry: paths.get(id(entry))) if path is not None}
+    skips_missing = SKIP if policy != REFUSE else missing
+    skipped, paths = find_files(stack, find, has_clip=has_text_encoders(targets), missing=skips_missing)
+    files: dict[str, LoraFile] = {}
+    for path in stack.combined(lambda entry: paths.get(id(entry))):
+        if path is None:
+            continue
+        try:
+            files[path] = open_file(path)
+        except FileProblem as error:
+            if policy == REFUSE:
+                raise
+            _skip(stack, paths, path, error, skipped)
     contents = dict(zip(files, content_ids(list(files.values())), strict=True))
     chosen = _choose(stack, paths, files, contents)
     changes: dict[Change, list[Part]] = {}
     outcomes: dict[int, Outcome] = {}
     firsts: dict[str, int] = {}
     aliases: Mapping[str, Site] | None = None
+    base: Sequence[str] | None = None
+    refused: list[tuple[int, str]] = []
     for item in chosen:
         weighted = item.weighted
         modules = [
@@ -113,15 +137,30 @@ def make_plan(
         if (placement.unmatched or placement.misshapen) and fallback:
             aliases = fallback() if aliases is None else aliases
             placement = place(modules, targets, aliases)
-        unread = len(item.file.reading.leftovers)
-        result = outcome(weighted.entry, placement, weighted.model, weighted.clip, unread=unread)
+        if base is None:
+            base = architectures() if architectures else ()
+        result = outcome(
+            weighted.entry,
+            placement,
+            weighted.model,
+            weighted.clip,
+            unread=len(item.file.reading.leftovers),
+            identity=item.file.examined.identity,
+            base=base,
+            hidden=hidden,
+        )
         row = _row(stack, weighted.entry)
-        if result.verdict == INCOMPATIBLE:
-            raise StackError(str(result), row)
+        if result.verdict == INCOMPATIBLE and policy == REFUSE:
+            refused.append((row, str(result)))
         outcomes[row], firsts[item.content] = result, row
         for placed in sorted(placement.placed, key=_order):
             change, part = _change(item, placed)
             changes.setdefault(change, []).append(part)
+    if refused:
+        row, sentence = min(refused)
+        others = "".join(f"\nrow {number}: {text}" for number, text in sorted(refused)[1:_MOST_REFUSED])
+        more = len(refused) - _MOST_REFUSED
+        raise StackError(f"{sentence}{others}{f' … and {more} more' if more > 0 else ''}", row)
     outcomes.update(skipped)
     for row, entry in enumerate(stack.entries, 1):
         path = paths.get(id(entry))
@@ -132,6 +171,19 @@ def make_plan(
         tuple(outcomes[row] for row in sorted(outcomes)),
         tuple(chosen),
     )
+
+
+_MOST_REFUSED = 8
+"""Rows that an error names."""
+
+
+def _skip(stack: Stack, paths: dict[int, str], path: str, error: FileProblem, skipped: dict[int, Outcome]) -> None:
+    """Leaves all rows of a file out that cannot be used."""
+    verdict = NOT_A_LORA if isinstance(error, NotALora) else BROKEN
+    for row, entry in enumerate(stack.entries, 1):
+        if paths.get(id(entry)) == path:
+            del paths[id(entry)]
+            skipped[row] = Outcome(entry, verdict, f"{error.reason}; skipped")
 
 
 def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:

@@ -178,8 +178,9 @@ def test_what_is_not_applied_is_named(tmp_path: Path, names: list[str], reason: 
     ("tensors", "reason"),
     [
         ({}, "the file has no tensors"),
-        ({"<s1>": torch.ones(768)}, "none of its 1 tensors is named like a LoRA's; the first is '<s1>'"),
+        ({"<s1>": torch.ones(768)}, "this is a textual inversion (embedding), not a LoRA. Switch this row off."),
         ({"model.diffusion_model.out.2.weight": torch.ones(4, 4)}, "none of its 1 tensors"),
+        ({"nonsense": torch.ones(7, 7)}, "none of its 1 tensors is named like a LoRA's; the first is 'nonsense'"),
         ({"a.alpha": torch.tensor(1.0)}, "none of its 1 tensors"),
         ({"x" * 100_000: torch.ones(1)}, "none of its 1 tensors"),
     ],
