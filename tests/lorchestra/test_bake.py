@@ -514,7 +514,7 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
 def test_a_full_disk(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    from lorchestra import bake as module
+    from lorchestra import newfile as module
 
     checkpoint, output = base(tmp_path), tmp_path / "out.safetensors"
     real = os.fdopen
