@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .architectures.index import EncoderIndex, Index, Layer, encoder_index, having, index, squeezed
+from .architectures.index import EncoderIndex, Index, Layer, encoder_index, having, index, squeezed, with_one_encoder
 from .architectures.names import find_architecture
 from .architectures.patterns import Shape
 from .placing import FLATTENED, misfit
@@ -81,12 +81,16 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
     kinds: set[str] = set()
     exact = found.all
     encoders = None
-    of_model = 0
+    of_model = neutral = 0
     layer_of = found.layer
     for module in modules:
         if module.component != MODEL:
             encoders = encoders or encoder_index()
             mask = _encoder_mask(module, encoders, found)
+            if mask is None:
+                neutral += 1
+                continue
+            exact &= _counted_so(module, found) & mask or mask
         else:
             of_model += 1
             layer = layer_of(module.path if module.target != BIAS else module.flat)
@@ -101,7 +105,7 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
                 elif layer.exact and shape is not None and not (len(shape) == 2 and module.algorithm in FLATTENED):
                     exact &= layer.exact.get(shape, 0) or mask
         masks[mask] = masks.get(mask, 0) + 1
-    return _ranked(found, masks, kinds, exact, len(modules), of_model, found.mask(claimed))
+    return _ranked(found, masks, kinds, exact, len(modules) - neutral, of_model, found.mask(claimed))
 
 
 def identify_base(shapes: Mapping[str, Shape | None]) -> tuple[str, ...]:
@@ -117,7 +121,7 @@ def identify_base(shapes: Mapping[str, Shape | None]) -> tuple[str, ...]:
         layer = found.layer(name.removesuffix(".weight"))
         total += layer is not None or name.endswith((".weight", ".bias"))  # not the scales of quantized weights
         if layer:
-            mask = _any(layer.shapes) if shape is None else (layer.exact or layer.shapes).get(shape, 0)
+            mask = _packed_mask(layer) if shape is None else (layer.exact or layer.shapes).get(shape, 0)
             counts[mask] = counts.get(mask, 0) + 1
     likeness: dict[int, float] = {}
     for bit in range(len(found.ids)):
@@ -132,6 +136,12 @@ def identify_base(shapes: Mapping[str, Shape | None]) -> tuple[str, ...]:
 
 
 _LEAST_LIKENESS = 0.8
+
+
+def _packed_mask(layer: Layer) -> int:
+    """The architectures whose layer of that name may be packed: linear layers are, convolutions hardly ever."""
+    shapes = layer.exact or layer.shapes
+    return _any({shape: mask for shape, mask in shapes.items() if len(shape) == 2}) or _any(shapes)
 
 
 def explain(modules: Iterable[Module], identity: Identity, most: int = 3) -> list[str]:
@@ -179,10 +189,15 @@ def _loose_mask(module: Module, layer: Layer) -> int:
     return mask
 
 
-def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int:
-    """The architectures whose LoRAs mean, by this module's component, an encoder with this layer."""
+def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int | None:
+    """The architectures whose LoRAs mean, by this module's component, an encoder with this layer.
+
+    None for norms, embeddings and what else is in no table: it neither speaks for an architecture nor against one.
+    """
     path = encoders.split(module.path) if module.component == "text_encoders" else module.path
     known = encoders.encoders(path)
+    if not known:
+        return None
     if module.target == BIAS:
         ids = {encoder for names in known.values() for encoder in names}
     else:
@@ -191,6 +206,13 @@ def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int:
     for encoder in ids:
         mask |= having(module.component, encoder)
     return mask
+
+
+def _counted_so(module: Module, found: Index) -> int:
+    """The architectures with as many text encoders as the number tells that kohya gave, or did not give, this one."""
+    if module.name.startswith("lora_te_"):
+        return with_one_encoder()
+    return found.all & ~with_one_encoder() if module.name.startswith("lora_te1_") else found.all
 
 
 def _any(shapes: Mapping[Shape, int]) -> int:
