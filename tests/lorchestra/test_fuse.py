@@ -8,14 +8,18 @@ from fractions import Fraction
 
 import pytest
 import torch
+from algorithm_files import CONVOLUTION, KINDS, MATRIX, made
 from exact import delta, same_bits, sum_of, ulp, ulps_off
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lora_files import factors, weight
 from torch import Tensor
 
+from lorchestra.algorithms import Adapter, read
 from lorchestra.algorithms.lora import LoRA
-from lorchestra.fuse import Term, add_updates
+from lorchestra.fuse import Term, add_updates, padded_shape
+from lorchestra.placing import Offset
+from lorchestra.spelling import slots
 
 Parts = Mapping[str, Tensor]
 
@@ -212,3 +216,187 @@ def test_tensors_that_do_not_lie_in_one_piece() -> None:
     parts["down"] = turned["down"].contiguous()
     start = weight((20, 10))
     assert same_bits(added(start, [(1.0, turned)]), added(start, [(1.0, parts)]))
+
+
+def adapter(kind: str, shape: tuple[int, ...], seed: int = 0) -> Adapter:
+    """As it is read from a file."""
+    parts: dict[str, Tensor] = {}
+    for end, tensor in made(kind, shape, seed).items():
+        found = slots.split(f"x{end}")
+        parts[found[2] if found else end.removeprefix(".")] = tensor
+    alpha = parts.pop("alpha", None)
+    return read(KINDS[kind].algorithm, parts, None if alpha is None else float(alpha))
+
+
+Mix = list[tuple[str, int, float, Offset | None, bool]]
+"""(kind, seed, strength, part of the weight, whether its rows are swapped)."""
+
+
+def mixed(start: Tensor, mix: Mix, *, exact: bool = True) -> Tensor:
+    """The weight with all of them added, in fp32."""
+    parts: dict[Offset | None, list[Term]] = {}
+    for kind, seed, strength, offset, swapped in mix:
+        shape = tuple(start.shape if offset is None else start.narrow(*offset).shape)
+        parts.setdefault(offset, []).append(Term(adapter(kind, shape, seed), strength, swapped))
+    result = start.clone()
+    assert add_updates(result, list(parts.items()), exact=exact) is result
+    return result
+
+
+def mixed_reference(start: Tensor, mix: Mix) -> Tensor:
+    """W + Σ s·Δ(W) in fp64; every Δ from the original weight."""
+    total = start.double()
+    for kind, seed, strength, offset, swapped in mix:
+        part = start if offset is None else start.narrow(*offset)
+        half = part.shape[0] // 2
+        seen = torch.cat([part[half:], part[:half]]) if swapped else part
+        delta = KINDS[kind].delta(made(kind, tuple(part.shape), seed), seen)
+        change = strength * (torch.cat([delta[half:], delta[:half]]) if swapped else delta)
+        (total if offset is None else total.narrow(*offset)).add_(change)
+    return total
+
+
+def is_close(result: Tensor, reference: Tensor) -> bool:
+    return float((result.double() - reference).norm() / reference.norm()) < 1e-6
+
+
+CASES = [(kind, (48, 40)) for kind in MATRIX] + [(kind, (16, 12, 3, 3)) for kind in CONVOLUTION]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+def test_every_algorithm_alone(kind: str, shape: tuple[int, ...], swapped: bool) -> None:
+    start, mix = weight(shape), [(kind, 1, -0.7, None, swapped)]
+    reference = mixed_reference(start, mix)
+    assert ulps_off(mixed(start, mix), reference) <= 0.51
+    assert is_close(mixed(start, mix, exact=False), reference)
+    assert (reference - start).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(48, 40), (16, 12, 3, 3)])
+def test_all_algorithms_on_one_weight(shape: tuple[int, ...]) -> None:
+    """Each one's update is that of the original weight, whatever stands before it."""
+    kinds = MATRIX if len(shape) == 2 else CONVOLUTION
+    mix: Mix = [(kind, seed, 0.3 - 0.1 * seed, None, False) for seed, kind in enumerate(kinds)]
+    start = weight(shape)
+    reference = mixed_reference(start, mix)
+    assert ulps_off(mixed(start, mix), reference) <= 0.51
+    assert is_close(mixed(start, mix, exact=False), reference)
+    one_by_one = start.double()
+    for item in mix:
+        one_by_one = one_by_one + mixed_reference(one_by_one, [item]) - one_by_one
+    assert not is_close(one_by_one, reference)
+
+
+QKV = (None, (0, 0, 16), (0, 16, 16), (0, 32, 16), (0, 8, 16), (1, 0, 8))
+"""The whole, thirds, a part across two thirds, and some columns."""
+
+
+@st.composite
+def mixes(draw: st.DrawFn) -> Mix:
+    item = st.tuples(
+        st.sampled_from(MATRIX), st.integers(0, 3), st.floats(-2, 2), st.sampled_from(QKV), st.booleans()
+    )  # fmt: skip
+    return draw(st.lists(item, max_size=5))
+
+
+@given(mixes())
+@settings(max_examples=60, deadline=None)
+def test_any_mix_on_the_whole_and_on_parts(mix: Mix) -> None:
+    start = weight((48, 40))
+    reference = mixed_reference(start, mix)
+    exact = mixed(start, mix)
+    # fp64 itself is wrong by more than an ulp of fp32 where large updates cancel to nothing
+    error = (exact.double() - reference).abs()
+    assert (error <= 0.51 * ulp(reference, torch.float32) + 1e-14 * (1 + reference.abs().max())).all()
+    assert is_close(mixed(start, mix, exact=False), reference)
+    assert same_bits(mixed(start, mix), exact)
+
+
+def test_plain_loras_on_the_whole_and_on_its_parts_are_rounded_once() -> None:
+    start = weight((48, 40))
+    mix: Mix = [("LoRA", seed, 0.7, offset, False) for seed, offset in enumerate((None, (0, 0, 16), (0, 16, 16)))]
+    assert ulps_off(mixed(start, mix), mixed_reference(start, mix)) <= 0.51
+    assert ulps_off(mixed(start, mix[1:]), mixed_reference(start, mix[1:])) <= 0.51
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("shape", [(64,), (7,)])
+def test_biases(shape: tuple[int, ...], exact: bool) -> None:
+    start = weight(shape)
+    result = start.clone()
+    terms = [Term(read("bias difference", {"diff_b": weight(shape, seed)}, None), seed / 2) for seed in (1, 2)]
+    terms.append(Term(read("weight replacement", {"value": weight(shape, 3)}, None), 0.25))
+    add_updates(result, [(None, terms)], exact=exact)
+    reference = start.double() + weight(shape, 1).double() / 2 + weight(shape, 2).double()
+    reference += (weight(shape, 3).double() - start.double()) / 4
+    assert is_close(result, reference)
+    assert ulps_off(result, reference) <= 0.51 or not exact
+
+
+@pytest.mark.parametrize("kind", ["LoRA", "DoRA by row", "LoKr"])
+@pytest.mark.parametrize("name", ["transposed", "every second row", "a part of the columns", "channels last"])
+def test_every_algorithm_changes_a_weight_that_lies_otherwise_in_memory(kind: str, name: str) -> None:
+    around = weight((32, 24, 3, 3))
+    views = {
+        "channels last": around.to(memory_format=torch.channels_last),
+        "transposed": around.permute(1, 0, 2, 3),
+        "every second row": around[::2],
+        "a part of the columns": around.narrow(1, 4, 8),
+    }
+    view = views[name]
+    before = view.clone(memory_format=torch.contiguous_format)
+    shape = tuple(view.shape)
+    for exact in (True, False):
+        view.copy_(before)
+        add_updates(view, [(None, [Term(adapter(kind, shape), 0.5)])], exact=exact)
+        assert is_close(view, mixed_reference(before, [(kind, 0, 0.5, None, False)]))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_lora_that_is_larger_than_the_weight_makes_it_grow(exact: bool) -> None:
+    """Zeros first; what others change is the weight that was there, and two may ask for different sizes."""
+    start, small, large = weight((12, 6)), factors((12, 8), 3, seed=1), factors((12, 10), 2, seed=2)
+    plain, turned = factors((12, 6), 2, seed=3), adapter("DoRA by row", (12, 6))
+    terms = [
+        Term(LoRA(small["up"], small["down"], None, 0.5, (12, 8)), 0.7),
+        Term(LoRA(plain["up"], plain["down"], None, 1.0), -0.4),
+        Term(LoRA(large["up"], large["down"], None, 1.0, (12, 10)), 0.2),
+        Term(turned, 0.3),
+    ]
+    part = Term(LoRA(plain["up"][:4], plain["down"], None, 1.0), 0.1)
+    parts = [(None, terms), ((0, 4, 4), [part])]
+    before = start.clone()
+    result = add_updates(start, parts, exact=exact)
+    assert padded_shape(parts) == result.shape == (12, 10)
+    assert result.dtype == torch.float32
+    assert same_bits(start, before)
+    reference = torch.zeros(12, 10, dtype=torch.float64)
+    reference[:, :6] = mixed_reference(start, [("DoRA by row", 0, 0.3, None, False)]) - 0.4 * delta(plain, (12, 6))
+    reference[:, :8] += 0.35 * delta(small, (12, 8))
+    reference += 0.2 * delta(large, (12, 10))
+    reference[4:8, :6] += 0.1 * delta(plain, (12, 6))[:4]
+    assert is_close(result, reference)
+    assert ulps_off(result, reference) <= 0.51 or not exact
+
+
+def test_a_lora_that_pads_to_the_shape_that_is_there_is_a_plain_one() -> None:
+    start, parts = weight((12, 6)), factors((12, 6), 3)
+    results = [
+        add_updates(start.clone(), [(None, [Term(LoRA(parts["up"], parts["down"], None, 1.0, shape), 0.7)])])
+        for shape in (None, (12, 6))
+    ]
+    assert same_bits(*results)
+
+
+def test_what_does_not_fit_is_refused_in_words() -> None:
+    start = weight((12, 6))
+    large = Term(LoRA(torch.ones(12, 1), torch.ones(1, 8), None, 1.0, (12, 8)), 1.0)
+    with pytest.raises(ValueError, match=r"pads the weight to \[12, 8\] cannot change this one or a part of it"):
+        add_updates(start, [((0, 0, 6), [large])])
+    flat = Term(LoRA(torch.ones(12, 1), torch.ones(1, 8), None, 1.0, (12, 2, 2, 2)), 1.0)
+    with pytest.raises(ValueError, match=r"pad one weight to \[12, 8\] and \[12, 2, 2, 2\]"):
+        add_updates(start, [(None, [large, flat])])
+    with pytest.raises(ValueError, match="OFT"):
+        add_updates(start, [(None, [Term(adapter("OFT", (16, 6)), 1.0)])])
+    assert same_bits(start, weight((12, 6)))
