@@ -18,6 +18,9 @@ from .base import Adapter, brought, wide
 LYCORIS_EPSILON = 2.0**-23
 """LyCORIS adds the epsilon of fp32, in which it trains, to every norm; PEFT and the paper add nothing."""
 
+_CHUNK = 1 << 22
+"""Elements that are fp64 at a time while norms are taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class DoRA:
@@ -37,9 +40,7 @@ class DoRA:
         """See `Adapter.update`. Not additive. Norms and their ratios are fp64, so that a small Δ keeps its digits."""
         axis = self._axis(weight)
         delta = self.base.update(weight)
-        others = [dim for dim in range(weight.dim()) if dim != axis]
-        squares = (weight + delta).square_()
-        norm = squares.sum(others, keepdim=True, dtype=wide(weight)).sqrt() + self.epsilon
+        norm = _norms(weight, delta, axis) + self.epsilon
         magnitude = brought(self.magnitude, weight, norm.dtype).reshape(norm.shape)
         ratio = torch.where(norm == 0, 0, magnitude / norm)  # a row of nothing stays nothing
         # m(W + Δ)/n − W without the difference of two large numbers.
@@ -54,6 +55,18 @@ class DoRA:
             )
         looks_like_columns = self.magnitude.dim() > 1 and self.magnitude.shape[0] == 1 and not self.is_rows
         return fits[-1] if looks_like_columns else fits[0]
+
+
+def _norms(weight: Tensor, delta: Tensor, axis: int) -> Tensor:
+    """‖W + Δ‖ along all dimensions but one, which are kept one wide; summed in fp64, some rows at a time."""
+    step = max(1, _CHUNK * weight.shape[0] // weight.numel())
+    others = [dim for dim in range(weight.dim()) if dim != axis]
+    sums = [
+        (weight[row : row + step].to(wide(weight)) + delta[row : row + step]).square_().sum(others, keepdim=True)
+        for row in range(0, weight.shape[0], step)
+    ]
+    squares = torch.cat(sums) if axis == 0 else torch.cat(sums).sum(0, keepdim=True)
+    return squares.sqrt()
 
 
 def wrap(base: Adapter, parts: Mapping[str, Tensor]) -> Adapter:

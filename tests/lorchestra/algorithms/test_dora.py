@@ -9,7 +9,7 @@ import torch
 from closeness import DTYPES, LIMIT, SHAPES, apart, noise
 from torch import Tensor
 
-from lorchestra.algorithms import DoRA, glora, loha, lokr, lora, read
+from lorchestra.algorithms import DoRA, dora, glora, loha, lokr, lora, read
 from lorchestra.algorithms.base import Adapter
 
 BASES: dict[str, Callable[[torch.dtype], tuple[dict[str, Tensor], Callable[..., Adapter]]]] = {
@@ -103,9 +103,22 @@ def test_a_small_update_keeps_its_digits(rows: bool) -> None:
     magnitude = weight.double().norm(dim=1 if rows else 0, keepdim=True).float()
     delta = lora.read(parts, None).update(weight.double())
     expected = reference(weight, delta, magnitude, rows=rows, epsilon=2.0**-23)
-    adapter = read("LoRA", parts | {"magnitude": magnitude}, None)
-    assert apart(weight.double() + adapter.update(weight).double(), weight.double() + expected) < 1e-8
-    assert apart(adapter.update(weight), expected) < 1e-2  # fp32 sums of squares leave this much; W' − W would leave 1
+    update = read("LoRA", parts | {"magnitude": magnitude}, None).update(weight)
+    assert apart(update, expected) < LIMIT
+    merged = weight + delta.float()
+    difference = merged * (magnitude / merged.norm(dim=1 if rows else 0, keepdim=True)) - weight
+    assert apart(difference, expected) > 1e-3
+
+
+@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize("chunk", [1, 100, 1 << 22])
+def test_pieces_do_not_show(monkeypatch: pytest.MonkeyPatch, chunk: int, rows: bool) -> None:
+    weight = noise(24, 16, 3, 3, seed=9)
+    parts = {"up": noise(24, 4, 1, 1, seed=1), "down": noise(4, 16, 3, 3, seed=2)}
+    parts["magnitude"] = noise(*((24, 1, 1, 1) if rows else (1, 16, 1, 1)), seed=3)
+    whole = read("LoRA", parts, None).update(weight)
+    monkeypatch.setattr(dora, "_CHUNK", chunk)
+    assert apart(read("LoRA", parts, None).update(weight), whole.double()) < 1e-7
 
 
 def test_a_row_of_nothing_stays_nothing() -> None:
