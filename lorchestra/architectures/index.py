@@ -227,6 +227,13 @@ def encoder_index() -> EncoderIndex:
 
 
 @functools.cache
+def with_one_encoder() -> int:
+    """The architectures with a single text encoder, which kohya calls `lora_te_`; those of several are numbered."""
+    rows = ((row.id, {encoder for ids in row.encoders.values() for encoder in ids}) for row in ARCHITECTURES)
+    return index().mask(name for name, encoders in rows if len(encoders) == 1)
+
+
+@functools.cache
 def having(component: str, encoder: str) -> int:
     """The architectures whose LoRAs mean this encoder by this component; by `text_encoders`, those that have it."""
     return index().mask(
