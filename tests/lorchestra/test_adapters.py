@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from algorithm_files import CONVOLUTION, KINDS, made
 from exact import same_bits
-from lora_files import SUFFIXES, factors, locked, named, public_folder, write
+from lora_files import SUFFIXES, factors, locked, named, public_folder, weight, write
 from torch import Tensor
 
 from lorchestra.adapters import LoraCache, LoraFile, content_ids, find_key, open_lora, read_sha256
+from lorchestra.algorithms.lora import LoRA
 from lorchestra.errors import AdapterError, HeaderError, LorchestraError
 from lorchestra.header import read_header
 from lorchestra.spelling.modules import read_modules
@@ -88,6 +91,91 @@ def test_the_library_s_own_files_are_read_too(tmp_path: Path) -> None:
     save_file(named("unet.x", parts), tmp_path / "x.safetensors", {"format": "pt"})
     file = open_lora(tmp_path / "x.safetensors")
     assert same_bits(file.adapter(file.reading.modules[0]).up, parts["up"])
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_every_algorithm_beside_another_in_one_module(tmp_path: Path, mapped: bool) -> None:
+    """A LoRA with a bias, a difference beside it and one of its bias: four modules of one name, none for another."""
+    parts = factors((20, 10), 4, alpha=2)
+    tensors = named("unet.x", parts) | {"unet.x.lora_up.bias": torch.ones(20), "unet.x.diff": torch.ones(20, 10)}
+    tensors["unet.x.diff_b"] = torch.full((20,), 2.0)
+    file = open_lora(write(tmp_path / "x.safetensors", tensors), mapped=mapped)
+    found = {(module.target, module.algorithm): file.adapter(module) for module in file.reading.modules}
+    assert len(found) == 4
+    lora, start = found["weight", "LoRA"], torch.zeros(20, 10)
+    assert isinstance(lora, LoRA) and lora.scale == 0.5
+    assert torch.equal(found["weight", "full difference"].update(start), torch.ones(20, 10))
+    assert torch.equal(found["bias", "LoRA bias"].update(torch.zeros(20)), torch.full((20,), 0.5))
+    assert torch.equal(found["bias", "bias difference"].update(torch.zeros(20)), torch.full((20,), 2.0))
+
+
+@pytest.mark.parametrize("kind", [*KINDS])
+def test_every_algorithm_from_a_file(tmp_path: Path, kind: str) -> None:
+    shape = (16, 12, 3, 3) if kind in CONVOLUTION else (16, 12)
+    tensors = made(kind, shape)
+    path = write(tmp_path / "x.safetensors", {f"unet.x{end}": tensor for end, tensor in tensors.items()})
+    start = weight(shape).double()
+    for mapped in (True, False):
+        file = open_lora(path, mapped=mapped)
+        (module,) = file.reading.modules
+        torch.testing.assert_close(file.adapter(module).update(start), KINDS[kind].delta(tensors, start))
+
+
+def test_an_array_of_yes_or_no_is_no_number(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.safetensors", {"x.weight": torch.ones(4), "x.on_input": torch.tensor([True, False])})
+    with pytest.raises(AdapterError, match=r"on_input has shape \[2\]; expected one number"):
+        open_lora(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.float32], ids=str)
+def test_a_lora_that_makes_the_weight_grow(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors = named("unet.x", factors((20, 10), 4)) | {"unet.x.reshape_weight": torch.tensor([20, 10], dtype=dtype)}
+    file = open_lora(write(tmp_path / "x.safetensors", tensors))
+    adapter = file.adapter(file.reading.modules[0])
+    assert isinstance(adapter, LoRA) and adapter.padded == (20, 10)
+
+
+def test_a_control_lora_s_input_layer_grows_to_its_own_size(tmp_path: Path) -> None:
+    """Black Forest Labs' files do not say so; that they replace norms tells what they are."""
+    tensors = named("img_in", factors((20, 10), 4), "PEFT") | named("txt_in", factors((20, 10), 4), "PEFT")
+    tensors["double_blocks.0.img_attn.norm.query_norm.scale"] = torch.ones(4)
+    file = open_lora(write(tmp_path / "x.safetensors", tensors))
+    padded = {module.name: getattr(file.adapter(module), "padded", None) for module in file.reading.modules}
+    assert padded == {"double_blocks.0.img_attn.norm.query_norm": None, "img_in": (20, 10), "txt_in": None}
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        (torch.tensor([20, 11]), r"it says that the weight becomes \[20, 11\], but its halves are for another shape"),
+        (torch.tensor([[20, 10]]), r"the shape that the weight gets has shape \[1, 2\]"),
+        (torch.tensor([20.0, float("nan")]), "the shape tensor has NaN"),
+    ],
+)
+def test_a_shape_that_cannot_be_meant(tmp_path: Path, shape: Tensor, reason: str) -> None:
+    tensors = named("unet.x", factors((20, 10), 4)) | {"unet.x.reshape_weight": shape}
+    path = write(tmp_path / "x.safetensors", tensors)
+    with pytest.raises(AdapterError, match=reason):
+        open_lora(path).adapter(open_lora(path).reading.modules[0])
+
+
+def test_scales_from_diffusers_metadata(tmp_path: Path) -> None:
+    """They are for modules without an alpha of their own."""
+    tensors = named("unet.a", factors((20, 10), 4)) | named("unet.b", factors((20, 10), 4, alpha=1))
+    settings = json.dumps({"unet.r": 4, "unet.lora_alpha": 12})
+    file = open_lora(write(tmp_path / "x.safetensors", tensors, {"lora_adapter_metadata": settings}))
+    assert [getattr(file.adapter(module), "scale", None) for module in file.reading.modules] == [3, 0.25]
+    assert not file.warnings
+    file = open_lora(write(tmp_path / "y.safetensors", tensors, {"lora_adapter_metadata": "{"}))
+    assert [getattr(file.adapter(module), "scale", None) for module in file.reading.modules] == [1, 0.25]
+    assert "lora_adapter_metadata" in file.warnings[0]
+
+
+def test_scales_from_peft_s_settings_beside_the_file(tmp_path: Path) -> None:
+    tensors = named("base_model.model.a", factors((20, 10), 4), "PEFT")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 12, "use_rslora": True}))
+    file = open_lora(write(tmp_path / "adapter_model.safetensors", tensors))
+    assert getattr(file.adapter(file.reading.modules[0]), "scale", None) == 6
 
 
 GOOD = factors((20, 10), 4, alpha=2)

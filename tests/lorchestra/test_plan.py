@@ -8,10 +8,12 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
-from exact import same_bits, sum_of, ulps_off
+from algorithm_files import KINDS, MATRIX, made
+from exact import delta, same_bits, sum_of, ulps_off
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lora_files import factors, named, weight, write
@@ -180,6 +182,87 @@ def test_the_canonical_order_shows_in_fp64(tmp_path: Path) -> None:
     made = plan(row(a, 0.7), row(b, -0.3))
     turned = Plan({change: parts[::-1] for change, parts in made.changes.items()}, made.outcomes, made.chosen)
     assert not all_same([applied(made, torch.float64), applied(turned, torch.float64)])
+
+
+FLUX: Mapping[str, tuple[int, ...]] = {
+    "double_blocks.0.img_attn.qkv.weight": (48, 16),
+    "double_blocks.0.img_attn.qkv.bias": (48,),
+    "final_layer.adaLN_modulation.1.weight": (32, 16),
+}
+FLUX_TARGETS: Targets = {"model": model_sites({name: (name, shape) for name, shape in FLUX.items()})}
+QKV = "double_blocks.0.img_attn.qkv"
+
+
+def everything(folder: Path) -> list[tuple[Path, float]]:
+    """One file per algorithm, for the fused weight by turns whole and its middle third, and two for its bias."""
+    files: list[tuple[Path, float]] = []
+    for number, kind in enumerate(MATRIX):
+        name, shape = (f"lora_unet_{QKV.replace('.', '_')}", (48, 16)) if number % 2 else (TO_K, (16, 16))
+        tensors = {name + end: tensor for end, tensor in made(kind, shape, seed=number).items()}
+        files.append((write(folder / f"{number}.safetensors", tensors), 0.4 - 0.1 * number))
+    bias = {f"{QKV}.diff_b": weight((48,), 80), f"{TO_K}.diff_b": weight((16,), 81)}
+    files.append((write(folder / "bias.safetensors", bias), 0.7))
+    parts = named(TO_K, factors((16, 16), 4, seed=82, alpha=2)) | {f"{TO_K}.lora_up.bias": weight((16,), 83)}
+    files.append((write(folder / "lora_bias.safetensors", parts), -0.3))
+    return files
+
+
+TO_K = "transformer.transformer_blocks.0.attn.to_k"
+
+
+def test_all_algorithms_on_a_weight_and_its_parts_in_any_order(tmp_path: Path) -> None:
+    """One change per weight, the same bits for every order, and each update taken from the original weight."""
+    files, random = everything(tmp_path), Random(5)
+    starts = {name: weight(FLUX[name], seed).double() for seed, name in enumerate((f"{QKV}.weight", f"{QKV}.bias"))}
+    results: list[dict[str, Tensor]] = []
+    for _ in range(12):
+        random.shuffle(files)
+        changes = plan(*(row(path, strength) for path, strength in files), targets=FLUX_TARGETS).changes
+        assert {change.key for change in changes} == starts.keys()
+        results.append(
+            {change.key: add_updates(starts[change.key].clone(), updates(parts)) for change, parts in changes.items()}
+        )
+    assert all_same(results)
+    expected = {name: start.clone() for name, start in starts.items()}
+    for number, kind in enumerate(MATRIX):
+        third = slice(0, 48) if number % 2 else slice(16, 32)
+        start = starts[f"{QKV}.weight"][third]
+        change = KINDS[kind].delta(made(kind, tuple(start.shape), seed=number), start)
+        expected[f"{QKV}.weight"][third] += (0.4 - 0.1 * number) * change
+    lora = factors((16, 16), 4, seed=82, alpha=2)
+    expected[f"{QKV}.weight"][16:32] -= 0.3 * delta(lora, (16, 16))
+    expected[f"{QKV}.bias"] += 0.7 * weight((48,), 80).double()
+    expected[f"{QKV}.bias"][16:32] += 0.7 * weight((16,), 81).double() - 0.3 * 0.5 * weight((16,), 83).double()
+    for name, result in results[0].items():
+        torch.testing.assert_close(result, expected[name], rtol=1e-7, atol=1e-9)
+
+
+def test_the_parts_of_a_change_stand_in_canonical_order(tmp_path: Path) -> None:
+    """By file, and within one the whole first, then from the first row on, then by algorithm."""
+    name = f"lora_unet_{QKV.replace('.', '_')}"
+    tensors = named(TO_K, factors((16, 16))) | named(name, factors((48, 16))) | {f"{name}.diff": weight((48, 16))}
+    tensors |= named(TO_K.replace("to_k", "to_v"), factors((16, 16)))
+    files = [write(tmp_path / f"{n}.safetensors", tensors, {"n": str(n)}) for n in range(3)]
+    (parts,) = plan(*(row(path, 1) for path in files), targets=FLUX_TARGETS).changes.values()
+    one = [(None, "LoRA"), (None, "full difference"), ((0, 16, 16), "LoRA"), ((0, 32, 16), "LoRA")]
+    assert [(part.offset, part.module.algorithm) for part in parts] == one * 3
+    order = sorted(files, key=lambda path: open_lora(path).header.digest)
+    assert [part.file.path for part in parts] == [str(path) for path in order for _ in range(4)]
+    assert [offset for offset, _ in by_offset(parts[::-1])] == [None, (0, 16, 16), (0, 32, 16)]
+
+
+def test_halves_that_a_tool_exchanges_are_exchanged_back(tmp_path: Path) -> None:
+    name, shape = "transformer.norm_out.linear", (32, 16)
+    key = "final_layer.adaLN_modulation.1.weight"
+    for kind in ("LoRA", "LoKr", "DoRA by row"):
+        tensors = {name + end: tensor for end, tensor in made(kind, shape).items()}
+        path = write(tmp_path / f"{kind}.safetensors", tensors)
+        ((change, parts),) = plan(row(path, 0.5), targets=FLUX_TARGETS).changes.items()
+        assert change.key == key
+        start = weight(shape).double()
+        turned = KINDS[kind].delta(made(kind, shape), torch.cat([start[16:], start[:16]]))
+        result = add_updates(start.clone(), updates(parts))
+        torch.testing.assert_close(result, start + 0.5 * torch.cat([turned[16:], turned[:16]]), rtol=1e-7, atol=1e-9)
 
 
 def never(*_: object) -> str:
