@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -79,7 +80,8 @@ class Module(NamedTuple):
             kind = "LoCon Tucker" if kind == slots.LORA else f"{kind} Tucker"
         elif kind == slots.LORA and any(size > 1 for size in (self.in_shape or ())[1:]):
             kind = "LoCon"
-        return f"{slots.DORA} ({kind})" if "magnitude" in self.slots else kind
+        is_dora = "magnitude" in self.slots or "magnitude_vector" in self.slots
+        return f"{slots.DORA} ({kind})" if is_dora else kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +98,11 @@ class Reading:
     """Textual inversions that are bundled with the LoRA, by their names; they are left aside."""
 
 
-class _Parts:
+class _Parts(NamedTuple):
     """The tensors of one name."""
 
-    __slots__ = ("algorithm", "algorithms", "shapes", "slots")
-
-    def __init__(self, algorithm: str, slot: str, tensor: str, shape: tuple[int, ...]) -> None:
-        self.algorithm: str | None = algorithm
-        """That of all tensors but the alpha; None where there are several, which `algorithms` then has by slot."""
-        self.algorithms = {slot: algorithm}
-        self.slots = {slot: tensor}
-        self.shapes = {slot: shape}
+    slots: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
 
 
 _BUNDLES = ("bundle_emb.", "emb_params", "string_to_param")
@@ -119,67 +115,86 @@ _NORM_SCALES = (".query_norm.scale", ".key_norm.scale")
 def read_modules(header: Header) -> Reading:
     """Groups the header's tensors into modules; pure and total: it accepts every sound header."""
     names = numbered.real_names(header)
-    split, suffixes = slots.split, slots.SUFFIXES
     found: dict[str, _Parts] = {}
+    others: _Algorithms = {}
     doubled: dict[str, list[str]] = {}
     leftovers: list[str] = []
+    last: str | None = None
+    tensors: dict[str, str] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for tensor, shape in header.shapes.items():
         spelled = names.get(tensor, tensor) if names else tensor
-        dot = spelled.find(".")
-        known = suffixes.get(spelled[dot:])  # as `split` begins: the first dot ends underscored names
-        if known:
-            name = spelled[:dot]
-            algorithm, slot = known
-        else:
-            parts = split(spelled)
+        name, mark, end = spelled.rpartition(".lora")
+        slot = _LORA_ENDS.get(end) if mark else None  # nearly always one of these, or the alpha
+        if slot is None:
+            if spelled.endswith(_ALPHA):
+                name, slot = spelled[: -len(_ALPHA)], "alpha"
+            else:
+                parts = slots.split(spelled)
+                if parts is None:
+                    leftovers.append(tensor)
+                    continue
+                name, algorithm, slot = parts
+                if algorithm and algorithm != slots.LORA and not (name in found and slot in found[name].slots):
+                    others.setdefault(name, {})[slot] = algorithm
+        if name != last:  # the tensors of a module mostly stand together
+            last = name
+            parts = found.get(name)
             if parts is None:
-                leftovers.append(tensor)
+                found[name] = _Parts(tensors := {slot: tensor}, shapes := {slot: shape})
                 continue
-            name, algorithm, slot = parts
-        module = found.get(name)
-        if module is None:
-            found[name] = _Parts(algorithm, slot, tensor, shape)
-        elif slot in module.slots:
+            tensors, shapes = parts
+        if slot in tensors:
             doubled.setdefault(name, []).append(tensor)
         else:
-            module.slots[slot] = tensor
-            module.shapes[slot] = shape
-            module.algorithms[slot] = algorithm
-            if algorithm and algorithm != module.algorithm:
-                module.algorithm = None if module.algorithm != "" else algorithm
+            tensors[slot] = tensor
+            shapes[slot] = shape
     embeddings: dict[str, None] = {}
-    unnamed = leftovers
+    is_control = any(tensor.endswith(_NORM_SCALES) for tensor in leftovers)
     if leftovers:
-        leftovers = _second_look(leftovers, found, embeddings, header)
-    is_control = any(tensor.endswith(_NORM_SCALES) for tensor in unnamed)
-    spellings: dict[str, int] = {}
+        leftovers = _second_look(leftovers, found, others, embeddings, header)
+    spellings: list[str] = []
     modules: list[Module] = []
     for name in sorted(found):
-        parts = found[name]
+        tensors, shapes = found[name]
         component, path, spelling = prefixes.split(name)
         twice = tuple(doubled.get(name, ())) if doubled else ()
-        if parts.algorithm == slots.LORA:  # nearly always
-            spellings[spelling] = spellings.get(spelling, 0) + 1
-            pads = is_control and name == "img_in"
-            modules.append(Module(name, component, path, slots.LORA, parts.slots, parts.shapes, WEIGHT, twice, pads))
+        if name not in others and not _is_alpha_alone(tensors):  # nearly always
+            spellings.append(spelling)
+            pads = "shape" in tensors or (is_control and name == "img_in")
+            modules.append(Module._make((name, component, path, slots.LORA, tensors, shapes, WEIGHT, twice, pads)))
             continue
-        groups, rest = _groups(parts)
+        groups, rest = _groups(found[name], others.get(name, {}))
         leftovers.extend(rest)
-        for algorithm, target, tensors in groups:
-            spellings[spelling] = spellings.get(spelling, 0) + 1
-            shapes = {slot: parts.shapes[slot] for slot in tensors}
-            pads = "shape" in tensors or (is_control and name == "img_in" and algorithm == slots.LORA)
-            modules.append(Module(name, component, path, algorithm, tensors, shapes, target, twice, pads))
+        for algorithm, target, chosen in groups:
+            spellings.append(spelling)
+            widths = {slot: shapes[slot] for slot in chosen}
+            pads = "shape" in chosen or (is_control and name == "img_in" and algorithm == slots.LORA)
+            modules.append(Module(name, component, path, algorithm, chosen, widths, target, twice, pads))
             twice = ()
         leftovers.extend(twice)
-    if names:
-        spellings = {numbered.SPELLING: len(modules)}
-    ordered = dict(sorted(spellings.items(), key=lambda item: -item[1]))
-    return Reading(tuple(modules), tuple(leftovers), ordered, tuple(embeddings))
+    counts = {numbered.SPELLING: len(modules)} if names else dict(Counter(spellings).most_common())
+    return Reading(tuple(modules), tuple(leftovers), counts, tuple(embeddings))
+
+
+_ALPHA = ".alpha"
+_LORA_ENDS = {
+    suffix.removeprefix(".lora"): slot
+    for suffix, (algorithm, slot) in slots.SUFFIXES.items()
+    if suffix.startswith(".lora") and algorithm == slots.LORA
+}
+"""What follows `.lora` in the names of plain LoRAs: `_down.weight`, `_A.weight`, `.down.weight` …"""
+
+_Algorithms = dict[str, dict[str, str]]
+"""Name → slot → algorithm, where it is another one than LoRA; the alpha has none."""
+
+
+def _is_alpha_alone(tensors: Mapping[str, str]) -> bool:
+    return len(tensors) == 1 and "alpha" in tensors
 
 
 def _second_look(
-    leftovers: list[str], found: dict[str, _Parts], embeddings: dict[str, None], header: Header
+    leftovers: list[str], found: dict[str, _Parts], others: _Algorithms, embeddings: dict[str, None], header: Header
 ) -> list[str]:
     """What is left of the tensors without a known ending when their neighbours are known."""
     rest: list[str] = []
@@ -193,20 +208,21 @@ def _second_look(
         elif parts and stem != tensor and "on_input" in parts.slots and "weight" not in parts.slots:
             parts.slots["weight"] = tensor  # LyCORIS' (IA)³: `x.weight` beside `x.on_input`
             parts.shapes["weight"] = header.shapes[tensor]
-            parts.algorithms["weight"] = slots.IA3
+            others.setdefault(stem, {})["weight"] = slots.IA3
         elif tensor.endswith(_NORM_SCALES):
             layer = tensor.removesuffix(".scale")
-            found[layer] = _Parts(slots.REPLACEMENT, "value", tensor, header.shapes[tensor])
+            found[layer] = _Parts({"value": tensor}, {"value": header.shapes[tensor]})
+            others[layer] = {"value": slots.REPLACEMENT}
         else:
             rest.append(tensor)
     return rest
 
 
-def _groups(parts: _Parts) -> tuple[list[tuple[str, str, dict[str, str]]], list[str]]:
+def _groups(parts: _Parts, algorithms: Mapping[str, str]) -> tuple[list[tuple[str, str, dict[str, str]]], list[str]]:
     """One name's tensors as ([(algorithm, target, slot → tensor)], tensors that belong to none)."""
     groups: dict[str, dict[str, str]] = {}
     for slot, tensor in parts.slots.items():
-        algorithm = parts.algorithms[slot]
+        algorithm = algorithms.get(slot, "" if slot == "alpha" else slots.LORA)
         if algorithm and algorithm != slots.DORA:
             groups.setdefault(algorithm, {})[slot] = tensor
     rest: list[str] = []
@@ -217,7 +233,7 @@ def _groups(parts: _Parts) -> tuple[list[tuple[str, str, dict[str, str]]], list[
     if set(groups.get(slots.OFT, ())) == {"rescale"}:
         rest.append(groups.pop(slots.OFT)["rescale"])
         bases.remove(slots.OFT)
-    for slot in ("alpha", "magnitude"):
+    for slot in ("alpha", "magnitude", "magnitude_vector"):
         if slot not in parts.slots:
             continue
         for name in bases:
