@@ -112,11 +112,8 @@ class LoraFile:
             if adapter.padded is None:
                 return replace(adapter, padded=shape)
             if math.prod(adapter.padded) != math.prod(shape):
-                raise AdapterError(
-                    self.path,
-                    module.name,
-                    f"it says that the weight becomes {list(adapter.padded)}, which it is not for",
-                )
+                reason = f"it says that the weight becomes {list(adapter.padded)}, but its halves are for another shape"
+                raise AdapterError(self.path, module.name, reason)
         return adapter
 
     def _tensor(self, module: Module, slot: str) -> Tensor:
