@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import LorchestraError
-from . import bake, demo, export, inspect
+from . import bake, check, convert, demo, export, identify, inspect
 from .terminal import printable
 
 USABLE = 0
@@ -27,11 +27,14 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code. Errors of ours become one line on stderr."""
     parser = argparse.ArgumentParser(
-        prog="lorchestra", description="LoRA files: look into them, apply them to checkpoints, translate stacks."
+        prog="lorchestra", description="LoRA files: identify, check, convert and apply them; translate stacks."
     )
     parser.add_argument("--version", action="version", version=f"lorchestra {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     inspect.add_inspect(commands)
+    identify.add_identify(commands)
+    check.add_check(commands)
+    convert.add_convert(commands)
     bake.add_bake(commands)
     export.add_export(commands)
     export.add_import(commands)
