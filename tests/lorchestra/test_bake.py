@@ -11,9 +11,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
+from algorithm_files import CONVOLUTION, KINDS, MATRIX, made
 from exact import DTYPES, delta, same_bits, sum_of, ulp, ulps_off
 from lora_files import (
     BLOCK,
@@ -183,6 +185,74 @@ def test_alphas(tmp_path: Path, alpha: float) -> None:
         name = f"{PREFIX}{native}.weight"
         assert ulps_off(after[name], sum_of(before[name], [(1.0, parts)])) <= 0.51
         assert torch.equal(before[name], after[name]) == (alpha == 0)
+
+
+LAYER, CONV = f"{BLOCK}.ff.net.0.proj", "input_blocks.1.0.in_layers.2"
+"""[96, 32] and [32, 32, 3, 3]."""
+
+
+def everything(folder: Path, dtype: torch.dtype) -> tuple[Path, list[tuple[Path, float]]]:
+    """A checkpoint with biases, and one file per algorithm for a linear layer, a convolution or both."""
+    biases = {f"{PREFIX}{layer}.bias": weight((UNET_SHAPES[layer][0],), 90, dtype) for layer in (LAYER, CONV)}
+    rows: list[tuple[Path, float]] = []
+    for number, kind in enumerate(KINDS):
+        tensors: Parts = {}
+        for layer, kinds in ((LAYER, MATRIX), (CONV, CONVOLUTION)):
+            if kind in kinds:
+                parts = made(kind, UNET_SHAPES[layer], seed=number)
+                tensors |= {KOHYA[layer] + end: tensor for end, tensor in parts.items()}
+        rows.append((write(folder / f"{number}.safetensors", tensors), 0.4 - 0.1 * number))
+    bias = {f"{KOHYA[layer]}.diff_b": weight((UNET_SHAPES[layer][0],), 91) for layer in (LAYER, CONV)}
+    rows.append((write(folder / "bias.safetensors", bias), 0.7))
+    return base(folder, dtype, biases), rows
+
+
+@pytest.mark.parametrize("dtype", ["F16", "F32", "F64", "F8_E4M3"])
+def test_all_algorithms_in_any_order_are_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    """Weights and biases, to half a unit of fp64; pieces are for plain LoRAs and make no difference to others."""
+    checkpoint, rows = everything(tmp_path, DTYPES[dtype])
+    output, random, results = tmp_path / "out.safetensors", Random(3), set[bytes]()
+    for piece in (1 << 23, 1 << 23, 1 << 23, 1000):
+        random.shuffle(rows)
+        monkeypatch.setattr("lorchestra.bake._PIECE", piece)
+        assert bake(checkpoint, stack(*rows), output, force=True).changed == 4
+        results.add(output.read_bytes())
+    assert len(results) == 1
+    before, after = read(checkpoint), read(output)
+    for layer, kinds in ((LAYER, MATRIX), (CONV, CONVOLUTION)):
+        start = before[f"{PREFIX}{layer}.weight"].double()
+        reference = start.clone()
+        for number, kind in enumerate(KINDS):
+            if kind in kinds:
+                parts = made(kind, UNET_SHAPES[layer], seed=number)
+                reference += (0.4 - 0.1 * number) * KINDS[kind].delta(parts, start)
+        # a unit of fp64 cannot be told from an fp64 reference
+        close = 1e5 if dtype == "F64" else 0.51
+        assert ulps_off(after[f"{PREFIX}{layer}.weight"], reference) <= close
+        name = f"{PREFIX}{layer}.bias"
+        assert ulps_off(after[name], before[name].double() + 0.7 * weight(before[name].shape, 91).double()) <= 0.51
+
+
+def test_a_lora_that_makes_a_weight_grow_is_refused(tmp_path: Path) -> None:
+    """ComfyUI widens the layer; a checkpoint with it would be another model."""
+    name = KOHYA[f"{BLOCK}.attn1.to_q"]
+    tensors = named(name, factors((32, 40), 4)) | {f"{name}.reshape_weight": torch.tensor([32, 40])}
+    a, output = write(tmp_path / "a.safetensors", tensors), tmp_path / "out.safetensors"
+    with pytest.raises(CheckpointError, match=r"a.safetensors makes tensor .*to_q.weight larger, which wo"):
+        bake(base(tmp_path), stack((a, 1.0)), output)
+    assert not output.exists()
+    same = named(name, factors((32, 32), 4)) | {f"{name}.reshape_weight": torch.tensor([32, 32])}
+    assert bake(base(tmp_path), stack((write(a, same), 1.0)), output).changed == 1
+
+
+def test_what_turns_out_not_to_fit_is_refused_in_words(tmp_path: Path) -> None:
+    """One block for all columns, 5 wide, tells nothing of the layer that it is for."""
+    a, output = tmp_path / "a.safetensors", tmp_path / "out.safetensors"
+    write(a, {f"{TO_Q}.oft_R.weight": torch.ones(1, 10)})
+    with pytest.raises(CheckpointError, match=r"attn1.to_q.weight cannot be changed: OFT"):
+        bake(base(tmp_path), stack((a, 1.0)), output)
+    assert not output.exists()
+    assert not leftovers(tmp_path)
 
 
 WIDTH = 32
