@@ -26,7 +26,7 @@ from .header import Header, read_header
 from .spelling import kinds, slots
 from .spelling.modules import Module, Reading, read_modules
 from .spelling.prefixes import PEFT
-from .spelling.scales import metadata_scales, read_adapter_config
+from .spelling.scales import Scales, metadata_scales, read_adapter_config
 
 DEFAULT_CACHE_BYTES = 4 << 30
 """Bytes of LoRA files that stay mapped; mapped memory belongs to the system's file cache, which takes it back."""
@@ -75,6 +75,11 @@ class LoraFile:
         return examine(self.header, self.reading)
 
     @property
+    def scales(self) -> Scales | None:
+        """The scales that settings give to modules without an alpha, from the metadata or from beside the file."""
+        return self._scales
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What its settings say that could not be read, in words."""
         return self._scales.warnings if self._scales else ()
@@ -93,6 +98,19 @@ class LoraFile:
                 if self._keep:
                     self._adapters[key] = found
             return found
+
+    def tensors(self, module: Module) -> dict[str, Tensor]:
+        """The module's tensors by slot, as they lie in the file; errors as `adapter`."""
+        with self._lock:
+            return {slot: self._tensor(module, slot) for slot in module.slots}
+
+    def leftover(self, name: str) -> Tensor:
+        """A tensor that belongs to no module, by its name; may have any values. Raises `AdapterError`."""
+        try:
+            with self._lock:
+                return self._tensors.get_tensor(name)
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise AdapterError(self.path, name, f"the tensor cannot be read ({error})") from error
 
     def sha256(self) -> str:
         """Hash of the whole file, 64 hex digits; read once."""
