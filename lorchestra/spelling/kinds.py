@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..header import Header
 from .modules import Module, Reading
+from .slots import REPLACEMENT
 
 LORA = "lora"
 EMPTY = "empty"
@@ -49,7 +50,9 @@ def kind(header: Header, reading: Reading) -> str:
     rest = "\n" + "\n".join(reading.leftovers) + "\n" if reading.leftovers else "\n"
     if reading.embeddings and not reading.modules:
         return "textual-inversion"
-    names = Names(header, reading.modules, rest, len(reading.leftovers))
+    # The norm scales of a whole FLUX.1 look like those that a control LoRA replaces.
+    is_adapter = any(module.algorithm != REPLACEMENT for module in reading.modules)
+    names = Names(header, reading.modules if is_adapter else (), rest, len(reading.leftovers))
     for row in KINDS:
         if row.is_it(names):
             return row.id

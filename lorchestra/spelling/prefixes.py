@@ -10,7 +10,10 @@ import re
 from dataclasses import dataclass
 
 MODEL = "model"
-"""Component name of the diffusion model. Text encoders are `te` (the only or the first one), `te1`, `te2`, `te3`."""
+"""Component name of the diffusion model. Text encoders are `te` (the only or the first one), `te1` … `te4`."""
+
+TEXT_ENCODERS = "text_encoders"
+"""Component of those text encoders that go by a name, ComfyUI's, which then begins the path: `clip_l.transformer.…`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class Prefix:
     component: str
     spelling: str
     """Who writes it, in words for people."""
+    start: str = ""
+    """What takes its place at the start of the path."""
 
 
 KOHYA = "kohya"
@@ -33,14 +38,18 @@ ONETRAINER = "OneTrainer"
 BARE = "bare"
 DIFFSYNTH = "DiffSynth"
 XLABS = "XLabs"
+AI_TOOLKIT = "ai-toolkit"
 
 PREFIXES: tuple[Prefix, ...] = (
+    # kohya's sd-scripts and musubi-tuner, LyCORIS within them, OneTrainer, diffusion-pipe for SDXL, lightx2v's tools
     Prefix("lora_unet_unet_", MODEL, KOHYA),
+    Prefix("lora_unet_model_", MODEL, KOHYA),  # musubi-tuner for HiDream-O1: its model stands in a wrapper
     Prefix("lora_unet__", MODEL, "Wan-Fun"),
     Prefix("lora_unet_", MODEL, KOHYA),
     Prefix("lora_te1_", "te1", KOHYA),
     Prefix("lora_te2_", "te2", KOHYA),
     Prefix("lora_te3_", "te3", KOHYA),
+    Prefix("lora_te4_", "te4", ONETRAINER),
     Prefix("lora_te_", "te", KOHYA),
     Prefix("oft_unet_", MODEL, "kohya OFT"),
     Prefix("oft_te1_", "te1", "kohya OFT"),
@@ -50,29 +59,59 @@ PREFIXES: tuple[Prefix, ...] = (
     Prefix("lora_prior_te_", "te", ONETRAINER),
     Prefix("lora_transformer_", MODEL, ONETRAINER),
     Prefix("lycoris_", MODEL, LYCORIS),
+    # ai-toolkit's text encoders in its PEFT format
+    Prefix("lora_te1.", "te1", AI_TOOLKIT),
+    Prefix("lora_te2.", "te2", AI_TOOLKIT),
+    Prefix("lora_te.", "te", AI_TOOLKIT),
+    # PEFT, raw and within a pipeline's component
     Prefix("unet.base_model.model.", MODEL, PEFT),
     Prefix("transformer.base_model.model.", MODEL, PEFT),
     Prefix("text_encoder.base_model.model.", "te", PEFT),
+    Prefix("text_encoder_2.base_model.model.", "te2", PEFT),
     Prefix("base_model.model.", MODEL, PEFT),
+    # ComfyUI's own: ai-toolkit, diffusion-pipe, musubi-tuner's converter, kijai's extractions, OneTrainer
+    Prefix("diffusion_model.model.", MODEL, NATIVE),  # ai-toolkit for HiDream-O1, before it took the wrapper away
     Prefix("diffusion_model.", MODEL, NATIVE),
     Prefix("model.diffusion_model.", MODEL, NATIVE),
+    Prefix("text_encoders.", TEXT_ENCODERS, NATIVE),
+    # DiffSynth-Studio with its pipeline's prefix left on
     Prefix("pipe.dit.", MODEL, DIFFSYNTH),
+    Prefix("pipe.unet.", MODEL, DIFFSYNTH),
+    Prefix("pipe.video_dit.", MODEL, DIFFSYNTH),
+    Prefix("pipe.vace.", MODEL, DIFFSYNTH),
+    # diffusers, SimpleTuner, ai-toolkit, OneTrainer, diffusion-pipe
     Prefix("unet.", MODEL, DIFFUSERS),
+    Prefix("transformer.model.", MODEL, DIFFUSERS),
     Prefix("transformer.", MODEL, DIFFUSERS),
+    Prefix("prior.", MODEL, DIFFUSERS),
     Prefix("text_encoder_2.", "te2", DIFFUSERS),
     Prefix("text_encoder_3.", "te3", DIFFUSERS),
+    Prefix("text_encoder_4.", "te4", DIFFUSERS),
     Prefix("text_encoder.", "te", DIFFUSERS),
-    Prefix("text_encoders.", "text_encoders", NATIVE),
+    # OneTrainer's OMI format of 2025
+    Prefix("clip_l.", TEXT_ENCODERS, ONETRAINER, "clip_l.transformer."),
+    Prefix("clip_g.", TEXT_ENCODERS, ONETRAINER, "clip_g.transformer."),
+    Prefix("t5.", TEXT_ENCODERS, ONETRAINER, "t5xxl.transformer."),
+    Prefix("llama.", TEXT_ENCODERS, ONETRAINER, "llama.transformer."),
 )
 """A longer one stands above the shorter ones that it starts with.
 
 Example: `lora_te2_text_model_…` is kohya's second text encoder.
 """
 
-_START = re.compile("|".join(re.escape(prefix.text) for prefix in PREFIXES))
-_BY_TEXT = {prefix.text: prefix for prefix in PREFIXES}
-_WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
-"""What torch.compile and checkpoint wrappers leave in the middle of names."""
+_KEY = min(len(prefix.text) for prefix in PREFIXES)
+_STARTS = {
+    key: tuple((row.text, len(row.text), row.component, row.start, row.spelling) for row in rows)
+    for key in dict.fromkeys(prefix.text[:_KEY] for prefix in PREFIXES)
+    if (rows := [prefix for prefix in PREFIXES if prefix.text.startswith(key)])
+}
+"""First letters of a name → the prefixes that begin with them, in the order of the table; quicker than one pattern."""
+
+_WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.", "_orig_mod_")
+"""What torch.compile, checkpointing and sharding leave in the middle of names, in dotted and underscored ones."""
+_WRAPPED = re.compile("|".join(map(re.escape, _WRAPPERS)))
+_DATA_PARALLEL = "module."
+"""What DeepSpeed and DistributedDataParallel leave at the start of names."""
 
 
 @functools.lru_cache(maxsize=1 << 15)
@@ -84,15 +123,15 @@ def split(module: str) -> tuple[str, str, str]:
     Example: `unet.down_blocks.0.attentions.0.…attn1.processor.to_q` →
     (`model`, `down_blocks.0.attentions.0.…attn1.to_q`, `diffusers attention processors`).
     """
-    for wrapper in _WRAPPERS:
-        if wrapper in module:
-            module = module.replace(wrapper, "")
-    match = _START.match(module)
-    if match:
-        prefix = _BY_TEXT[match[0]]
-        component, path, spelling = prefix.component, module[match.end() :], prefix.spelling
-    else:
-        component, path, spelling = MODEL, module, BARE
+    if "_mod" in module:  # as the wrappers' names have it
+        module = _WRAPPED.sub("", module)
+    if module.startswith(_DATA_PARALLEL):
+        module = module[len(_DATA_PARALLEL) :]
+    component, path, spelling = MODEL, module, BARE
+    for text, length, named, start, writer in _STARTS.get(module[:_KEY], ()):
+        if module.startswith(text):
+            component, path, spelling = named, start + module[length:], writer
+            break
     if ".processor." in path:
         if path.startswith(("double_blocks.", "single_blocks.")):
             return component, f"{path}_lora" if path.endswith((".qkv", ".proj")) else path, XLABS

@@ -53,10 +53,10 @@ SUFFIXES: Mapping[str, tuple[str, str]] = {
     ".lora_up.bias": (LORA_BIAS, "bias"),
     # ComfyUI: the base weight is padded with zeros to this shape first
     ".reshape_weight": (LORA, "shape"),
-    # DoRA: LyCORIS, kohya, OneTrainer; PEFT
+    # DoRA: LyCORIS, kohya, OneTrainer; PEFT and OneTrainer's diffusers format
     ".dora_scale": (DORA, "magnitude"),
-    ".lora_magnitude_vector": (DORA, "magnitude"),
-    ".lora_magnitude_vector.weight": (DORA, "magnitude"),
+    ".lora_magnitude_vector": (DORA, "magnitude_vector"),
+    ".lora_magnitude_vector.weight": (DORA, "magnitude_vector"),
     # LyCORIS
     ".hada_w1_a": (LOHA, "w1_a"),
     ".hada_w1_b": (LOHA, "w1_b"),
@@ -78,46 +78,85 @@ SUFFIXES: Mapping[str, tuple[str, str]] = {
     ".on_input": (IA3, "on_input"),
     ".w_norm": (NORM, "w_norm"),
     ".b_norm": (NORM_BIAS, "b_norm"),
-    # Orthogonal ones: LyCORIS and kohya (`oft_blocks`), LyCORIS before 2.0 (`oft_diag`), PEFT (`oft_R`, `boft_R`)
+    # Orthogonal ones: LyCORIS and kohya (`oft_blocks`), LyCORIS before 2.0 (`oft_diag`)
     ".oft_blocks": (OFT, "blocks"),
     ".oft_diag": (OFT, "diag"),
+    # kohya's `oft_flux`: one tensor for all of a layer, or one for each of q, k, v and the MLP of a fused one
+    ".oft_blocks.0": (OFT, "blocks"),
+    ".oft_blocks.1": (OFT, "blocks_1"),
+    ".oft_blocks.2": (OFT, "blocks_2"),
+    ".oft_blocks.3": (OFT, "blocks_3"),
+    # PEFT (`oft_r` up to 0.13, `oft_s` up to 0.14), OneTrainer (`scaled_oft` is a mark without a value)
     ".oft_R.weight": (OFT, "rotation"),
     ".oft_R": (OFT, "rotation"),
+    ".oft_r": (OFT, "rotation"),
+    ".oft_s": (OFT, "scale"),
+    ".oft_R.scaled_oft": (OFT, "scaled"),
+    ".scaled_oft": (OFT, "scaled"),
     ".rescale": (OFT, "rescale"),
     ".boft_R": (BOFT, "rotation"),
     ".boft_s": (BOFT, "scale"),
     # PEFT
     ".ia3_l": (IA3, "vector"),
-    # ComfyUI, kijai's extractions
+    # ComfyUI, kijai's extractions, lightx2v (whose `.diff_m` is in `_MODULATION`)
     ".diff": (DIFF, "diff"),
     ".diff_b": (DIFF_BIAS, "diff_b"),
     ".set_weight": (REPLACEMENT, "value"),
     # PEFT's other tuners: recognised, so that they are refused by name
     ".lora_E": ("AdaLoRA", "singular"),
     ".ranknum": ("AdaLoRA", "rank"),
+    ".vera_A": ("VeRA", "shared_a"),
+    ".vera_B": ("VeRA", "shared_b"),
     ".vera_lambda_b": ("VeRA", "b"),
     ".vera_lambda_d": ("VeRA", "d"),
     ".fourierft_spectrum": ("FourierFT", "spectrum"),
     ".vblora_logits_A": ("VB-LoRA", "a"),
     ".vblora_logits_B": ("VB-LoRA", "b"),
+    ".vblora_vector_bank": ("VB-LoRA", "bank"),
+    ".randlora_A": ("RandLoRA", "shared_a"),
+    ".randlora_B": ("RandLoRA", "shared_b"),
     ".randlora_lambda": ("RandLoRA", "lambda"),
     ".randlora_gamma": ("RandLoRA", "gamma"),
     ".hra_u": ("HRA", "u"),
     ".gralora_A": ("GraLoRA", "a"),
     ".gralora_B": ("GraLoRA", "b"),
+    ".gralora_A_general": ("GraLoRA", "a_general"),
+    ".gralora_B_general": ("GraLoRA", "b_general"),
     ".shira_weight": ("SHiRA", "weight"),
     ".delora_lambda": ("DeLoRA", "lambda"),
     ".delora_w_norm": ("DeLoRA", "norm"),
     ".waveft_spectrum": ("WaveFT", "spectrum"),
+    ".miss_block": ("MiSS", "block"),
+    ".bone_block": ("Bone", "block"),
+    ".c3a_kernel": ("C3A", "kernel"),
+    ".road_theta": ("RoAd", "theta"),
+    ".road_alpha": ("RoAd", "alpha_of_road"),
+    ".hira_A": ("HiRA", "a"),
+    ".hira_B": ("HiRA", "b"),
+    ".glora_A": ("PEFT's GLoRA", "a"),
+    ".glora_B": ("PEFT's GLoRA", "b"),
+    ".glora_C": ("PEFT's GLoRA", "c"),
+    ".glora_D": ("PEFT's GLoRA", "d"),
+    ".glora_E": ("PEFT's GLoRA", "e"),
+    ".psoft_R": ("PSOFT", "rotation"),
+    ".pvera_lambda_b": ("PVeRA", "b"),
+    ".pvera_lambda_d": ("PVeRA", "d"),
+    ".trainable_tokens_delta": ("trainable tokens", "delta"),
     ".lora_embedding_A": ("LoRA of an embedding", "down"),
     ".lora_embedding_B": ("LoRA of an embedding", "up"),
 }  # fmt: skip
 """Suffix → (algorithm, slot). The algorithm of `.alpha` is that of the module's other slots."""
 
+_MODULATION = ".diff_m"
+"""End of lightx2v's differences of Wan's `modulation`, a parameter beside the layers of a block.
+
+Example: `diffusion_model.blocks.0.diff_m` is about `blocks.0.modulation`.
+"""
+
 _UNDERSCORED = {suffix[5:]: value for suffix, value in SUFFIXES.items() if suffix.startswith("_lora.")}
 
 _NAMED = frozenset(
-    {".lora_A", ".lora_B", ".lora_magnitude_vector", ".oft_R", ".boft_R", ".boft_s", ".ia3_l"}
+    {".lora_A", ".lora_B", ".lora_magnitude_vector", ".oft_R", ".oft_r", ".oft_s", ".boft_R", ".boft_s", ".ia3_l"}
     | {".lora_embedding_A", ".lora_embedding_B"}
 )
 """PEFT's parameters, which an adapter's name may follow: `.lora_A.default.weight`, `.ia3_l.default`."""
@@ -166,4 +205,6 @@ def _split_slowly(name: str) -> tuple[str, str, str] | None:
             algorithm, slot = SUFFIXES[name[second:last]]
             return name[:second], algorithm, slot
     found = SUFFIXES.get(name[last:])
-    return (name[:last], found[0], found[1]) if found else None
+    if found:
+        return name[:last], found[0], found[1]
+    return (f"{name[:last]}.modulation", DIFF, "diff") if name[last:] == _MODULATION else None

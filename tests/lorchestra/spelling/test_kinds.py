@@ -65,6 +65,8 @@ KNOWN: list[tuple[str, Shapes]] = [
     ("vae", dense("encoder.conv1.weight", "decoder.conv1.weight", "decoder.middle.0.residual.2.weight", count=150)),
     ("checkpoint", dense("model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.decoder.conv_in.weight")),
     ("checkpoint", dense("double_blocks.#.img_attn.qkv.weight", count=120)),
+    ("checkpoint", dense("double_blocks.#.img_attn.qkv.weight", "double_blocks.#.img_attn.norm.key_norm.scale",
+                         count=120)),
     ("checkpoint", {**dense("blocks.#.attn.q.weight", count=200), "blocks.0.b1.weight": (4, 4), "x.alpha": (4,)}),
     ("text-encoder", dense("text_model.encoder.layers.#.mlp.fc1.weight", count=120)),
     ("text-encoder", dense("encoder.block.0.layer.0.SelfAttention.q.weight", "shared.weight")),
@@ -110,6 +112,7 @@ def test_what_is_no_lora(expected: str, shapes: Shapes) -> None:
         {**halves("x"), **dense("proj_out.weight", "proj_in.weight", count=1)},
         {"unet:0:up": (4, 4), "unet:0:down": (4, 4)},
         {"x.lora_of_tomorrow.weight": (4, 4)},
+        {"x.set_weight": (4,)},
         halves("decoder.conv_in"),
     ],
 )

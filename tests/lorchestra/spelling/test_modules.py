@@ -111,7 +111,7 @@ def test_lycoris_ia3_has_a_weight_only_beside_on_input() -> None:
 
 def test_norm_scales_of_control_loras_replace_the_model_s() -> None:
     module = only({"double_blocks.0.img_attn.norm.query_norm.scale": (128,)})
-    assert (module.algorithm, module.flat) == ("weight replacement", "double_blocks_0_img_attn_norm_query_norm_scale")
+    assert (module.algorithm, module.flat) == ("weight replacement", "double_blocks_0_img_attn_norm_query_norm")
 
 
 def test_bundled_embeddings_are_left_aside_and_named() -> None:
@@ -151,7 +151,7 @@ MODULES = st.sampled_from(["", "a", "b.c", "a.lora", "x_lora"])
 NAMES = st.lists(st.builds(str.__add__, MODULES, st.sampled_from([*ALL_SUFFIXES, ".weight"])), unique=True, max_size=12)
 
 
-SHARED = ("alpha", "magnitude", "down")
+SHARED = ("alpha", "magnitude", "magnitude_vector", "down")
 """Slots that several algorithms on one layer have in common; the bias of an up half uses the down half's rank."""
 
 
