@@ -99,7 +99,9 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
             else:
                 kinds.add(layer.kind)
                 shape = _shape(module)
-                mask = 0 if shape is None else layer.shapes.get(squeezed(shape), 0)
+                mask = 0
+                if shape is not None:
+                    mask = layer.shapes.get(shape if len(shape) == 2 else squeezed(shape), 0)
                 if not mask or module.pads:
                     mask = _loose_mask(module, layer)
                 elif layer.exact and shape is not None and not (len(shape) == 2 and module.algorithm in FLATTENED):
@@ -175,7 +177,9 @@ def _shape(module: Module) -> Shape | None:
     shapes = module.shapes
     if module.algorithm == slots.LORA and "mid" not in shapes:  # nearly always
         up, down = shapes.get("up"), shapes.get("down")
-        return (up[0], *down[1:]) if up and down else None
+        if not up or not down:
+            return None
+        return (up[0], down[1]) if len(down) == 2 else (up[0], *down[1:])
     layout = module.layout
     return None if layout.out is None or layout.inner is None else (layout.out, *layout.inner)
 
@@ -199,12 +203,14 @@ def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int |
     if not known:
         return None
     if module.target == BIAS:
-        ids = {encoder for names in known.values() for encoder in names}
+        fitting = list(known.values())
+    elif (shape := _shape(module)) is not None and shape in known:
+        fitting = [known[shape]]
     else:
-        ids = {encoder for shape, names in known.items() if misfit(module, shape) is None for encoder in names}
+        fitting = [names for shape, names in known.items() if misfit(module, shape) is None]
     mask = 0
-    for encoder in ids:
-        mask |= having(module.component, encoder)
+    for names in fitting:
+        mask |= having(module.component, names)
     return mask
 
 

@@ -234,11 +234,14 @@ def with_one_encoder() -> int:
 
 
 @functools.cache
-def having(component: str, encoder: str) -> int:
-    """The architectures whose LoRAs mean this encoder by this component; by `text_encoders`, those that have it."""
+def having(component: str, encoders: frozenset[str]) -> int:
+    """The architectures whose LoRAs mean one of these encoders by this component.
+
+    By `text_encoders` they mean whichever they have.
+    """
     return index().mask(
         row.id
         for row in ARCHITECTURES
-        if encoder in row.encoders.get(component, ())
-        or (component == "text_encoders" and any(encoder in ids for ids in row.encoders.values()))
+        if not encoders.isdisjoint(row.encoders.get(component, ()))
+        or (component == "text_encoders" and any(not encoders.isdisjoint(ids) for ids in row.encoders.values()))
     )
