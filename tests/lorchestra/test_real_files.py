@@ -14,7 +14,6 @@ from lora_files import read, weight, write
 from lorchestra.adapters import open_lora
 from lorchestra.bake import bake
 from lorchestra.cli import main
-from lorchestra.errors import AdapterError
 from lorchestra.placing import model_sites, place
 from lorchestra.stack import Entry, Stack
 from lorchestra.summary import read_summary
@@ -55,21 +54,27 @@ def test_summaries() -> None:
     assert (result.rank.minimum, result.rank.maximum) == (4, 4)
     assert not result.leftovers
     numbered = read_summary(NUMBERED)
-    assert (numbered.modules, numbered.tensors, len(numbered.leftovers)) == (0, 386, 386)
+    assert (numbered.modules, numbered.tensors, numbered.leftovers) == (192, 386, ())
+    assert numbered.spellings == {"cloneofsimo numbers": 192}
+    assert numbered.components == {"model": 144, "te": 48}
 
 
 def test_inspect_shows_both(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(DIFFUSERS), str(NUMBERED)]) == 0
     shown = capsys.readouterr().out
     assert "modules     128 (model 128)" in shown
-    assert "modules     none" in shown
+    assert "spelling    cloneofsimo numbers 192" in shown
     assert main(["inspect", "--json", str(DIFFUSERS), str(NUMBERED)]) == 0
-    assert [item["modules"] for item in json.loads(capsys.readouterr().out)] == [128, 0]
+    assert [item["modules"] for item in json.loads(capsys.readouterr().out)] == [128, 192]
 
 
-def test_the_numbered_spelling_is_refused_by_name() -> None:
-    with pytest.raises(AdapterError, match="none of its 386 tensors is named like a LoRA's"):
-        open_lora(NUMBERED)
+def test_every_number_finds_its_place_in_sd_15() -> None:
+    modules = [module for module in open_lora(NUMBERED).reading.modules if module.component == "model"]
+    sites = model_sites({f"{name}.weight": (name, shape) for name, shape in SD15.items()})
+    placement = place(modules, {"model": sites})
+    assert placement.fitting == "144 of 144 modules"
+    expected = {native for native in SD15 if ".attn" in native or native.endswith(".ff.net.0.proj")}
+    assert {item.site.key for item in placement.placed} == expected
 
 
 def test_real_numbers_are_baked_exactly(tmp_path: Path) -> None:
