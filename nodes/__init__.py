@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .check import LoraCheck
 from .export import ApiExport
+from .host import prompt
 from .stack import LoraStack
 
-NODES: tuple[type[io.ComfyNode], ...] = (LoraStack, ApiExport)
+NODES: tuple[type[io.ComfyNode], ...] = (LoraStack, LoraCheck, ApiExport)
 
 
 class Lorchestra(ComfyExtension):
     """What ComfyUI loads."""
 
+    async def on_load(self) -> None:
+        """Lets the nodes know the prompts in which they are validated."""
+        prompt.listen()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Our nodes."""
+        prompt.listen()  # ComfyUI 0.3.64 does not call on_load
         return list(NODES)

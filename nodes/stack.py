@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..lorchestra.check import report
+from ..lorchestra.check import INCOMPATIBLE, PARTIAL, REFUSED, report
 from ..lorchestra.errors import LorchestraError
-from ..lorchestra.plan import ERROR, MISSING_POLICIES, make_plan
+from ..lorchestra.plan import ERROR, IGNORE, MISSING_POLICIES, POLICIES, REFUSE, SKIP, WARN, Plan, make_plan
+from ..lorchestra.precheck import refusals
 from ..lorchestra.stack import Stack
-from .host import files, patch
+from .host import bases, files, patch, prompt
 from .host import model as live
 from .host.schema import schema
 from .sockets import Loras, LoraStackSocket, read_rows, to_rows
@@ -59,6 +62,18 @@ class LoraStack(io.ComfyNode):
                 LoraStackSocket.Input(
                     "lora_stack", optional=True, tooltip="Rows from another stack node, of this pack or of another."
                 ),
+                io.Combo.Input(
+                    "policy",
+                    options=list(POLICIES),
+                    default=REFUSE,
+                    optional=True,
+                    tooltip=(
+                        "What happens to a LoRA that is for another model, a file that is no LoRA or is broken, and a "
+                        "file that is not there. refuse: an error, when the prompt is queued if the model's file "
+                        "is known by then. warn: what fits is applied, the rest is skipped, and the log says so. "
+                        "ignore: the same without a word in the log."
+                    ),
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL"),
@@ -69,17 +84,26 @@ class LoraStack(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, loras: Any = None, missing: str = ERROR) -> bool | str:
-        """Runs when the prompt is queued: text that does not parse and files that are missing stop it there."""
+    def validate_inputs(cls, loras: Any = None, *, missing: str | None = None, policy: str | None = None) -> bool | str:
+        """Runs when the prompt is queued: rows that cannot be read, found or used on this model stop it there.
+
+        ComfyUI passes `loras` alone, since it shows the sentence once for each argument that is passed by position;
+        the choices are read from the queued prompt. Where they are not known, what they decide is left to the run.
+        """
         try:
-            stack = Stack.parse(loras)
-            if missing not in MISSING_POLICIES:
-                return f"missing is {missing!r}; expected one of {', '.join(MISSING_POLICIES)}"
-            if missing == ERROR:
-                files.require_all(stack)
+            inputs = prompt.find_queued_inputs()
+            sentences = refusals(
+                Stack.parse(loras),
+                find=files.finder(files.read_listing()),
+                open_file=files.lora_cache().open,
+                base=bases.find_queued_base,
+                has_clip=inputs is None or "clip" in inputs,
+                missing=missing or _choice(inputs, "missing", ERROR, unknown=SKIP),
+                policy=policy or _choice(inputs, "policy", REFUSE, unknown=IGNORE),
+            )
         except LorchestraError as error:
             return str(error)
-        return True
+        return "\n".join(sentences) or True
 
     @classmethod
     def fingerprint_inputs(cls, loras: Any = None, **_: Any) -> str:
@@ -91,7 +115,13 @@ class LoraStack(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: Any, clip: Any = None, loras: Any = None, missing: str = ERROR, lora_stack: Any = None
+        cls,
+        model: Any,
+        clip: Any = None,
+        loras: Any = None,
+        missing: str = ERROR,
+        lora_stack: Any = None,
+        policy: str = REFUSE,
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows."""
         own, upstream = Stack.parse(loras), read_rows(lora_stack)
@@ -103,10 +133,32 @@ class LoraStack(io.ComfyNode):
             open_file=files.lora_cache().open,
             targets=live.targets(model, clip),
             fallback=lambda: live.fallback(model, clip),
+            architectures=lambda: live.architectures(model),
+            hidden=live.hidden(model),
             missing=missing,
+            policy=policy,
         )
+        for sentence in _warnings(plan, policy):
+            logging.warning("LoRA Stack: %s", sentence)
         patched_model, patched_clip = patch.apply(plan, model, clip)
         notes = [f"Written by a newer version ({stack.version}): what this one does not know is kept."]
         text = report(plan.outcomes, notes if stack.is_newer else [])
         rows = to_rows(files.with_listed_names([*upstream.entries, *own.entries], listing))
         return io.NodeOutput(patched_model, patched_clip, rows, text, ui={"text": [text]})
+
+
+def _warnings(plan: Plan, policy: str) -> list[str]:
+    """What a policy wants to be told: LoRAs that fit in part, and with `warn` what is left out; a file's once."""
+    told = {REFUSE: {PARTIAL}, WARN: {PARTIAL, *REFUSED}}.get(policy, set())
+    chosen = {id(item.weighted.entry) for item in plan.chosen}
+    return [
+        str(item)
+        for item in plan.outcomes
+        if item.verdict in told and (id(item.entry) in chosen or item.verdict not in (PARTIAL, INCOMPATIBLE))
+    ]
+
+
+def _choice(inputs: Mapping[str, Any] | None, name: str, default: str, *, unknown: str) -> str:
+    """A choice in the queued prompt; `unknown` where nobody knows the prompt yet, or the choice comes by a link."""
+    value = unknown if inputs is None else inputs.get(name, default)
+    return value if isinstance(value, str) else unknown

@@ -37,7 +37,7 @@ _PADDING = 64
 """ComfyUI pads nvfp4 to multiples of 16 and mxfp8 to multiples of 32. A width that is a multiple of 64 is taken as the
 layer's own: no linear layer of a known model has one that padding would bring there."""
 
-_RENAMED = {
+RENAMED = {
     ".qweight": "SVDQuant, GPTQ or AWQ",
     ".weight_packed": "compressed-tensors",
     ".W_q": "HQQ",
@@ -187,7 +187,7 @@ def _from_safetensors(path: str, files: list[Path], expected: Mapping[str, str])
         size += header.data_start
         if size > MAX_HEADER_BYTES:
             raise CheckpointError(path, f"the headers have more than {MAX_HEADER_BYTES:,} bytes together")
-    tools = {tool for name in tensors for end, tool in _RENAMED.items() if name.endswith(end)}
+    tools = {tool for name in tensors for end, tool in RENAMED.items() if name.endswith(end)}
     shapes: dict[str, Shape | None] = {
         name: _logical_shape(name, info, tensors, formats) for name, info in tensors.items()
     }
@@ -208,7 +208,7 @@ def _logical_shape(
     Formats of ComfyUI: `.comfy_quant` and scales beside the weight, or metadata `_quantization_metadata`. bitsandbytes
     writes NF4 and FP4 as U8 of shape (n, 1) and its int8 with an `.SCB` beside.
     """
-    if any(name.endswith(end) for end in _RENAMED):
+    if any(name.endswith(end) for end in RENAMED):
         return None
     if not name.endswith(".weight") or info.dtype in _FULL_WIDTH:
         return info.shape

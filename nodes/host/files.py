@@ -12,7 +12,7 @@ import folder_paths
 from ...lorchestra.adapters import LoraCache, find_key
 from ...lorchestra.errors import StackError
 from ...lorchestra.listing import Listing
-from ...lorchestra.plan import ERROR, SKIP, find_files
+from ...lorchestra.plan import SKIP, find_files
 from ...lorchestra.stack import Entry, Stack
 
 
@@ -39,11 +39,6 @@ def finder(listing: Listing) -> Callable[[Entry, int], str | None]:
         return None if name is None else folder_paths.get_full_path("loras", name)
 
     return find
-
-
-def require_all(stack: Stack) -> None:
-    """Raises `MissingLora` that names the active rows whose files are not there."""
-    find_files(stack, finder(read_listing()), has_clip=True, missing=ERROR)
 
 
 def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import comfy.lora
 
+from ...lorchestra.architectures.base_file import RENAMED
 from ...lorchestra.identify import identify_base
 from ...lorchestra.placing import Offset, Shape, Site, Targets, encoder_sites, model_sites
 from ...lorchestra.spelling.prefixes import MODEL
@@ -35,6 +36,22 @@ def architectures(model: Any) -> tuple[str, ...]:
     return identify_base(
         {key[len(_MODEL_PREFIX) :]: shape for key, shape in _shapes(model) if key.startswith(_MODEL_PREFIX)}
     )
+
+
+def hidden(model: Any) -> bool:
+    """True where a quantization packed or renamed layers, so that what is not found may be there all the same.
+
+    Nunchaku's layers have a `qweight`, or are in no state dict at all; others keep numbers that are no weights' own
+    under `weight`. Packed weights of GGUF and bitsandbytes tell their shapes, and ComfyUI's own quantized ones do.
+    """
+    for key, weight in model.model_state_dict().items():
+        if key.endswith(tuple(RENAMED)):
+            return True
+        is_weight = key.startswith(_MODEL_PREFIX) and key.endswith(".weight") and weight.dim() > 1
+        if is_weight and not weight.is_floating_point() and _logical_shape(weight) is None:
+            return True
+    is_foreign = not type(model.model.diffusion_model).__module__.startswith("comfy.")
+    return is_foreign and not architectures(model)
 
 
 def fallback(model: Any, clip: Any | None) -> Mapping[str, Site]:
@@ -70,6 +87,10 @@ def _part(shape: Shape, offset: Offset | None) -> Shape | None:
 def _shapes(patcher: Any) -> Iterable[tuple[str, Shape]]:
     """State dict key → logical shape; GGUF and NF4 loaders keep it beside the packed one."""
     for key, weight in patcher.model_state_dict().items():
-        state = getattr(weight, "quant_state", None)  # bitsandbytes
-        logical = getattr(weight, "tensor_shape", None) or getattr(state, "shape", None)
-        yield key, tuple(logical or weight.shape)
+        yield key, tuple(_logical_shape(weight) or weight.shape)
+
+
+def _logical_shape(weight: Any) -> Shape | None:
+    """The shape that a packed weight has when it is unpacked; None where it does not say."""
+    state = getattr(weight, "quant_state", None)  # bitsandbytes
+    return getattr(weight, "tensor_shape", None) or getattr(state, "shape", None)

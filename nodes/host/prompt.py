@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import folder_paths
 from comfy_execution.utils import get_executing_context
@@ -51,11 +51,29 @@ def find_queued_base(input_name: str = "model") -> str | None:
 
     To be called in `validate_inputs`. None, too, where the prompt did not come through ComfyUI's own route.
     """
+    found = _validated()
+    return find_base(*found, input_name) if found else None
+
+
+def find_queued_inputs() -> Mapping[str, Any] | None:
+    """All inputs of the node that is being validated, as they were sent: a link is `[node, output]`.
+
+    To be called in `validate_inputs`, which is given only the inputs that it names, and says its sentence once for
+    each of them. None where the prompt did not come through ComfyUI's own route.
+    """
+    prompt, node_id = _validated() or ({}, "")
+    node = prompt.get(node_id)
+    inputs = cast("dict[str, Any]", node).get("inputs") if isinstance(node, dict) else None
+    return cast("dict[str, Any]", inputs) if isinstance(inputs, dict) else None
+
+
+def _validated() -> tuple[Prompt, str] | None:
+    """The prompt that is being validated and the id of the node whose turn it is."""
     request, context = _request.get(), get_executing_context()
     if request is None or context is None or request.get("prompt_id") not in (None, context.prompt_id):
         return None
     prompt = request.get("prompt")
-    return find_base(prompt, context.node_id, input_name) if isinstance(prompt, dict) else None
+    return (cast("Prompt", prompt), context.node_id) if isinstance(prompt, dict) else None
 
 
 def find_base(prompt: Prompt, node_id: str, input_name: str = "model") -> str | None:

@@ -63,7 +63,7 @@ def test_same_name_in_two_folders(stack_node: Any, model: Any, two: Path) -> Non
     verdict = stack_node.validate_inputs(loras="<lora:style:1>")
     assert "one/style.safetensors" in verdict and "two/style.safetensors" in verdict and "row 1" in verdict
     for part in ("sol", "olo", "tyle", "one", "three/solo", "one/solo"):
-        assert "was not found" in stack_node.validate_inputs(loras=f"<lora:{part}:1>")
+        assert "was not found" in stack_node.validate_inputs(loras=f"<lora:{part}:1>", policy="refuse", missing="error")
 
 
 def test_windows_separators_mean_the_same_file(stack_node: Any, two: Path) -> None:
@@ -79,7 +79,7 @@ def test_names_never_leave_the_lora_folders(stack_node: Any, model: Any, two: Pa
     """Names come from prompts: what ComfyUI does not list does not exist, even where a file is there."""
     write_lora(two.parent / "solo.safetensors", layers("*attn1.to_q"))
     write_lora(two.parent / "secret.safetensors", layers("*attn1.to_q"))
-    assert "was not found" in stack_node.validate_inputs(loras=[{"lora": name}])
+    assert "was not found" in stack_node.validate_inputs(loras=[{"lora": name}], policy="refuse", missing="error")
     with pytest.raises(Exception, match="was not found"):
         stack_node.execute(model=model, loras=[{"lora": name}])
 
@@ -87,14 +87,15 @@ def test_names_never_leave_the_lora_folders(stack_node: Any, model: Any, two: Pa
 def test_missing_is_an_error_or_skipped(stack_node: Any, model: Any, two: Path) -> None:
     """All missing rows are named at once; `skip` applies the rest and says so."""
     stack = "<lora:gone:0.5> <lora:solo:0.5> <lora:lost:1>"
-    verdict = stack_node.validate_inputs(loras=stack)
+    verdict = stack_node.validate_inputs(loras=stack, policy="refuse", missing="error")
     assert verdict.startswith("row 1: gone was not found (also row 3: lost)")
-    assert stack_node.validate_inputs(loras=stack, missing="skip") is True
+    assert stack_node.validate_inputs(loras=stack, policy="refuse", missing="skip") is True
+    assert stack_node.validate_inputs(loras=stack, policy="warn", missing="error") is True
+    assert stack_node.validate_inputs(loras=stack) is True  # the choices are not known: the run decides
     out, _, rows, report = stack_node.execute(model=model, loras=stack, missing="skip").args
     assert "gone: not found; skipped" in report and "solo: weight 0.5" in report
     assert [row[0] for row in rows] == ["gone", "solo.safetensors", "lost"]
     assert out.patches
-    assert "expected one of" in stack_node.validate_inputs(loras="", missing="maybe")
 
 
 @pytest.mark.parametrize(

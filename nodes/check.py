@@ -1,0 +1,91 @@
+"""The LoRA Check node."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..lorchestra.architectures.names import family_titles
+from ..lorchestra.check import COMPATIBLE, PARTIAL, UNKNOWN, Outcome, report
+from ..lorchestra.plan import IGNORE, Plan, make_plan
+from .host import files
+from .host import model as live
+from .host.schema import schema
+from .sockets import LoraStackSocket, read_rows, to_rows
+
+VERSION = 1
+"""Version of the data that the node gives."""
+FITTING = (COMPATIBLE, PARTIAL, UNKNOWN)
+
+
+class LoraCheck(io.ComfyNode):
+    """Says of each row of a stack whether it fits a model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs are only ever appended."""
+        return schema(
+            node_id="LorchestraLoraCheck",
+            display_name="LoRA Check",
+            category="loaders/Lorchestra",
+            description=(
+                "Says of each LoRA of a stack whether it fits the model, and why not. Only the files' headers are "
+                "read, and nothing is changed."
+            ),
+            search_aliases=["check lora", "lora compatibility", "lora info", "validate lora", "filter lora stack"],
+            is_output_node=True,
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model that the LoRAs are for. It passes through."),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The text encoders. Without them the text encoder parts of the LoRAs are not looked at.",
+                ),
+                LoraStackSocket.Input("lora_stack", tooltip="The rows to check, from any stack node."),
+            ],
+            outputs=[
+                io.Model.Output(display_name="MODEL", tooltip="The model as it came in."),
+                io.String.Output(display_name="report", tooltip="One line per row: whether it fits, and why not."),
+                io.String.Output(display_name="data", tooltip="The same and more as JSON, for other programs."),
+                LoraStackSocket.Output(
+                    display_name="fitting", tooltip="The rows that fit the model, in whole or in part, or may fit it."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, lora_stack: Any, clip: Any = None) -> io.NodeOutput:
+        """Makes a plan and throws it away."""
+        stack = read_rows(lora_stack)
+        listing = files.read_listing()
+        architectures = live.architectures(model)
+        plan = make_plan(
+            stack,
+            find=files.finder(listing),
+            open_file=files.lora_cache().open,
+            targets=live.targets(model, clip),
+            fallback=lambda: live.fallback(model, clip),
+            architectures=lambda: architectures,
+            hidden=live.hidden(model),
+            policy=IGNORE,
+        )
+        outcomes = _with_evidence(plan)
+        title = next(iter(family_titles(architectures, 1)), None)
+        data = {
+            "version": VERSION,
+            "model": {"architectures": architectures, "title": title},
+            "rows": [item.to_json() for item in outcomes],
+        }
+        fitting = [item.entry for item in outcomes if item.verdict in FITTING]
+        rows = to_rows(files.with_listed_names(fitting, listing))
+        text = report(outcomes)
+        return io.NodeOutput(model, text, json.dumps(data, ensure_ascii=False), rows, ui={"text": [text]})
+
+
+def _with_evidence(plan: Plan) -> list[Outcome]:
+    """The outcomes in the order of the rows, each with why its file is taken for what it is."""
+    evidence = {id(item.weighted.entry): item.file.examined.evidence for item in plan.chosen}
+    return [replace(item, evidence=tuple(evidence.get(id(item.entry), ()))) for item in plan.outcomes]

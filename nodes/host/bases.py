@@ -1,0 +1,26 @@
+"""Base models of queued prompts, known by their files' headers before ComfyUI loads them."""
+
+from __future__ import annotations
+
+import functools
+
+from ...lorchestra.adapters import FileKey, find_key
+from ...lorchestra.bases import Base, read_base_model
+from ...lorchestra.errors import LorchestraError
+from . import prompt
+
+
+def find_queued_base() -> Base | None:
+    """The base of the node that is being validated; None where it is not known or its file cannot be read."""
+    path = prompt.find_queued_base()
+    key = None if path is None else find_key(path)
+    return None if path is None or key is None else _read(path, key)
+
+
+@functools.lru_cache(maxsize=4)  # the base, a refiner, a pair of Wan's
+def _read(path: str, key: FileKey) -> Base | None:
+    """By path, because a link's name tells the format, and by key, so that a file that changed is read anew."""
+    try:
+        return read_base_model(path)
+    except (LorchestraError, OSError):  # loading it says what is wrong
+        return None
