@@ -250,7 +250,12 @@ WRITERS: dict[str, list[Row]] = {
     "Genmo": [
         ("blocks.0.attn.qkv_x.lora_A", "model", "blocks_0_attn_qkv_x", "LoRA", "down", "bare"),
     ],
+    # comfy_extras/nodes_train.py, nodes_lora_extract.py
     "ComfyUI": [
+        ("diffusion_model.input_blocks.1.1.proj_in.lora_up.weight", "model", "input_blocks_1_1_proj_in", "LoRA", "up",
+         "ComfyUI native"),
+        ("diffusion_model.input_blocks.1.1.norm.diff", "model", "input_blocks_1_1_norm", "full difference", "diff",
+         "ComfyUI native"),
         ("diffusion_model.img_in.reshape_weight", "model", "img_in", "LoRA", "shape", "ComfyUI native"),
         ("diffusion_model.x.set_weight", "model", "x", "weight replacement", "value", "ComfyUI native"),
     ],
