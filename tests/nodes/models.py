@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
+import comfy.model_patcher
 import comfy.ops
 import comfy.sd
 import comfy.supported_models
 import comfy.utils
 import torch
+from comfy.ldm.flux.model import FluxParams
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from safetensors.torch import load_file
 
@@ -60,6 +62,26 @@ def load_unet(dtype: torch.dtype) -> Any:
         dtype
     }
     return model
+
+
+def load_flux(dtype: torch.dtype = torch.float32) -> Any:
+    """A MODEL with FLUX.1's names, one block of each kind, 256 wide."""
+    config = {
+        "image_model": "flux", "in_channels": 16, "patch_size": 2, "out_channels": 16, "vec_in_dim": 768,
+        "context_in_dim": 64, "hidden_size": 256, "mlp_ratio": 4.0, "num_heads": 2, "depth": 1,
+        "depth_single_blocks": 1, "axes_dim": [16, 56, 56], "theta": 10000, "qkv_bias": True, "guidance_embed": False,
+    }  # fmt: skip
+    if "txt_ids_dims" in FluxParams.__dataclass_fields__:  # newer than 0.3.64
+        config["txt_ids_dims"] = []
+    flux = comfy.supported_models.FluxSchnell({**config})
+    flux.set_inference_dtype(dtype, None)
+    flux.custom_operations = None
+    model = flux.get_model({}, "", device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.03)
+    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
 
 
 def patched(patcher: Any) -> dict[str, torch.Tensor]:

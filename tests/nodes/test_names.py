@@ -7,20 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import comfy.lora
-import comfy.model_patcher
-import comfy.sd
-import comfy.supported_models
 import comfy.utils
 import pytest
 import torch
-from comfy.ldm.flux.model import FluxParams
 
 from lorchestra.architectures.unet import diffusers_names
 
 sys.path.append(str(Path(__file__).parent))
 
-from models import UNETS, make_unet
+from models import UNETS, load_flux, make_unet
 
 
 @pytest.mark.parametrize("name", UNETS)
@@ -41,11 +36,11 @@ def test_unet_names_agree_with_comfyuis(name: str) -> None:
     assert len(theirs) > 300
 
 
-def test_fused_qkv_goes_through_comfyuis_map(pack: Any, stack_node: Any, loras: Any) -> None:
+def test_parts_of_a_fused_qkv_and_all_of_it_are_one_patch(pack: Any, stack_node: Any, loras: Any) -> None:
     """A diffusers-named Flux LoRA lands in the thirds of the fused qkv weight, next to a kohya one on the whole."""
     from safetensors.torch import save_file
 
-    model = _small_flux()
+    model = load_flux()
     key = "diffusion_model.double_blocks.0.img_attn.qkv.weight"
     before = dict(model.model.state_dict())[key].double().clone()
     generator = torch.Generator().manual_seed(1)
@@ -73,7 +68,8 @@ def test_fused_qkv_goes_through_comfyuis_map(pack: Any, stack_node: Any, loras: 
     )  # fmt: skip
     out, _, _, report = stack_node.execute(model=model, loras="<lora:split:0.5> <lora:whole:-0.25>").args
     assert "split: weight 0.5, all 2 modules fit" in report and "whole: weight -0.25, all 1 modules fit" in report
-    assert sys.modules["lorchestra_pack.nodes.host.patch"].FusedLoras is type(out.patches[key][0][1])
+    ((_, patch, *_),) = out.patches[key]
+    assert sys.modules["lorchestra_pack.nodes.host.patch"].FusedLoras is type(patch)
     out.patch_model(device_to=torch.device("cpu"))
     after = dict(out.model.state_dict())[key].double().clone()
     out.unpatch_model()
@@ -86,25 +82,6 @@ def test_fused_qkv_goes_through_comfyuis_map(pack: Any, stack_node: Any, loras: 
         exact[index * 256 : (index + 1) * 256] += 0.5 * (up.double() @ down.double())
     assert torch.allclose(after, exact, atol=1e-6)
     assert not torch.allclose(after, before, atol=1e-3)
-
-
-def _small_flux() -> Any:
-    config = {
-        "image_model": "flux", "in_channels": 16, "patch_size": 2, "out_channels": 16, "vec_in_dim": 768,
-        "context_in_dim": 64, "hidden_size": 256, "mlp_ratio": 4.0, "num_heads": 2, "depth": 1,
-        "depth_single_blocks": 1, "axes_dim": [16, 56, 56], "theta": 10000, "qkv_bias": True, "guidance_embed": False,
-    }  # fmt: skip
-    if "txt_ids_dims" in FluxParams.__dataclass_fields__:  # newer than 0.3.64
-        config["txt_ids_dims"] = []
-    flux = comfy.supported_models.FluxSchnell({**config})
-    flux.set_inference_dtype(torch.float32, None)
-    flux.custom_operations = None
-    model = flux.get_model({}, "", device="cpu")
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.03)
-    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
 
 
 def test_import_registers_the_nodes_once(pack: Any) -> None:
