@@ -17,7 +17,7 @@ _LONGEST = 300
 _LONGEST_READ = 10_000
 """Of a text of which only a line is shown."""
 _TRIGGER_WORDS = 12
-_MAX_TAGS = 3_000_000
+_MAX_TAGS = 2_000_000
 """Characters of JSON; parsed, they take up to 25 times as much memory."""
 _MAX_ARGUMENTS = 100_000
 _MAX_VALUE = 200
