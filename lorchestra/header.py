@@ -132,7 +132,9 @@ def read_header(path: str | Path) -> Header:
                     name, f"the header claims {length:,} bytes but the file has {size:,}; the file is truncated"
                 )
             source = _Source(name, file, length)
-            return _long_header(source, size) if length > _LONG else _short_header(name, source.rest(length), size)
+            if length > _LONG:
+                return _long_header(source, size)
+            return _short_header(name, source.rest(length), source.digest, size)
     except OSError as error:
         raise HeaderError(name, _os_reason(error)) from error
     except ValueError as error:  # a NUL or broken Unicode in the path
@@ -143,10 +145,10 @@ def parse_header(text: bytes, *, path: str, file_size: int) -> Header:
     """The header from its JSON bytes (without the length), checked against `file_size` in bytes; see `read_header`."""
     if len(text) > _LONG:
         return _long_header(_Source(path, BytesIO(text), len(text)), file_size)
-    return _short_header(path, text, file_size)
+    return _short_header(path, text, hashlib.sha256(text).hexdigest(), file_size)
 
 
-def _short_header(path: str, text: bytes, file_size: int) -> Header:
+def _short_header(path: str, text: bytes, digest: str, file_size: int) -> Header:
     try:
         decoded, broken = text.decode(), None
     except UnicodeDecodeError as error:  # which harms nothing where it is in the metadata
@@ -165,7 +167,7 @@ def _short_header(path: str, text: bytes, file_size: int) -> Header:
         body = decoded
     if broken:
         _check_unicode(path, text, broken, len(decoded) - len(body), decoded)
-    return _header(path, body, metadata, notes, 8 + len(text), file_size, hashlib.sha256(text).hexdigest())
+    return _header(path, body, metadata, notes, 8 + len(text), file_size, digest)
 
 
 def _long_header(source: _Source, file_size: int) -> Header:
@@ -336,13 +338,11 @@ class _Source:
 
     def rest(self, most: int) -> bytes:
         """All that is left, or its first `most` bytes."""
-        pieces = [self._piece[self._at :]]
-        wanted = min(most, self.left) - len(pieces[0])
-        while wanted > 0:
-            pieces.append(self._read(wanted))
-            wanted -= len(pieces[-1])
+        text = self._piece[self._at :]
+        wanted = min(most, self.left)
+        while len(text) < wanted:
+            text += self._read(wanted - len(text))  # nearly always one piece, which is not copied
         self._piece, self._at = b"", 0
-        text = b"".join(pieces)
         self.left -= len(text)
         return text
 

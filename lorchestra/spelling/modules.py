@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ..header import Header
 from . import numbered, prefixes, slots
@@ -98,12 +99,11 @@ class Reading:
     """Textual inversions that are bundled with the LoRA, by their names; they are left aside."""
 
 
-class _Parts(NamedTuple):
-    """The tensors of one name."""
+_make: Callable[[tuple[Any, ...]], Module] = functools.partial(cast("Any", tuple).__new__, Module)
+"""A module from all its fields; the class itself takes three times as long."""
 
-    slots: dict[str, str]
-    shapes: dict[str, tuple[int, ...]]
-
+_Parts = tuple[dict[str, str], dict[str, tuple[int, ...]]]
+"""The tensors of one name: slot → tensor, slot → shape."""
 
 _BUNDLES = ("bundle_emb.", "emb_params", "string_to_param")
 """Starts of the names of bundled textual inversions: `bundle_emb.my-token.string_to_param.*`."""
@@ -135,13 +135,13 @@ def read_modules(header: Header) -> Reading:
                     leftovers.append(tensor)
                     continue
                 name, algorithm, slot = parts
-                if algorithm and algorithm != slots.LORA and not (name in found and slot in found[name].slots):
+                if algorithm and algorithm != slots.LORA and not (name in found and slot in found[name][0]):
                     others.setdefault(name, {})[slot] = algorithm
         if name != last:  # the tensors of a module mostly stand together
             last = name
             parts = found.get(name)
             if parts is None:
-                found[name] = _Parts(tensors := {slot: tensor}, shapes := {slot: shape})
+                found[name] = (tensors := {slot: tensor}), (shapes := {slot: shape})
                 continue
             tensors, shapes = parts
         if slot in tensors:
@@ -159,10 +159,10 @@ def read_modules(header: Header) -> Reading:
         tensors, shapes = found[name]
         component, path, spelling = prefixes.split(name)
         twice = tuple(doubled.get(name, ())) if doubled else ()
-        if name not in others and not _is_alpha_alone(tensors):  # nearly always
+        if name not in others and (len(tensors) > 1 or "alpha" not in tensors):  # nearly always
             spellings.append(spelling)
             pads = "shape" in tensors or (is_control and name == "img_in")
-            modules.append(Module._make((name, component, path, slots.LORA, tensors, shapes, WEIGHT, twice, pads)))
+            modules.append(_make((name, component, path, slots.LORA, tensors, shapes, WEIGHT, twice, pads)))
             continue
         groups, rest = _groups(found[name], others.get(name, {}))
         leftovers.extend(rest)
@@ -189,10 +189,6 @@ _Algorithms = dict[str, dict[str, str]]
 """Name → slot → algorithm, where it is another one than LoRA; the alpha has none."""
 
 
-def _is_alpha_alone(tensors: Mapping[str, str]) -> bool:
-    return len(tensors) == 1 and "alpha" in tensors
-
-
 def _second_look(
     leftovers: list[str], found: dict[str, _Parts], others: _Algorithms, embeddings: dict[str, None], header: Header
 ) -> list[str]:
@@ -205,13 +201,13 @@ def _second_look(
             embeddings[tensor] = None
         elif tensor.startswith(_BUNDLES):
             embeddings[tensor.split(".")[1] if tensor.startswith(_BUNDLES[0]) else tensor] = None
-        elif parts and stem != tensor and "on_input" in parts.slots and "weight" not in parts.slots:
-            parts.slots["weight"] = tensor  # LyCORIS' (IA)³: `x.weight` beside `x.on_input`
-            parts.shapes["weight"] = header.shapes[tensor]
+        elif parts and stem != tensor and "on_input" in parts[0] and "weight" not in parts[0]:
+            parts[0]["weight"] = tensor  # LyCORIS' (IA)³: `x.weight` beside `x.on_input`
+            parts[1]["weight"] = header.shapes[tensor]
             others.setdefault(stem, {})["weight"] = slots.IA3
         elif tensor.endswith(_NORM_SCALES):
             layer = tensor.removesuffix(".scale")
-            found[layer] = _Parts({"value": tensor}, {"value": header.shapes[tensor]})
+            found[layer] = {"value": tensor}, {"value": header.shapes[tensor]}
             others[layer] = {"value": slots.REPLACEMENT}
         else:
             rest.append(tensor)
@@ -220,8 +216,9 @@ def _second_look(
 
 def _groups(parts: _Parts, algorithms: Mapping[str, str]) -> tuple[list[tuple[str, str, dict[str, str]]], list[str]]:
     """One name's tensors as ([(algorithm, target, slot → tensor)], tensors that belong to none)."""
+    tensors, shapes = parts
     groups: dict[str, dict[str, str]] = {}
-    for slot, tensor in parts.slots.items():
+    for slot, tensor in tensors.items():
         algorithm = algorithms.get(slot, "" if slot == "alpha" else slots.LORA)
         if algorithm and algorithm != slots.DORA:
             groups.setdefault(algorithm, {})[slot] = tensor
@@ -234,19 +231,19 @@ def _groups(parts: _Parts, algorithms: Mapping[str, str]) -> tuple[list[tuple[st
         rest.append(groups.pop(slots.OFT)["rescale"])
         bases.remove(slots.OFT)
     for slot in ("alpha", "magnitude", "magnitude_vector"):
-        if slot not in parts.slots:
+        if slot not in tensors:
             continue
         for name in bases:
-            groups[name][slot] = parts.slots[slot]
+            groups[name][slot] = tensors[slot]
         if not bases:
-            rest.append(parts.slots[slot])
+            rest.append(tensors[slot])
     bias = groups.get(slots.LORA_BIAS)
     if bias is not None:  # its scale is that of the halves
-        bias.update({slot: parts.slots[slot] for slot in ("down", "alpha") if slot in parts.slots})
+        bias.update({slot: tensors[slot] for slot in ("down", "alpha") if slot in tensors})
     result: list[tuple[str, str, dict[str, str]]] = []
-    for name, tensors in groups.items():
-        algorithm = slots.BOFT if name == slots.OFT and len(parts.shapes.get("blocks", ())) == 4 else name
-        result.append((algorithm, BIAS if name in slots.BIASES else WEIGHT, tensors))
+    for name, chosen in groups.items():
+        algorithm = slots.BOFT if name == slots.OFT and len(shapes.get("blocks", ())) == 4 else name
+        result.append((algorithm, BIAS if name in slots.BIASES else WEIGHT, chosen))
     return result, rest
 
 
