@@ -146,6 +146,11 @@ def ace_without_decoder(architecture: str) -> Layers:
     }
 
 
+def vace(architecture: str) -> Layers:
+    """The part of Wan VACE that is a model of its own in DiffSynth."""
+    return {name: shape for name, shape in native(architecture).items() if name.startswith("vace_blocks.")}
+
+
 def simpletuner_anima(architecture: str) -> Layers:
     """diffusers' transformer in a wrapper; the adapter has its native name there."""
     of_transformer = {f"core.{name}": shape for name, shape in diffusers("cosmos_predict2_2b").items()}
@@ -281,6 +286,29 @@ def oft(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
     yield f"{name}.alpha", ()
 
 
+def peft_dora(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
+    """PEFT's DoRA, with a norm for every row."""
+    yield from PEFT(name, shape)
+    yield f"{name}.lora_magnitude_vector", shape[:1]
+
+
+def peft_oft(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
+    """PEFT's OFT since 0.15 and OneTrainer's, which tell the columns alone: triangles of blocks of 32 or less."""
+    width = gcd(prod(shape[1:]), 32)
+    yield f"{name}.oft_R.weight", (prod(shape[1:]) // width, width * (width - 1) // 2)
+
+
+def glora(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
+    """LyCORIS' GLoRA since 2.0."""
+    out, inner, *kernel = shape
+    ones = [1] * len(kernel)
+    yield f"{name}.a1.weight", (inner, RANK, *ones)
+    yield f"{name}.a2.weight", (RANK, inner, *ones)
+    yield f"{name}.b1.weight", (out, RANK, *ones)
+    yield f"{name}.b2.weight", (RANK, inner, *kernel)
+    yield f"{name}.alpha", ()
+
+
 def full_difference(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
     """Extractions of whole layers."""
     yield f"{name}.diff", shape
@@ -344,7 +372,10 @@ SPELLINGS: tuple[Spelling, ...] = (
     Spelling("LoKr in kohya", native, "lora_unet_", True, lokr, ("sdxl", *SD3, *FLUX1, "chroma", "anima", *WAN)),
     Spelling("LoKr in kohya, diffusers' names", diffusers, "lora_unet_", True, lokr, SD, convolutions=True),
     Spelling("kohya OFT", diffusers, "oft_unet_", True, oft, ("sd15", "sd21")),
-    Spelling("kohya OFT, native", native, "oft_unet_", True, oft, ("sdxl", *FLUX1)),
+    Spelling("kohya OFT, native", native, "oft_unet_", True, oft, ("sdxl",)),
+    Spelling("GLoRA in kohya", native, "lora_unet_", True, glora, ("sdxl", "flux1_dev", "anima")),
+    Spelling("GLoRA in kohya, diffusers' names", diffusers, "lora_unet_", True, glora, ("sd15", "sdxl")),
+    Spelling("musubi HiDream-O1", native, "lora_unet_model_", True, KOHYA, ("hidream_o1",)),
     # OneTrainer
     Spelling("OneTrainer DoRA", diffusers, "lora_unet_", True, dora, ("sd15", "sd21", "sdxl")),
     Spelling("OneTrainer", diffusers, "lora_transformer_", True, KOHYA, (
@@ -352,6 +383,8 @@ SPELLINGS: tuple[Spelling, ...] = (
         "z_image", "ernie_image", "anima", "krea2", "ideogram4",
     )),
     Spelling("OneTrainer DoRA", diffusers, "lora_transformer_", True, dora, (*SD3, "flux1_dev", "chroma")),
+    Spelling("OneTrainer OFT", diffusers, "lora_transformer_", True, peft_oft, (*SD3, "flux1_dev", "qwen_image")),
+    Spelling("OneTrainer OFT", diffusers, "lora_unet_", True, peft_oft, ("sd15", "sdxl")),
     Spelling("OneTrainer prior", native, "lora_prior_unet_", True, KOHYA, CASCADE),
     Spelling("OneTrainer prior, diffusers' names", diffusers, "lora_prior_unet_", True, KOHYA, CASCADE),
     # LyCORIS' own wrapper around diffusers' models: SimpleTuner, early ai-toolkit
@@ -369,6 +402,9 @@ SPELLINGS: tuple[Spelling, ...] = (
     Spelling("diffusers processors, bare", diffusers, "", False, processors, SD, selections=(ATTENTION,)),
     Spelling("diffusers", diffusers, "transformer.", False, PEFT, DIFFUSERS_TRANSFORMERS),
     Spelling("diffusers", native, "transformer.", False, PEFT, SAME_IN_DIFFUSERS),
+    Spelling("diffusers prior", diffusers, "prior.", False, PEFT, CASCADE),
+    Spelling("PEFT DoRA", diffusers, "unet.", False, peft_dora, ("sd15", "sdxl")),
+    Spelling("PEFT DoRA", diffusers, "transformer.", False, peft_dora, (*SD3, "flux1_dev", "qwen_image", "wan22_5b")),
     Spelling("raw PEFT", diffusers, "base_model.model.", False, PEFT, (
         *SD, *SD3, *FLUX1, "chroma", *FLUX2, "hidream_i1", "qwen_image", *PIXART, "z_image", *LTX, *WAN,
     )),
@@ -393,6 +429,8 @@ SPELLINGS: tuple[Spelling, ...] = (
     Spelling("DiffSynth", native, "", False, PEFT_NAMED, (*WAN, "qwen_image", *LTX, *FLUX1)),
     Spelling("DiffSynth in diffusers' names", diffusers, "", False, PEFT_NAMED, (*FLUX2, "z_image", *FLUX1)),
     Spelling("DiffSynth pipe.dit", native, "pipe.dit.", False, PEFT_NAMED, (*WAN, "qwen_image")),
+    Spelling("DiffSynth pipe.vace", vace, "pipe.vace.", False, PEFT_NAMED, ("wan21_vace_14b", "wan21_vace_1_3b")),
+    Spelling("ai-toolkit HiDream-O1", native, "diffusion_model.model.", False, PEFT, ("hidream_o1",)),
     Spelling("Lightning", native, "", False, KOHYA, ("qwen_image",)),
     Spelling("lightx2v", native, "diffusion_model.", False, KOHYA, WAN),
     Spelling("bare", native, "", False, PEFT, (

@@ -305,7 +305,7 @@ def test_ovis_way_into_the_feed_forward_is_two_layers() -> None:
 
 
 def extraction(architecture: str) -> Tensors:
-    """All parameters of a model as kijai extracts them: halves, differences of norms and biases."""
+    """All layers of a model as kijai and lightx2v extract them: halves, differences of norms, biases, modulations."""
     signature = find_signature(architecture)
     assert signature
     tensors: Tensors = {}
@@ -317,6 +317,8 @@ def extraction(architecture: str) -> Tensors:
             tensors.update(synthetic.WITHOUT_ALPHA(layer, shape))
         elif kind == "weight":
             tensors[f"{layer}.diff"] = shape
+        elif kind == "modulation" and ".blocks." in layer:
+            tensors[f"{layer}.diff_m"] = shape
     return tensors
 
 
