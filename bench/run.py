@@ -1,4 +1,4 @@
-"""`make bench`: finds ComfyUI and runs `bench/merge.py` with its Python; says so where there is none."""
+"""`make bench`: `bench/identify.py`, and `bench/merge.py` with the Python of a ComfyUI; says so where there is none."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ HERE = Path(__file__).absolute().parent
 
 
 def main() -> int:
-    """Runs the benchmark in ComfyUI's own Python; the exit code is its."""
+    """Runs the benchmarks, the one that needs it in ComfyUI's own Python; the exit code is theirs."""
+    code = subprocess.call([sys.executable, HERE / "identify.py"])
     comfyui = find_comfyui()
     if comfyui is None:
-        print("No ComfyUI was found; the benchmark compares with it. Set COMFYUI_PATH.")
-        return 0
-    print(f"ComfyUI {comfyui.version}\n", flush=True)
+        print("No ComfyUI was found; the benchmark of merging compares with it. Set COMFYUI_PATH.")
+        return code
+    print(f"\nComfyUI {comfyui.version}\n", flush=True)
     env = {**os.environ, "COMFYUI_PATH": str(comfyui.root)}
-    code = 0
     for arguments in (["--fp16-unet"], ["--fp32-unet"]):
         code |= subprocess.call([comfyui.python, HERE / "merge.py", *arguments, *sys.argv[1:]], env=env)
     return code
