@@ -158,6 +158,7 @@ def _write_weight(
     file: LoraFile, names: _Names, items: list[Item], tensors: dict[str, Tensor], notes: list[str]
 ) -> None:
     """All that changes one weight."""
+    items = sorted(items, key=lambda item: item.start)
     for item in items:
         for slot in item.parts:
             if slot != "magnitude" and (item.module.algorithm, slot) not in _SUFFIXES:

@@ -85,7 +85,7 @@ def _diffusers_tensors(
     halves: list[Half] = []
     magnitudes: list[tuple[int, Tensor]] = []
     biases: list[Tensor] = []
-    for item in group:
+    for item in sorted(group, key=lambda item: item.start):
         rows = item.rows or 0
         low, high = max(start, item.start), min(start + length, item.start + rows)
         if low >= high:
@@ -108,7 +108,8 @@ def _diffusers_tensors(
             if magnitude.shape[0] != rows:
                 raise unsaid(file, item, "a DoRA with a norm per column")
             magnitudes.append((low - start, magnitude[here]))
-        halves.append(replace(half, start=low - start, up=half.up[here], down=down))
+        up, down = (half.up, down) if high - low == rows else _without_zeros(half.up[here], down)
+        halves.append(replace(half, start=low - start, up=up, down=down))
     if not halves:
         if biases:
             raise unsaid(file, group[0], "a bias without the halves of a LoRA")
@@ -135,6 +136,12 @@ def _diffusers_tensors(
                 first, second = result[end].chunk(2)
                 result[end] = torch.cat([second, first])
     return result
+
+
+def _without_zeros(up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+    """Without the ranks that do nothing for these rows: those of the other blocks on a diagonal of blocks."""
+    live = up.float().flatten(1).any(0)
+    return (up, down) if live.all() or not live.any() else (up[:, live], down[live])
 
 
 def _diffusers_encoder(file: LoraFile, layers: Layers, item: Item) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..architectures import checkpoint
 from ..architectures.base_file import read_base
 from ..architectures.encoders import BERT, LLM, XLM_ROBERTA, find_encoder
-from ..architectures.names import Architecture, family_titles, find_architecture, title
+from ..architectures.names import Architecture, are_related, family_titles, find_architecture, title
 from ..architectures.signatures import find_signature
 from ..errors import AdapterError, CheckpointError
 from ..examine import Examined
@@ -86,13 +86,14 @@ def choose_layers(examined: Examined, architecture: str | None, model: str | Pat
     if architecture is None:
         first = _places(examined, found)
         for other in identity.best[1:]:
-            layers = layers_by_name(other)
+            # a relative has other layers too, but the first one is what people mean
+            layers = None if are_related(other, found.architecture.id) else layers_by_name(other)
             if layers and _places(examined, layers) != first:
                 raise AdapterError(
                     examined.path,
                     "",
-                    f"it fits {title(identity.best[0])} and {title(other)} equally well, which call its layers "
-                    f"differently. Say which with --architecture: {' or '.join((identity.best[0], other))}",
+                    f"it fits {found.architecture.title} and {title(other)} equally well, which call its layers "
+                    f"differently. Say which: --architecture {found.architecture.id} or {other}",
                 )
     return found
 
