@@ -190,10 +190,6 @@ def _oft(shapes: Shapes) -> Layout:
     Four dimensions make `blocks` those of BOFT. One block of PEFT's may stand for all.
     """
     blocks, rotation = shapes.get("blocks", shapes.get("diag")), shapes.get("rotation")
-    if "blocks_1" in shapes:
-        return _broken(
-            "the blocks come in parts, one for each of q, k and v (kohya's split_qkv), which is not supported"
-        )
     if blocks is not None:
         if len(blocks) == 4:
             return _boft(shapes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -168,6 +168,10 @@ def read_modules(header: Header) -> Reading:
         leftovers.extend(rest)
         for algorithm, target, chosen in groups:
             spellings.append(spelling)
+            if "blocks_1" in chosen:
+                modules.extend(_slices(Module(name, component, path, algorithm, chosen, shapes, target, twice)))
+                twice = ()
+                continue
             widths = {slot: shapes[slot] for slot in chosen}
             pads = "shape" in chosen or (is_control and name == "img_in" and algorithm == slots.LORA)
             modules.append(Module(name, component, path, algorithm, chosen, widths, target, twice, pads))
@@ -245,6 +249,21 @@ def _groups(parts: _Parts, algorithms: Mapping[str, str]) -> tuple[list[tuple[st
         algorithm = slots.BOFT if name == slots.OFT and len(shapes.get("blocks", ())) == 4 else name
         result.append((algorithm, BIAS if name in slots.BIASES else WEIGHT, chosen))
     return result, rest
+
+
+def _slices(module: Module) -> Iterator[Module]:
+    """kohya's OFT of a fused layer, which has blocks for each of q, k, v (and the MLP): one module for each."""
+    for number in range(4):
+        slot = f"blocks_{number}" if number else "blocks"
+        if slot in module.slots:
+            shared = {name: tensor for name, tensor in module.slots.items() if not name.startswith("blocks")}
+            tensors = {"blocks": module.slots[slot], **shared}
+            yield module._replace(
+                name=f"{module.name}.{number}",
+                path=f"{module.path}.{number}",
+                slots=tensors,
+                shapes={"blocks": module.shapes[slot], **{name: module.shapes[name] for name in shared}},
+            )
 
 
 _DENSE = (slots.DIFF, slots.NORM, slots.REPLACEMENT)

@@ -104,6 +104,14 @@ def test_butterfly_blocks_are_told_by_their_dimensions() -> None:
     assert [only({"x.oft_blocks": shape}).algorithm for shape in ((4, 2, 2), (3, 4, 2, 2))] == ["OFT", "BOFT"]
 
 
+def test_kohya_s_oft_of_a_fused_layer_is_a_module_for_each_slice() -> None:
+    layer = "oft_unet_double_blocks_0_img_attn_qkv"
+    shapes: dict[str, tuple[int, ...]] = {f"{layer}.oft_blocks.{number}": (4, 8, 8) for number in range(3)}
+    reading = read_modules(header({**shapes, f"{layer}.alpha": ()}))
+    assert [module.flat for module in reading.modules] == [f"double_blocks_0_img_attn_qkv_{n}" for n in range(3)]
+    assert all(set(module.slots) == {"blocks", "alpha"} and not module.layout.problem for module in reading.modules)
+
+
 def test_lycoris_ia3_has_a_weight_only_beside_on_input() -> None:
     assert modules_of("x.weight", "x.on_input") == [("(IA)³", "weight", {"weight", "on_input"})]
     assert read_modules(header({"x.weight": (4,)})).leftovers == ("x.weight",)
