@@ -40,6 +40,7 @@ TABLES: tuple[Table, ...] = (
     flux.LONGCAT,
     flux.OVIS,
     flux.XLABS,
+    flux.SLICED,
     flux2.TABLE,
     hunyuan_original.TABLE,
     lumina.TABLE,

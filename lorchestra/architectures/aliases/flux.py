@@ -44,26 +44,12 @@ DOUBLE_ATTENTION = (
 )
 """The attention of the double blocks, which FLUX.2 calls the same."""
 
-SLICES = (
-    *(
-        Rule(f"double_blocks.#.{stream}_attn.qkv.{number}", f"double_blocks.#.{stream}_attn.qkv", rows)
-        for stream in ("img", "txt")
-        for number, rows in enumerate((FIRST_THIRD, SECOND_THIRD, LAST_THIRD))
-    ),
-    *(
-        Rule(f"single_blocks.#.linear1.{number}", "single_blocks.#.linear1", rows)
-        for number, rows in enumerate((LINEAR1_QUERY, LINEAR1_KEY, LINEAR1_VALUE, LINEAR1_MLP))
-    ),
-)
-"""The slices of fused layers by their numbers: kohya's OFT with `split_qkv`, OneTrainer's OMI."""
-
 TABLE = Table(
     name="FLUX.1 in diffusers",
     needs=_NEEDS,
     lacks=_LACKS,
     rules=(
         *DOUBLE_ATTENTION,
-        *SLICES,
         Rule("transformer_blocks.#.norm1.linear", "double_blocks.#.img_mod.lin"),
         Rule("transformer_blocks.#.norm1_context.linear", "double_blocks.#.txt_mod.lin"),
         Rule("transformer_blocks.#.ff.net.0.proj", "double_blocks.#.img_mlp.0"),
@@ -150,3 +136,21 @@ XLABS = Table(
         Rule("single_blocks.#.linear1_qkv", "single_blocks.#.linear1", LINEAR1_QKV),
     ),
 )
+
+SLICED = Table(
+    name="FLUX.1 by the numbers of slices",
+    needs=_NEEDS,
+    lacks=_LACKS,
+    rules=(
+        *(
+            Rule(f"double_blocks.#.{stream}_attn.qkv.{number}", f"double_blocks.#.{stream}_attn.qkv", rows)
+            for stream in ("img", "txt")
+            for number, rows in enumerate((FIRST_THIRD, SECOND_THIRD, LAST_THIRD))
+        ),
+        *(
+            Rule(f"single_blocks.#.linear1.{number}", "single_blocks.#.linear1", rows)
+            for number, rows in enumerate((LINEAR1_QUERY, LINEAR1_KEY, LINEAR1_VALUE, LINEAR1_MLP))
+        ),
+    ),
+)
+"""The slices of fused layers by their numbers: kohya's OFT with `split_qkv`, OneTrainer's OMI."""
