@@ -169,6 +169,8 @@ _BLOCK = re.compile(
     r")(?=\.)"
 )
 _NO_LINEAR = re.compile(r"\.ff_i\.gate$|norm_?[123]?$|layernorm|(?:^|\.)(?:time|clip|emb)_pos_embed|embed$")
+_OF_RESNETS = ("emb_layers.1", "time_emb_proj")
+"""Linear layers of resnets, which are trained where convolutions are."""
 _ATTENTION = re.compile(r"attn|attention|injector\.\d+\.|face_adapter|fuser_blocks|\.(?:q|k|v|o|attn_out)$")
 _NO_ATTENTION = re.compile(r"adaln|adaLN|norm\d?[._]|injector_adain|\.ff[._]|mlp")
 _BESIDE = re.compile(
@@ -194,7 +196,11 @@ def select(layers: Layers, selection: str, *, seed: str = "", convolutions: bool
     def is_linear(name: str, shape: Shape) -> bool:
         if _NO_LINEAR.search(name):
             return False
-        return convolutions or len(shape) == 2 or (name.endswith(("proj_in", "proj_out")) and prod(shape[2:]) == 1)
+        if convolutions:
+            return True
+        if name.endswith(_OF_RESNETS):
+            return False
+        return len(shape) == 2 or (name.endswith(("proj_in", "proj_out")) and prod(shape[2:]) == 1)
 
     found = {name: shape for name, shape in layers.items() if block_of(name) and is_linear(name, shape)}
     if selection == FULL:
