@@ -292,6 +292,17 @@ def oft(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
     yield f"{name}.alpha", ()
 
 
+def oft_of_flux(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
+    """kohya's OFT for Flux.1: fused layers have blocks for each of q, k, v and the MLP."""
+    out, inner = shape
+    rows = [inner] * (out // inner) if name.endswith("qkv") else [out]
+    if name.endswith("linear1"):
+        rows = [inner, inner, inner, out - 3 * inner]
+    for number, part in enumerate(rows):
+        yield f"{name}.oft_blocks.{number}", (4, part // 4, part // 4)
+    yield f"{name}.alpha", ()
+
+
 def peft_dora(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
     """PEFT's DoRA, with a norm for every row."""
     yield from PEFT(name, shape)
@@ -379,6 +390,7 @@ SPELLINGS: tuple[Spelling, ...] = (
     Spelling("LoKr in kohya, diffusers' names", diffusers, "lora_unet_", True, lokr, SD, convolutions=True),
     Spelling("kohya OFT", diffusers, "oft_unet_", True, oft, ("sd15", "sd21")),
     Spelling("kohya OFT, native", native, "oft_unet_", True, oft, ("sdxl",)),
+    Spelling("kohya OFT of Flux", native, "oft_unet_", True, oft_of_flux, ("flux1_dev", "flux1_schnell")),
     Spelling("GLoRA in kohya", native, "lora_unet_", True, glora, ("sdxl", "flux1_dev", "anima")),
     Spelling("GLoRA in kohya, diffusers' names", diffusers, "lora_unet_", True, glora, ("sd15", "sdxl")),
     Spelling("musubi HiDream-O1", native, "lora_unet_model_", True, KOHYA, ("hidream_o1",)),
