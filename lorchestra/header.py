@@ -25,8 +25,11 @@ from .errors import HeaderError, quoted
 MAX_HEADER_BYTES = 100_000_000
 """The same limit as the safetensors library's."""
 
+MAX_TENSORS = 50_000
+"""The largest models of ComfyUI have 4,000, whole checkpoints with quantized weights some 20,000."""
+
 MAX_TENSOR_BYTES = 8_000_000
-"""Bytes of the header beside its metadata. A model of 50,000 tensors needs as many; no LoRA has a tenth of that."""
+"""Bytes of the header beside its metadata: `MAX_TENSORS` with their names need about as many."""
 
 MAX_DIMENSIONS = 64
 """PyTorch has no tensors of more."""
@@ -42,7 +45,7 @@ _LONG = 1_000_000
 """From so many bytes on, a header's metadata is walked through piece by piece and not held as a whole."""
 
 _PIECE = 1 << 16
-_LONGEST_ENTRY = 1_000_000
+_LONGEST_ENTRY = 2_000_000
 _LONGEST_ENTRIES = 4_000_000
 """Characters of the metadata that are kept of a long header, of one entry and of all."""
 
@@ -191,6 +194,8 @@ def _long_header(source: _Source, file_size: int) -> Header:
 _SPACES = " \t\n\r"
 _METADATA = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"__metadata__"[ \t\n\r]*:[ \t\n\r]*')
 _DECODER = json.JSONDecoder()
+_LENIENT = json.JSONDecoder(strict=False)
+"""Takes control characters in strings."""
 
 
 def _header(
@@ -213,6 +218,8 @@ def _header(
         _check_layout(path, tensors.items(), room)
         columns = list(zip(*tensors.values(), strict=True)) or [(), (), (), ()]
         found = dict(zip(tensors, columns[1], strict=True)), (columns[0], columns[2], columns[3])
+    if len(found[0]) > MAX_TENSORS:
+        raise HeaderError(path, f"the header describes {len(found[0]):,} tensors, more than {MAX_TENSORS:,}")
     return Header(path, found[0], metadata, data_start, file_size, digest, found[1], tuple(notes[:_MOST_NOTES]))
 
 
@@ -363,8 +370,12 @@ class _Source:
         metadata: dict[str, str] = {}
         notes: list[str] = []
         room = _LONGEST_ENTRIES
+        count = 0
         self._skip(1)
         while (byte := self._next()) != b"}":
+            count += 1
+            if count > _MOST_PARTS:
+                raise self._too_many()
             if byte == b",":
                 self._skip(1)
                 self._next()
@@ -385,7 +396,7 @@ class _Source:
                 continue
             room -= len(value)
             try:
-                metadata[str(json.loads(b'"' + key + b'"'))] = str(json.loads(b'"' + value + b'"', strict=False))
+                metadata[_text(key)] = _text(value)
             except UnicodeDecodeError:
                 metadata[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
                 notes.append(f"{_shown(key)} is not UTF-8")
@@ -444,21 +455,31 @@ class _Source:
     def _pass_value(self) -> None:
         """Takes a value that is no string."""
         depth = brackets = 0
+        self._next()
         while True:
-            byte = self._next()
+            match = (_BRACKET if depth else _END).search(self._piece, self._at)
+            if not match:
+                self._skip(len(self._piece) - self._at)
+                self._more()
+                continue
+            byte = match[0]
+            self._skip(match.start() - self._at)
             if byte == b'"':
                 self._string(0)
-            elif depth == 0 and byte in b",}]":
+            elif byte in b"[{":
+                depth += 1
+                brackets += 1
+                if brackets > _MOST_PARTS:
+                    raise self._too_many()
+                self._skip(1)
+            elif depth:
+                depth -= 1
+                self._skip(1)
+            if not depth and byte not in b"[{":
                 return
-            else:
-                depth += (byte in b"[{") - (byte in b"]}")
-                brackets += byte in b"[{"
-                if brackets > _MOST_BRACKETS:
-                    raise HeaderError(self.path, "the metadata are nested too deeply")
-                end = cast("re.Match[bytes]", _PLAIN.match(self._piece, self._at + 1)).end()
-                self._skip(end - self._at)
-            if depth == 0 and byte in b']}"':
-                return
+
+    def _too_many(self) -> HeaderError:
+        return HeaderError(self.path, f"the metadata have more than {_MOST_PARTS:,} parts; they are made to do harm")
 
     def _not_json(self) -> HeaderError:
         return HeaderError(self.path, "the header is not JSON: its metadata do not end, or are no object of strings")
@@ -466,9 +487,18 @@ class _Source:
 
 _METADATA_BYTES = re.compile(_METADATA.pattern.encode())
 _INSIDE = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
-_PLAIN = re.compile(rb'[^][{}",]*')
-_MOST_BRACKETS = 1_000_000
+_BRACKET = re.compile(rb'[][{}"]')
+_END = re.compile(rb'[][{}",]')
+_MOST_PARTS = 50_000
+"""Entries and brackets in the metadata of long headers, which are passed by one by one."""
+
 _NO_OBJECT = "the metadata are not a JSON object"
+
+
+def _text(inside: bytes) -> str:
+    """A string from what is between its quotation marks; ValueError."""
+    text = inside.decode()
+    return str(_LENIENT.decode(f'"{text}"')) if "\\" in text else text
 
 
 def _shown(key: bytes) -> str:

@@ -78,6 +78,8 @@ class Index:
         return sum(counts[kind] for kind in kinds)
 
     def _find(self, name: str) -> Layer | None:
+        if len(name) > _LONGEST:
+            return None
         flat = flatten(name)
         kind = kind_of(flat)
         with self._lock:
@@ -111,6 +113,9 @@ def index() -> Index:
     """The index of the package's signatures."""
     return Index(read_signatures())
 
+
+_LONGEST = 300
+"""Characters; no layer has a longer name in any spelling."""
 
 _MOST_NAMES = 1 << 17
 """Names that are remembered; there are some 100,000 in all spellings, and files can have nonsense."""

@@ -155,9 +155,10 @@ def read_modules(header: Header) -> Reading:
         leftovers = _second_look(leftovers, found, others, embeddings, header)
     spellings: list[str] = []
     modules: list[Module] = []
+    split = prefixes.split
     for name in sorted(found):
         tensors, shapes = found[name]
-        component, path, spelling = prefixes.split(name)
+        component, path, spelling = split(name) if len(name) <= _LONGEST else split.__wrapped__(name)
         twice = tuple(doubled.get(name, ())) if doubled else ()
         if name not in others and (len(tensors) > 1 or "alpha" not in tensors):  # nearly always
             spellings.append(spelling)
@@ -180,6 +181,9 @@ def read_modules(header: Header) -> Reading:
     counts = {numbered.SPELLING: len(modules)} if names else dict(Counter(spellings).most_common())
     return Reading(tuple(modules), tuple(leftovers), counts, tuple(embeddings))
 
+
+_LONGEST = 300
+"""No layer has a longer name; those are not remembered, because they may be megabytes."""
 
 _ALPHA = ".alpha"
 _LORA_ENDS = {
