@@ -183,7 +183,7 @@ def _skip(stack: Stack, paths: dict[int, str], path: str, error: FileProblem, sk
     for row, entry in enumerate(stack.entries, 1):
         if paths.get(id(entry)) == path:
             del paths[id(entry)]
-            skipped[row] = Outcome(entry, verdict, f"{error.reason}; skipped")
+            skipped[row] = Outcome(entry, verdict, f"{error.reason.removesuffix('.')}; skipped")
 
 
 def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:

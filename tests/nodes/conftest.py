@@ -61,6 +61,12 @@ def stack_node(pack: ModuleType) -> Any:
 
 
 @pytest.fixture(scope="session")
+def check_node(pack: ModuleType) -> Any:
+    """The LoRA Check node class."""
+    return next(node for node in pack.node_list if node.__name__ == "LoraCheck")
+
+
+@pytest.fixture(scope="session")
 def export_node(pack: ModuleType) -> Any:
     """The API Export node class."""
     return next(node for node in pack.node_list if node.__name__ == "ApiExport")
