@@ -16,7 +16,6 @@ from lorchestra.algorithms import read
 from lorchestra.algorithms.base import Settings
 from lorchestra.spelling import slots
 
-pytestmark = pytest.mark.slow  # the package takes seconds to import
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Linear(40, 48),
