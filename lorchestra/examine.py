@@ -139,3 +139,5 @@ def _warnings(examined: Examined) -> Iterable[str]:
         yield from examined.scales.warnings
     for key in unread(examined.header.metadata):
         yield f"the metadata entry {key} is too long and was not read"
+    for note in examined.header.unreadable:
+        yield f"the metadata cannot be read in full: {note}"

@@ -300,8 +300,8 @@ LARGE: tuple[Broken, ...] = (
 
 QUICK = {
     "50 MB of tags", "3 MB of tags", "half a MB of nonsense in metadata", "2 MB of nested lists in metadata",
-    "90 MB of nested lists", "90 MB of spaces", "7 MB of empty lists", "a million tensors of one byte", "a name of 1 MB",
-    "names of many wide characters",
+    "90 MB of nested lists", "90 MB of spaces", "7 MB of empty lists", "a million tensors of one byte",
+    "a name of 1 MB", "names of many wide characters",
 }  # fmt: skip
 """Those of `LARGE` that take a second at most, to be written as well."""
 

@@ -97,7 +97,8 @@ SITES = model_sites(
 
 LAYERS = st.sampled_from(
     ["x", "", "lora_unet_x", "diffusion_model.x", "blocks.0.q", "lora_te1_text_model_encoder_layers_0_mlp_fc1",
-     "conv", "unet.conv", "img_in", "base_model.model.x", "text_encoders.clip_l.transformer.x", "lora_te_x", "unet:0", "é\ud83d"]
+     "conv", "unet.conv", "img_in", "base_model.model.x", "text_encoders.clip_l.transformer.x", "lora_te_x", "unet:0",
+     "é\ud83d"]
 ) | st.text(max_size=4)  # fmt: skip
 NAMES = st.builds(str.__add__, LAYERS, st.sampled_from([*slots.SUFFIXES, ".weight", "", ":up", ":down"]))
 SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 4, 8, 320, 2**20]), max_size=5).map(tuple)
