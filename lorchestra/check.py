@@ -135,7 +135,7 @@ def _verdict(fitting: int, lacking: int, identity: Identity | None, base: Sequen
             are_related(one, other) for one in identity.complete for other in base
         )
         return INCOMPATIBLE if is_for_another else COMPATIBLE
-    made_for = identity.architectures or tuple(filter(None, [identity.likeliest]))
+    made_for = identity.complete or identity.architectures or tuple(filter(None, [identity.likeliest]))
     is_for_another = made_for and not any(are_related(one, other) for one in made_for for other in base)
     return INCOMPATIBLE if is_for_another else PARTIAL
 

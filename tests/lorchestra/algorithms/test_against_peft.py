@@ -16,7 +16,6 @@ from lorchestra.algorithms import read
 from lorchestra.algorithms.base import Settings
 from lorchestra.spelling import slots
 
-
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Linear(40, 48),
     "square": lambda: nn.Linear(48, 48),
