@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lorchestra.check import INCOMPATIBLE, PARTIAL, REFUSED, report
-from ..lorchestra.errors import LorchestraError
+from ..lorchestra.errors import LorchestraError, quoted
 from ..lorchestra.plan import ERROR, IGNORE, MISSING_POLICIES, POLICIES, REFUSE, SKIP, WARN, Plan, make_plan
 from ..lorchestra.precheck import refusals
 from ..lorchestra.stack import Stack
@@ -92,14 +92,20 @@ class LoraStack(io.ComfyNode):
         """
         try:
             inputs = prompt.find_queued_inputs()
+            missing = missing or _choice(inputs, "missing", ERROR, unknown=SKIP)
+            policy = policy or _choice(inputs, "policy", REFUSE, unknown=IGNORE)
+            # ComfyUI 0.3.64 does not check choices.
+            for name, value, known in (("missing", missing, MISSING_POLICIES), ("policy", policy, POLICIES)):
+                if value not in known:
+                    return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
             sentences = refusals(
                 Stack.parse(loras),
                 find=files.finder(files.read_listing()),
                 open_file=files.lora_cache().open,
                 base=bases.find_queued_base,
                 has_clip=inputs is None or "clip" in inputs,
-                missing=missing or _choice(inputs, "missing", ERROR, unknown=SKIP),
-                policy=policy or _choice(inputs, "policy", REFUSE, unknown=IGNORE),
+                missing=missing,
+                policy=policy,
             )
         except LorchestraError as error:
             return str(error)
