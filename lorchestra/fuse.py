@@ -166,9 +166,8 @@ def _add_wide(matrix: Tensor, terms: Sequence[Term]) -> None:
 def _up(terms: Sequence[Term], like: Tensor, dtype: torch.dtype) -> Tensor:
     """`[out, R]` with every term's factor folded in, on `like`'s device."""
     halves = [_up_half(term) for term in terms]
-    factors = [
-        term.weight * _lora(term).scale for term, half in zip(terms, halves, strict=True) for _ in range(half.shape[1])
-    ]
+    scales = [term.weight * _lora(term).scale for term in terms]
+    factors = [factor for factor, half in zip(scales, halves, strict=True) for factor in [factor] * half.shape[1]]
     return _joined(halves, 1, like, dtype).mul_(torch.tensor(factors, dtype=dtype, device=like.device))
 
 

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..spelling import slots
-from ..spelling.layouts import layout
-from ..spelling.modules import Module
 from .base import DEFAULTS, Settings, brought, scale_of, shaped
 
 
@@ -40,29 +37,6 @@ class LoRA:
         mid = None if self.mid is None else brought(self.mid, weight)
         here = LoRA(brought(self.up, weight), brought(self.down, weight), mid, self.scale)
         return shaped((up_matrix(here) * self.scale) @ down_matrix(here, weight.dtype), weight, "LoRA")
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A LoRA at a weight: one summand of an update."""
-
-    lora: LoRA
-    weight: float
-
-    @property
-    def factor(self) -> float:
-        """What `up @ down` is multiplied by."""
-        return self.weight * self.lora.scale
-
-    def rows(self, start: int, count: int) -> Term:
-        """The same for `count` rows of the weight from row `start` on."""
-        lora = self.lora
-        return Term(LoRA(lora.up[start : start + count], lora.down, lora.mid, lora.scale), self.weight)
-
-
-def check(module: Module) -> str | None:
-    """What is wrong with the module's shapes, in words; None when they agree with each other."""
-    return layout(slots.LORA, module.shapes).problem
 
 
 def down_matrix(lora: LoRA, dtype: torch.dtype) -> Tensor:

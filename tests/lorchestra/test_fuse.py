@@ -97,6 +97,18 @@ def test_many_loras_of_high_rank() -> None:
     assert ulps_off(added(start, updates), sum_of(start, updates)) <= 0.51
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_rows_of_a_term(swapped: bool) -> None:
+    parts = factors((20, 10), 4)
+    whole = Term(LoRA(parts["up"], parts["down"], None, 0.5), -2.0, swapped)
+    part = whole.rows(5, 8)
+    assert isinstance(part.adapter, LoRA)
+    assert (part.weight, part.adapter.scale, part.swapped) == (-2.0, 0.5, False)
+    up = torch.cat([parts["up"][10:], parts["up"][:10]]) if swapped else parts["up"]
+    assert torch.equal(part.adapter.up, up[5:13])
+    assert part.adapter.down is parts["down"]
+
+
 FLOATS = st.floats(-4, 4, width=16)
 
 

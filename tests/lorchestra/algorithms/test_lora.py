@@ -9,7 +9,7 @@ from exact import delta
 from lora_files import factors
 
 from lorchestra.algorithms.base import Settings
-from lorchestra.algorithms.lora import LoRA, Term, check, down_matrix, read, up_matrix
+from lorchestra.algorithms.lora import LoRA, down_matrix, read, up_matrix
 from lorchestra.spelling.modules import Module
 
 Shapes = dict[str, tuple[int, ...]]
@@ -34,7 +34,7 @@ def module(shapes: Shapes) -> Module:
     ],
 )
 def test_sound_shapes(shapes: Shapes) -> None:
-    assert check(module(shapes)) is None
+    assert module(shapes).layout.problem is None
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_sound_shapes(shapes: Shapes) -> None:
     ],
 )
 def test_shapes_that_contradict_each_other(shapes: Shapes, reason: str) -> None:
-    found = check(module(shapes))
+    found = module(shapes).layout.problem
     assert found is not None
     assert reason in found
 
@@ -92,16 +92,6 @@ def test_a_core_between_halves_of_two_ranks() -> None:
             float(mid[p, q, y, x]) * float(up[o, p, 0, 0]) * float(down[q, i, 0, 0]) for p in range(2) for q in range(3)
         )
         assert abs(float(product[o, i, y, x]) - expected) < 1e-12
-
-
-def test_rows_of_a_term() -> None:
-    parts = factors((20, 10), 4)
-    term = Term(LoRA(parts["up"], parts["down"], None, 0.5), -2.0)
-    assert term.factor == -1.0
-    part = term.rows(5, 3)
-    assert part.factor == -1.0
-    assert torch.equal(part.lora.up, parts["up"][5:8])
-    assert part.lora.down is parts["down"]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
