@@ -29,6 +29,7 @@ def write_diffusers(file: LoraFile, layers: Layers, items: Sequence[Item]) -> Wr
     tensors: dict[str, Tensor] = {}
     settings: dict[str, dict[str, int]] = {}
     dora: set[str] = set()
+    plain: dict[str, Item] = {}
     with_bias: set[str] = set()
     weights = {name[:-7]: shape for name, shape in layers.shapes.items() if name.endswith(".weight")}
     known = diffusers_names(weights)
@@ -61,8 +62,12 @@ def write_diffusers(file: LoraFile, layers: Layers, items: Sequence[Item]) -> Wr
                 settings.setdefault(prefix, {})[name] = written["lora_A.weight"].shape[0]
             if "lora_magnitude_vector" in written:
                 dora.add(prefix)
+            elif written:
+                plain.setdefault(prefix, first)
             if "lora_B.bias" in written:
                 with_bias.add(prefix)
+    for prefix in dora & plain.keys():  # PEFT would make magnitudes up for these
+        raise unsaid(file, plain[prefix], "in diffusers all layers have DoRA or none, and this one has no magnitude")
     metadata = dict(file.header.metadata)
     metadata[METADATA_KEY] = _adapter_metadata(settings, dora, with_bias)
     return tensors, metadata, []

@@ -367,6 +367,14 @@ def test_doras_on_all_parts_become_one(tmp_path: Path) -> None:
         }
 
 
+def test_dora_on_some_layers_is_not_said_in_diffusers(tmp_path: Path) -> None:
+    start = "diffusion_model.double_blocks.0.img_attn."
+    tensors = ends(f"{start}proj", made("DoRA by row", (32, 32))) | ends(f"{start}qkv", made("LoRA", (96, 32)))
+    lora = write(tmp_path / "a.safetensors", tensors)
+    with pytest.raises(AdapterError, match=r"img_attn.qkv: .*all layers have DoRA or none"):
+        converted(tmp_path, lora, DIFFUSERS, "flux1_dev")
+
+
 def test_what_no_name_is_for_is_written_whole_and_said(tmp_path: Path) -> None:
     name = "transformer.transformer_blocks.0.attn.to_"
     tensors = ends(f"{name}q", made("LoHa", (32, 32))) | ends(f"{name}k", made("LoRA", (32, 32)))
