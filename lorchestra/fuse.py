@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -142,12 +143,22 @@ def _add_low_rank(weight: Tensor, terms: Sequence[Term], is_wide: bool) -> None:
     if not terms:
         return
     matrix = weight.flatten(1) if weight.dim() > 1 else weight[:, None]
+    for term in terms:
+        _check(_lora(term), weight, matrix)
     if is_wide:
         _add_wide(matrix, terms)
     else:
         matrix.addmm_(_up(terms, matrix, matrix.dtype), _down(terms, matrix, matrix.dtype))
     if matrix.data_ptr() != weight.data_ptr():  # the flattened weight was a copy
         weight.copy_(matrix.view(weight.shape))
+
+
+def _check(lora: LoRA, weight: Tensor, matrix: Tensor) -> None:
+    """Raises `ValueError` where a LoRA was placed on a packed weight, whose shape nobody could tell before."""
+    kernel = lora.down.shape[2:] if lora.mid is None else lora.mid.shape[2:]
+    shape = (lora.up.shape[0], lora.down.shape[1], *kernel)
+    if (shape[0], prod(shape[1:])) != matrix.shape:
+        raise ValueError(f"LoRA made for shape {list(shape)} cannot change a weight of {list(weight.shape)}")
 
 
 def _add_wide(matrix: Tensor, terms: Sequence[Term]) -> None:

@@ -53,7 +53,10 @@ class FusedLoras(WeightAdapterBase):
         dtype is the weight's) keep the dtype.
         """
         wide = weight if weight.dtype in (torch.float32, torch.float64) else weight.float()
-        result = add_updates(wide, self._parts(strength), exact=self.weights[0])
+        try:
+            result = add_updates(wide, self._parts(strength), exact=self.weights[0])
+        except ValueError as error:  # a packed weight, whose shape could not be told before
+            raise ValueError(f"{', '.join(sorted(self.loaded_keys)[:3])}: {error}") from error
         if wide is weight or (offset is None and intermediate_dtype != weight.dtype):
             return result
         return weight.copy_(result) if result.shape == weight.shape else result.to(weight.dtype)

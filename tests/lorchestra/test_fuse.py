@@ -409,6 +409,11 @@ def test_what_does_not_fit_is_refused_in_words() -> None:
     flat = Term(LoRA(torch.ones(12, 1), torch.ones(1, 8), None, 1.0, (12, 2, 2, 2)), 1.0)
     with pytest.raises(ValueError, match=r"pad one weight to \[12, 8\] and \[12, 2, 2, 2\]"):
         add_updates(start, [(None, [large, flat])])
+    for exact in (True, False):
+        with pytest.raises(ValueError, match=r"LoRA made for shape \[8, 6\] cannot change a weight of \[12, 6\]"):
+            add_updates(start, [(None, [term(1.0, factors((8, 6), 2))])], exact=exact)
+        with pytest.raises(ValueError, match=r"LoRA made for shape \[12, 2, 3, 3\] cannot change a weight of"):
+            add_updates(start, [(None, [term(1.0, factors((12, 2, 3, 3), 2, tucker=True))])], exact=exact)
     with pytest.raises(ValueError, match="OFT"):
         add_updates(start, [(None, [Term(adapter("OFT", (16, 6)), 1.0)])])
     assert same_bits(start, weight((12, 6)))
