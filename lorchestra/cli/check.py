@@ -12,11 +12,13 @@ from typing import Any
 from ..architectures.names import with_article
 from ..bases import Base, architecture_ids, base_by_name, read_base_model
 from ..check import BROKEN, COMPATIBLE, Outcome
-from ..errors import FileProblem, HeaderError, LorchestraError, quoted
+from ..errors import CheckpointError, FileProblem, HeaderError, LorchestraError, quoted
 from ..examine import check_file, read_examined
+from ..header import read_header
+from ..spelling.modules import read_modules
 from ..stack import Entry
 from .export import Subparsers
-from .files import find_given, progress, write
+from .files import SUFFIX, find_given, progress, write
 from .terminal import printable
 
 FITS, MISFITS, UNUSABLE = 0, 1, 2
@@ -97,7 +99,11 @@ def read_model(name: str) -> Base:
     except (OSError, ValueError):
         is_there = False
     if is_there:
-        return read_base_model(name)
+        base = read_base_model(name)
+        is_one_file = Path(name).is_file() and name.lower().endswith(SUFFIX)
+        if is_one_file and not base.architectures and read_modules(read_header(name)).modules:
+            raise CheckpointError(name, "this is a LoRA, not a model")
+        return base
     base = base_by_name(name)
     if base is None:
         raise LorchestraError(unknown_model(name))

@@ -52,5 +52,6 @@ def run_convert(args: argparse.Namespace) -> int:
     )
     for note in done.notes:
         print(printable(f"lorchestra: {note}"), file=sys.stderr)
-    print(printable(f"{done.output}: {done.modules} modules for {done.title}, {done.tensors} tensors"))
+    modules = "1 module" if done.modules == 1 else f"{done.modules} modules"
+    print(printable(f"{done.output}: {modules} for {done.title}, {done.tensors} tensors"))
     return 0
