@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sparse_files import base_shapes, lora_shapes, write_sparse
 
 from lorchestra.comfyui import PromptRefused
 from lorchestra.demo.prompt import CHECKPOINT
@@ -71,6 +73,52 @@ def test_what_cannot_be_applied_is_refused_with_our_sentence(server: Any, loras:
     assert list(refused.value.node_errors) == ["2"]
 
 
+@pytest.fixture
+def sparse(server: Any) -> Iterator[str]:
+    """A checkpoint with SD 1.5's names and shapes that could not be loaded; gone before a page chooses it."""
+    path = write_sparse(server.base / "models/checkpoints/sparse/sd15.safetensors", base_shapes("sd15"))
+    yield "sparse/sd15.safetensors"
+    path.unlink()
+
+
+def test_a_lora_for_another_model_is_refused_before_anything_is_loaded(server: Any, sparse: str) -> None:
+    write_sparse(server.base / "models/loras/sparse/flux.safetensors", lora_shapes("flux1_dev", "*_blocks.*"))
+    prompt = export_prompt("<lora:sparse/flux:1>")
+    prompt["1"]["inputs"]["ckpt_name"] = sparse
+    prompt["5:1"] = {
+        "class_type": "ModelSamplingDiscrete",
+        "inputs": {"model": ["1", 0], "sampling": "eps", "zsnr": False},
+    }
+    prompt["2"]["inputs"]["model"] = ["5:1", 0]
+    before = server.log_text()
+    with pytest.raises(PromptRefused) as refused:
+        server.run(prompt)
+    sentence = (
+        "row 1: sparse/flux: made for FLUX.1, this model is SD 1.5: 0 of 304 modules fit. "
+        "Choose an SD 1.5 LoRA or switch this row off."
+    )
+    (error,) = refused.value.node_errors["2"]["errors"]
+    assert error["details"] == f"loras - {sentence}"
+    assert "model_type" not in server.log_text().removeprefix(before)
+
+
+def test_policy_warn_applies_what_fits_and_check_says_what_does_not(server: Any) -> None:
+    write_sparse(server.base / "models/loras/sparse/flux.safetensors", lora_shapes("flux1_dev", "*_blocks.*"))
+    prompt = export_prompt("<lora:sparse/flux:1> <lora:warm:1>")
+    prompt["2"]["inputs"]["policy"] = "warn"
+    prompt["4"] = {
+        "class_type": "LorchestraLoraCheck",
+        "inputs": {"model": ["1", 0], "clip": ["1", 1], "lora_stack": ["2", 2]},
+    }
+    prompt["3"]["inputs"]["lora_stack"] = ["4", 3]
+    outputs = server.run(prompt)
+    rows = outputs["4"]["text"][0].splitlines()
+    assert rows[0].startswith("sparse/flux.safetensors: made for FLUX.1; 0 of 304 modules fit this model. Choose")
+    assert rows[1].startswith(f"{WARM}: weight 1, all ")
+    assert [row["lora"] for row in json.loads(outputs["3"]["text"][0])["loras"]] == [WARM]
+    assert "LoRA Stack: sparse/flux: made for FLUX.1" in server.log_text()
+
+
 def test_twins_are_told_apart_by_their_folders(server: Any) -> None:
     loras = {"loras": [{"lora": "one/twin.safetensors"}, {"lora": "two\\twin"}]}
     outputs = server.run(export_prompt(loras))
@@ -78,10 +126,11 @@ def test_twins_are_told_apart_by_their_folders(server: Any) -> None:
 
 
 def test_help_pages_and_example_are_served(server: Any, pack_folder: str) -> None:
-    for node in ("LorchestraLoraStack", "LorchestraApiExport"):
+    for node in ("LorchestraLoraStack", "LorchestraLoraCheck", "LorchestraApiExport"):
         assert server.fetch(f"/extensions/{pack_folder}/docs/{node}.md").startswith(b"# ")
-    assert server.get("/api/workflow_templates")[pack_folder] == ["lora_stack"]
-    assert server.fetch(f"/api/workflow_templates/{pack_folder}/lora_stack.jpg").startswith(b"\xff\xd8")
+    assert sorted(server.get("/api/workflow_templates")[pack_folder]) == ["lora_check", "lora_stack"]
+    for example in ("lora_check", "lora_stack"):
+        assert server.fetch(f"/api/workflow_templates/{pack_folder}/{example}.jpg").startswith(b"\xff\xd8")
 
 
 def test_pack_and_checkpoint_load_without_complaints(server: Any) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sparse_files import lora_shapes, write_sparse
 
 PIL = pytest.importorskip("PIL.Image")
 
-EXAMPLE = Path(__file__).parents[2] / "example_workflows/lora_stack.json"
+EXAMPLES = Path(__file__).parents[2] / "example_workflows"
+EXAMPLE = EXAMPLES / "lora_stack.json"
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 BOTH = json.dumps({"version": 1, "loras": [{"lora": WARM, "model": 0.75}, {"lora": LINES, "model": 0.5, "clip": 0.25}]})
 
@@ -115,3 +117,48 @@ def test_missing_file_is_an_error_before_the_run_or_skipped(face: Any) -> None:
     set_widget(face, "LorchestraApiExport", "format", "json")
     face.queue()
     assert "not-here" in face.page.get_by_label("Report of the last run").input_value()
+
+
+def write_flux(face: Any) -> None:
+    """A LoRA for another model, without weights."""
+    path = face.server.base / "models/loras/lorchestra-demo/for-flux.safetensors"
+    write_sparse(path, lora_shapes("flux1_dev", "*_blocks.*"))
+
+
+def test_a_lora_for_another_model_makes_the_node_red_or_is_skipped(face: Any) -> None:
+    write_flux(face)
+    add_export(face, f"<lora:{WARM}:1> <lora:for-flux:1>")
+    face.page.evaluate("async () => { try { await app.queuePrompt(0, 1); } catch {} }")
+    face.page.wait_for_timeout(700)
+    sentence = "row 2: for-flux: made for FLUX.1; 0 of 304 modules fit this model."
+    (error,) = face.page.evaluate("app.lastNodeErrors")["2"]["errors"]
+    assert error["details"].startswith(f"loras - {sentence}")
+    assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == [
+        "LorchestraLoraStack"
+    ]
+    face.screenshot("refused")
+    face.errors.clear()  # the frontend itself reports the refusal in the console
+    set_widget(face, "LorchestraLoraStack", "policy", "warn")
+    set_widget(face, "LorchestraApiExport", "format", "json")
+    face.queue()
+    report = face.page.get_by_label("Report of the last run").input_value()
+    assert "modules fit" in report.splitlines()[0]
+    assert "for-flux: made for FLUX.1" in report.splitlines()[1]
+
+
+def test_check_shows_what_fits_in_the_example(face: Any) -> None:
+    write_flux(face)
+    face.load(EXAMPLES / "lora_check.json")
+    face.wait_for(lambda: face.status.inner_text() == "3 LoRAs")
+    assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
+    # Drawing the picture takes long.
+    face.page.evaluate("app.graph.remove(app.graph.nodes.find((node) => node.type === 'SaveImage'))")
+    face.queue()
+    shown = face.page.get_by_label("What fits the model")
+    shown.wait_for(state="visible")
+    verdicts = shown.input_value().splitlines()
+    assert len(verdicts) == 3
+    assert "all " in verdicts[0] and "all " in verdicts[1]
+    assert verdicts[2].startswith("lorchestra-demo/for-flux.safetensors: made for FLUX.1; 0 of 304 modules fit")
+    assert face.page.get_by_label("Report of the last run").input_value().splitlines()[2] == verdicts[2]
+    face.screenshot("check")
