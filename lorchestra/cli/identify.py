@@ -167,7 +167,7 @@ def _row(name: str, cells: Sequence[str], width: int) -> str:
         name = name[: width // 2 - 1] + "…" + name[len(name) - (width - width // 2) :]
     cells = [cells[0], *(_cut(cell, size) for cell, (_, size) in zip(cells[1:], _COLUMNS[1:], strict=True))]
     padded = [f"{cell:{size}}" for cell, (_, size) in zip(cells[:-1], _COLUMNS, strict=False)]
-    return f"{name:{width}}  {'  '.join(padded)}  {cells[-1]:>{_COLUMNS[-1][1]}}"
+    return f"{name:{width}}  {'  '.join(padded)}  {cells[-1]:>{_COLUMNS[-1][1]}}".rstrip()
 
 
 def _cut(text: str, width: int) -> str:
