@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -116,6 +117,32 @@ def test_refuses_with_file_and_reason(tmp_path: Path, header: object, reason: st
     assert reason in caught.value.reason
     assert str(caught.value) == f"{path}: {caught.value.reason}"
     assert len(caught.value.reason) < 1000
+
+
+METADATA: tuple[tuple[str, bytes, dict[str, str], str], ...] = (
+    ("a list", b'["a"]', {}, "not a JSON object"),
+    ("numbers", b'{"epoch":3,"a":"b"}', {"a": "b"}, "'epoch' is not a string"),
+    ("invalid UTF-8", b'{"a":"b\xff"}', {"a": "b\ufffd"}, "'a' is not UTF-8"),
+    ("nested", b'{"x":' + b"[" * 10_000 + b"]" * 10_000 + b',"a":"b"}', {"a": "b"}, "'x' is not a string"),
+    ("long", b'{"a":"' + b"b" * 3_000_000 + b'","c":"d"}', {"a": "b" * 1000 + "…", "c": "d"}, "too many to be read"),
+)
+
+
+@pytest.mark.parametrize(("text", "expected", "note"), [row[1:] for row in METADATA], ids=[row[0] for row in METADATA])
+def test_metadata_that_cannot_be_read_are_told(
+    tmp_path: Path, text: bytes, expected: dict[str, str], note: str
+) -> None:
+    tensors = json.dumps({"a.alpha": tensor(0, 12)}).encode()[1:]
+    header = read_header(put(tmp_path, to_bytes(b'{"__metadata__":' + text + b"," + tensors)))
+    assert header.metadata == expected
+    assert len(header.unreadable) == 1 and note in header.unreadable[0]
+    assert header.tensors["a.alpha"].end == 12
+
+
+def test_the_hash_is_that_of_the_whole_header(tmp_path: Path) -> None:
+    for size in (100, 3_000_000):
+        text = json.dumps({"__metadata__": {"a": "b" * size}, "t": tensor(0, 12)}).encode()
+        assert read_header(put(tmp_path, to_bytes(text))).digest == hashlib.sha256(text).hexdigest()
 
 
 def test_refuses_lying_lengths(tmp_path: Path) -> None:
