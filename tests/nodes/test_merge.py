@@ -266,7 +266,7 @@ def test_a_lora_for_another_model_is_refused_in_words(
     save_file(tensors, loras / "flux.safetensors")
     with pytest.raises(
         Exception,
-        match=r"row 1: flux\.safetensors: made for FLUX\.1 .*; 0 of 1 modules fit this model.*switch this row off",
+        match=r"row 1: flux\.safetensors: made for FLUX\.1 .*; 0 of 1 modules fit .*switch this row off",
     ):
         run(stack_node, models[torch.float16], [row("flux", 0.5)])
 
