@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,11 +21,13 @@ from . import algorithms
 from .algorithms.base import Adapter, Settings
 from .algorithms.lora import LoRA
 from .errors import AdapterError, HeaderError, NotALora, quoted
-from .examine import Examined, examine
 from .header import Header, read_header
 from .spelling import kinds, slots
 from .spelling.modules import Module, Reading, read_modules
 from .spelling.prefixes import PEFT
+
+if TYPE_CHECKING:
+    from .examine import Examined
 from .spelling.scales import Scales, metadata_scales, read_adapter_config
 
 DEFAULT_CACHE_BYTES = 4 << 30
@@ -72,6 +74,8 @@ class LoraFile:
     @functools.cached_property
     def examined(self) -> Examined:
         """What the header says the file is."""
+        from .examine import examine  # it needs all that is known of models, which takes a while to load
+
         return examine(self.header, self.reading)
 
     @property

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .architectures.names import are_interchangeable, are_related, family_titles, with_article
 from .errors import shortened
-from .identify import Identity
 from .placing import Placement
 from .spelling.modules import Module
 from .spelling.prefixes import MODEL
 from .stack import Entry
+
+if TYPE_CHECKING:
+    from .identify import Identity
 
 COMPATIBLE = "compatible"
 PARTIAL = "partial"

@@ -105,7 +105,9 @@ def check_file(examined: Examined, base: Base, fallback: Mapping[str, Site] | No
         base=base.architectures,
         hidden=base.hidden,
     )
-    return replace(found, evidence=tuple(examined.evidence))
+    # There is no row to switch off, and the weight is only a stand-in.
+    sentence = found.sentence.removeprefix("weight 1, ").replace(" or switch this row off", "")
+    return replace(found, sentence=sentence, evidence=tuple(examined.evidence))
 
 
 def _warnings(examined: Examined) -> Iterable[str]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import prod
 
 from .architectures import text_encoders, unet
-from .architectures.aliases import alias_sites
 from .spelling import slots
 from .spelling.modules import BIAS, Module
 from .spelling.prefixes import MODEL, flatten
@@ -83,6 +82,8 @@ def model_sites(tensors: Mapping[str, tuple[str, Shape | None]]) -> Sites:
         bias = tensors.get(f"{native}.bias")
         if bias:
             sites.setdefault(f"{flatten(diffusers)}_bias", Site(*bias))
+    from .architectures.aliases import alias_sites  # twenty tables, needed with the first model
+
     for foreign, native, rows in alias_sites({name: shape for name, (_, shape) in weights.items()}):
         key, shape = weights[native]
         bias = tensors.get(f"{native}.bias")

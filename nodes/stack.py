@@ -11,7 +11,6 @@ from comfy_api.latest import io
 from ..lorchestra.check import INCOMPATIBLE, PARTIAL, REFUSED, report
 from ..lorchestra.errors import LorchestraError, quoted
 from ..lorchestra.plan import ERROR, IGNORE, MISSING_POLICIES, POLICIES, REFUSE, SKIP, WARN, Plan, make_plan
-from ..lorchestra.precheck import refusals
 from ..lorchestra.stack import Stack
 from .host import bases, files, patch, prompt
 from .host import model as live
@@ -90,6 +89,8 @@ class LoraStack(io.ComfyNode):
         ComfyUI passes `loras` alone, since it shows the sentence once for each argument that is passed by position;
         the choices are read from the queued prompt. Where they are not known, what they decide is left to the run.
         """
+        from ..lorchestra.precheck import refusals  # loads all that is known of models
+
         try:
             inputs = prompt.find_queued_inputs()
             missing = missing or _choice(inputs, "missing", ERROR, unknown=SKIP)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 from ...lorchestra.adapters import FileKey, find_key
-from ...lorchestra.bases import Base, read_base_model
 from ...lorchestra.errors import LorchestraError
 from . import prompt
+
+if TYPE_CHECKING:
+    from ...lorchestra.bases import Base
 
 
 def find_queued_base() -> Base | None:
@@ -20,6 +23,8 @@ def find_queued_base() -> Base | None:
 @functools.lru_cache(maxsize=4)  # the base, a refiner, a pair of Wan's
 def _read(path: str, key: FileKey) -> Base | None:
     """By path, because a link's name tells the format, and by key, so that a file that changed is read anew."""
+    from ...lorchestra.bases import read_base_model  # loads all that is known of models
+
     try:
         return read_base_model(path)
     except (LorchestraError, OSError):  # loading it says what is wrong

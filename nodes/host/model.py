@@ -7,8 +7,6 @@ from typing import Any
 
 import comfy.lora
 
-from ...lorchestra.architectures.base_file import RENAMED
-from ...lorchestra.identify import identify_base
 from ...lorchestra.placing import Offset, Shape, Site, Targets, encoder_sites, model_sites
 from ...lorchestra.spelling.prefixes import MODEL
 
@@ -33,6 +31,8 @@ def targets(model: Any, clip: Any | None) -> Targets:
 
 def architectures(model: Any) -> tuple[str, ...]:
     """What a MODEL is, by its layers; the likeliest id first, empty for a model that nobody knows."""
+    from ...lorchestra.identify import identify_base  # loads all that is known of models
+
     return identify_base(
         {key[len(_MODEL_PREFIX) :]: shape for key, shape in _shapes(model) if key.startswith(_MODEL_PREFIX)}
     )
@@ -44,6 +44,8 @@ def hidden(model: Any) -> bool:
     Nunchaku's layers have a `qweight`, or are in no state dict at all; others keep numbers that are no weights' own
     under `weight`. Packed weights of GGUF and bitsandbytes tell their shapes, and ComfyUI's own quantized ones do.
     """
+    from ...lorchestra.architectures.base_file import RENAMED
+
     for key, weight in model.model_state_dict().items():
         if key.endswith(tuple(RENAMED)):
             return True
