@@ -68,6 +68,20 @@ class DialectError(StackError):
     """A request in a foreign dialect that cannot be read, or a stack that the dialect cannot hold."""
 
 
+class ScheduleError(LorchestraError):
+    """A schedule that does not parse, is out of range, or is asked what it cannot know.
+
+    `column` counts the characters of its text from 1, `keyframe` its keyframes from 1; None where that says nothing.
+    """
+
+    def __init__(self, reason: str, column: int | None = None, keyframe: int | None = None) -> None:
+        self.column = column
+        self.keyframe = keyframe
+        self.reason = reason
+        place = "" if keyframe is None else f"keyframe {keyframe}: "
+        super().__init__(f"{place}{reason}" if column is None else f"column {column}: {reason}")
+
+
 def shortened(text: str, limit: int = 200) -> str:
     """The text's first `limit` characters at most; names in a file may be millions of characters long."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

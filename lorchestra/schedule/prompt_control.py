@@ -1,0 +1,308 @@
+"""prompt-control's schedules, `[<lora:a:1>:0.2,0.6]` (asagi4/comfyui-prompt-control, `doc/schedules.md`, parser).
+
+| text | means |
+| --- | --- |
+| `[after:0.3]` | from 0.3 on |
+| `[before:after:0.3]` | a switch at 0.3 |
+| `[during:0.2,0.6]`, `[during:after:0.2,0.6]`, `[before:during:after:0.2,0.6]` | ranges |
+| `[SEQ:a:0.2:b:0.6]` | a until 0.2, b until 0.6, then nothing |
+| `[a\\|b:0.1]` | a and b in turns of a tenth (0.1 where nothing is said) |
+
+In them stand prompts with `<lora:name:model>` or `<lora:name:model:clip>` tags, and brackets again. Tags of one LoRA
+that overlap in time add up. Weights jump; prompt-control knows nothing in between. Its positions are shares of the
+model's noise range and ours are shares of the run's steps, which is what people mean.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ..errors import ScheduleError, quoted
+from ..stack import WEIGHT_LIMIT
+from .curve import Curve, Keyframe
+from .easing import HOLD
+from .product import Schedule
+
+MAX_DEPTH = 20
+"""How deep brackets may be nested."""
+MAX_SPANS = 2_000
+"""How many spans of time there may be."""
+FINEST = 0.01
+"""Shortest turn of `[a|b:0.01]`, as in prompt-control."""
+
+_NUM = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_NUMBER = re.compile(rf"\s*{_NUM}\s*", re.ASCII)
+_LORA = re.compile(rf"<lora:([^:<>]+):\s*({_NUM})\s*(?::\s*({_NUM})\s*)?>", re.ASCII)  # <lora:pixel:0.7:0.5>
+_WHEN = re.compile(rf"\s*({_NUM})\s*(?:,\s*({_NUM})\s*)?", re.ASCII)  # 0.2,0.6
+_TAG = re.compile(r"\s*[A-Z_]+\s*")  # SECOND_PASS
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """One LoRA of a prompt."""
+
+    name: str
+    """As the tag says it."""
+    model: Schedule
+    """The weight itself, not a factor: put it on a row of weight 1."""
+    clip: Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class _Lora:
+    name: str
+    model: float
+    clip: float
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What stands between two signs of a bracket."""
+
+    text: str
+    column: int
+    nodes: tuple[_Lora | _Bracket, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bracket:
+    parts: tuple[_Part, ...]
+    signs: str
+    """The `:` and `|` between the parts."""
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A time in which something holds."""
+
+    start: float
+    end: float
+
+    def inside(self, other: _Span) -> _Span:
+        return _Span(max(self.start, other.start), min(self.end, other.end))
+
+    def __bool__(self) -> bool:
+        return self.start < self.end
+
+
+def read(text: str, steps: int | None = None) -> tuple[Scheduled, ...]:
+    """The LoRAs of a prompt, each with its weights over the run; the prompt's words are passed over.
+
+    `steps` is prompt-control's `num_steps`: then positions without a point count steps. Raises `ScheduleError` with the
+    column for positions beyond the run or backwards, tags that are no times (`[a:b:HR]`), and brackets left open.
+    """
+    part, _ = _Parser(text, bare=False).part(0, 0)
+    return _scheduled(part, steps)
+
+
+def read_one(text: str) -> Schedule:
+    """The model's weights of the one LoRA that the text names; text encoders take the row's own weight.
+
+    Bare numbers serve as well: `[0.5:1:0.3]`. Raises `ScheduleError` with the column, also for two LoRAs and for none.
+    """
+    part, _ = _Parser(text, bare="<lora:" not in text).part(0, 0)
+    found = list(_scheduled(part, None))
+    if not found:
+        raise ScheduleError("there is no weight in the brackets; write for example [<lora:name:1>:0.2,0.6]", 1)
+    if len(found) > 1:
+        names = quoted(", ".join(scheduled.name for scheduled in found))
+        raise ScheduleError(f"a row's schedule is about one LoRA, and this names {len(found)}: {names}", 1)
+    return found[0].model
+
+
+class _Parser:
+    """Finds tags and brackets in one text."""
+
+    def __init__(self, text: str, bare: bool) -> None:
+        self.text = text
+        self.bare = bare
+        """Whether numbers between the signs of a bracket are weights."""
+
+    def part(self, start: int, depth: int) -> tuple[_Part, int]:
+        """What stands from `start` up to the sign that ends it, and that sign's place."""
+        text, at, parentheses = self.text, start, 0
+        nodes: list[_Lora | _Bracket] = []
+        while at < len(text):
+            sign = text[at]
+            if sign == "[":
+                bracket, at = self.bracket(at, depth + 1)
+                nodes.append(bracket)
+                continue
+            if sign == "<" and text.startswith(("<lora:", "<loractl:"), at):
+                lora, at = self.lora(at)
+                nodes.append(lora)
+                continue
+            if sign == "#":
+                at = text.find("\n", at) if "\n" in text[at:] else len(text)
+                continue
+            if depth and (sign == "]" or (sign in ":|" and not parentheses)):
+                break
+            parentheses += {"(": 1, ")": -1 if parentheses else 0}.get(sign, 0)
+            at += 2 if sign == "\\" else 1
+        if depth and parentheses:
+            raise ScheduleError("a ( in this bracket is never closed", start + 1)
+        inner = text[start : min(at, len(text))]
+        if self.bare and depth and not nodes and _NUMBER.fullmatch(inner):
+            nodes.append(_Lora("", float(inner), float(inner), start + 1))
+        return _Part(inner, start + 1, tuple(nodes)), at
+
+    def bracket(self, start: int, depth: int) -> tuple[_Bracket, int]:
+        if depth > MAX_DEPTH:
+            raise ScheduleError(f"brackets are nested more than {MAX_DEPTH} deep", start + 1)
+        parts: list[_Part] = []
+        signs = ""
+        at = start + 1
+        while True:
+            part, end = self.part(at, depth)
+            parts.append(part)
+            if end >= len(self.text):
+                raise ScheduleError("this bracket is never closed", start + 1)
+            if self.text[end] == "]":
+                return _Bracket(tuple(parts), signs, start + 1), end + 1
+            signs += self.text[end]
+            at = end + 1
+
+    def lora(self, start: int) -> tuple[_Lora, int]:
+        found = _LORA.match(self.text, start)
+        if not found:
+            raise ScheduleError("expected <lora:name:weight> or <lora:name:model:clip>", start + 1)
+        model, clip = float(found[2]), float(found[3] or found[2])
+        for weight, group in ((model, 2), (clip, 3)):
+            if not -WEIGHT_LIMIT <= weight <= WEIGHT_LIMIT:
+                column = max(found.start(group), found.start(2)) + 1
+                raise ScheduleError(f"the weight {weight:g} must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}", column)
+        return _Lora(found[1], model, clip, start + 1), found.end()
+
+
+class _Times:
+    """Lists when each tag holds."""
+
+    def __init__(self, steps: int | None) -> None:
+        self.steps = steps
+        self.visited = 0
+
+    def of(self, nodes: Sequence[_Lora | _Bracket], span: _Span) -> Iterator[tuple[_Lora, _Span]]:
+        for node in nodes:
+            self.visited += 1
+            if self.visited > MAX_SPANS:
+                raise ScheduleError(f"there are more than {MAX_SPANS:,} switches", node.column)
+            if isinstance(node, _Lora):
+                yield node, span
+                continue
+            for part, when in self.parts(node):
+                within = when.inside(span)
+                if within and part.nodes:
+                    yield from self.of(part.nodes, within)
+
+    def parts(self, bracket: _Bracket) -> Iterator[tuple[_Part, _Span]]:
+        """What of the bracket holds when."""
+        parts, last = bracket.parts, bracket.parts[-1]
+        if not any(True for _ in _loras([bracket])):
+            return
+        if "|" in bracket.signs and bracket.signs.rstrip(":").strip("|") == "":
+            yield from self.turns(bracket)
+        elif parts[0].text.strip() == "SEQ" and len(parts) > 2:
+            yield from self.sequence(bracket)
+        elif len(parts) > 1 and _WHEN.fullmatch(last.text):
+            yield from self.switches(bracket)
+        elif len(parts) > 1 and _TAG.fullmatch(last.text):
+            raise ScheduleError(f"{last.text.strip()} is a tag of prompt-control's filters and no time", last.column)
+        elif len(parts) > 1:
+            raise ScheduleError(f"expected a position such as 0.5, found {quoted(last.text)}", last.column)
+        else:
+            yield last, _Span(0, 1)
+
+    def switches(self, bracket: _Bracket) -> Iterator[tuple[_Part, _Span]]:
+        *prompts, last = bracket.parts
+        when = _WHEN.fullmatch(last.text)
+        if when is None or len(prompts) > 3:
+            raise ScheduleError("a bracket has at most three prompts", bracket.column)
+        start = self.position(when[1], last.column + when.start(1))
+        if when[2] is None:  # [after], [before:after]; of [before:after:x] prompt-control ignores the third
+            order = {1: (None, 0, 0), 2: (0, 1, 1), 3: (0, 1, 1)}
+            end = 1.0
+        else:
+            order = {1: (None, 0, None), 2: (None, 0, 1), 3: (0, 1, 2)}
+            end = self.position(when[2], last.column + when.start(2))
+        if end < start:
+            raise ScheduleError(f"the range {last.text.strip()} goes backwards", last.column)
+        spans = (_Span(0, start), _Span(start, end), _Span(end, 1))
+        for index, span in zip(order[len(prompts)], spans, strict=True):
+            if index is not None:
+                yield prompts[index], span
+
+    def sequence(self, bracket: _Bracket) -> Iterator[tuple[_Part, _Span]]:
+        rest = bracket.parts[1:]
+        if len(rest) % 2:
+            raise ScheduleError("in a [SEQ:…] each prompt is followed by its end", rest[-1].column)
+        before = 0.0
+        for prompt, until in zip(rest[::2], rest[1::2], strict=True):
+            if not _NUMBER.fullmatch(until.text):
+                raise ScheduleError(f"expected a position such as 0.5, found {quoted(until.text)}", until.column)
+            end = self.position(until.text, until.column)
+            if end < before:
+                raise ScheduleError(f"{until.text.strip()} goes backwards", until.column)
+            yield prompt, _Span(before, end)
+            before = end
+
+    def turns(self, bracket: _Bracket) -> Iterator[tuple[_Part, _Span]]:
+        prompts, turn = bracket.parts, 0.1
+        if bracket.signs.endswith(":"):
+            *prompts, last = bracket.parts
+            if not _NUMBER.fullmatch(last.text):
+                raise ScheduleError(
+                    f"expected the length of a turn such as 0.1, found {quoted(last.text)}", last.column
+                )
+            turn = self.position(last.text, last.column)
+            if turn < FINEST:
+                raise ScheduleError(f"a turn lasts at least {FINEST:g}", last.column)
+        for number in range(math.ceil(1 / turn)):
+            yield prompts[number % len(prompts)], _Span(number * turn, min((number + 1) * turn, 1))
+
+    def position(self, text: str, column: int) -> float:
+        value = float(text)
+        if self.steps and ("." not in text or value > 1):
+            value /= self.steps
+        if not 0 <= value <= 1:
+            hint = "" if self.steps else "; its step numbers need prompt-control's num_steps"
+            raise ScheduleError(f"{text.strip()} is no position, 0 … 1{hint}", column)
+        return value
+
+
+def _loras(nodes: Sequence[_Lora | _Bracket]) -> Iterator[_Lora]:
+    for node in nodes:
+        if isinstance(node, _Lora):
+            yield node
+        else:
+            for part in node.parts:
+                yield from _loras(part.nodes)
+
+
+def _scheduled(part: _Part, steps: int | None) -> tuple[Scheduled, ...]:
+    times = list(_Times(steps).of(part.nodes, _Span(0, 1)))
+    names = dict.fromkeys(lora.name for lora, _ in times)
+    return tuple(
+        Scheduled(
+            name,
+            _schedule([(lora.model, span) for lora, span in times if lora.name == name]),
+            _schedule([(lora.clip, span) for lora, span in times if lora.name == name]),
+        )
+        for name in names
+    )
+
+
+def _schedule(times: Sequence[tuple[float, _Span]]) -> Schedule:
+    """Weights that hold for a while and add up where they overlap."""
+    cuts = sorted({0.0, 1.0, *(cut for _, span in times for cut in (span.start, span.end))})
+    keyframes: list[Keyframe] = []
+    for start, end in pairwise(cuts):
+        total = math.fsum(weight for weight, span in times if span.start <= start and end <= span.end)
+        if not keyframes or keyframes[-1].weight != total:
+            keyframes.append(Keyframe(start, total, HOLD))
+    return Schedule((Curve((*keyframes[:-1], Keyframe(keyframes[-1].position, keyframes[-1].weight))),))
