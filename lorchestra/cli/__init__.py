@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import LorchestraError
-from . import bake, check, convert, demo, export, identify, inspect
+from . import bake, check, convert, demo, export, identify, inspect, schedule
 from .terminal import printable
 
 USABLE = 0
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bake.add_bake(commands)
     export.add_export(commands)
     export.add_import(commands)
+    schedule.add_schedule(commands)
     demo.add_demo(commands)
     options = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):

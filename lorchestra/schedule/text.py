@@ -42,6 +42,7 @@ _WORD = re.compile(r"[A-Za-z](?:[A-Za-z _-]*[A-Za-z])?")  # ease-in
 _UNIT = re.compile(r"(progress|steps?|sigmas?)(?![A-Za-z])", re.IGNORECASE)  # step
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)  # -0.5, .3, 1e-07
 _LONGEST_NUMBER = 400
+_LARGEST_BELOW = 12
 
 
 def read(text: str) -> Schedule:
@@ -81,7 +82,13 @@ def _curve(curve: Curve) -> str:
 def _keyframe(keyframe: Keyframe) -> str:
     easing = find_easing(keyframe.easing)
     word = f" {easing.short}" if easing and easing.short else ""
-    return f"{number(keyframe.position)}:{number(keyframe.weight)}{word}"
+    return f"{_position(keyframe.position)}:{number(keyframe.weight)}{word}"
+
+
+def _position(position: float) -> str:
+    """As a fraction where that is the same float and reads better: 2/3."""
+    near = Fraction(position).limit_denominator(_LARGEST_BELOW)
+    return str(near) if position < 1 and len(repr(position)) > 8 and float(near) == position else number(position)
 
 
 @dataclass(frozen=True, slots=True)
