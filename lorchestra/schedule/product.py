@@ -83,7 +83,7 @@ class Schedule:
         Raises `ScheduleError` where the schedule goes by steps or sigmas and the moment does not say them.
         """
         moment = _moment(moment)
-        return float(math.prod(curve.at(moment) for curve in self.curves))
+        return math.prod(curve.at(moment) for curve in self.curves) + 0.0  # never -0
 
     def weights(self, steps: Steps) -> tuple[float, ...]:
         """The factor at the start of each step."""

@@ -19,6 +19,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 
 from ..errors import ScheduleError, quoted
@@ -262,8 +263,9 @@ class _Times:
             turn = self.position(last.text, last.column)
             if turn < FINEST:
                 raise ScheduleError(f"a turn lasts at least {FINEST:g}", last.column)
-        for number in range(math.ceil(1 / turn)):
-            yield prompts[number % len(prompts)], _Span(number * turn, min((number + 1) * turn, 1))
+        exact = Fraction(repr(turn))  # so that the third turn of 0.3 ends at 0.9
+        for number in range(math.ceil(1 / exact)):
+            yield prompts[number % len(prompts)], _Span(float(number * exact), float(min((number + 1) * exact, 1)))
 
     def position(self, text: str, column: int) -> float:
         value = float(text)
