@@ -36,7 +36,10 @@ class Steps:
     **Progress.** n steps have n + 1 sigmas. Step k (from 1) begins at the sigma with index k − 1, and that is progress
     (k − 1) / n, exactly. So the first step is at 0 and the last at (n − 1) / n; 1 is the end of the run, which samplers
     that ask the model once a step never ask for. Between two sigmas the index is interpolated, linearly in sigma: that
-    is where heun, dpmpp_2s_ancestral and the like ask a second time. Sigmas outside the run count as its nearest end.
+    is where dpmpp_2s_ancestral and the like ask a second time. Sigmas outside the run count as its nearest end.
+
+    The noise alone says where a run is, and nothing is counted: heun asks a second time at the end of a step, which is
+    the moment at which the next step begins, and gets the same weight there as the next step does.
     """
 
     count: int
