@@ -14,23 +14,13 @@ from .check import BROKEN, INCOMPATIBLE, MISSING, NOT_A_LORA, OFF, Outcome, outc
 from .errors import FileProblem, MissingLora, NotALora, StackError
 from .fuse import Term
 from .placing import Offset, Placed, Site, Targets, has_text_encoders, place
+from .policies import ERROR, REFUSE, SKIP
 from .spelling.modules import Module
 from .spelling.prefixes import MODEL
 from .stack import Entry, Stack, Weighted
 
-SKIP = "skip"
-ERROR = "error"
 CLIP = "clip"
 """The component of a change to any text encoder; the diffusion model's is `MODEL`."""
-
-MISSING_POLICIES = (ERROR, SKIP)
-"""What happens to a row whose file is missing."""
-
-REFUSE = "refuse"
-WARN = "warn"
-IGNORE = "ignore"
-POLICIES = (REFUSE, WARN, IGNORE)
-"""What happens to rows that do not fit: an error, or what fits of them is applied, with or without a warning."""
 
 
 @dataclass(frozen=True, slots=True)

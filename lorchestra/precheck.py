@@ -9,7 +9,8 @@ from .bases import Base, base_by_name
 from .check import INCOMPATIBLE, Outcome, outcome
 from .errors import FileProblem, MissingLora
 from .placing import Targets, place
-from .plan import ERROR, REFUSE, SKIP, find_files
+from .plan import find_files
+from .policies import ERROR, REFUSE, SKIP
 from .spelling.prefixes import MODEL
 from .stack import Entry, Stack, Weighted
 

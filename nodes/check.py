@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lorchestra.architectures.names import family_titles
-from ..lorchestra.check import COMPATIBLE, PARTIAL, UNKNOWN, Outcome, report
-from ..lorchestra.plan import IGNORE, Plan, make_plan
+from ..lorchestra.policies import IGNORE
 from .host import files
-from .host import model as live
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows, to_rows
 
+if TYPE_CHECKING:
+    from ..lorchestra.check import Outcome
+    from ..lorchestra.plan import Plan
+
 VERSION = 1
 """Version of the data that the node gives."""
-FITTING = (COMPATIBLE, PARTIAL, UNKNOWN)
 
 
 class LoraCheck(io.ComfyNode):
@@ -58,7 +58,12 @@ class LoraCheck(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, lora_stack: Any, clip: Any = None) -> io.NodeOutput:
-        """Makes a plan and throws it away."""
+        """Makes a plan and throws it away. What it needs is loaded with the first run, not with ComfyUI."""
+        from ..lorchestra.architectures.names import family_titles
+        from ..lorchestra.check import COMPATIBLE, PARTIAL, UNKNOWN, report
+        from ..lorchestra.plan import make_plan
+        from .host import model as live
+
         stack = read_rows(lora_stack)
         listing = files.read_listing()
         architectures = live.architectures(model)
@@ -79,7 +84,7 @@ class LoraCheck(io.ComfyNode):
             "model": {"architectures": architectures, "title": title},
             "rows": [item.to_json() for item in outcomes],
         }
-        fitting = [item.entry for item in outcomes if item.verdict in FITTING]
+        fitting = [item.entry for item in outcomes if item.verdict in (COMPATIBLE, PARTIAL, UNKNOWN)]
         rows = to_rows(files.with_listed_names(fitting, listing))
         text = report(outcomes)
         return io.NodeOutput(model, text, json.dumps(data, ensure_ascii=False), rows, ui={"text": [text]})

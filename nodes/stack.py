@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lorchestra.check import INCOMPATIBLE, PARTIAL, REFUSED, report
 from ..lorchestra.errors import LorchestraError, quoted
-from ..lorchestra.plan import ERROR, IGNORE, MISSING_POLICIES, POLICIES, REFUSE, SKIP, WARN, Plan, make_plan
+from ..lorchestra.policies import ERROR, IGNORE, MISSING_POLICIES, POLICIES, REFUSE, SKIP, WARN
 from ..lorchestra.stack import Stack
-from .host import bases, files, patch, prompt
-from .host import model as live
+from .host import bases, files, prompt
 from .host.schema import schema
 from .sockets import Loras, LoraStackSocket, read_rows, to_rows
+
+if TYPE_CHECKING:
+    from ..lorchestra.plan import Plan
 
 EMPTY = '{"version": 1, "loras": []}'
 
@@ -130,7 +131,12 @@ class LoraStack(io.ComfyNode):
         lora_stack: Any = None,
         policy: str = REFUSE,
     ) -> io.NodeOutput:
-        """Parses, finds, checks and applies the rows."""
+        """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
+        from ..lorchestra.check import report
+        from ..lorchestra.plan import make_plan
+        from .host import model as live
+        from .host import patch
+
         own, upstream = Stack.parse(loras), read_rows(lora_stack)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
         listing = files.read_listing()
@@ -156,6 +162,8 @@ class LoraStack(io.ComfyNode):
 
 def _warnings(plan: Plan, policy: str) -> list[str]:
     """What a policy wants to be told: LoRAs that fit in part, and with `warn` what is left out; a file's once."""
+    from ..lorchestra.check import INCOMPATIBLE, PARTIAL, REFUSED
+
     told = {REFUSE: {PARTIAL}, WARN: {PARTIAL, *REFUSED}}.get(policy, set())
     chosen = {id(item.weighted.entry) for item in plan.chosen}
     return [

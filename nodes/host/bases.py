@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from ...lorchestra.adapters import FileKey, find_key
 from ...lorchestra.errors import LorchestraError
 from . import prompt
 
 if TYPE_CHECKING:
+    from ...lorchestra.adapters import FileKey
     from ...lorchestra.bases import Base
 
 
 def find_queued_base() -> Base | None:
     """The base of the node that is being validated; None where it is not known or its file cannot be read."""
+    from ...lorchestra.adapters import find_key
+
     path = prompt.find_queued_base()
     key = None if path is None else find_key(path)
     return None if path is None or key is None else _read(path, key)

@@ -6,19 +6,24 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import folder_paths
 
-from ...lorchestra.adapters import LoraCache, find_key
 from ...lorchestra.errors import StackError
 from ...lorchestra.listing import Listing
-from ...lorchestra.plan import SKIP, find_files
+from ...lorchestra.policies import SKIP
 from ...lorchestra.stack import Entry, Stack
+
+if TYPE_CHECKING:
+    from ...lorchestra.adapters import LoraCache
 
 
 @functools.cache
 def lora_cache() -> LoraCache:
     """The opened LoRA files of this process, shared by all nodes."""
+    from ...lorchestra.adapters import LoraCache
+
     return LoraCache()
 
 
@@ -52,6 +57,9 @@ def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]
 
 def fingerprint(stack: Stack) -> str:
     """Changes when the file of an active row changes on disk, comes or goes."""
+    from ...lorchestra.adapters import find_key
+    from ...lorchestra.plan import find_files
+
     _, paths = find_files(stack, finder(read_listing()), has_clip=True, missing=SKIP)
     return repr([find_key(path) for path in paths.values()])
 

@@ -24,7 +24,8 @@ from lorchestra.check import COMPATIBLE, MISSING, OFF, PARTIAL
 from lorchestra.errors import AdapterError, LorchestraError, MissingLora, StackError
 from lorchestra.fuse import Parts, add_updates
 from lorchestra.placing import Site, Targets, encoder_sites, model_sites
-from lorchestra.plan import SKIP, Part, Plan, by_offset, make_plan
+from lorchestra.plan import Part, Plan, by_offset, make_plan
+from lorchestra.policies import SKIP
 from lorchestra.stack import Entry, Stack
 
 SHAPES: Mapping[str, tuple[int, ...]] = {"a.to_q": (48, 40), "b.conv": (16, 12, 3, 3), "c.qkv": (30, 20)}

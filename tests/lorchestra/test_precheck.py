@@ -15,7 +15,7 @@ from lorchestra.architectures.patterns import Shape
 from lorchestra.bases import Base, read_base_model
 from lorchestra.demo.checkpoint import checkpoint_shapes
 from lorchestra.errors import StackError
-from lorchestra.plan import IGNORE, SKIP, WARN
+from lorchestra.policies import IGNORE, SKIP, WARN
 from lorchestra.precheck import refusals
 from lorchestra.stack import Entry, Stack
 
