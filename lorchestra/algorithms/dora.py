@@ -38,13 +38,17 @@ class DoRA:
 
     def update(self, weight: Tensor) -> Tensor:
         """See `Adapter.update`. Not additive. Norms and their ratios are fp64, so that a small Δ keeps its digits."""
-        axis = self._axis(weight)
         delta = self.base.update(weight)
-        norm = _norms(weight, delta, axis) + self.epsilon
-        magnitude = brought(self.magnitude, weight, norm.dtype).reshape(norm.shape)
-        ratio = torch.where(norm == 0, 0, magnitude / norm)  # a row of nothing stays nothing
+        ratio = self.ratio(weight, delta)
         # m(W + Δ)/n − W without the difference of two large numbers.
         return delta.mul_(ratio.to(weight.dtype)).addcmul_(weight, (ratio - 1).to(weight.dtype))
+
+    def ratio(self, weight: Tensor, delta: Tensor) -> Tensor:
+        """m / ‖W + ΔW‖ in fp64, `[out, 1, …]` or `[1, in, 1, …]`."""
+        axis = self._axis(weight)
+        norm = _norms(weight, delta, axis) + self.epsilon
+        magnitude = brought(self.magnitude, weight, norm.dtype).reshape(norm.shape)
+        return torch.where(norm == 0, 0, magnitude / norm)  # a row of nothing stays nothing
 
     def _axis(self, weight: Tensor) -> int:
         count = self.magnitude.numel()
