@@ -80,11 +80,13 @@ def outcome(
     identity: Identity | None = None,
     base: Sequence[str] = (),
     hidden: bool = False,
+    weights: str = "",
 ) -> Outcome:
     """The outcome of a LoRA whose modules were placed so, and of whose tensors `unread` belong to no module.
 
     `base` is what the model is (ids of architectures, the likeliest first; empty where that is not known); `hidden`
-    says that a quantization renamed or packed layers, so that what is not found may be there all the same.
+    says that a quantization renamed or packed layers, so that what is not found may be there all the same. `weights`
+    tells weights that two numbers cannot.
     """
     applied, unmatched, misshapen, unused = (
         len(part) for part in (placement.placed, placement.unmatched, placement.misshapen, placement.unused)
@@ -100,19 +102,20 @@ def outcome(
         verdict = COMPATIBLE if not missing else PARTIAL if applied else INCOMPATIBLE
     if hidden and verdict in (INCOMPATIBLE, PARTIAL):
         verdict = UNKNOWN
-    weights = f"{model:g}" if model == clip else f"model {model:g}, clip {clip:g}"
+    between = "; " if weights else ", "
+    weights = (weights or (f"{model:g}" if model == clip else f"model {model:g}, clip {clip:g}")) + between
     note = f"; {unused} text encoder modules are not used, no such CLIP is connected" if unused else ""
     if unread:
         note += f"; {unread} tensors of the file belong to no LoRA module"
     if not (applied or missing):
         what = "nothing is applied" if unused else "the file has no modules that these weights are for"
-        sentence = f"weight {weights}, {what}{note}"
+        sentence = f"weight {weights}{what}{note}"
     elif verdict == UNKNOWN:
-        sentence = f"weight {weights}, nobody can tell whether it fits: the model's layers are packed{note}"
+        sentence = f"weight {weights}nobody can tell whether it fits: the model's layers are packed{note}"
     elif verdict == COMPATIBLE:
-        sentence = f"weight {weights}, all {applied} modules fit{note}"
+        sentence = f"weight {weights}all {applied} modules fit{note}"
     elif verdict == PARTIAL:
-        sentence = f"weight {weights}, {placement.fitting} fit{note}; left out: {_example(placement)}"
+        sentence = f"weight {weights}{placement.fitting} fit{note}; left out: {_example(placement)}"
     else:
         sentence = _refusal(placement, identity, base)
     made_for = identity.best or tuple(filter(None, [identity.likeliest])) if identity else ()

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from .adapters import LoraFile, content_ids
 from .air import find_air
 from .check import BROKEN, INCOMPATIBLE, MISSING, NOT_A_LORA, OFF, Outcome, outcome
-from .errors import FileProblem, MissingLora, NotALora, StackError
+from .errors import FileProblem, MissingLora, NotALora, ScheduleError, StackError
+from .experts import find_expert
 from .fuse import Term
-from .placing import Offset, Placed, Site, Targets, has_text_encoders, place
+from .placing import Offset, Placed, Placement, Site, Targets, has_text_encoders, place
 from .policies import ERROR, REFUSE, SKIP
+from .shares import told
 from .spelling.modules import Module
 from .spelling.prefixes import MODEL
-from .stack import Entry, Stack, Weighted
+from .stack import BOTH, Entry, Stack, Weighted
 
 CLIP = "clip"
 """The component of a change to any text encoder; the diffusion model's is `MODEL`."""
@@ -30,10 +32,13 @@ class Part:
     file: LoraFile
     module: Module
     weight: float
+    """Of an entry that is not constant, as if it were: the rows' weights without what changes."""
     offset: Offset | None = None
     """The part of the model's weight that it changes; None for all of it."""
     swapped: bool = False
     """True where the file has the second half of these rows first."""
+    entry: int | None = None
+    """Where its weight is in `Plan.entries`; None for text encoders, whose weights are constant."""
 
     def term(self) -> Term:
         """Reads the tensors; raises `AdapterError` where they are not finite."""
@@ -71,6 +76,19 @@ class Plan:
     chosen: tuple[Chosen, ...]
     """In canonical order."""
 
+    @property
+    def entries(self) -> tuple[Weighted, ...]:
+        """The weights of the LoRAs, each with all its rows added up, in canonical order."""
+        return tuple(item.weighted for item in self.chosen)
+
+    @property
+    def is_constant(self) -> bool:
+        """True when merging can do all of it: no weight changes over the steps or with the conditioning."""
+        entries = self.entries
+        return all(
+            part.entry is None or entries[part.entry].is_constant for parts in self.changes.values() for part in parts
+        )
+
 
 def make_plan(
     stack: Stack,
@@ -83,6 +101,8 @@ def make_plan(
     hidden: bool = False,
     missing: str = ERROR,
     policy: str = REFUSE,
+    schedules: bool = False,
+    expert: str | None = None,
 ) -> Plan:
     """Makes the plan; nothing is changed and no tensor is read.
 
@@ -91,13 +111,18 @@ def make_plan(
     full module name, for modules that our own names do not place; it is called when there are such.
 
     `architectures` says what the model is (ids, the likeliest first), `hidden` that layers of it cannot be seen.
+    `schedules` says that weights may change over the steps and with the conditioning; without it, rows with such
+    weights are refused, under every policy. `expert` is `HIGH` or `LOW` where the model is known to be that one of a
+    pair: rows for the other one are off.
 
     With the policy `refuse`, raises `MissingLora` that names all rows without a file (unless `missing` is `skip`),
     `StackError` that names all rows whose LoRA is for another model, `HeaderError` or `AdapterError` for a file that
     cannot be used. With the others, what fits is applied and the rest is told in the outcomes.
     """
     skips_missing = SKIP if policy != REFUSE else missing
-    skipped, paths = find_files(stack, find, has_clip=has_text_encoders(targets), missing=skips_missing)
+    skipped, paths = find_files(
+        stack, find, has_clip=has_text_encoders(targets), missing=skips_missing, schedules=schedules, expert=expert
+    )
     files: dict[str, LoraFile] = {}
     for path in stack.combined(lambda entry: paths.get(id(entry))):
         if path is None:
@@ -116,12 +141,12 @@ def make_plan(
     aliases: Mapping[str, Site] | None = None
     base: Sequence[str] | None = None
     refused: list[tuple[int, str]] = []
-    for item in chosen:
+    for index, item in enumerate(chosen):
         weighted = item.weighted
         modules = [
             module
             for module in item.file.reading.modules
-            if (weighted.model if module.component == MODEL else weighted.clip) != 0
+            if (weighted.shares if module.component == MODEL else weighted.clip)
         ]
         placement = place(modules, targets)
         if (placement.unmatched or placement.misshapen) and fallback:
@@ -138,13 +163,14 @@ def make_plan(
             identity=item.file.examined.identity,
             base=base,
             hidden=hidden,
+            weights="" if weighted.is_constant else told(weighted, _has_encoders(placement)),
         )
         row = _row(stack, weighted.entry)
         if result.verdict == INCOMPATIBLE and policy == REFUSE:
             refused.append((row, str(result)))
         outcomes[row], firsts[item.content] = result, row
         for placed in sorted(placement.placed, key=_order):
-            change, part = _change(item, placed)
+            change, part = _change(item, index, placed)
             changes.setdefault(change, []).append(part)
     if refused:
         row, sentence = min(refused)
@@ -188,11 +214,18 @@ def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:
 
 
 def find_files(
-    stack: Stack, find: Callable[[Entry, int], str | None], *, has_clip: bool, missing: str
+    stack: Stack,
+    find: Callable[[Entry, int], str | None],
+    *,
+    has_clip: bool,
+    missing: str,
+    schedules: bool = False,
+    expert: str | None = None,
 ) -> tuple[dict[int, Outcome], dict[int, str]]:
     """(row → outcome of rows that need no file or have none, `id` of the entry → path).
 
-    Raises `MissingLora` that names all rows without a file, unless `missing` is `skip`.
+    `schedules` and `expert` are as for `make_plan`. Raises `MissingLora` that names all rows without a file, unless
+    `missing` is `skip`, and `StackError` for a row with something that cannot be applied.
     """
     skipped: dict[int, Outcome] = {}
     paths: dict[int, str] = {}
@@ -204,7 +237,11 @@ def find_files(
         if entry.model == 0 and not has_clip:
             skipped[row] = Outcome(entry, OFF, "model weight 0, and no CLIP is connected")
             continue
-        _refuse_unsupported(entry, row)
+        other = _find_other_expert(entry, expert)
+        if other:
+            skipped[row] = Outcome(entry, OFF, other)
+            continue
+        _refuse_unsupported(entry, row, schedules)
         path = find(entry, row)
         if path is not None:
             paths[id(entry)] = path
@@ -224,11 +261,41 @@ def find_files(
     return skipped, paths
 
 
-def _refuse_unsupported(entry: Entry, row: int) -> None:
-    if entry.schedule:
-        raise StackError(f"{entry.lora} has a schedule; this version applies constant weights only", row)
+def _find_other_expert(entry: Entry, expert: str | None) -> str | None:
+    """Why a row is not for this model of a pair; None where it is, or where nobody knows which one the model is."""
+    wanted = entry.expert or find_expert(entry.lora)
+    if expert is None or wanted in (None, BOTH, expert):
+        return None
+    how = "" if entry.expert else " by its name"
+    return f"for the {wanted}-noise model{how}, and this is the {expert}-noise one; not applied"
+
+
+def _refuse_unsupported(entry: Entry, row: int, schedules: bool) -> None:
+    if not schedules:
+        what = None if entry.conditioning == BOTH else f"is for the {entry.conditioning} conditioning alone"
+        if _changes(entry, row):
+            what = "has a schedule"
+        if what:
+            raise StackError(f"{entry.lora} {what}; {_MERGE_HINT}", row)
     if entry.blocks:
         raise StackError(f"{entry.lora} has block weights; this version applies whole LoRAs only", row)
+
+
+_MERGE_HINT = "this version applies constant weights only"
+"""What to do about a row that merging cannot apply."""
+
+
+def _changes(entry: Entry, row: int) -> bool:
+    """True when the row's weight changes over the steps."""
+    try:
+        schedule = entry.find_schedule()
+    except ScheduleError as error:
+        raise StackError(f"schedule: {error}", row) from error
+    return schedule is not None and not schedule.is_constant
+
+
+def _has_encoders(placement: Placement) -> bool:
+    return any(placed.module.component != MODEL for placed in placement.placed)
 
 
 def _choose(
@@ -253,11 +320,11 @@ def _row(stack: Stack, entry: Entry) -> int:
     return next(row for row, other in enumerate(stack.entries, 1) if other is entry)
 
 
-def _change(item: Chosen, placed: Placed) -> tuple[Change, Part]:
+def _change(item: Chosen, index: int, placed: Placed) -> tuple[Change, Part]:
     component = MODEL if placed.module.component == MODEL else CLIP
-    weight = item.weighted.model if component == MODEL else item.weighted.clip
+    weight, entry = (item.weighted.model, index) if component == MODEL else (item.weighted.clip, None)
     site = placed.site
-    return Change(component, site.key), Part(item.file, placed.module, weight, site.offset, site.swapped)
+    return Change(component, site.key), Part(item.file, placed.module, weight, site.offset, site.swapped, entry)
 
 
 def _order(placed: Placed) -> tuple[Offset, str, str]:

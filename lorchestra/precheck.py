@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from .adapters import LoraFile
 from .bases import Base, base_by_name
@@ -30,11 +31,13 @@ def refusals(
     has_clip: bool = True,
     missing: str = ERROR,
     policy: str = REFUSE,
+    schedules: bool = False,
+    expert: str | None = None,
 ) -> list[str]:
     """One sentence, with its number, for each row that `make_plan` would refuse on this base; files that lack first.
 
-    Rows of one file are added up, and the first of them is named. `find`, `open_file`, `missing` and `policy` are as
-    for `make_plan`; `base` gives the base model, or None where nobody knows it, and is asked when a row needs it.
+    Rows of one file are added up, and the first of them is named. `base` gives the base model, or None where nobody
+    knows it, and is asked when a row needs it; all else is as for `make_plan`.
 
     Only what is certain counts. Text encoders are not looked at: their model is not known yet. Where neither the base
     nor what the file is made for is known, and where a quantization hides layers, a row passes, and is checked again
@@ -44,11 +47,12 @@ def refusals(
     """
     sentences: list[str] = []
     skips = SKIP if policy != REFUSE else missing
+    find_all = partial(find_files, stack, find, has_clip=has_clip, schedules=schedules, expert=expert)
     try:
-        _, paths = find_files(stack, find, has_clip=has_clip, missing=skips)
+        _, paths = find_all(missing=skips)
     except MissingLora as error:
         sentences.append(str(error))
-        _, paths = find_files(stack, find, has_clip=has_clip, missing=SKIP)
+        _, paths = find_all(missing=SKIP)
     if policy != REFUSE:
         return []
     refused: list[tuple[int, str]] = []
@@ -71,7 +75,7 @@ def refusals(
 
 def _misfit(file: LoraFile, weighted: Weighted, find_base: Callable[[], Base | None]) -> str | None:
     """Why a LoRA cannot be for the base, with its name; None where it may be."""
-    base = find_base() if weighted.model else None
+    base = find_base() if weighted.shares else None
     if base is None or base.hidden:
         return None
     found = _outcome(file, weighted, base, base.targets)

@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from .errors import StackError, quoted
+from .errors import ScheduleError, StackError, quoted
+
+if TYPE_CHECKING:
+    from .schedule import Moment, Schedule
+    from .shares import Share
 
 VERSION = 1
 """Version of the JSON form that this package writes."""
@@ -28,7 +32,15 @@ MAX_TEXT = 4_000_000
 MAX_DEPTH = 64
 """How deep the values of unknown keys may be nested."""
 
-_KNOWN_ENTRY = ("lora", "on", "model", "clip", "blocks", "schedule", "sha256", "air")
+BOTH = "both"
+POSITIVE, NEGATIVE = "positive", "negative"
+CONDITIONINGS = (BOTH, POSITIVE, NEGATIVE)
+"""The conditioning that a row acts on: both is the default."""
+HIGH, LOW = "high", "low"
+EXPERTS = (HIGH, LOW, BOTH)
+"""Of models that come as a pair, such as Wan 2.2: the one for high noise, the one for low noise, or both."""
+
+_KNOWN_ENTRY = ("lora", "on", "model", "clip", "blocks", "schedule", "conditioning", "expert", "sha256", "air")
 _KNOWN_STACK = ("version", "loras")
 
 Json = Any
@@ -57,7 +69,11 @@ class Entry:
     blocks: Mapping[str, float] = field(default_factory=_no_blocks, hash=False)
     """Factor per block, by a pattern of block names."""
     schedule: str | None = None
-    """Weight over the steps, in the schedule's text form."""
+    """What `model` is multiplied by over the steps, in the schedule's text form; blank means none."""
+    conditioning: str = BOTH
+    """Of `CONDITIONINGS`: whether the diffusion model is changed for the positive one, the negative one, or both."""
+    expert: str | None = None
+    """Of `EXPERTS`: the model of a pair that the row is for; None where the file's name tells it (`experts.py`)."""
     sha256: str | None = None
     """Hash of the whole file, 64 hex digits."""
     air: str | None = None
@@ -80,6 +96,14 @@ class Entry:
         """`(name, model weight, clip weight)`, the row of the common LORA_STACK."""
         return self.lora, self.model, self.clip_weight
 
+    def find_schedule(self) -> Schedule | None:
+        """The schedule that the text means, None without a text; raises `ScheduleError` where it means none."""
+        if not self.schedule or not self.schedule.strip():
+            return None
+        from .schedule import Schedule
+
+        return Schedule.parse(self.schedule)
+
     def to_json(self) -> dict[str, Json]:
         """The row as JSON data: `lora` and `model` always, the rest where it differs from the default."""
         row: dict[str, Json] = {"lora": self.lora}
@@ -90,9 +114,15 @@ class Entry:
             row["clip"] = self.clip
         if self.blocks:
             row["blocks"] = dict(self.blocks)
-        for key in ("schedule", "sha256", "air"):
+        for key, default in (
+            ("schedule", None),
+            ("conditioning", BOTH),
+            ("expert", None),
+            ("sha256", None),
+            ("air", None),
+        ):
             value = getattr(self, key)
-            if value is not None:
+            if value != default:
                 row[key] = value
         return {**row, **self.extra}
 
@@ -104,7 +134,24 @@ class Weighted:
     entry: Entry
     """The first of the rows, for its name."""
     model: float
+    """Weight for the diffusion model. Rows whose weight changes over the steps count as they are without it."""
     clip: float
+    """Weight for the text encoders, which no schedule touches."""
+    shares: tuple[Share, ...]
+    """What the weight for the diffusion model is made of, in canonical order; empty where it is always 0."""
+
+    @property
+    def is_constant(self) -> bool:
+        """True when the diffusion model has the weight `model` at every moment and for every conditioning."""
+        return all(share.is_constant for share in self.shares)
+
+    def at(self, moment: Moment | float, conditioning: str) -> float:
+        """The weight for the diffusion model at a moment, for `POSITIVE` or `NEGATIVE` conditioning.
+
+        Correctly rounded, so that the order of the rows does not change it. A number is a progress, 0 … 1. Raises
+        `ScheduleError` where a schedule goes by steps or sigmas and the moment does not say them.
+        """
+        return math.fsum(share.at(moment) for share in self.shares if share.conditioning in (BOTH, conditioning))
 
 
 K = TypeVar("K")
@@ -166,23 +213,46 @@ class Stack:
             _weight(entry.model, "model", row)
             if entry.clip is not None:
                 _weight(entry.clip, "clip", row)
+            _one_of(entry.conditioning, CONDITIONINGS, "conditioning", row)
+            if entry.expert is not None:
+                _one_of(entry.expert, EXPERTS, "expert", row)
+            _check_schedule(entry, row)
         return self
+
+    def scheduled(self, schedule: Schedule) -> Stack:
+        """This stack with a schedule for all rows; a row that has one of its own gets the product.
+
+        Raises `StackError` that names the row where a product is too long or may leave -100 … 100.
+        """
+        entries: list[Entry] = []
+        for row, entry in enumerate(self.entries, 1):
+            try:
+                own = entry.find_schedule()
+                both = own.combined(schedule) if own else schedule
+            except ScheduleError as error:
+                raise StackError(f"schedule: {error}", row) from error
+            entries.append(replace(entry, schedule=both.to_text()))
+        return replace(self, entries=tuple(entries)).checked()
 
     def combined(self, identity: Callable[[Entry], K]) -> dict[K, Weighted]:
         """The active rows grouped by `identity`, their weights added up, groups that add up to zero left out.
 
         `identity` is called for active rows only and returns whatever tells one file from another (its real path, its
-        hash). The sums are correctly rounded (`math.fsum`), so they do not depend on the order of the rows.
+        hash). The sums are correctly rounded (`math.fsum`), so they do not depend on the order of the rows. Weights
+        that change over the steps in different ways stay side by side, and their sum is taken at each moment.
         """
+        from .shares import add_up
+
         groups: dict[K, list[Entry]] = {}
         for entry in self.entries:
             if entry.active:
                 groups.setdefault(identity(entry), []).append(entry)
         result: dict[K, Weighted] = {}
         for key, rows in groups.items():
-            model, clip = math.fsum(row.model for row in rows), math.fsum(row.clip_weight for row in rows)
-            if model != 0 or clip != 0:
-                result[key] = Weighted(rows[0], model, clip)
+            model, shares = add_up(rows)
+            clip = math.fsum(row.clip_weight for row in rows)
+            if shares or clip != 0:
+                result[key] = Weighted(rows[0], model, clip, shares)
         return result
 
 
@@ -289,11 +359,34 @@ def _own_row(data: Mapping[str, Json], row: int) -> Entry:
         model=_weight(data.get("model", DEFAULT_WEIGHT), "model", row),
         clip=None if clip is None else _weight(clip, "clip", row),
         blocks=_blocks(data.get("blocks"), row),
-        schedule=_optional_text(data, "schedule", row),
+        schedule=_schedule(data, row),
+        conditioning=_one_of(data.get("conditioning", BOTH), CONDITIONINGS, "conditioning", row),
+        expert=None if data.get("expert") is None else _one_of(data["expert"], EXPERTS, "expert", row),
         sha256=_sha256(data, row),
         air=_optional_text(data, "air", row),
         extra=_extra(data, _KNOWN_ENTRY, row),
     )
+
+
+def _schedule(data: Mapping[str, Json], row: int) -> str | None:
+    """The text as it is; `checked` reads it."""
+    text = _optional_text(data, "schedule", row)
+    return text if text and text.strip() else None
+
+
+def _check_schedule(entry: Entry, row: int) -> None:
+    try:
+        schedule = entry.find_schedule()
+        if schedule:
+            schedule.scaled(entry.model)
+    except ScheduleError as error:
+        raise StackError(f"schedule: {error}", row) from error
+
+
+def _one_of(value: Json, known: Sequence[str], key: str, row: int) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise StackError(f'"{key}" is {quoted(value)}; expected one of {", ".join(known)}', row)
+    return value
 
 
 def _sha256(data: Mapping[str, Json], row: int) -> str | None:

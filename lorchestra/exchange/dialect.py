@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from ..errors import quoted
-from ..stack import Entry, Json, Stack
+from ..stack import BOTH, Entry, Json, Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,15 @@ def find_inactive(entry: Entry, row: int) -> Loss | None:
 
 
 def unsaid(entry: Entry, row: int, title: str, said: Collection[str] = ()) -> Iterator[Loss]:
-    """What the row says and no dialect with one weight a LoRA can: blocks, schedule, unknown keys not in `said`."""
+    """What the row says and no dialect with one weight a LoRA can, and unknown keys; without what is in `said`."""
     if entry.blocks:
         yield Loss(row, "blocks", f"{title} has no weights per block; the row's weight is used for all of them")
-    if entry.schedule is not None:
+    if entry.schedule and entry.schedule.strip():
         yield Loss(row, "schedule", f"{title} has no weights that change over the steps; the row's weight is used")
+    if entry.conditioning != BOTH:
+        yield Loss(row, "conditioning", f"{title} has no LoRAs for one conditioning; it acts on both")
+    if entry.expert is not None and "expert" not in said:
+        yield Loss(row, "expert", f"{title} has no LoRAs for one model of a pair; it acts on both")
     for key in entry.extra:
         if key not in said:
             yield Loss(row, key, f"{title} has no such field; it is left out")

@@ -12,14 +12,12 @@ from typing import Any, cast
 
 from ..air import find_air
 from ..errors import DialectError, StackError, quoted
-from ..stack import MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Entry, Json, Stack
+from ..stack import EXPERTS, MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Entry, Json, Stack
 from .dialect import Dialect, Loss, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
 
 WEIGHT_MIN, WEIGHT_MAX = -4.0, 4.0
 DEFAULT_WEIGHT = 1.0
 """Weight of a row that names none."""
-TRANSFORMERS = ("high", "low", "both")
-"""The experts of a video model that a LoRA may be for."""
 
 
 def read(value: Json) -> Reading:
@@ -56,6 +54,8 @@ def read_row(data: Mapping[str, Json], row: int) -> Entry:
     name = model.strip()
     own: dict[str, Json] = {"lora": name, **{key: item for key, item in data.items() if key != "weight"}}
     own["model"] = weight
+    if own.get("transformer") in EXPERTS and "expert" not in own:  # the same words for the same thing
+        own["expert"] = own.pop("transformer")
     if find_air(name) is not None:
         own["air"] = name
     try:
@@ -107,11 +107,11 @@ def _write_row(entry: Entry, row: int, allow_names: bool) -> tuple[dict[str, Jso
         losses.append(
             Loss(row, "clip", f"Runware has one weight a LoRA; {entry.model!r} is written, {entry.clip!r} is lost")
         )
-    transformer = entry.extra.get("transformer")
-    said: tuple[str, ...] = ()
-    if transformer in TRANSFORMERS:
+    transformer = entry.expert or entry.extra.get("transformer")
+    said: tuple[str, ...] = ("expert",)
+    if transformer in EXPERTS:
         item["transformer"] = transformer
-        said = ("transformer",)
+        said = ("expert", "transformer") if entry.extra.get("transformer") == transformer else said
     losses += unsaid(entry, row, DIALECT.title, said)
     return item, losses
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..stack import DEFAULT_WEIGHT, MAX_NAME, MAX_ROWS, VERSION, WEIGHT_LIMIT, Json
+from ..stack import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, MAX_NAME, MAX_ROWS, VERSION, WEIGHT_LIMIT, Json
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_ID = f"urn:lorchestra:schema:stack:{VERSION}"
@@ -64,7 +64,29 @@ def _row() -> dict[str, Json]:
                 "default": {},
             },
             "schedule": _or_null(
-                {"description": "Weight over the steps, in the schedule's text form.", "type": "string"},
+                {
+                    "description": (
+                        "What the model's weight is multiplied by over the steps: 0:0, 0.3:1 ease, 1:0.2, or the name "
+                        "of a preset such as fade-in. The text encoders' weight stays as it is."
+                    ),
+                    "type": "string",
+                },
+            ),
+            "conditioning": {
+                "description": "The conditioning that the row acts on.",
+                "type": "string",
+                "enum": list(CONDITIONINGS),
+                "default": BOTH,
+            },
+            "expert": _or_null(
+                {
+                    "description": (
+                        "The model that the row is for, where two share the work (Wan 2.2): the one for high noise, "
+                        "the one for low noise, or both; null means that the file's name tells it."
+                    ),
+                    "type": "string",
+                    "enum": [*EXPERTS, None],
+                },
             ),
             "sha256": _or_null(
                 {"description": "Hash of the whole file.", "type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
@@ -95,6 +117,7 @@ def _example() -> dict[str, Json]:
                 "lora": "details.safetensors",
                 "on": False,
                 "model": DEFAULT_WEIGHT,
+                "schedule": "0:0, 0.3:1 ease, 1:0.2",
                 "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
             },
         ],

@@ -337,8 +337,87 @@ def test_what_this_version_does_not_apply_is_refused_with_the_row(tmp_path: Path
     a = lora(tmp_path / "a.safetensors", 1)
     with pytest.raises(StackError, match=r"row 2: .* has a schedule"):
         plan(row(a, 1), row(a, 1, schedule="0:0, 1:1"))
-    with pytest.raises(StackError, match=r"row 1: .* has block weights"):
-        plan(row(a, 1, blocks={"IN": 0.5}))
+    with pytest.raises(StackError, match=r"row 2: .* is for the positive conditioning alone"):
+        plan(row(a, 1), row(a, 1, conditioning="positive"))
+    for schedules in (False, True):
+        with pytest.raises(StackError, match=r"row 1: .* has block weights"):
+            plan(row(a, 1, blocks={"IN": 0.5}), schedules=schedules)
+
+
+def test_a_schedule_that_never_changes_is_merged(tmp_path: Path) -> None:
+    a = lora(tmp_path / "a.safetensors", 1)
+    made = plan(row(a, 0.8, schedule="step 4:0.5"))
+    assert made.is_constant
+    assert made.outcomes[0].sentence == "weight model 0.4, clip 0.8, all 4 modules fit"
+    assert all_same([applied(made, torch.float64), applied(plan(row(a, 0.4, 0.8)), torch.float64)])
+
+
+def test_rows_of_one_file_with_schedules_are_one_part_a_module(tmp_path: Path) -> None:
+    """The weight of the diffusion model is their sum at each moment, the text encoder's is constant."""
+    a, b = lora(tmp_path / "a.safetensors", 1), lora(tmp_path / "b.safetensors", 2)
+    rows = [
+        row(a, 0.5),
+        row(a, 0.7, schedule="0:0, 1:1"),
+        row(b, 1, 0),
+        row(a, -0.2, 0.3, schedule="bell", conditioning="negative"),
+    ]
+    plans = [plan(*order, schedules=True) for order in itertools.permutations(rows)]
+    for one in plans:
+        assert not one.is_constant
+        assert one.entries == tuple(item.weighted for item in one.chosen)
+        number = next(n for n, item in enumerate(one.chosen) if item.file.path == str(a))
+        assert not one.entries[number].is_constant and one.entries[1 - number].is_constant
+        for change, parts in one.changes.items():
+            assert len(parts) == (2 if change.component == "model" else 1)
+            for part in parts:
+                item = part.entry if part.entry is not None else number
+                assert part.file is one.chosen[item].file
+                assert (part.entry is None) == (change.component == "clip")
+                weighted = one.entries[item]
+                assert part.weight == (weighted.model if change.component == "model" else weighted.clip)
+        values = [[w.at(x, c) for w in one.entries] for x in (0, 0.25, 0.5, 1) for c in ("positive", "negative")]
+        assert values == [
+            [w.at(x, c) for w in plans[0].entries] for x in (0, 0.25, 0.5, 1) for c in ("positive", "negative")
+        ]
+        assert one.entries[number].at(0.5, "positive") == pytest.approx(0.85)
+        assert one.entries[number].at(0.5, "negative") == pytest.approx(0.65)
+    assert plans[0].outcomes[0].sentence == (
+        "weight 0.5 + 0.7 × schedule 0:0, 1:1 + -0.2 × schedule 0:0 cosine, 0.5:1 cosine, 1:0 on the negative "
+        "conditioning; text encoder constant at 1.5; all 4 modules fit"
+    )
+
+
+def test_what_the_outcome_says_of_schedules(tmp_path: Path) -> None:
+    a = lora(tmp_path / "a.safetensors", 1)
+    made = plan(row(a, 0.7, schedule="fade-in"), schedules=True)
+    assert made.outcomes[0].sentence == (
+        "weight 0.7 × schedule 0:0, 1:1; text encoder constant at 0.7; all 4 modules fit"
+    )
+    made = plan(row(a, 0.7, 0, conditioning="positive"), schedules=True)
+    assert made.outcomes[0].sentence == "weight 0.7 on the positive conditioning; all 3 modules fit"
+    made = plan(row(a, 0.3, 1, schedule="0:0, 1:1"), row(a, -0.3, 1, schedule="fade-in"), schedules=True)
+    assert {change.component for change in made.changes} == {"clip"}
+    assert made.is_constant
+    made = plan(row(a, 0.3, 0, schedule="0"))
+    assert [item.sentence for item in made.outcomes] == ["the weights of all rows of this file add up to 0"]
+
+
+def test_rows_for_the_other_model_of_a_pair_are_off(tmp_path: Path) -> None:
+    a = lora(tmp_path / "a.safetensors", 1)
+    rows = [
+        row(a, 1, expert="high"),
+        row(a, 0.5, expert="both"),
+        Entry("none_low_noise.safetensors", expert="high"),
+        Entry("none_HighNoise.safetensors", schedule="0:0, 1:1"),
+    ]
+    made = plan(*rows, expert="low")
+    assert [(item.verdict, item.sentence) for item in made.outcomes] == [
+        (OFF, "for the high-noise model, and this is the low-noise one; not applied"),
+        (COMPATIBLE, "weight 0.5, all 4 modules fit"),
+        (OFF, "for the high-noise model, and this is the low-noise one; not applied"),
+        (OFF, "for the high-noise model by its name, and this is the low-noise one; not applied"),
+    ]
+    assert plan(*rows[:2]).chosen[0].weighted.model == plan(*rows[:2], expert="high").chosen[0].weighted.model == 1.5
 
 
 def test_a_lora_of_which_nothing_fits_is_an_error_with_the_row(tmp_path: Path) -> None:

@@ -196,7 +196,25 @@ def test_other_policies_refuse_nothing(folder: Path, policy: str) -> None:
     rows = [Entry(f"{name}.safetensors") for name in ("flux", "gone", "empty", "checkpoint")]
     assert check(folder, *rows, policy=policy) == []
     with pytest.raises(StackError, match=r"row 1: .* has a schedule"):
-        check(folder, Entry("flux.safetensors", schedule="0:1"), policy=policy)
+        check(folder, Entry("flux.safetensors", schedule="0:0, 1:1"), policy=policy)
+    assert check(folder, Entry("flux.safetensors", schedule="0:0, 1:1"), policy=policy, schedules=True) == []
+
+
+def test_schedules_change_nothing_where_they_are_allowed(folder: Path, base: Callable[[str], Base]) -> None:
+    """A weight that is 0 at first is a weight; one that is always 0 is none."""
+    rows = [
+        Entry("flux.safetensors", schedule="0:0, 1:1", conditioning="negative"),
+        Entry("flux-attention.safetensors", schedule="0", clip=1),
+    ]
+    (found,) = check(folder, *rows, base=lambda: base("sdxl"), schedules=True)
+    assert found.startswith("row 1: flux.safetensors: made for FLUX.1")
+
+
+def test_rows_for_the_other_model_of_a_pair_are_not_looked_at(folder: Path) -> None:
+    rows = [Entry("gone_high_noise.safetensors"), Entry("gone.safetensors", expert="high")]
+    assert check(folder, *rows, expert="low") == []
+    (found,) = check(folder, *rows, expert="high")
+    assert "gone_high_noise.safetensors was not found (also row 2: gone.safetensors)" in found
 
 
 def test_missing_files_may_be_skipped(folder: Path, base: Callable[[str], Base]) -> None:

@@ -14,13 +14,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorchestra.errors import StackError, quoted
-from lorchestra.stack import DEFAULT_WEIGHT, MAX_NAME, MAX_ROWS, WEIGHT_LIMIT, Entry, Stack
+from lorchestra.schedule import Schedule
+from lorchestra.stack import (
+    BOTH,
+    CONDITIONINGS,
+    DEFAULT_WEIGHT,
+    EXPERTS,
+    MAX_NAME,
+    MAX_ROWS,
+    NEGATIVE,
+    POSITIVE,
+    WEIGHT_LIMIT,
+    Entry,
+    Stack,
+)
 
 NAMES = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
     lambda name: bool(name.strip())
 )
 WEIGHTS = st.floats(-WEIGHT_LIMIT, WEIGHT_LIMIT)
 TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+SCHEDULES = st.none() | st.sampled_from(
+    ["0:0, 1:1", "fade-in", " step 1-2:1\n", "0.2@0.2,1@0.5", "sigma 7:-1 hold, 2:0"]
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -33,7 +49,9 @@ ENTRIES = st.builds(
     model=WEIGHTS,
     clip=st.none() | WEIGHTS,
     blocks=st.dictionaries(st.text(max_size=8), WEIGHTS, max_size=3),
-    schedule=TEXTS,
+    schedule=SCHEDULES,
+    conditioning=st.sampled_from(CONDITIONINGS),
+    expert=st.none() | st.sampled_from(EXPERTS),
     sha256=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
     air=TEXTS,
     extra=st.dictionaries(st.sampled_from(["note", "strengthTwo", "_ui", "ä"]), JSON, max_size=2),
@@ -206,6 +224,18 @@ BAD_ROWS: tuple[tuple[str, object], ...] = (
     ("blocks of NaN", {"lora": "a", "blocks": {"in": math.nan}}),
     ("blocks of 1e308", {"lora": "a", "blocks": {"x" * 5000: 1e308}}),
     ("schedule is a number", {"lora": "a", "schedule": 1}),
+    ("schedule is no schedule", {"lora": "a", "schedule": "slowly"}),
+    ("schedule goes backwards", {"lora": "a", "schedule": "0.5:1, 0.2:0"}),
+    ("schedule with NaN", {"lora": "a", "schedule": "0:nan, 1:1"}),
+    ("schedule with overlapping ranges", {"lora": "a", "schedule": "0-0.5:1, 0.4-1:1"}),
+    ("schedule of 10,000 keyframes", {"lora": "a", "schedule": ", ".join(f"{i / 10000}:1" for i in range(10_000))}),
+    ("schedule of a row that is off", {"lora": "a", "on": False, "schedule": "0:0,"}),
+    ("schedule that leaves the range with the weight", {"lora": "a", "model": 3, "schedule": "0:0, 1:50"}),
+    ("conditioning is unknown", {"lora": "a", "conditioning": "Positive"}),
+    ("conditioning is null", {"lora": "a", "conditioning": None}),
+    ("conditioning is a list", {"lora": "a", "conditioning": ["positive"]}),
+    ("expert is unknown", {"lora": "a", "expert": "middle"}),
+    ("expert is a number", {"lora": "a", "expert": 1}),
     ("sha256 is a number", {"lora": "a", "sha256": 0}),
     ("air is a list", {"lora": "a", "air": []}),
     ("model is null", {"lora": "a", "model": None}),
@@ -331,6 +361,38 @@ class TestErrors:
                 assert Stack.parse(stack.to_text()) == stack
 
 
+class TestSchedules:
+    @pytest.mark.parametrize(("text", "column"), [("0:0, 1:x", 8), ("0.5:1, 0.2:0", 8), ("", None)])
+    def test_errors_name_row_and_column(self, text: str, column: int | None) -> None:
+        rows = [GOOD_ROW, {"lora": "a", "schedule": text}]
+        if column is None:
+            assert Stack.parse(rows).entries[1].schedule is None
+            return
+        with pytest.raises(StackError, match=rf"^row 2: schedule: column {column}: "):
+            Stack.parse(rows)
+
+    @pytest.mark.parametrize("blank", ["", " \n", None])
+    def test_blank_is_none(self, blank: str | None) -> None:
+        assert Stack.parse([{"lora": "a", "schedule": blank}]) == Stack.parse([{"lora": "a"}])
+        assert Entry("a", schedule=blank).find_schedule() is None
+
+    def test_rows_are_written_as_they_came(self) -> None:
+        row = {"lora": "a", "model": 0.5, "schedule": "Fade_In", "conditioning": "negative", "expert": "low"}
+        (entry,) = Stack.parse([row]).entries
+        assert entry.to_json() == row
+        assert entry.find_schedule() == Schedule.parse("0:0, 1:1")
+        assert "conditioning" not in Entry("a").to_json() and "expert" not in Entry("a").to_json()
+
+    def test_for_all_rows(self) -> None:
+        stack = Stack((Entry("a"), Entry("b", schedule="0:1, 1:0"), Entry("c", on=False))).scheduled(
+            Schedule.parse("step 1:0 hold, 3:1")
+        )
+        texts = ["step 1:0 hold, 3:1", "0:1, 1:0 * step 1:0 hold, 3:1", "step 1:0 hold, 3:1"]
+        assert [entry.schedule for entry in stack.entries] == texts
+        with pytest.raises(StackError, match=r"^row 2: schedule: "):
+            Stack((Entry("a"), Entry("b", schedule="0:0, 1:60"))).scheduled(Schedule.parse("0:2, 1:0"))
+
+
 def by_name(entry: Entry) -> str:
     return entry.lora
 
@@ -379,3 +441,37 @@ class TestCombined:
         assert {name: (model, clip) for name, model, clip in results.pop()} == {
             name: sums for name, sums in exact.items() if sums != (0, 0)
         }
+
+    def test_weights_that_change_are_summed_at_each_moment(self) -> None:
+        rows = (
+            Entry("a", model=0.5),
+            Entry("a", model=0.2, schedule="fade-in"),
+            Entry("a", model=0.1, schedule="0:0, 1:1", clip=0.0),
+            Entry("a", model=0.4, schedule="0.5"),
+            Entry("a", model=-1.0, schedule="fade-out", conditioning=NEGATIVE),
+        )
+        for order in itertools.permutations(rows):
+            (one,) = Stack(order).combined(by_name).values()
+            assert not one.is_constant
+            assert (one.model, one.clip) == (math.fsum((0.5, 0.2, 0.1, 0.2, -1)), math.fsum((0.5, 0.2, 0.4, -1)))
+            assert [(share.conditioning, share.weight) for share in one.shares] == [
+                (BOTH, 0.7), (BOTH, math.fsum((0.2, 0.1))), (NEGATIVE, -1.0),
+            ]  # fmt: skip
+            assert [one.at(x, POSITIVE) for x in (0, 0.5, 1)] == pytest.approx([0.7, 0.85, 1.0])
+            assert [one.at(x, NEGATIVE) for x in (0, 0.5, 1)] == pytest.approx([-0.3, 0.35, 1.0])
+
+    def test_a_schedule_that_never_changes_is_a_factor(self) -> None:
+        rows = (Entry("a", model=0.5, schedule="step 3:0.5"), Entry("a", model=1.0, schedule="sigma 3:0"))
+        (one,) = Stack(rows).combined(by_name).values()
+        assert one.is_constant and one.model == one.at(0.5, POSITIVE) == 0.25
+        assert (
+            Stack((Entry("a", schedule="0", clip=0.0), Entry("b", model=0.0, schedule="fade-in"))).combined(by_name)
+            == {}
+        )
+
+    def test_equal_schedules_cancel_and_others_do_not(self) -> None:
+        fades = (Entry("a", model=0.3, schedule="0:0, 1:1"), Entry("a", model=-0.3, schedule="fade-in"))
+        assert Stack(fades).combined(by_name) == {}
+        (one,) = Stack((fades[0], Entry("a", model=-0.3))).combined(by_name).values()
+        assert one.model == 0 and len(one.shares) == 2
+        assert one.at(0, POSITIVE) == -0.3

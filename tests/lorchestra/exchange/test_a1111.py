@@ -197,6 +197,7 @@ class TestWrite:
             (Entry("styles\\sub\\pixel.safetensors"), ["lora"]),
             (Entry("a", air="civitai:1@2", sha256="0" * 64), ["air", "sha256"]),
             (Entry("a", blocks={"in": 0.5}, schedule="0:1"), ["blocks", "schedule"]),
+            (Entry("a", conditioning="negative", expert="high", schedule=" "), ["conditioning", "expert"]),
             (Entry("a", extra={"dyn": 0.5, "x": 1}), ["dyn", "x"]),
         ],
     )

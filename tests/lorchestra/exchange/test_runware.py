@@ -68,7 +68,7 @@ class TestRead:
             ({"model": AIR, "weight": 7.5}, Entry(AIR, model=7.5, air=AIR)),
             (
                 {"model": AIR, "transformer": "high", "x": [1]},
-                Entry(AIR, model=1.0, air=AIR, extra={"transformer": "high", "x": [1]}),
+                Entry(AIR, model=1.0, air=AIR, expert="high", extra={"x": [1]}),
             ),
             ({"model": "styles/pixel.safetensors"}, Entry("styles/pixel.safetensors", model=1.0)),
             ({"model": AIR, "on": False, "clip": 0.5}, Entry(AIR, on=False, model=1.0, clip=0.5, air=AIR)),
@@ -141,8 +141,10 @@ class TestWrite:
 
     @pytest.mark.parametrize("transformer", ["high", "low", "both"])
     def test_writes_the_expert(self, transformer: str) -> None:
-        writing = runware.write(Stack((Entry(AIR, extra={"transformer": transformer}),)))
-        assert writing.value == [{"model": AIR, "weight": 0.75, "transformer": transformer}]
+        for entry in (Entry(AIR, expert=transformer), Entry(AIR, extra={"transformer": transformer})):
+            writing = runware.write(Stack((entry,)))
+            assert writing.value == [{"model": AIR, "weight": 0.75, "transformer": transformer}]
+            assert not writing.losses
         assert writing.losses == ()
 
     @pytest.mark.parametrize(
@@ -155,10 +157,11 @@ class TestWrite:
             (Entry(AIR, clip=0.75), []),
             (Entry(AIR, model=0.0, clip=0.5), ["clip"]),
             (Entry(AIR, blocks={"in": 1.0}), ["blocks"]),
-            (Entry(AIR, schedule="0:0, 1:1"), ["schedule"]),
+            (Entry(AIR, schedule="0:0, 1:1", conditioning="positive"), ["schedule", "conditioning"]),
             (Entry(AIR, air=AIR + "+3"), ["air"]),
             (Entry(AIR, extra={"transformer": "up", "x": 1}), ["transformer", "x"]),
             (Entry(AIR, extra={"transformer": ["high"]}), ["transformer"]),
+            (Entry(AIR, expert="low", extra={"transformer": "high"}), ["transformer"]),
         ],
     )
     def test_losses(self, entry: Entry, fields: list[str]) -> None:

@@ -12,7 +12,17 @@ from jsonschema import Draft202012Validator
 
 from lorchestra.errors import StackError
 from lorchestra.schema import stack_schema
-from lorchestra.stack import DEFAULT_WEIGHT, MAX_NAME, MAX_ROWS, VERSION, WEIGHT_LIMIT, Entry, Stack
+from lorchestra.stack import (
+    CONDITIONINGS,
+    DEFAULT_WEIGHT,
+    EXPERTS,
+    MAX_NAME,
+    MAX_ROWS,
+    VERSION,
+    WEIGHT_LIMIT,
+    Entry,
+    Stack,
+)
 
 VALIDATOR = Draft202012Validator(stack_schema())
 WEIGHTS = st.floats(-WEIGHT_LIMIT, WEIGHT_LIMIT)
@@ -27,7 +37,9 @@ STACKS = st.builds(
             model=WEIGHTS,
             clip=st.none() | WEIGHTS,
             blocks=st.dictionaries(st.text(max_size=5), WEIGHTS, max_size=2),
-            schedule=TEXTS,
+            schedule=st.sampled_from([None, "fade-in", "0:0, 1:1"]),
+            conditioning=st.sampled_from(CONDITIONINGS),
+            expert=st.none() | st.sampled_from(EXPERTS),
             sha256=st.none() | st.text("0123456789abcdefABCDEF", min_size=64, max_size=64),
             air=TEXTS,
             extra=st.dictionaries(st.sampled_from(["note", "x"]), st.none() | st.integers(), max_size=2),
@@ -135,6 +147,9 @@ ROWS: tuple[dict[str, Any], ...] = (
     {"lora": "a", "blocks": {"in": 1000}},
     {"lora": "a", "blocks": {"in": None}},
     {"lora": "a", "schedule": 1},
+    {"lora": "a", "conditioning": None},
+    {"lora": "a", "conditioning": "some"},
+    {"lora": "a", "expert": "middle"},
     {"lora": "a", "sha256": 1},
     {"lora": "a", "air": {}},
 )
@@ -155,7 +170,8 @@ def test_refuses_rows_as_the_stack_does(row: dict[str, Any]) -> None:
         {"lora": "a"},
         {"lora": "a", "model": 1},
         {"lora": "a", "model": -100, "clip": 100},
-        {"lora": "a", "clip": None, "blocks": None, "schedule": None, "sha256": None, "air": None},
+        {"lora": "a", "clip": None, "blocks": None, "schedule": None, "expert": None, "sha256": None, "air": None},
+        {"lora": "a", "schedule": "bell", "conditioning": "positive", "expert": "both"},
         {"lora": "a" * MAX_NAME, "anything": {"else": [1]}},
     ],
     ids=lambda row: repr(row)[:40],
