@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
 from ..lorchestra.stack import Entry, Stack
+
+if TYPE_CHECKING:
+    from ..lorchestra.schedule import Schedule
 
 Loras = io.Custom("LORCHESTRA_LORAS")
 """A stack as text; a widget."""
 
 LoraStackSocket = io.Custom("LORA_STACK")
 """A list of `(name, model weight, clip weight)`."""
+
+
+ScheduleSocket = io.Custom("LORCHESTRA_SCHEDULE")
+"""A `Schedule`."""
 
 
 class Row(tuple):
@@ -39,3 +47,13 @@ def to_rows(entries: Iterable[Entry]) -> list[Row]:
 def read_rows(value: object) -> Stack:
     """The stack that came in through a LORA_STACK socket; None is the empty stack."""
     return Stack.parse(value)
+
+
+def find_schedule(value: object) -> Schedule | None:
+    """The schedule that came in through its socket; None where nothing is connected.
+
+    Text and JSON data are taken as well. Raises `ScheduleError` for anything else.
+    """
+    from ..lorchestra.schedule import Schedule
+
+    return value if value is None or isinstance(value, Schedule) else Schedule.from_json(value)

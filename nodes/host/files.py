@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -81,3 +84,18 @@ def write_output(prefix: str, texts: dict[str, str]) -> list[dict[str, str]]:
         Path(folder, file).write_text(text, encoding="utf-8")
         written.append({"filename": file, "subfolder": subfolder, "type": "output"})
     return written
+
+
+def write_preview(png: bytes, prefix: str) -> dict[str, str]:
+    """Writes a picture into ComfyUI's temporary folder, under a name that is its content's; gives its description.
+
+    The same picture is one file, however often it is made, and another one has another name: browsers keep pictures.
+    """
+    folder = Path(folder_paths.get_temp_directory())
+    file = f"{prefix}_{hashlib.sha256(png).hexdigest()[:16]}.png"
+    if not (folder / file).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / f"{file}.{os.getpid()}.{threading.get_ident()}"
+        unfinished.write_bytes(png)
+        unfinished.replace(folder / file)
+    return {"filename": file, "subfolder": "", "type": "temp"}
