@@ -7,9 +7,14 @@ worse than one that is applied to both.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .architectures.names import find_architecture
 from .stack import HIGH, LOW
+
+PAIRED = frozenset({"wan_14b"})
+"""Families of which there are models that come as a pair: Wan 2.2 14B has the layers of Wan 2.1 14B."""
 
 _ENDINGS = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 
@@ -64,6 +69,15 @@ def find_expert(name: str) -> str | None:
         if found:
             return None if _HIGHS.search(words) and _LOWS.search(words) else found.pop()
     return None
+
+
+def find_model_expert(name: str, architectures: Iterable[str]) -> str | None:
+    """Which one of a pair a model is, by its file's name; None for models that do not come as a pair.
+
+    `architectures` says what it is (ids): an SDXL checkpoint may be called "high" as well, and means nothing by it.
+    """
+    rows = [find_architecture(architecture) for architecture in architectures]
+    return find_expert(name) if any(row and row.family in PAIRED for row in rows) else None
 
 
 def _words(name: str) -> str:

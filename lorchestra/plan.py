@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from .adapters import LoraFile, content_ids
 from .air import find_air
@@ -102,7 +103,7 @@ def make_plan(
     missing: str = ERROR,
     policy: str = REFUSE,
     schedules: bool = False,
-    expert: str | None = None,
+    expert: Callable[[], str | None] | None = None,
 ) -> Plan:
     """Makes the plan; nothing is changed and no tensor is read.
 
@@ -112,8 +113,8 @@ def make_plan(
 
     `architectures` says what the model is (ids, the likeliest first), `hidden` that layers of it cannot be seen.
     `schedules` says that weights may change over the steps and with the conditioning; without it, rows with such
-    weights are refused, under every policy. `expert` is `HIGH` or `LOW` where the model is known to be that one of a
-    pair: rows for the other one are off.
+    weights are refused, under every policy. `expert` gives `HIGH` or `LOW` where the model is known to be that one of
+    a pair; it is asked when a row is for one of them, and rows for the other one are off.
 
     With the policy `refuse`, raises `MissingLora` that names all rows without a file (unless `missing` is `skip`),
     `StackError` that names all rows whose LoRA is for another model, `HeaderError` or `AdapterError` for a file that
@@ -220,7 +221,7 @@ def find_files(
     has_clip: bool,
     missing: str,
     schedules: bool = False,
-    expert: str | None = None,
+    expert: Callable[[], str | None] | None = None,
 ) -> tuple[dict[int, Outcome], dict[int, str]]:
     """(row → outcome of rows that need no file or have none, `id` of the entry → path).
 
@@ -230,6 +231,7 @@ def find_files(
     skipped: dict[int, Outcome] = {}
     paths: dict[int, str] = {}
     lost: list[tuple[int, str]] = []
+    expert = cache(expert) if expert else None
     for row, entry in enumerate(stack.entries, 1):
         if not entry.active:
             skipped[row] = Outcome(entry, OFF, "off" if not entry.on else "weight 0")
@@ -261,13 +263,14 @@ def find_files(
     return skipped, paths
 
 
-def _find_other_expert(entry: Entry, expert: str | None) -> str | None:
+def _find_other_expert(entry: Entry, expert: Callable[[], str | None] | None) -> str | None:
     """Why a row is not for this model of a pair; None where it is, or where nobody knows which one the model is."""
     wanted = entry.expert or find_expert(entry.lora)
-    if expert is None or wanted in (None, BOTH, expert):
+    this = expert() if expert and wanted not in (None, BOTH) else None
+    if this in (None, wanted):
         return None
     how = "" if entry.expert else " by its name"
-    return f"for the {wanted}-noise model{how}, and this is the {expert}-noise one; not applied"
+    return f"for the {wanted}-noise model{how}, and this is the {this}-noise one; not applied"
 
 
 def _refuse_unsupported(entry: Entry, row: int, schedules: bool) -> None:

@@ -32,7 +32,7 @@ def refusals(
     missing: str = ERROR,
     policy: str = REFUSE,
     schedules: bool = False,
-    expert: str | None = None,
+    expert: Callable[[], str | None] | None = None,
 ) -> list[str]:
     """One sentence, with its number, for each row that `make_plan` would refuse on this base; files that lack first.
 

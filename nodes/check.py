@@ -76,6 +76,7 @@ class LoraCheck(io.ComfyNode):
             architectures=lambda: architectures,
             hidden=live.hidden(model),
             policy=IGNORE,
+            schedules=True,
         )
         outcomes = _with_evidence(plan)
         title = next(iter(family_titles(architectures, 1)), None)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorchestra.experts import PATTERNS, Pattern, find_expert
+from lorchestra.architectures.names import ARCHITECTURES
+from lorchestra.experts import PAIRED, PATTERNS, Pattern, find_expert, find_model_expert
 from lorchestra.stack import HIGH, LOW
 
 NAMES = {
@@ -59,3 +60,11 @@ def test_every_pattern_has_its_example(pattern: Pattern) -> None:
 @given(st.text(max_size=40))
 def test_any_text_is_a_name(text: str) -> None:
     assert find_expert(text) in (HIGH, LOW, None)
+
+
+def test_models_that_come_as_a_pair() -> None:
+    name = "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors"
+    assert find_model_expert(name, ["wan21_t2v_14b"]) == find_model_expert(name, ["x", "wan22_i2v_14b"]) == LOW
+    assert find_model_expert("realistic_low.safetensors", ["sdxl"]) is None
+    assert find_model_expert(name, []) is None
+    assert {row.family for row in ARCHITECTURES} >= PAIRED

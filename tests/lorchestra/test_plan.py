@@ -410,14 +410,31 @@ def test_rows_for_the_other_model_of_a_pair_are_off(tmp_path: Path) -> None:
         Entry("none_low_noise.safetensors", expert="high"),
         Entry("none_HighNoise.safetensors", schedule="0:0, 1:1"),
     ]
-    made = plan(*rows, expert="low")
+    made = plan(*rows, expert=lambda: "low")
     assert [(item.verdict, item.sentence) for item in made.outcomes] == [
         (OFF, "for the high-noise model, and this is the low-noise one; not applied"),
         (COMPATIBLE, "weight 0.5, all 4 modules fit"),
         (OFF, "for the high-noise model, and this is the low-noise one; not applied"),
         (OFF, "for the high-noise model by its name, and this is the low-noise one; not applied"),
     ]
-    assert plan(*rows[:2]).chosen[0].weighted.model == plan(*rows[:2], expert="high").chosen[0].weighted.model == 1.5
+    plan(row(a, 1), row(a, 1, expert="both"), Entry("none", on=False, expert="high"), expert=never)
+    assert (
+        plan(
+            *rows,
+            expert=lambda: None,
+            missing=SKIP,
+            schedules=True,
+            find=lambda e, _: e.lora if e.lora[0] == "/" else None,
+        )
+        .entries[0]
+        .model
+        == 1.5
+    )
+    assert (
+        plan(*rows[:2]).chosen[0].weighted.model
+        == plan(*rows[:2], expert=lambda: "high").chosen[0].weighted.model
+        == 1.5
+    )
 
 
 def test_a_lora_of_which_nothing_fits_is_an_error_with_the_row(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import math
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,11 @@ import torch
 from PIL import Image
 
 import nodes
+from lorchestra.demo.loras import layers, write_lora
+
+sys.path.append(str(Path(__file__).parent))
+
+from models import load_unet
 
 
 @pytest.fixture
@@ -146,3 +152,11 @@ def test_the_socket_takes_a_schedule_and_its_forms(pack: ModuleType, node: Any) 
     assert sockets.find_schedule("0:0, 1:1") == schedule == sockets.find_schedule(schedule.to_json())
     with pytest.raises(Exception, match="a schedule is text, a number"):
         sockets.find_schedule(object())
+
+
+def test_the_check_reads_rows_that_have_schedules(check_node: Any, loras: Path) -> None:
+    write_lora(loras / "a.safetensors", layers("*attn1.to_q"), seed=1)
+    rows = [{"lora": "a.safetensors", "model": 0.5, "schedule": "fade-in", "conditioning": "positive"}]
+    out = check_node.execute(model=load_unet(torch.float16), lora_stack=rows).args
+    assert out[1].startswith("a.safetensors: weight 0.5 × schedule 0:0, 1:1 on the positive conditioning; all ")
+    assert out[3][0].entry.schedule == "fade-in"
