@@ -7,7 +7,7 @@ the order in which a person lists them.
 
 | algorithm | what is added, with y₀ = W·x | costs |
 | --- | --- | --- |
-| LoRA, LoCon | up·(down·x) | two thin products, with all others in one |
+| LoRA, LoCon | up·(down·x) | two thin products, all of them in one; a whole one where ranks are high |
 | Tucker | up·(mid·(down·x)) | three |
 | LoHa | Khatri-Rao factors of rank r₁·r₂, or the whole Δ where these would be larger | two thin ones, or one whole |
 | LoKr | w₁·X·w₂ᵀ, with x as a matrix X | two small products |
@@ -24,7 +24,7 @@ To add an algorithm nothing is needed here; for a path that is cheaper than its 
 """
 
 from .geometry import Geometry
-from .layer import LiveLayer, supports
+from .layer import Cost, LiveLayer, supports
 from .terms import LiveTerm
 
-__all__ = ["Geometry", "LiveLayer", "LiveTerm", "supports"]
+__all__ = ["Cost", "Geometry", "LiveLayer", "LiveTerm", "supports"]

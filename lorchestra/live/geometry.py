@@ -71,6 +71,14 @@ class Geometry:
         factors = self.along(factors, fresh.dim())
         return fresh.mul_(factors) if factors.dtype == fresh.dtype else (fresh * factors).to(fresh.dtype)
 
+    def add_whole(self, view: Tensor, x: Tensor, weight: Tensor, start: int) -> None:
+        """Adds the product of `x` with a weight of some rows to a `view` of the layer's output, in place."""
+        part = view.narrow(1, start, len(weight))
+        if self.is_linear:
+            part.addmm_(self.view(x, 2), weight.T)
+        else:
+            part.add_(self.view(self.product(x, weight), view.dim()))
+
     def view(self, y: Tensor, dims: int) -> Tensor:
         """`[tokens, channels]` for 2 dims, `[batch, channels, positions]` for 3; a copy where that is no view."""
         if dims == 3:

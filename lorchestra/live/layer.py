@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,6 +18,20 @@ from .turns import Turned
 
 Base = Callable[[Tensor], Tensor]
 """The layer itself, without what is added to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Multiplications of a layer with plain LoRAs only, beyond its own; None where it has others.
+
+    In place of the layer, with its weight at hand, merging is the cheaper one from in · out / (in + out) positions on.
+    After it, as a hook, it is never: the layer has run, and would run twice.
+    """
+
+    beside: int | None
+    """By `LiveLayer.forward`."""
+    merging: int | None
+    """By `LiveLayer.merged`."""
 
 
 def supports(term: LiveTerm, geometry: Geometry) -> str | None:
@@ -76,6 +91,21 @@ class LiveLayer(torch.nn.Module):
         for buffer, prepared in zip(self.parts.buffers(), parts.buffers(), strict=True):
             buffer.copy_(prepared)
         self._needs_preparing = False
+
+    def cost(self, tokens: int) -> Cost:
+        """What an output of `tokens` positions costs with all entries active; see `Cost`."""
+        low_rank = self.parts.low_rank
+        is_low_rank = low_rank is not None and self.parts.is_low_rank
+        return Cost(low_rank.cost(tokens), low_rank.merging_cost()) if low_rank and is_low_rank else Cost(None, None)
+
+    def merged(self, weight: Tensor, weights: Tensor, active: Sequence[bool]) -> Tensor:
+        """A new weight of the layer's with all terms added, in the dtype of `weight`; for layers that have a `cost`.
+
+        `weights` are `[entries]`. The sum is rounded to the dtype, as when LoRAs are merged.
+        """
+        if self.parts.low_rank is None or not self.parts.is_low_rank:
+            raise ValueError("only plain LoRAs are merged here")
+        return self.parts.low_rank.merged(weight, weights, active)
 
     def _taken_apart(self, weight: Tensor | None, bias: Tensor | None) -> Pieces:
         pieces = Pieces(self.geometry, self.dtype, weight, bias)
@@ -147,16 +177,12 @@ class LiveLayer(torch.nn.Module):
             if weights.dim() == 2:
                 result = self.geometry.product(x, members[0].matrix())
                 result = self.geometry.scaled(result, members[0].factor(weights))
-            else:
-                total = members[0].matrix() * members[0].factor(weights)
-                for path in members[1:]:
-                    total = total + path.matrix() * path.factor(weights)
-                total = total.to(x.dtype)
-                if self.geometry.is_linear:
-                    view.narrow(1, start, count).addmm_(self.geometry.view(x, 2), total.T)
-                    continue
-                result = self.geometry.product(x, total)
-            y.narrow(self.geometry.channel, start, count).add_(result)
+                y.narrow(self.geometry.channel, start, count).add_(result)
+                continue
+            total = members[0].matrix() * members[0].factor(weights)
+            for path in members[1:]:
+                total = total + path.matrix() * path.factor(weights)
+            self.geometry.add_whole(view, x, total.to(x.dtype), start)
 
     def _add(self, y: Tensor, path: Turned, change: Tensor) -> None:
         part = y.narrow(self.geometry.channel, path.start, path.count)
@@ -211,5 +237,6 @@ class _Parts(torch.nn.Module):
         paths = (*self.matrices, *self.thinner, *self.turned, *self.factors, *self.shifts)
         self.moved = torch.nn.ModuleList(paths)
         self.used = frozenset(path.entry for path in paths) | frozenset(thin.entry for thin in pieces.thin)
+        self.is_low_rank = not paths
         has_bias = pieces.geometry.has_bias and pieces.uses_outputs
         self.register_buffer("bias", pieces.bias() if has_bias else None)

@@ -202,7 +202,8 @@ class Pieces:
         rows = len(w1) * len(w2 if w2_up is None else w2_up)
         self._check("LoKr", (rows, w1.shape[1] * w2.shape[1]), spot)
         if spot.shape[1] % w1.shape[1]:  # w₁'s columns are no whole channels
-            delta = _times(_times(self._here(lokr.update(torch.zeros(spot.shape))), factors, 0), columns, 1)
+            zeros = torch.zeros(spot.shape, dtype=self._wide, device=self._device)
+            delta = _times(_times(lokr.update(zeros), factors, 0), columns, 1)
             self.paths.append(Dense(spot.entry, spot.start, self._out(spot.back(delta)), self.geometry))
             return
         w2 = w2.reshape(len(w2), -1, *kernel)
