@@ -63,7 +63,7 @@ def fingerprint(stack: Stack) -> str:
     from ...lorchestra.adapters import find_key
     from ...lorchestra.plan import find_files
 
-    _, paths = find_files(stack, finder(read_listing()), has_clip=True, missing=SKIP)
+    _, paths = find_files(stack, finder(read_listing()), has_clip=True, missing=SKIP, schedules=True)
     return repr([find_key(path) for path in paths.values()])
 
 
