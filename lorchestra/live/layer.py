@@ -70,13 +70,15 @@ class LiveLayer(torch.nn.Module):
                 raise ValueError(f"{type(term.adapter).__name__} cannot work beside the layer: {reason}")
         self.geometry = geometry
         self.dtype = dtype
-        self.terms = (tuple(weight_terms), tuple(bias_terms))
+        self._terms = (tuple(weight_terms), tuple(bias_terms))
         pieces = self._taken_apart(None, None)
         self.parts = _Parts(pieces)
         runs_base = any(turned.on_input for turned in pieces.turned)
         sees_bias = geometry.has_bias and (pieces.uses_outputs or pieces.needs_bias)
         self._needs_base = pieces.needs_weight or runs_base or sees_bias
         self._needs_preparing = pieces.needs_weight or sees_bias
+        if not self._needs_preparing:
+            self._terms = ((), ())  # the files' tensors are not needed any more
 
     def needs_base(self) -> bool:
         """True when `prepare` must be called once, and `base` may be called in `forward`."""
@@ -85,8 +87,10 @@ class LiveLayer(torch.nn.Module):
     def prepare(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """Takes what it needs of the original weight and bias, which are of any floating dtype and not quantized.
 
-        The numbers are worked out on the weight's device.
+        The numbers are worked out on the weight's device. May be called again, and where nothing is needed.
         """
+        if not any(self._terms):
+            return
         parts = _Parts(self._taken_apart(weight, bias))
         for buffer, prepared in zip(self.parts.buffers(), parts.buffers(), strict=True):
             buffer.copy_(prepared)
@@ -109,9 +113,9 @@ class LiveLayer(torch.nn.Module):
 
     def _taken_apart(self, weight: Tensor | None, bias: Tensor | None) -> Pieces:
         pieces = Pieces(self.geometry, self.dtype, weight, bias)
-        for term in self.terms[0]:
+        for term in self._terms[0]:
             pieces.add(term)
-        for term in self.terms[1]:
+        for term in self._terms[1]:
             pieces.add_bias(term)
         return pieces
 

@@ -438,6 +438,9 @@ def test_the_cheaper_side_is_taken(name: str, rank: str) -> None:
         assert apart(live(layer.x, y.clone(), layer.base, one, on), expected) <= 1e-5
         merged = live.merged(layer.weight, one, on)
         assert apart(layer.product(layer.x, merged, layer.bias), expected) <= 1e-5
+        if not geometry.is_linear:
+            turned = live.merged(layer.weight.to(memory_format=torch.channels_last), one, on)
+            assert same_bits(turned.contiguous(), merged)
     assert same_bits(layer.weight, weight(geometry.shape))
 
 
