@@ -12,6 +12,7 @@ const comfy = { app, api };
 /** Node → what its text is called. */
 const RESULTS = new Map([
   ["LorchestraLoraStack", "Report of the last run"],
+  ["LorchestraLoraSchedule", "What the schedule is"],
   ["LorchestraLoraCheck", "What fits the model"],
   ["LorchestraApiExport", "What was written"],
 ]);

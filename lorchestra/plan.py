@@ -284,7 +284,7 @@ def _refuse_unsupported(entry: Entry, row: int, schedules: bool) -> None:
         raise StackError(f"{entry.lora} has block weights; this version applies whole LoRAs only", row)
 
 
-_MERGE_HINT = "this version applies constant weights only"
+_MERGE_HINT = "merging takes constant weights only. Use a LoRA Stack whose mode is auto or live"
 """What to do about a row that merging cannot apply."""
 
 

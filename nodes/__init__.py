@@ -7,9 +7,10 @@ from comfy_api.latest import ComfyExtension, io
 from .check import LoraCheck
 from .export import ApiExport
 from .host import prompt
+from .schedule import LoraSchedule
 from .stack import LoraStack
 
-NODES: tuple[type[io.ComfyNode], ...] = (LoraStack, LoraCheck, ApiExport)
+NODES: tuple[type[io.ComfyNode], ...] = (LoraStack, LoraSchedule, LoraCheck, ApiExport)
 
 
 class Lorchestra(ComfyExtension):

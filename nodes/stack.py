@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..lorchestra.errors import LorchestraError, quoted
+from ..lorchestra.modes import AUTO, LIVE, MERGE, MODES
 from ..lorchestra.policies import ERROR, IGNORE, MISSING_POLICIES, POLICIES, REFUSE, SKIP, WARN
 from ..lorchestra.stack import Stack
-from .host import bases, files, prompt
+from .host import bases, experts, files, prompt
 from .host.schema import schema
-from .sockets import Loras, LoraStackSocket, read_rows, to_rows
+from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
 if TYPE_CHECKING:
     from ..lorchestra.plan import Plan
@@ -74,6 +75,26 @@ class LoraStack(io.ComfyNode):
                         "ignore: the same without a word in the log."
                     ),
                 ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    default=AUTO,
+                    optional=True,
+                    tooltip=(
+                        "merge: the LoRAs are added to the model's weights, which costs nothing while sampling. "
+                        "live: they work beside its layers, so that their weights can change over the steps and the "
+                        "model's own stay as exact as they are. auto: live where a row has a schedule or the model is "
+                        "quantized, else merge."
+                    ),
+                ),
+                ScheduleSocket.Input(
+                    "schedule",
+                    optional=True,
+                    tooltip=(
+                        "For all rows of this node: their model weights are multiplied by it over the steps, besides "
+                        "the schedules that rows have of their own."
+                    ),
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL"),
@@ -84,7 +105,9 @@ class LoraStack(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, loras: Any = None, *, missing: str | None = None, policy: str | None = None) -> bool | str:
+    def validate_inputs(
+        cls, loras: Any = None, *, missing: str | None = None, policy: str | None = None, mode: str | None = None
+    ) -> bool | str:
         """Runs when the prompt is queued: rows that cannot be read, found or used on this model stop it there.
 
         ComfyUI passes `loras` alone, since it shows the sentence once for each argument that is passed by position;
@@ -96,8 +119,10 @@ class LoraStack(io.ComfyNode):
             inputs = prompt.find_queued_inputs()
             missing = missing or _choice(inputs, "missing", ERROR, unknown=SKIP)
             policy = policy or _choice(inputs, "policy", REFUSE, unknown=IGNORE)
+            mode = mode or _choice(inputs, "mode", AUTO, unknown=AUTO)
             # ComfyUI 0.3.64 does not check choices.
-            for name, value, known in (("missing", missing, MISSING_POLICIES), ("policy", policy, POLICIES)):
+            choices = (("missing", missing, MISSING_POLICIES), ("policy", policy, POLICIES), ("mode", mode, MODES))
+            for name, value, known in choices:
                 if value not in known:
                     return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
             sentences = refusals(
@@ -108,6 +133,8 @@ class LoraStack(io.ComfyNode):
                 has_clip=inputs is None or "clip" in inputs,
                 missing=missing,
                 policy=policy,
+                schedules=mode != MERGE,
+                expert=experts.find_queued_expert,
             )
         except LorchestraError as error:
             return str(error)
@@ -130,32 +157,51 @@ class LoraStack(io.ComfyNode):
         missing: str = ERROR,
         lora_stack: Any = None,
         policy: str = REFUSE,
+        mode: str = AUTO,
+        schedule: Any = None,
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.check import report
         from ..lorchestra.plan import make_plan
-        from .host import model as live
-        from .host import patch
+        from .host import live, patch
+        from .host import model as models
 
         own, upstream = Stack.parse(loras), read_rows(lora_stack)
+        for_all = find_schedule(schedule)
+        if for_all is not None:
+            own = own.scheduled(for_all)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
         listing = files.read_listing()
         plan = make_plan(
             stack,
             find=files.finder(listing),
             open_file=files.lora_cache().open,
-            targets=live.targets(model, clip),
-            fallback=lambda: live.fallback(model, clip),
-            architectures=lambda: live.architectures(model),
-            hidden=live.hidden(model),
+            targets=models.targets(model, clip),
+            fallback=lambda: models.fallback(model, clip),
+            architectures=lambda: models.architectures(model),
+            hidden=models.hidden(model),
             missing=missing,
             policy=policy,
+            schedules=mode != MERGE,
+            expert=lambda: experts.find_expert(model),
         )
         for sentence in _warnings(plan, policy):
             logging.warning("LoRA Stack: %s", sentence)
-        patched_model, patched_clip = patch.apply(plan, model, clip)
-        notes = [f"Written by a newer version ({stack.version}): what this one does not know is kept."]
-        text = report(plan.outcomes, notes if stack.is_newer else [])
+        notes: list[str] = []
+        if stack.is_newer:
+            notes.append(f"Written by a newer version ({stack.version}): what this one does not know is kept.")
+        why = (
+            "a weight changes" if not plan.is_constant else "the model is quantized" if live.is_quantized(model) else ""
+        )
+        if mode == LIVE or (mode == AUTO and why):
+            if mode == AUTO and plan.changes:
+                notes.append(f"Live, because {why}: the LoRAs work beside the model's layers.")
+            applied = live.apply(plan, model, clip)
+            patched_model, patched_clip = applied.model, applied.clip
+            notes += applied.notes
+        else:
+            patched_model, patched_clip = patch.apply(plan, model, clip)
+        text = report(plan.outcomes, notes)
         rows = to_rows(files.with_listed_names([*upstream.entries, *own.entries], listing))
         return io.NodeOutput(patched_model, patched_clip, rows, text, ui={"text": [text]})
 

@@ -16,7 +16,7 @@ def test_pack_loads_and_the_node_has_its_list(face: Any) -> None:
     assert face.editor.count() == 1
     assert face.status.inner_text() == "No LoRAs"
     names = face.page.evaluate("app.graph.nodes[0].widgets.map((widget) => widget.name)")
-    assert names == ["loras", "missing", "policy"]
+    assert names == ["loras", "missing", "policy", "mode"]
     assert face.loras() == '{"version": 1, "loras": []}'
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
+import comfy.sd
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -48,30 +47,16 @@ def files(loras: Path) -> Path:
 
 
 @pytest.fixture
-def stacked(pack: ModuleType) -> Callable[..., Any]:
+def stacked(stack_node: Any) -> Callable[..., Any]:
     """The model with rows of LoRAs beside its layers, or (`merge`) in its weights."""
-    host = {
-        name: importlib.import_module(f"{pack.__name__}.nodes.host.{name}")
-        for name in ("files", "live", "model", "patch")
-    }
-    plans = importlib.import_module(f"{pack.__name__}.lorchestra.plan")
-    stacks = importlib.import_module(f"{pack.__name__}.lorchestra.stack")
 
     def make(base: Any, rows: Rows, *, merge: bool = False) -> Any:
-        plan = plans.make_plan(
-            stacks.Stack.parse(json.dumps({"version": 1, "loras": list(rows)})),
-            find=host["files"].finder(host["files"].read_listing()),
-            open_file=host["files"].lora_cache().open,
-            targets=host["model"].targets(base, None),
-            schedules=not merge,
-        )
-        if merge:
-            return host["patch"].apply(plan, base, None)[0]
-        applied = host["live"].apply(plan, base, None)
-        make.notes = applied.notes
-        return applied.model
+        stack = json.dumps({"version": 1, "loras": list(rows)})
+        out = stack_node.execute(model=base, loras=stack, mode="merge" if merge else "live").args
+        make.report = out[3]
+        return out[0]
 
-    make.notes = ()
+    make.report = ""
     return make
 
 
@@ -174,15 +159,15 @@ def test_two_clones_of_one_model_do_not_disturb_each_other(
     rows = {"one": [row("a", 0.9, schedule="0:1, 1:0")], "two": [row("a", -0.6), row("b", 0.5, schedule="0:0, 1:1")]}
     before = weights(model)
     first, second = (stacked(model, rows[name]) for name in ("one", "two"))
-    results = [sample(item) for item in (first, second)]
+    results = [sample(item, steps=2) for item in (first, second)]
     again = stacked(model, rows["one"])
     third = second.clone()
     third.add_patches({"diffusion_model.out.2.bias": ("diff", (torch.ones(4),))}, 0.1)
-    for item, result in zip((first, second, again, first, second), (0, 1, 0, 0, 1), strict=True):
-        assert torch.equal(sample(item), results[result])
+    for item, result in zip((first, second, again), (0, 1, 0), strict=True):
+        assert torch.equal(sample(item, steps=2), results[result])
         assert hooks(model) == 0
-    assert not torch.equal(sample(third), results[1])
-    assert torch.equal(sample(second), results[1])
+    assert not torch.equal(sample(third, steps=2), results[1])
+    assert torch.equal(sample(second, steps=2), results[1])
     assert same_bits(before, weights(model)) and hooks(model) == 0
 
 
@@ -496,7 +481,128 @@ def test_what_cannot_be_live_is_merged_and_told(model: Any, loras: Path, stacked
     save_file({**tensors, f"{kohya(norm)}.w_norm": torch.ones(320)}, loras / "a.safetensors")
     out = stacked(model, [row("a", 0.5, schedule="0:0, 1:1")])
     assert list(out.patches) == [f"diffusion_model.{norm}.weight"]
-    assert stacked.notes == (
+    first, second = stacked.report.split("\n")
+    assert first == (
         "a.safetensors: 1 module is merged at weight 0.5, because it is no linear layer and no convolution; "
-        "the schedule does not reach there",
+        "the schedule does not reach there"
     )
+    assert second.startswith("a.safetensors: weight 0.5 × schedule 0:0, 1:1")
+
+
+def test_modes(stack_node: Any, model: Any, files: Path) -> None:
+    """Auto is live where a weight changes over the steps or with the conditioning; merge refuses such rows."""
+
+    def keys(rows: Rows, **inputs: Any) -> tuple[int, int]:
+        out = stack_node.execute(model=model, loras=json.dumps(rows), **inputs).args[0]
+        return len(out.patches), len(out.injections)
+
+    constant, fade, positive = [row("a")], [row("a", schedule="0:0, 1:1")], [row("a", conditioning="positive")]
+    merged = keys(constant)
+    assert merged[0] > 0 and merged[1] == 0
+    assert keys(constant, mode="merge") == keys([row("a", schedule="0:1, 1:1")]) == merged
+    assert keys(constant, mode="live") == keys(fade) == keys(positive) == keys(constant, schedule="0:0, 1:1") == (0, 1)
+    assert keys([row("a", 0.0)], mode="live") == keys([], mode="live") == keys([row("a", schedule="0")]) == (0, 0)
+    for rows in (fade, positive):
+        with pytest.raises(Exception, match=r"row 1: .*mode is auto or live"):
+            keys(rows, mode="merge")
+        assert "mode is auto or live" in stack_node.validate_inputs(loras=json.dumps(rows), mode="merge")
+        assert stack_node.validate_inputs(loras=json.dumps(rows), mode="auto") is True
+
+
+def test_a_schedule_for_all_rows(stack_node: Any, model: Any, files: Path) -> None:
+    """It multiplies the weights of this node's rows, on top of their own schedules; other nodes' rows keep theirs."""
+    out = stack_node.execute(
+        model=model,
+        loras=json.dumps([row("a", 0.8, schedule="0:1, 1:0")]),
+        lora_stack=[("b.safetensors", 0.5, 0.5)],
+        schedule="0:0, 1:1",
+    ).args[0]
+    recorder = Recorder(out)
+    sample(out, steps=2)
+    args, kwargs, answer = recorder.calls[1]
+    halfway = json.dumps([row("a", 0.2), row("b", 0.5)])
+    merged = stack_node.execute(model=model, loras=halfway).args[0]
+    assert apart(answer, ask(merged, args, kwargs)) <= 1e-5
+
+
+def fp8(scaled: bool) -> tuple[Any, Any]:
+    """(a small SD 1.5 whose linear weights are fp8, the same in fp32); scaled as ComfyUI loads it, or plain."""
+    state = {key.removeprefix("diffusion_model."): value for key, value in plain(load_unet(torch.float32)).items()}
+    state = {key: value for key, value in state.items() if not key.startswith("model_sampling")}
+    exact, packed = {}, {}
+    for key, value in state.items():
+        is_linear = key.endswith(".weight") and value.dim() == 2
+        scale = value.abs().max() / 448 if is_linear and scaled else torch.tensor(1.0)
+        packed[key] = (value / scale).to(torch.float8_e4m3fn) if is_linear or not scaled else value
+        exact[key] = packed[key].float() * scale
+        if is_linear and scaled:
+            packed[key.removesuffix("weight") + "scale_weight"] = scale
+    if scaled:
+        packed["scaled_fp8"] = torch.zeros(2, dtype=torch.float8_e4m3fn)
+        return load(packed), load(exact)
+    return load(packed, dtype=torch.float8_e4m3fn), load(exact)
+
+
+def load(state: dict[str, torch.Tensor], **options: Any) -> Any:
+    """A MODEL from a state dict."""
+    return comfy.sd.load_diffusion_model_state_dict(dict(state), model_options=options)
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
+def test_a_quantized_model_is_nearer_to_the_truth_live(stack_node: Any, loras: Path, scaled: bool) -> None:
+    """Than merged: the LoRA is not rounded to fp8. And auto means live there."""
+    attention = layers(*ATTENTION)
+    write_lora(loras / "a.safetensors", attention, rank=8, seed=1, scale=1)
+    tensors = named(kohya("input_blocks.1.1.transformer_blocks.0.attn1.to_v"), made("DoRA by row", (320, 320)))
+    save_file(tensors, loras / "b.safetensors")
+    with torch.inference_mode():  # as ComfyUI's loaders run
+        model, truth = fp8(scaled)
+    before = weights(model)
+    rows = json.dumps([row("a", 0.7), row("b", 0.5)])
+    exact = stack_node.execute(model=truth, loras=rows, mode="merge").args[0]
+    recorder = Recorder(exact)
+    sample(exact, steps=1)
+    answer, off = recorder.calls[0][2], {}
+    for mode in ("auto", "live", "merge"):
+        out = stack_node.execute(model=model, loras=rows, mode=mode).args[0]
+        assert bool(out.injections) == (mode != "merge")
+        recorder = Recorder(out)
+        sample(out, steps=1)
+        off[mode] = apart(recorder.calls[0][2], answer)
+    assert off["auto"] == off["live"] < off["merge"] / 3
+    assert same_bits(before, weights(model))
+
+
+def test_a_copy_for_another_gpu(stack_node: Any, files: Path, tmp_path: Path) -> None:
+    """ComfyUI loads the model anew for it and copies what goes with it; here both are on the CPU."""
+    path = tmp_path / "unet.safetensors"
+    state = plain(load_unet(torch.float32))
+    save_file(
+        {key.removeprefix("diffusion_model."): value for key, value in state.items() if "sampling" not in key}, path
+    )
+    model = comfy.sd.load_diffusion_model(str(path), model_options={"dtype": torch.float32})
+    out = stack_node.execute(model=model, loras=json.dumps([row("a", 0.8), row("c")]), mode="live").args[0]
+    if not hasattr(out, "deepclone_multigpu"):
+        pytest.skip("this ComfyUI has no copies for other GPUs")
+    result = sample(out)
+    copy = out.deepclone_multigpu()
+    key = next(iter(out.injections))
+    assert copy.model is not out.model
+    assert copy.get_additional_models_with_key(key)[0].model is not out.get_additional_models_with_key(key)[0].model
+    assert torch.equal(sample(copy), result)
+    assert torch.equal(sample(out), result)
+    assert hooks(out) == hooks(copy) == 0
+
+
+def test_changing_a_weight_makes_and_loads_nothing_anew(stack_node: Any, model: Any, files: Path) -> None:
+    """The factors stay where they are as long as ComfyUI keeps the last result."""
+    first, second = (
+        stack_node.execute(model=model, loras=json.dumps([row("a", weight)]), mode="live").args[0]
+        for weight in (0.4, 0.8)
+    )
+    factors = [item.get_additional_models()[0] for item in (first, second)]
+    assert factors[0].model is factors[1].model and factors[0].patches_uuid == factors[1].patches_uuid
+    assert factors[0] is not factors[1]
+    live = sample(second)
+    merged = stack_node.execute(model=model, loras=json.dumps([row("a", 0.8)]), mode="merge").args[0]
+    assert apart(live, sample(merged)) <= 1e-4

@@ -109,8 +109,8 @@ def test_fp8_stays_within_comfyuis_rounding_step(
     dtype = torch.float8_e4m3fn
     before = plain(models[dtype])
     rows = [("a", 0.7), ("b", -0.45)]
-    ours = patched(run(stack_node, models[dtype], [row(*item) for item in rows])[0])
-    again = patched(run(stack_node, models[dtype], [row(*item) for item in reversed(rows)])[0])
+    ours = patched(run(stack_node, models[dtype], [row(*item) for item in rows], mode="merge")[0])
+    again = patched(run(stack_node, models[dtype], [row(*item) for item in reversed(rows)], mode="merge")[0])
     assert same_bits(ours, again)
     exact = reference(before, [(files[name], weight) for name, weight in rows])
     for key, value in exact.items():

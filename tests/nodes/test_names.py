@@ -87,7 +87,7 @@ def test_parts_of_a_fused_qkv_and_all_of_it_are_one_patch(pack: Any, stack_node:
 def test_import_registers_the_nodes_once(pack: Any) -> None:
     """The entrypoint gives an extension with the nodes that the README names."""
     names = [node.define_schema().node_id for node in asyncio.run(_nodes(pack))]
-    assert names == ["LorchestraLoraStack", "LorchestraLoraCheck", "LorchestraApiExport"]
+    assert names == ["LorchestraLoraStack", "LorchestraLoraSchedule", "LorchestraLoraCheck", "LorchestraApiExport"]
 
 
 async def _nodes(pack: Any) -> list[Any]:

@@ -139,7 +139,7 @@ def packed() -> Any:
 def test_a_quantization_that_hides_layers_lets_everything_pass(
     stack_node: Any, check_node: Any, packed: Any, files: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    out, _, rows, report = stack_node.execute(model=packed, loras="<lora:flux:1> <lora:part:1>").args
+    out, _, rows, report = stack_node.execute(model=packed, loras="<lora:flux:1> <lora:part:1>", mode="merge").args
     assert report.splitlines()[0].startswith("flux: weight 1, nobody can tell whether it fits")
     assert warned(caplog) == []
     assert len(out.patches) == 2

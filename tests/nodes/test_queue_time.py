@@ -145,7 +145,7 @@ def test_what_the_run_lets_pass_is_not_refused(ask: Callable[..., list[str]], fi
 
 def test_a_choice_that_there_is_not(ask: Callable[..., list[str]], files: Path) -> None:
     """ComfyUI 0.3.64 does not check it."""
-    for name in ("missing", "policy"):
+    for name in ("missing", "policy", "mode"):
         found = ask(prompt("<lora:flux:1>", **{name: "maybe"}))
         assert found[-1].startswith(f"custom_validation_failed: loras - {name} is 'maybe'; expected one of ")
 
