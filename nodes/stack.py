@@ -83,8 +83,8 @@ class LoraStack(io.ComfyNode):
                     tooltip=(
                         "merge: the LoRAs are added to the model's weights, which costs nothing while sampling. "
                         "live: they work beside its layers, so that their weights can change over the steps and the "
-                        "model's own stay as exact as they are. auto: live where a row has a schedule or the model is "
-                        "quantized, else merge."
+                        "model's own stay as exact as they are: better on quantized models. auto: live where a weight "
+                        "changes, else merge."
                     ),
                 ),
                 ScheduleSocket.Input(
@@ -190,12 +190,9 @@ class LoraStack(io.ComfyNode):
         notes: list[str] = []
         if stack.is_newer:
             notes.append(f"Written by a newer version ({stack.version}): what this one does not know is kept.")
-        why = (
-            "a weight changes" if not plan.is_constant else "the model is quantized" if live.is_quantized(model) else ""
-        )
-        if mode == LIVE or (mode == AUTO and why):
+        if mode == LIVE or (mode == AUTO and not plan.is_constant):
             if mode == AUTO and plan.changes:
-                notes.append(f"Live, because {why}: the LoRAs work beside the model's layers.")
+                notes.append("Live, because a weight changes: the LoRAs work beside the model's layers.")
             applied = live.apply(plan, model, clip)
             patched_model, patched_clip = applied.model, applied.clip
             notes += applied.notes

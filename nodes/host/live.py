@@ -69,15 +69,6 @@ def apply(plan: Plan, model: Any, clip: Any | None) -> Applied:
     return Applied(model, clip, tuple(_notes(plan, merged, reasons)))
 
 
-def is_quantized(model: Any) -> bool:
-    """True where weights of the diffusion model are stored in fewer bits than 16: fp8, GGUF, int8, nf4, nunchaku."""
-    for module in model.model.diffusion_model.modules():
-        weight = getattr(module, "weight", None)
-        if hasattr(module, "qweight") or (isinstance(weight, Tensor) and weight.dim() > 1 and not _is_plain(weight)):
-            return True
-    return False
-
-
 def _is_plain(weight: Tensor) -> bool:
     """True for a weight that is what it says: no subclass with a scale, no packed bytes."""
     is_packed = hasattr(weight, "tensor_shape") or getattr(weight, "quant_state", None) is not None
