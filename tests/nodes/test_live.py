@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
+import comfy.model_patcher
 import comfy.sample
 import comfy.samplers
 import comfy.sd
@@ -25,6 +26,9 @@ sys.path.append(str(Path(__file__).parents[1] / "lorchestra"))
 
 from algorithm_files import CONVOLUTION, MATRIX, made
 from models import load_flux, load_unet, plain, same_bits
+
+# make test runs them in the newest ComfyUI only, make test-all in the oldest too.
+pytestmark = [] if hasattr(comfy.model_patcher.ModelPatcher, "deepclone_multigpu") else [pytest.mark.slow]
 
 Rows = Sequence[dict[str, Any]]
 ATTENTION = ("*attn1.to_*", "*attn2.to_*", "*proj_in")
