@@ -25,10 +25,10 @@ from .header import Header, read_header
 from .spelling import kinds, slots
 from .spelling.modules import Module, Reading, read_modules
 from .spelling.prefixes import PEFT
+from .spelling.scales import Scales, metadata_scales, read_adapter_config
 
 if TYPE_CHECKING:
     from .examine import Examined
-from .spelling.scales import Scales, metadata_scales, read_adapter_config
 
 DEFAULT_CACHE_BYTES = 4 << 30
 """Bytes of LoRA files that stay mapped; mapped memory belongs to the system's file cache, which takes it back."""

@@ -92,6 +92,7 @@ def outcome(
         len(part) for part in (placement.placed, placement.unmatched, placement.misshapen, placement.unused)
     )
     missing = unmatched + misshapen
+    made_for = identity.made_for if identity else ()
     of_model = _of_model([placed.module for placed in placement.placed])
     lacking = _of_model([*placement.unmatched, *(module for module, _ in placement.misshapen)])
     if of_model + lacking:
@@ -117,11 +118,9 @@ def outcome(
     elif verdict == PARTIAL:
         sentence = f"weight {weights}{placement.fitting} fit{note}; left out: {_example(placement)}"
     else:
-        sentence = _refusal(placement, identity, base)
-    made_for = identity.best or tuple(filter(None, [identity.likeliest])) if identity else ()
-    return Outcome(
-        entry, verdict, sentence, model, clip, applied, unmatched, misshapen, unused, unread, tuple(made_for)
-    )
+        fitting = f"{of_model} of {of_model + lacking} modules" if of_model + lacking else placement.fitting
+        sentence = _refusal(placement, fitting, made_for, base)
+    return Outcome(entry, verdict, sentence, model, clip, applied, unmatched, misshapen, unused, unread, made_for)
 
 
 def _of_model(modules: Sequence[Module]) -> int:
@@ -134,19 +133,17 @@ def _verdict(fitting: int, lacking: int, identity: Identity | None, base: Sequen
         return INCOMPATIBLE
     if identity is None or not base:
         return PARTIAL if lacking else COMPATIBLE
-    if not lacking:
-        # All of Flux.1's layers are in HunyuanVideo: what has all layers of another model is not for this one.
-        is_for_another = identity.complete and not any(
-            are_related(one, other) for one in identity.complete for other in base
-        )
-        return INCOMPATIBLE if is_for_another else COMPATIBLE
-    made_for = identity.complete or identity.architectures or tuple(filter(None, [identity.likeliest]))
-    is_for_another = made_for and not any(are_related(one, other) for one in made_for for other in base)
-    return INCOMPATIBLE if is_for_another else PARTIAL
+    # All of Flux.1's layers are in HunyuanVideo: what has all layers of another model is not for this one.
+    made_for = identity.complete
+    if lacking:
+        made_for = made_for or identity.architectures or identity.made_for
+    if made_for and not any(are_related(one, other) for one in made_for for other in base):
+        return INCOMPATIBLE
+    return PARTIAL if lacking else COMPATIBLE
 
 
-def _refusal(placement: Placement, identity: Identity | None, base: Sequence[str]) -> str:
-    made_for = identity.best or tuple(filter(None, [identity.likeliest])) if identity else ()
+def _refusal(placement: Placement, fitting: str, made_for: Sequence[str], base: Sequence[str]) -> str:
+    """`fitting` says how many of the modules that count fit, in words."""
     this, others = family_titles(base, 1), family_titles(made_for)
     is_other = not any(are_interchangeable(one, other) for one in made_for for other in base)
     choose = f"Choose {with_article(this[0])} LoRA" if this else "Choose a LoRA made for this model"
@@ -154,10 +151,8 @@ def _refusal(placement: Placement, identity: Identity | None, base: Sequence[str
         which = f", this model is {this[0]}: " if this else "; "
         where = "" if this else " this model"
         lucky = " by name and shape, which is chance" if not placement.misshapen and not placement.unmatched else ""
-        fitting = _of_model([placed.module for placed in placement.placed])
-        total = fitting + _of_model([*placement.unmatched, *(module for module, _ in placement.misshapen)])
-        fits = f"{which}{f'{fitting} of {total} modules' if total else placement.fitting} fit{where}{lucky}"
-        return f"made for {' or '.join(others)}{fits}. {choose} or switch this row off."
+        made = f"made for {' or '.join(others)}{which}{fitting} fit{where}{lucky}"
+        return f"{made}. {choose} or switch this row off."
     return f"{placement.fitting} fit this model ({_example(placement)}). {choose} or switch this row off."
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .architectures.index import EncoderIndex, Index, Layer, encoder_index, having, index, squeezed, with_one_encoder
-from .architectures.names import find_architecture
+from .architectures.names import are_interchangeable, title
 from .architectures.patterns import Shape
 from .placing import FLATTENED, misfit
 from .spelling import slots
@@ -72,6 +72,11 @@ class Identity:
         if self.architectures:
             return self.architectures[0]
         return self.partial[0].id if self.partial and self.partial[0].share > 0.5 else None
+
+    @property
+    def made_for(self) -> tuple[str, ...]:
+        """`best`; where nothing explains all, the likeliest alone, if any."""
+        return self.best or tuple(filter(None, [self.likeliest]))
 
 
 def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identity:
@@ -152,7 +157,7 @@ def explain(modules: Iterable[Module], identity: Identity, most: int = 3) -> lis
     if first is None:
         return []
     found = index()
-    rivals = [match.id for match in identity.partial if not _are_kin(match.id, first)][:most]
+    rivals = [match.id for match in identity.partial if not are_interchangeable(match.id, first)][:most]
     wanted = found.mask(rivals)
     sentences: dict[str, str] = {}
     for module in modules:
@@ -167,7 +172,7 @@ def explain(modules: Iterable[Module], identity: Identity, most: int = 3) -> lis
             for rival in found.names(wanted & ~mask):
                 there = _any(layer.shapes) & found.mask([rival])
                 why = "has another shape there" if there else "has no such layer"
-                sentences[rival] = f"{module.name} {list(shape)}: {_title(rival)} {why}"
+                sentences[rival] = f"{module.name} {list(shape)}: {title(rival)} {why}"
             wanted &= mask
     return [sentences[rival] for rival in rivals if rival in sentences]
 
@@ -272,13 +277,3 @@ def _ranked(
 def _commonness(found: Index, bit: int) -> tuple[int, int]:
     name = found.ids[bit]
     return (COMMONEST.index(name) if name in COMMONEST else len(COMMONEST), found.tensors[bit])
-
-
-def _are_kin(one: str, other: str) -> bool:
-    first, second = find_architecture(one), find_architecture(other)
-    return first is not None and second is not None and first.family == second.family
-
-
-def _title(name: str) -> str:
-    row = find_architecture(name)
-    return row.title if row else name

@@ -90,12 +90,12 @@ def read_summary(path: str | Path) -> Summary:
         size=header.file_size,
         tensors=len(header.tensors),
         modules=len(reading.modules),
-        algorithms=_counts(module.kind for module in reading.modules),
+        algorithms=counts(module.kind for module in reading.modules),
         spellings=reading.spellings,
-        components=_counts(module.component for module in reading.modules),
-        dtypes=_counts(info.dtype for info in header.tensors.values()),
-        rank=_statistics(ranks),
-        scale=_statistics(scale for scale in scales if math.isfinite(scale)),
+        components=counts(module.component for module in reading.modules),
+        dtypes=counts(info.dtype for info in header.tensors.values()),
+        rank=statistics(ranks),
+        scale=statistics(scale for scale in scales if math.isfinite(scale)),
         without_alpha=sum(1 for module in reading.modules if module.rank and "alpha" not in module.slots),
         odd_alphas=tuple(odd),
         incomplete=tuple(module.name for module in reading.modules if not module.is_complete),
@@ -106,15 +106,17 @@ def read_summary(path: str | Path) -> Summary:
     )
 
 
-def _counts(values: Iterable[str]) -> dict[str, int]:
+def counts(values: Iterable[str]) -> dict[str, int]:
+    """How often each value comes, the most frequent first."""
     return dict(Counter(values).most_common())
 
 
-def _statistics(values: Iterable[float]) -> Statistics | None:
+def statistics(values: Iterable[float]) -> Statistics | None:
+    """The spread of these values; None where there are none."""
     ordered = sorted(values)
     if not ordered:
         return None
-    return Statistics(ordered[0], ordered[len(ordered) // 2], ordered[-1], _counts(f"{value:.6g}" for value in ordered))
+    return Statistics(ordered[0], ordered[len(ordered) // 2], ordered[-1], counts(f"{value:.6g}" for value in ordered))
 
 
 def _read_scalars(header: Header, names: Mapping[str, str]) -> dict[str, float]:

@@ -61,23 +61,13 @@ class LoraCheck(io.ComfyNode):
         """Makes a plan and throws it away. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.architectures.names import family_titles
         from ..lorchestra.check import COMPATIBLE, PARTIAL, UNKNOWN, report
-        from ..lorchestra.plan import make_plan
-        from .host import model as live
+        from .host import model as models
+        from .host import plans
 
         stack = read_rows(lora_stack)
         listing = files.read_listing()
-        architectures = live.architectures(model)
-        plan = make_plan(
-            stack,
-            find=files.finder(listing),
-            open_file=files.lora_cache().open,
-            targets=live.targets(model, clip),
-            fallback=lambda: live.fallback(model, clip),
-            architectures=lambda: architectures,
-            hidden=live.hidden(model),
-            policy=IGNORE,
-            schedules=True,
-        )
+        architectures = models.architectures(model)
+        plan = plans.make(stack, listing, model, clip, lambda: architectures, policy=IGNORE, schedules=True)
         outcomes = _with_evidence(plan)
         title = next(iter(family_titles(architectures, 1)), None)
         data = {

@@ -162,9 +162,7 @@ class LoraStack(io.ComfyNode):
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.check import report
-        from ..lorchestra.plan import make_plan
-        from .host import live, patch
-        from .host import model as models
+        from .host import live, patch, plans
 
         own, upstream = Stack.parse(loras), read_rows(lora_stack)
         for_all = find_schedule(schedule)
@@ -172,14 +170,11 @@ class LoraStack(io.ComfyNode):
             own = own.scheduled(for_all)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
         listing = files.read_listing()
-        plan = make_plan(
+        plan = plans.make(
             stack,
-            find=files.finder(listing),
-            open_file=files.lora_cache().open,
-            targets=models.targets(model, clip),
-            fallback=lambda: models.fallback(model, clip),
-            architectures=lambda: models.architectures(model),
-            hidden=models.hidden(model),
+            listing,
+            model,
+            clip,
             missing=missing,
             policy=policy,
             schedules=mode != MERGE,

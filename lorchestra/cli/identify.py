@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..errors import FileProblem, HeaderError
 from ..examine import Examined, read_examined
 from ..metadata import trained_on, training, trigger_words
 from ..spelling import kinds
+from ..summary import counts, statistics
 from .export import Subparsers
 from .files import find_given, progress, write
 from .terminal import printable
@@ -77,9 +77,9 @@ def to_json(examined: Examined) -> dict[str, Any]:
         "kind": examined.kind,
         "architectures": list(identity.architectures),
         "partial": [{"id": match.id, "share": match.share} for match in identity.partial],
-        "algorithms": _counts(module.kind for module in reading.modules),
+        "algorithms": counts(module.kind for module in reading.modules),
         "spelling": next(iter(reading.spellings), ""),
-        "components": _counts(module.component for module in reading.modules),
+        "components": counts(module.component for module in reading.modules),
         "modules": len(reading.modules),
         "unplaced": identity.unplaced,
         "rank": _spread([module.rank for module in reading.modules if module.rank]),
@@ -99,16 +99,11 @@ def unreadable(path: str, reason: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _counts(values: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(values).most_common())
-
-
-def _spread(values: Sequence[float]) -> dict[str, Any] | None:
-    ordered = sorted(values)
-    if not ordered:
+def _spread(values: Iterable[float]) -> dict[str, Any] | None:
+    found = statistics(values)
+    if found is None:
         return None
-    counts = _counts(f"{value:.6g}" for value in ordered)
-    return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1], "counts": counts}
+    return {"min": found.minimum, "median": found.median, "max": found.maximum, "counts": found.counts}
 
 
 def _scales(examined: Examined) -> dict[str, Any] | None:

@@ -15,10 +15,7 @@ _MODEL_PREFIX = "diffusion_model."
 
 def targets(model: Any, clip: Any | None) -> Targets:
     """The places in a MODEL and, where one is connected, a CLIP."""
-    tensors = {
-        key[len(_MODEL_PREFIX) :]: (key, shape) for key, shape in _shapes(model) if key.startswith(_MODEL_PREFIX)
-    }
-    result = {MODEL: model_sites(tensors)}
+    result = {MODEL: model_sites(_tensors(model))}
     if clip is not None:
         encoders: dict[str, dict[str, Site]] = {}
         for key, shape in _shapes(clip.patcher):
@@ -33,9 +30,12 @@ def architectures(model: Any) -> tuple[str, ...]:
     """What a MODEL is, by its layers; the likeliest id first, empty for a model that nobody knows."""
     from ...lorchestra.identify import identify_base  # loads all that is known of models
 
-    return identify_base(
-        {key[len(_MODEL_PREFIX) :]: shape for key, shape in _shapes(model) if key.startswith(_MODEL_PREFIX)}
-    )
+    return identify_base({name: shape for name, (_, shape) in _tensors(model).items()})
+
+
+def _tensors(model: Any) -> dict[str, tuple[str, Shape]]:
+    """The diffusion model's tensors by native name, each with its key in the state dict and its logical shape."""
+    return {key[len(_MODEL_PREFIX) :]: (key, shape) for key, shape in _shapes(model) if key.startswith(_MODEL_PREFIX)}
 
 
 def hidden(model: Any) -> bool:

@@ -44,27 +44,32 @@ DOUBLE_ATTENTION = (
 )
 """The attention of the double blocks, which FLUX.2 calls the same."""
 
+BLOCKS = (
+    *DOUBLE_ATTENTION,
+    Rule("transformer_blocks.#.norm1.linear", "double_blocks.#.img_mod.lin"),
+    Rule("transformer_blocks.#.norm1_context.linear", "double_blocks.#.txt_mod.lin"),
+    Rule("transformer_blocks.#.ff.net.0.proj", "double_blocks.#.img_mlp.0"),
+    Rule("transformer_blocks.#.ff.net.2", "double_blocks.#.img_mlp.2"),
+    Rule("transformer_blocks.#.ff_context.net.0.proj", "double_blocks.#.txt_mlp.0"),
+    Rule("transformer_blocks.#.ff_context.net.2", "double_blocks.#.txt_mlp.2"),
+    Rule("single_transformer_blocks.#.attn.to_q", "single_blocks.#.linear1", LINEAR1_QUERY),
+    Rule("single_transformer_blocks.#.attn.to_k", "single_blocks.#.linear1", LINEAR1_KEY),
+    Rule("single_transformer_blocks.#.attn.to_v", "single_blocks.#.linear1", LINEAR1_VALUE),
+    # all that is left of linear1: Ovis-Image has twice as many rows here as the others
+    Rule("single_transformer_blocks.#.proj_mlp", "single_blocks.#.linear1", LINEAR1_MLP),
+    Rule("single_transformer_blocks.#.proj_out", "single_blocks.#.linear2"),
+    Rule("single_transformer_blocks.#.norm.linear", "single_blocks.#.modulation.lin"),
+    Rule("single_transformer_blocks.#.attn.norm_q", "single_blocks.#.norm.query_norm"),
+    Rule("single_transformer_blocks.#.attn.norm_k", "single_blocks.#.norm.key_norm"),
+)
+"""The double and single blocks, which HunyuanVideo calls the same."""
+
 TABLE = Table(
     name="FLUX.1 in diffusers",
     needs=_NEEDS,
     lacks=_LACKS,
     rules=(
-        *DOUBLE_ATTENTION,
-        Rule("transformer_blocks.#.norm1.linear", "double_blocks.#.img_mod.lin"),
-        Rule("transformer_blocks.#.norm1_context.linear", "double_blocks.#.txt_mod.lin"),
-        Rule("transformer_blocks.#.ff.net.0.proj", "double_blocks.#.img_mlp.0"),
-        Rule("transformer_blocks.#.ff.net.2", "double_blocks.#.img_mlp.2"),
-        Rule("transformer_blocks.#.ff_context.net.0.proj", "double_blocks.#.txt_mlp.0"),
-        Rule("transformer_blocks.#.ff_context.net.2", "double_blocks.#.txt_mlp.2"),
-        Rule("single_transformer_blocks.#.attn.to_q", "single_blocks.#.linear1", LINEAR1_QUERY),
-        Rule("single_transformer_blocks.#.attn.to_k", "single_blocks.#.linear1", LINEAR1_KEY),
-        Rule("single_transformer_blocks.#.attn.to_v", "single_blocks.#.linear1", LINEAR1_VALUE),
-        # all that is left of linear1: Ovis-Image has twice as many rows here as the others
-        Rule("single_transformer_blocks.#.proj_mlp", "single_blocks.#.linear1", LINEAR1_MLP),
-        Rule("single_transformer_blocks.#.proj_out", "single_blocks.#.linear2"),
-        Rule("single_transformer_blocks.#.norm.linear", "single_blocks.#.modulation.lin"),
-        Rule("single_transformer_blocks.#.attn.norm_q", "single_blocks.#.norm.query_norm"),
-        Rule("single_transformer_blocks.#.attn.norm_k", "single_blocks.#.norm.key_norm"),
+        *BLOCKS,
         Rule("x_embedder", "img_in"),
         Rule("context_embedder", "txt_in"),
         Rule("time_text_embed.timestep_embedder.linear_1", "time_in.in_layer"),

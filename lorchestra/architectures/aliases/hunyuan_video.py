@@ -7,18 +7,8 @@ of the first; its `clean_x_embedder` and `image_projection` have no native count
 
 from __future__ import annotations
 
-from .rules import (
-    FIRST_THIRD,
-    LAST_THIRD,
-    LINEAR1_KEY,
-    LINEAR1_MLP,
-    LINEAR1_QUERY,
-    LINEAR1_VALUE,
-    SECOND_THIRD,
-    SWAPPED,
-    Rule,
-    Table,
-)
+from .flux import BLOCKS
+from .rules import FIRST_THIRD, LAST_THIRD, SECOND_THIRD, SWAPPED, Rule, Table
 
 _REFINER = "context_embedder.token_refiner.refiner_blocks.#"
 _NATIVE_REFINER = "txt_in.individual_token_refiner.blocks.#"
@@ -28,32 +18,7 @@ TABLE = Table(
     needs=("double_blocks.0.img_attn.qkv", "txt_in.individual_token_refiner.blocks.0.self_attn.qkv"),
     lacks=(),
     rules=(
-        Rule("transformer_blocks.#.attn.to_q", "double_blocks.#.img_attn.qkv", FIRST_THIRD),
-        Rule("transformer_blocks.#.attn.to_k", "double_blocks.#.img_attn.qkv", SECOND_THIRD),
-        Rule("transformer_blocks.#.attn.to_v", "double_blocks.#.img_attn.qkv", LAST_THIRD),
-        Rule("transformer_blocks.#.attn.to_out.0", "double_blocks.#.img_attn.proj"),
-        Rule("transformer_blocks.#.attn.add_q_proj", "double_blocks.#.txt_attn.qkv", FIRST_THIRD),
-        Rule("transformer_blocks.#.attn.add_k_proj", "double_blocks.#.txt_attn.qkv", SECOND_THIRD),
-        Rule("transformer_blocks.#.attn.add_v_proj", "double_blocks.#.txt_attn.qkv", LAST_THIRD),
-        Rule("transformer_blocks.#.attn.to_add_out", "double_blocks.#.txt_attn.proj"),
-        Rule("transformer_blocks.#.attn.norm_q", "double_blocks.#.img_attn.norm.query_norm"),
-        Rule("transformer_blocks.#.attn.norm_k", "double_blocks.#.img_attn.norm.key_norm"),
-        Rule("transformer_blocks.#.attn.norm_added_q", "double_blocks.#.txt_attn.norm.query_norm"),
-        Rule("transformer_blocks.#.attn.norm_added_k", "double_blocks.#.txt_attn.norm.key_norm"),
-        Rule("transformer_blocks.#.ff.net.0.proj", "double_blocks.#.img_mlp.0"),
-        Rule("transformer_blocks.#.ff.net.2", "double_blocks.#.img_mlp.2"),
-        Rule("transformer_blocks.#.ff_context.net.0.proj", "double_blocks.#.txt_mlp.0"),
-        Rule("transformer_blocks.#.ff_context.net.2", "double_blocks.#.txt_mlp.2"),
-        Rule("transformer_blocks.#.norm1.linear", "double_blocks.#.img_mod.lin"),
-        Rule("transformer_blocks.#.norm1_context.linear", "double_blocks.#.txt_mod.lin"),
-        Rule("single_transformer_blocks.#.attn.to_q", "single_blocks.#.linear1", LINEAR1_QUERY),
-        Rule("single_transformer_blocks.#.attn.to_k", "single_blocks.#.linear1", LINEAR1_KEY),
-        Rule("single_transformer_blocks.#.attn.to_v", "single_blocks.#.linear1", LINEAR1_VALUE),
-        Rule("single_transformer_blocks.#.proj_mlp", "single_blocks.#.linear1", LINEAR1_MLP),
-        Rule("single_transformer_blocks.#.proj_out", "single_blocks.#.linear2"),
-        Rule("single_transformer_blocks.#.attn.norm_q", "single_blocks.#.norm.query_norm"),
-        Rule("single_transformer_blocks.#.attn.norm_k", "single_blocks.#.norm.key_norm"),
-        Rule("single_transformer_blocks.#.norm.linear", "single_blocks.#.modulation.lin"),
+        *BLOCKS,
         Rule(f"{_REFINER}.attn.to_q", f"{_NATIVE_REFINER}.self_attn.qkv", FIRST_THIRD),
         Rule(f"{_REFINER}.attn.to_k", f"{_NATIVE_REFINER}.self_attn.qkv", SECOND_THIRD),
         Rule(f"{_REFINER}.attn.to_v", f"{_NATIVE_REFINER}.self_attn.qkv", LAST_THIRD),
