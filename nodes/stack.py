@@ -84,7 +84,7 @@ class LoraStack(io.ComfyNode):
                         "merge: the LoRAs are added to the model's weights, which costs nothing while sampling. "
                         "live: they work beside its layers, so that their weights can change over the steps and the "
                         "model's own stay as exact as they are: better on quantized models. auto: live where a weight "
-                        "changes, else merge."
+                        "changes or the model is quantized, else merge."
                     ),
                 ),
                 ScheduleSocket.Input(
@@ -185,9 +185,12 @@ class LoraStack(io.ComfyNode):
         notes: list[str] = []
         if stack.is_newer:
             notes.append(f"Written by a newer version ({stack.version}): what this one does not know is kept.")
-        if mode == LIVE or (mode == AUTO and not plan.is_constant):
+        reason = "" if plan.is_constant else "a weight changes"
+        if mode == AUTO and not reason and live.is_quantized(plan, model):
+            reason = "the model's weights are quantized"
+        if mode == LIVE or (mode == AUTO and reason):
             if mode == AUTO and plan.changes:
-                notes.append("Live, because a weight changes: the LoRAs work beside the model's layers.")
+                notes.append(f"Live, because {reason}: the LoRAs work beside the model's layers.")
             applied = live.apply(plan, model, clip)
             patched_model, patched_clip = applied.model, applied.clip
             notes += applied.notes

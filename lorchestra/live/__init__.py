@@ -24,7 +24,7 @@ To add an algorithm nothing is needed here; for a path that is cheaper than its 
 """
 
 from .geometry import Geometry
-from .layer import Cost, LiveLayer, supports
+from .layer import Cost, LiveLayer, is_plain, supports
 from .terms import LiveTerm
 
-__all__ = ["Cost", "Geometry", "LiveLayer", "LiveTerm", "supports"]
+__all__ = ["Cost", "Geometry", "LiveLayer", "LiveTerm", "is_plain", "supports"]

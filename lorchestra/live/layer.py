@@ -50,6 +50,11 @@ def supports(term: LiveTerm, geometry: Geometry) -> str | None:
     return None
 
 
+def is_plain(term: LiveTerm) -> bool:
+    """True for a LoRA of two halves: a layer that has no others can be `merged`."""
+    return isinstance(term.adapter, LoRA) and term.adapter.mid is None and term.adapter.padded is None
+
+
 class LiveLayer(torch.nn.Module):
     """What LoRAs add to one layer's output. All of its tensors are buffers, so that it is moved as modules are."""
 

@@ -5,12 +5,16 @@ is handed, so that clones and copies on other GPUs work. Wrappers write the curr
 model, and take the hooks off when a run ends, however it ends. The factors are a model of their own, registered with
 `set_additional_models`, so that ComfyUI's memory manager loads, counts and frees them. The model's weights are never
 touched.
+
+Where ComfyUI uses a layer's weight without running the layer, the LoRAs are added to what it makes of the weight for
+that one use, by ComfyUI's `weight_function`.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,10 +24,10 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import comfy.model_patcher
 import comfy.ops
 import torch
-from comfy.patcher_extension import PatcherInjection, WrappersMP
+from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
 from torch import Tensor
 
-from ...lorchestra.live import Geometry, LiveLayer, LiveTerm, supports
+from ...lorchestra.live import Geometry, LiveLayer, LiveTerm, is_plain, supports
 from ...lorchestra.plan import Change, Part, Plan
 from ...lorchestra.schedule import Moment, Steps
 from ...lorchestra.spelling.prefixes import MODEL
@@ -36,6 +40,8 @@ _ROWS = 1024
 """Rows of a weight that are asked for at a time, where a layer alone knows how it is packed."""
 _RANGE = 100
 """Steps that a model's range of sigmas is taken as, where a sampler does not say its own."""
+_UNSEEN = "TensorWiseINT8Layout"
+"""How weights are packed that ComfyUI uses without running their layer, where an activation comes before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,12 @@ def apply(plan: Plan, model: Any, clip: Any | None) -> Applied:
 
     All tensors are read (and found finite, or `AdapterError` is raised) before a clone is made.
     """
+    is_split = any(share.conditioning in (POSITIVE, NEGATIVE) for e in plan.entries for share in e.shares)
     layers: dict[str, _Layer] = {}
     merged: dict[Change, tuple[Part, ...]] = {}
     reasons: dict[Change, str] = {}
     for change, parts in plan.changes.items():
-        reason = _place(model, change, parts, layers) if change.component == MODEL else ""
+        reason = _place(model, change, parts, layers, is_split) if change.component == MODEL else ""
         if reason is not None:
             merged[change], reasons[change] = parts, reason
     dtype = _dtype(model)
@@ -67,6 +74,13 @@ def apply(plan: Plan, model: Any, clip: Any | None) -> Applied:
         model = model.clone()
         LiveLoras(plan.entries, factors).attach(model)
     return Applied(model, clip, tuple(_notes(plan, merged, reasons)))
+
+
+def is_quantized(plan: Plan, model: Any) -> bool:
+    """True where the plan changes layers whose weights are packed: merging would round what it adds."""
+    paths = {change.key.rpartition(".")[0] for change in plan.changes if change.component == MODEL}
+    weights = (getattr(model.get_model_object(path), "weight", None) for path in paths)
+    return any(weight is not None and not _is_plain(weight) for weight in weights)
 
 
 def _is_plain(weight: Tensor) -> bool:
@@ -84,10 +98,11 @@ class _Layer:
         self.biases: list[tuple[Part, LiveTerm]] = []
 
 
-def _place(model: Any, change: Change, parts: Sequence[Part], layers: dict[str, _Layer]) -> str | None:
+def _place(model: Any, change: Change, parts: Sequence[Part], layers: dict[str, _Layer], is_split: bool) -> str | None:
     """Adds the parts to the layer of this weight or bias; gives the reason where the live path cannot do them all."""
     path, _, name = change.key.rpartition(".")
-    geometry = _geometry(model.get_model_object(path)) if name in ("weight", "bias") else None
+    module = model.get_model_object(path)
+    geometry = _geometry(module) if name in ("weight", "bias") else None
     if geometry is None:
         return "it is no linear layer and no convolution"
     terms: list[tuple[Part, LiveTerm]] = []
@@ -97,10 +112,17 @@ def _place(model: Any, change: Change, parts: Sequence[Part], layers: dict[str, 
         reason = supports(live, geometry)
         if reason:
             return reason
+        if _is_unseen(module) and (is_split or name != "weight" or not is_plain(live)):
+            return "ComfyUI may use this INT8 weight without running its layer"
         terms.append((part, live))
     layer = layers.setdefault(path, _Layer(geometry))
     (layer.weights if name == "weight" else layer.biases).extend(terms)
     return None
+
+
+def _is_unseen(module: Any) -> bool:
+    """True where ComfyUI may use the weight without running the layer, so that no hook is called."""
+    return hasattr(comfy.ops, "linear_input_act") and getattr(module.weight, "_layout_cls", None) == _UNSEEN
 
 
 def _entry(part: Part) -> int:
@@ -222,6 +244,11 @@ class _Call:
     active: tuple[bool, ...]
     """Which of them are not 0."""
 
+    @property
+    def all(self) -> tuple[bool, ...]:
+        """As if none of them were 0."""
+        return (True,) * len(self.active)
+
     def rows(self, count: int) -> Tensor:
         """The weights for a layer that sees so many rows: video models fold frames into them, some share one row."""
         weights = self.weights
@@ -239,25 +266,63 @@ class _Session:
         self.layers: LiveLayers = factors.model
         self.call: _Call | None = None
         """None between calls of the model, and while all weights are 0: then the hooks do nothing."""
+        self.ran: set[int] = set()
+        """Places of the layers that LoRAs were added to in this run."""
+        self.is_compiled = False
+        """True once the hooks were part of a compiled graph, which does not say which of them ran."""
         self._handles: list[Any] = []
+        self._roots: list[Any] = []
+        self._unseen: list[tuple[Any, Callable[[Tensor], Tensor]]] = []
         self._vectors: dict[tuple[int, ...], Tensor] = {}
 
     def put_on(self, model: Any) -> None:
         """Hooks on the layers of a BaseModel; all of them, or none when that fails."""
         try:
-            for path, layer in zip(self.layers.paths, self.layers.layers, strict=True):
-                self._handles.append(model.get_submodule(path).register_forward_hook(self._hook(layer)))
+            for place, (path, layer) in enumerate(zip(self.layers.paths, self.layers.layers, strict=True)):
+                module = model.get_submodule(path)
+                if _is_unseen(module):
+                    self._add_unseen(module, layer, place)
+                else:
+                    self._handles.append(module.register_forward_hook(self._hook(layer, place)))
         except BaseException:
             self.take_off()
             raise
 
+    def put_on_root(self, root: Any, before: Callable[..., None]) -> None:
+        """`before` is called with the inputs of each run of the diffusion model, in place of the wrappers."""
+        if self._roots:
+            return
+        self._roots = [
+            root.register_forward_pre_hook(before, with_kwargs=True),
+            root.register_forward_hook(lambda *_: self.end(), always_call=True),
+        ]
+        self._handles += self._roots
+
+    @property
+    def has_root(self) -> bool:
+        """True in a run that no wrapper is called for."""
+        return bool(self._roots)
+
     def take_off(self) -> None:
         """Removes the hooks."""
-        self.call = None
+        self.end()
+        self._roots, self._unseen = [], []
         while self._handles:
             self._handles.pop().remove()
 
-    def write(self, values: Sequence[Sequence[float]], device: torch.device) -> Tensor:
+    def begin(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
+        """A call of the model at these weights."""
+        self.call = _Call(self._write(values, device), active)
+        for module, merge in self._unseen:
+            module.weight_function = [*module.weight_function, merge]
+
+    def end(self) -> None:
+        """The call is over."""
+        self.call = None
+        for module, merge in self._unseen:
+            module.weight_function = [other for other in module.weight_function if other is not merge]
+
+    def _write(self, values: Sequence[Sequence[float]], device: torch.device) -> Tensor:
         """The weights on the device, always in the same memory: compiled models and graphs see one tensor."""
         rows = torch.tensor(values if len(values) > 1 else values[0], dtype=torch.float32)
         vector = self._vectors.get(tuple(rows.shape))
@@ -266,15 +331,42 @@ class _Session:
             return vector
         return vector.copy_(rows)
 
-    def _hook(self, layer: Any) -> Callable[[Any, Any, Any], Tensor | None]:
+    def _hook(self, layer: Any, place: int) -> Callable[[Any, Any, Any], Tensor | None]:
         def add(module: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             call = self.call
             if call is None:
                 return None
             x = args[0]
+            if torch.compiler.is_compiling():
+                # A weight that becomes 0 must not be another graph.
+                self.is_compiled = True
+                return layer(x, output, module.forward, call.rows(x.shape[0]), call.all)
+            self.ran.add(place)
             return layer(x, output, module.forward, call.rows(x.shape[0]), call.active)
 
         return add
+
+    def _add_unseen(self, module: Any, layer: Any, place: int) -> None:
+        """The LoRAs are added to the weight, and to the output in its place whenever the layer itself runs."""
+        add = self._hook(layer, place)
+
+        def merge(weight: Tensor) -> Tensor:
+            call = self.call
+            if call is None:
+                return weight
+            self.ran.add(place)
+            return layer.merged(weight, call.weights, call.active)
+
+        def before(module: Any, _: Any) -> None:
+            module.weight_function = [other for other in module.weight_function if other is not merge]
+
+        def after(module: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+            if self.call is not None:
+                module.weight_function = [*module.weight_function, merge]
+            return add(module, args, output)
+
+        self._handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+        self._unseen.append((module, merge))
 
 
 class LiveLoras:
@@ -300,6 +392,8 @@ class LiveLoras:
         patcher.set_injections(self.key, [PatcherInjection(inject=self._inject, eject=self._eject)])
         patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, self.key, self._around_run)
         patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, self.key, self._around_call)
+        patcher.add_callback_with_key(CallbacksMP.ON_PRE_RUN, self.key, self._before_run)
+        patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, self.key, self._after_run)
 
     def _inject(self, patcher: Any) -> None:
         self._eject(patcher)  # a clone may have been injected under a patcher that was never ejected
@@ -312,6 +406,7 @@ class LiveLoras:
     def _eject(self, patcher: Any) -> None:
         session = self._sessions.pop(patcher.model, None)
         if session is not None:
+            self._tell_idle(session)
             session.take_off()
 
     def _around_run(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -337,16 +432,53 @@ class LiveLoras:
         if session is None:  # a second model of the same run, which is not ours
             return executor(x, t, *args, **kwargs)
         options = kwargs["transformer_options"] if "transformer_options" in kwargs else args[3] if len(args) > 3 else {}
-        values = self._values(model, options, t)
-        active = tuple(any(row[index] != 0 for row in values) for index in range(len(self._entries)))
+        values = self._values(model, options, t, t.shape[0], self._negatives(options))
+        active = self._active(values)
         if not any(active):
             return executor(x, t, *args, **kwargs)
         _bring(session.layers, model, x.device)
-        session.call = _Call(session.write(values, x.device), active)
+        session.begin(values, active, x.device)
         try:
             return executor(x, t, *args, **kwargs)
         finally:
-            session.call = None
+            session.end()
+
+    def _before_run(self, patcher: Any) -> None:
+        """A run begins. Where no wrapper is called for this model, the diffusion model itself says when it is."""
+        guided = [guider.model_patcher for guider in self._guiders]
+        if any(other.model is patcher.model for main in guided for other in (main, *_copies(main))):
+            return
+        session = self._sessions.get(patcher.model)
+        if session is None:
+            self._inject(patcher)
+            session = self._sessions.get(patcher.model)
+        if session is None:
+            return
+        model = weakref.ref(patcher.model)
+
+        def before(root: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+            options = kwargs.get("transformer_options") or {}
+            now = options.get("sigmas")
+            found = model()
+            if found is None or now is None:
+                self._tell("A second model of a run does not say where the run is: its LoRAs are left out.")
+                return
+            # Guiders have a second model for what is not wanted.
+            negatives = [True] * max(len(options.get("cond_or_uncond", ())), 1)
+            values = self._values(found, options, now, args[0].shape[0], negatives)
+            active = self._active(values)
+            if any(active):
+                _bring(session.layers, found, args[0].device)
+                session.begin(values, active, args[0].device)
+
+        session.put_on_root(patcher.model.diffusion_model, before)
+
+    def _after_run(self, patcher: Any) -> None:
+        """A run ends. What the wrappers see is taken off by these."""
+        session = self._sessions.get(patcher.model)
+        if session is not None and session.has_root:
+            patcher.eject_model()
+            self._eject(patcher)
 
     def _find_session(self, model: Any) -> _Session | None:
         session = self._sessions.get(model)
@@ -356,17 +488,25 @@ class LiveLoras:
             session = self._sessions.get(model)
         return session
 
-    def _values(self, model: Any, options: Mapping[str, Any], t: Tensor) -> list[list[float]]:
-        """The weight of each entry now: one row, or one per row of the batch where these differ."""
+    def _active(self, values: Sequence[Sequence[float]]) -> tuple[bool, ...]:
+        return tuple(any(row[index] != 0 for row in values) for index in range(len(self._entries)))
+
+    def _values(
+        self, model: Any, options: Mapping[str, Any], t: Tensor, batch: int, negatives: Sequence[bool]
+    ) -> list[list[float]]:
+        """The weight of each entry now: one row, or one per row of the batch where these differ.
+
+        `negatives` says for each part of the batch whether it is the negative conditioning's.
+        """
         moment = self._moment(model, options, t)
         positive = [entry.at(moment, POSITIVE) for entry in self._entries]
         if not self._is_split:
             return [positive]
         negative = [entry.at(moment, NEGATIVE) for entry in self._entries]
-        chunks = [negative if is_negative else positive for is_negative in self._negatives(options)]
+        chunks = [negative if is_negative else positive for is_negative in negatives]
         if not chunks or all(chunk == chunks[0] for chunk in chunks):
             return [chunks[0] if chunks else positive]
-        count = t.shape[0] // len(chunks)
+        count = batch // len(chunks)
         return [chunk for chunk in chunks for _ in range(count)]
 
     def _moment(self, model: Any, options: Mapping[str, Any], t: Tensor) -> Moment:
@@ -391,6 +531,14 @@ class LiveLoras:
                 for sentence in share.schedule.unreached(steps) if share.schedule else ():
                     self._tell(f"{entry.entry.lora}: {sentence}")
         return steps
+
+    def _tell_idle(self, session: _Session) -> None:
+        """Says so where layers did not run in a run in which others did: their LoRAs changed nothing."""
+        if session.ran and not session.is_compiled:
+            idle = [path for place, path in enumerate(session.layers.paths) if place not in session.ran]
+            if idle:
+                some = ", ".join(idle[:3]) + (" …" if len(idle) > 3 else "")
+                self._tell(f"{len(idle)} of {len(session.layers.paths)} layers with LoRAs did not run: {some}")
 
     def _tell(self, sentence: str) -> None:
         """Once for each sentence."""
