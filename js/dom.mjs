@@ -1,0 +1,176 @@
+// @ts-check
+/** Elements, the one style sheet of our face, and numbers as people write them. No ComfyUI. */
+
+/**
+ * Every outermost element of ours has this class: it carries the colours, which follow ComfyUI's palette. Mixed with
+ * the palette's text colour, each of them has a contrast of at least 4.5 on `field` and on `surface`, dark and light.
+ */
+export const ROOT_CLASS = "lorchestra";
+const STYLE_ID = "lorchestra-style";
+const BASE_STYLE = `
+.lorchestra {
+  --lorchestra-text: var(--component-node-foreground, var(--input-text, #ddd));
+  --lorchestra-field: var(--component-node-widget-background, var(--comfy-input-bg, #222));
+  --lorchestra-surface: var(--comfy-menu-bg, #1e1e1e);
+  --lorchestra-line: color-mix(in srgb, var(--lorchestra-text) 22%, var(--lorchestra-field));
+  --lorchestra-hover: color-mix(in srgb, var(--lorchestra-text) 10%, var(--lorchestra-field));
+  --lorchestra-quiet: color-mix(in srgb, var(--lorchestra-text) 72%, var(--lorchestra-field));
+  --lorchestra-accent: color-mix(in srgb, #3b82f6 72%, var(--lorchestra-text));
+  --lorchestra-good: color-mix(in srgb, #16a34a 60%, var(--lorchestra-text));
+  --lorchestra-warn: color-mix(in srgb, #d97706 60%, var(--lorchestra-text));
+  --lorchestra-bad: color-mix(in srgb, #ef4444 60%, var(--lorchestra-text));
+  --lorchestra-mono: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  color: var(--lorchestra-text);
+  font: 12px/1.35 Inter, system-ui, "DejaVu Sans", Arial, sans-serif;
+  box-sizing: border-box;
+}
+.lorchestra *, .lorchestra *::before, .lorchestra *::after { box-sizing: border-box; }
+.lorchestra :is(button, input, textarea, select) {
+  font: inherit; color: inherit; margin: 0; min-width: 0; letter-spacing: normal;
+}
+.lorchestra :focus-visible { outline: 2px solid var(--lorchestra-accent); outline-offset: -1px; }
+.lorchestra-field {
+  background: var(--lorchestra-field); border: 1px solid var(--lorchestra-line); border-radius: 6px; padding: 3px 8px;
+}
+.lorchestra-button {
+  background: var(--lorchestra-field); border: 1px solid var(--lorchestra-line); border-radius: 6px; padding: 3px 10px;
+  cursor: pointer;
+}
+.lorchestra-button:hover:not(:disabled) { background: var(--lorchestra-hover); }
+.lorchestra-button:disabled { opacity: 0.5; cursor: default; }
+.lorchestra-quiet { color: var(--lorchestra-quiet); }
+.lorchestra-good { color: var(--lorchestra-good); }
+.lorchestra-warn { color: var(--lorchestra-warn); }
+.lorchestra-bad { color: var(--lorchestra-bad); }
+.lorchestra-hidden {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
+}
+`;
+
+/**
+ * Adds our style sheet to the page, and once for each name a part of it. Call it when an element is made.
+ * @param {string} [part] who asks, e.g. `picker`; its rules name only classes that start with `lorchestra-`
+ * @param {string} [rules] CSS of that part
+ */
+export function useStyle(part, rules) {
+  let style = document.getElementById(STYLE_ID);
+  if (!style) {
+    style = document.createElement("style");
+    style.id = STYLE_ID;
+    style.textContent = BASE_STYLE;
+    document.head.append(style);
+  }
+  if (!part || !rules || style.dataset[part] !== undefined) return;
+  style.dataset[part] = "";
+  style.append(rules);
+}
+
+/**
+ * An element. `class`, `text` and `style` (CSS text) mean what they say; functions are listeners (`onclick`); names with
+ * a dash and `role` are attributes, which false, null and undefined leave out; the rest are the element's properties.
+ * Text is always text: nothing here reads HTML.
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Record<string, any>} [properties]
+ * @param {...(Node | string | null | undefined | false)} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function create(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") element.className = value;
+    else if (name === "text") element.textContent = value;
+    else if (name === "style") element.style.cssText = value;
+    else if (typeof value === "function") element.addEventListener(name.replace(/^on/, ""), value);
+    else if (name.includes("-") || name === "role") setAttribute(element, name, value);
+    else if (value !== undefined) /** @type {any} */ (element)[name] = value;
+  }
+  for (const child of children) if (child || child === "") element.append(child);
+  return element;
+}
+
+/**
+ * @param {Element} element
+ * @param {string} name
+ * @param {unknown} value false, null and undefined take the attribute away, except that `aria-…` attributes say `false`
+ */
+export function setAttribute(element, name, value) {
+  const said = value === false && name.startsWith("aria-");
+  if (value == null || (value === false && !said)) element.removeAttribute(name);
+  else element.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : String(value));
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * A picture of lines in a box of 16 × 16 that has the text's colour.
+ * @param {string} path an SVG path, e.g. `M3 8h10`
+ * @param {number} [size] in pixels
+ * @returns {SVGSVGElement}
+ */
+export function icon(path, size = 14) {
+  const svg = document.createElementNS(SVG, "svg");
+  const line = document.createElementNS(SVG, "path");
+  const attributes = {
+    viewBox: "0 0 16 16", width: size, height: size, fill: "none", stroke: "currentColor", "stroke-width": 1.5,
+    "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true",
+  };
+  for (const [name, value] of Object.entries(attributes)) svg.setAttribute(name, String(value));
+  line.setAttribute("d", path);
+  svg.append(line);
+  return svg;
+}
+
+/**
+ * A weight with at least two decimals, and as many as it needs: 1 → "1.00", 0.125 → "0.125".
+ * @param {number} value
+ * @returns {string}
+ */
+export function formatWeight(value) {
+  const short = value.toFixed(2);
+  if (Number(short) === value) return short;
+  const long = String(Number(value.toFixed(6)));
+  return long.includes("e") || Number(long) !== value ? String(value) : long;
+}
+
+/**
+ * The number without the dirt of binary fractions: 0.1 + 0.2 → 0.3.
+ * @param {number} value
+ * @param {number} [digits] decimals that are kept
+ * @returns {number}
+ */
+export function rounded(value, digits = 4) {
+  return Number(value.toFixed(digits)) + 0; // + 0 makes 0 of -0
+}
+
+/**
+ * @param {number} value
+ * @param {number} low
+ * @param {number} high
+ * @returns {number}
+ */
+export function clamp(value, low, high) {
+  return Math.min(Math.max(value, low), high);
+}
+
+/**
+ * The number that somebody typed, with a point or a comma; null when it is none.
+ * @param {string} text
+ * @returns {number | null}
+ */
+export function readNumber(text) {
+  const plain = text.trim().replace("−", "-").replace(",", ".");
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain)) return null;
+  return Number(plain);
+}
+
+/**
+ * A LoRA's name in two parts, e.g. `styles/` and `pixel` of `styles/pixel.safetensors`.
+ * @param {string} name as ComfyUI lists it
+ * @returns {{folder: string, title: string}}
+ */
+export function splitName(name) {
+  const start = Math.max(name.lastIndexOf("/"), name.lastIndexOf("\\")) + 1;
+  const file = name.slice(start);
+  return { folder: name.slice(0, start), title: file.replace(/(.)\.(safetensors|sft|pt|pth|ckpt|bin|gguf)$/i, "$1") };
+}
