@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from ..errors import DialectError, quoted
-from . import a1111, runware
+from . import a1111, lora_manager, rgthree, runware
 from .dialect import Dialect, Loss, Reading, Writing
+from .reading import read_any
 
-__all__ = ["DIALECTS", "Dialect", "Loss", "Reading", "Writing", "find_dialect", "find_dialect_or_raise"]
+__all__ = ["DIALECTS", "Dialect", "Loss", "Reading", "Writing", "find_dialect", "find_dialect_or_raise", "read_any"]
 
-DIALECTS: tuple[Dialect, ...] = (runware.DIALECT, a1111.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (runware.DIALECT, a1111.DIALECT, rgthree.DIALECT, lora_manager.DIALECT)
 """Every dialect. To add one:
 
 1. Write `exchange/<id>.py` with the pure functions `read(value) -> Reading` and `write(stack) -> Writing` and a
    `DIALECT` at its end. Neither touches the disk or the network. What the dialect cannot say becomes a `Loss`; what
    would be wrong if it were written anyway (a weight out of range, a row without a name) is a `DialectError` with the
    row's number. Nothing is dropped or clamped without one of the two.
-2. Add its line above.
+2. Add its line above, and where its text can be told from the others' to `read_any`.
 3. Write `tests/lorchestra/exchange/test_<id>.py`; `read(write(stack).value)` must give the stack back, less the losses.
 
 The command line takes its choices from here. An option of `read` or `write` is a keyword argument with a default,

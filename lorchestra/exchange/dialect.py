@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from ..errors import quoted
-from ..stack import BOTH, Entry, Json, Stack
+from ..errors import DialectError, quoted
+from ..stack import BOTH, MAX_TEXT, Entry, Json, Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +92,15 @@ def unsaid_of_stack(stack: Stack, title: str) -> Iterator[Loss]:
     """The stack's own unknown keys, which no dialect has a place for."""
     for key in stack.extra:
         yield Loss(None, key, f"{title} has no such field; it is left out")
+
+
+def from_json(text: str) -> Json:
+    """The value of JSON text; raises `DialectError` for text that is too long or no JSON."""
+    if len(text) > MAX_TEXT:
+        raise DialectError(f"the text has {len(text):,} characters; at most {MAX_TEXT:,} are read")
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise DialectError("the JSON is nested too deeply") from error
+    except ValueError as error:
+        raise DialectError(f"the text is not JSON: {error}") from error
