@@ -16,6 +16,7 @@ class Listing:
         self._names = frozenset(names)
         self._by_path: dict[str, list[str]] = {}
         self._by_base: dict[str, list[str]] = {}
+        self._by_folded: dict[str, list[str]] = {}
         for name in sorted(self._names):
             path = _normal(name)
             self._by_path.setdefault(path, []).append(name)
@@ -38,6 +39,21 @@ class Listing:
         if len(found) > 1:
             raise StackError(f"{wanted} may be any of {', '.join(found)}. Write the folder too.", row)
         return found[0]
+
+    def named(self, wanted: str) -> list[str]:
+        """All listed names, in any folder, whose file has the very name of `wanted`'s; where none has, in any case.
+
+        For a row whose file is not where it should be: `old/pixel.safetensors` → `styles/pixel.safetensors`.
+        """
+        base = _normal(wanted).rpartition("/")[2]
+        if base in self._by_base:
+            return list(self._by_base[base])
+        if not self._by_folded:
+            folded: dict[str, list[str]] = {}
+            for key, names in self._by_base.items():
+                folded.setdefault(key.casefold(), []).extend(names)
+            self._by_folded = folded
+        return list(self._by_folded.get(base.casefold(), ()))
 
 
 def _normal(name: str) -> str:
