@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .check import LoraCheck
 from .export import ApiExport
 from .host import prompt
+from .routes import add_routes
 from .schedule import LoraSchedule
 from .stack import LoraStack
 
@@ -17,10 +18,11 @@ class Lorchestra(ComfyExtension):
     """What ComfyUI loads."""
 
     async def on_load(self) -> None:
-        """Lets the nodes know the prompts in which they are validated."""
+        """Lets the nodes know the prompts in which they are validated, and adds the routes of the face."""
         prompt.listen()
+        add_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Our nodes."""
-        prompt.listen()  # ComfyUI 0.3.64 does not call on_load
+        await self.on_load()  # which ComfyUI 0.3.64 does not call
         return list(NODES)

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 def find_queued_base() -> Base | None:
     """The base of the node that is being validated; None where it is not known or its file cannot be read."""
+    path = prompt.find_queued_base()
+    return None if path is None else read(path)
+
+
+def read(path: str) -> Base | None:
+    """The base in a file, read once while it stays as it is; None where it cannot be read."""
     from ...lorchestra.adapters import find_key
 
-    path = prompt.find_queued_base()
-    key = None if path is None else find_key(path)
-    return None if path is None or key is None else _read(path, key)
+    key = find_key(path)
+    return None if key is None else _read(path, key)
 
 
 @functools.lru_cache(maxsize=4)  # the base, a refiner, a pair of Wan's

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import folder_paths
 
 from . import bases, model, prompt
+
+if TYPE_CHECKING:
+    from ...lorchestra.bases import Base
 
 
 def find_expert(patcher: Any, queued: Mapping[str, Any] | None = None, node_id: str | None = None) -> str | None:
@@ -25,10 +28,15 @@ def find_expert(patcher: Any, queued: Mapping[str, Any] | None = None, node_id: 
 
 def find_queued_expert() -> str | None:
     """The same for the base of the node that is being validated."""
+    base, path = bases.find_queued_base(), prompt.find_queued_base()
+    return None if base is None or path is None else find_file_expert(path, base)
+
+
+def find_file_expert(path: str, base: Base) -> str | None:
+    """The same for a base and the file that it was read from."""
     from ...lorchestra.experts import find_model_expert
 
-    base, path = bases.find_queued_base(), prompt.find_queued_base()
-    return None if base is None or path is None else find_model_expert(_listed(path), base.architectures)
+    return find_model_expert(_listed(path), base.architectures)
 
 
 def _find_file(patcher: Any) -> str | None:

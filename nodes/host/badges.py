@@ -1,0 +1,164 @@
+"""The rows of stacks against the models that a prompt connects them to, without loading or changing anything."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, cast
+
+from ...lorchestra.errors import StackError, shortened
+from ...lorchestra.library import File, Library
+from ...lorchestra.modes import MERGE
+from ...lorchestra.stack import Entry
+from . import bases, experts, files, prompt
+from .library import library
+
+if TYPE_CHECKING:
+    from ...lorchestra.badges import Badge
+    from ...lorchestra.bases import Base
+
+_MOST_KEPT = 20_000
+"""Badges that are kept: a file and a model each."""
+_kept: OrderedDict[tuple[Any, ...], Badge] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is connected to a node."""
+
+    path: str | None
+    base: Base | None
+    has_clip: bool
+    schedules: bool
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for models that give the same badges."""
+        from ...lorchestra.adapters import find_key
+
+        return (find_key(self.path) if self.path and self.base else None, self.has_clip)
+
+    def to_json(self) -> dict[str, Any] | None:
+        """What people call it, and what it is; None where nobody knows."""
+        return None if self.base is None else {"title": self.base.title, "architectures": self.base.architectures}
+
+
+def check(queued: Mapping[str, Any] | None, stacks: list[tuple[str, object]]) -> list[dict[str, Any]]:
+    """One answer for each (node id, rows in any form): the model that the prompt connects, and a badge for each row."""
+    return _Checker(library()).check(queued or {}, stacks)
+
+
+class _Checker:
+    """Of one request: each folder, each file and each base is asked for once."""
+
+    def __init__(self, shelf: Library) -> None:
+        self._shelf = shelf
+        self._listing = shelf.listing()
+        self._files: dict[str, File] = {}
+        self._names: dict[str, str | StackError | None] = {}
+        self._finder = cache(shelf.finder)
+        self._base = cache(bases.read)
+
+    def check(self, queued: Mapping[str, Any], stacks: list[tuple[str, object]]) -> list[dict[str, Any]]:
+        from ...lorchestra.badges import read_rows  # loads all that is known of models
+
+        parsed: list[list[Entry | StackError] | StackError] = []
+        for _, rows in stacks:
+            try:
+                parsed.append(read_rows(rows))
+            except StackError as error:
+                parsed.append(error)
+        for entry in (row for rows in parsed if isinstance(rows, list) for row in rows if isinstance(row, Entry)):
+            if entry.lora not in self._names:
+                try:
+                    self._names[entry.lora] = self._listing.find(entry.lora)
+                except StackError as error:
+                    self._names[entry.lora] = error
+        wanted = {name for name in self._names.values() if isinstance(name, str)}
+        self._files = {file.name: file for file in self._shelf.files(wanted)}
+        answers: list[dict[str, Any]] = []
+        for (node, _), rows in zip(stacks, parsed, strict=True):
+            model = self._model(queued, node)
+            answer = {"node": node, "model": model.to_json(), "has_clip": model.has_clip}
+            if isinstance(rows, StackError):
+                answers.append({**answer, "error": str(rows), "rows": []})
+            else:
+                answers.append({**answer, "rows": [self._row(row, model) for row in rows]})
+        return answers
+
+    def _model(self, queued: Mapping[str, Any], node: str) -> Model:
+        path = prompt.find_base(queued, node)
+        data = queued.get(node)
+        inputs = cast("dict[str, Any]", data).get("inputs") if isinstance(data, dict) else None
+        inputs = cast("dict[str, Any]", inputs) if isinstance(inputs, dict) else {}
+        return Model(
+            path,
+            None if path is None else self._base(path),
+            has_clip="clip" in inputs,
+            schedules=inputs.get("mode") != MERGE,
+        )
+
+    def _row(self, entry: Entry | StackError, model: Model) -> dict[str, Any]:
+        from ...lorchestra import badges
+
+        if isinstance(entry, StackError):
+            return _answer(badges.Badge(badges.BROKEN, entry.reason))
+        name = self._names[entry.lora]
+        if isinstance(name, StackError):
+            return _answer(badges.Badge(badges.MISSING, name.reason), entry, self._candidates(entry))
+        file = self._files.get(name) if name else None
+        if file is None:
+            badge = badges.Badge(badges.MISSING, badges.missing_sentence(entry))
+            return _answer(badge, entry, self._candidates(entry))
+        facts = self._shelf.find_facts(file)
+        known = (facts.sha256, facts.air) if facts else (None, None)
+        badge = self._look(file, model)
+        if badge.state in (badges.FITS, badges.PARTLY, badges.UNKNOWN):
+            expert = partial(_find_expert, model)
+            badge = badges.row_problem(entry, schedules=model.schedules, expert=expert) or badge
+        return _answer(badge, entry, [], *known)
+
+    def _look(self, file: File, model: Model) -> Badge:
+        from ...lorchestra import badges
+
+        key = (file.path, file.modified_ns, file.size, *model.key)
+        with _lock:
+            found = _kept.get(key)
+            if found is not None:
+                _kept.move_to_end(key)
+                return found
+        found = badges.look(file.name, file.path, files.lora_cache().open, model.base, has_clip=model.has_clip)
+        with _lock:
+            _kept[key] = found
+            while len(_kept) > _MOST_KEPT:
+                _kept.popitem(last=False)
+        return found
+
+    def _candidates(self, entry: Entry) -> list[dict[str, str]]:
+        found = self._finder().find(entry.lora, entry.sha256, entry.air)
+        return [{"name": item.name, "why": item.why} for item in found.candidates]
+
+
+def _find_expert(model: Model) -> str | None:
+    return None if model.base is None or model.path is None else experts.find_file_expert(model.path, model.base)
+
+
+def _answer(
+    badge: Badge,
+    entry: Entry | None = None,
+    candidates: list[dict[str, str]] | None = None,
+    sha256: str | None = None,
+    air: str | None = None,
+) -> dict[str, Any]:
+    """One row; hash and AIR are the file's where they are known, else the row's own."""
+    return {
+        "state": badge.state,
+        "sentence": shortened(badge.sentence, 2000),
+        "sha256": sha256 or (entry.sha256 if entry else None),
+        "air": air or (entry.air if entry else None),
+        "candidates": candidates or [],
+    }

@@ -1,0 +1,294 @@
+"""The routes of the face on ComfyUI's own server, asked over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import folder_paths
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from sparse_files import base_shapes, lora_shapes, write_sparse
+
+import nodes
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
+SHA = "ab" * 32
+STRANGE = '<img src=x onerror=alert(1)> & "q" 🎨'
+
+
+@pytest.fixture
+def ask(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Sends a request to a server of ComfyUI's with our routes; gives (status, headers, body)."""
+    import server as comfyui
+
+    for node in pack.node_list:
+        monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, node.GET_SCHEMA().node_id, node)
+    routes = sys.modules[f"{pack.__name__}.nodes.routes"]
+    importlib.import_module(f"{pack.__name__}.nodes.host.library").library.cache_clear()
+    loop = asyncio.new_event_loop()
+    before = getattr(comfyui.PromptServer, "instance", None)
+
+    async def start() -> Any:
+        running = comfyui.PromptServer(asyncio.get_running_loop())
+        routes.add_routes()
+        routes.add_routes()  # as ComfyUI calls on_load and get_node_list
+        running.add_routes()
+        client = TestClient(TestServer(running.app))
+        await client.start_server()
+        return client
+
+    client = loop.run_until_complete(start())
+
+    def ask(method: str, path: str, data: Any = None, **query: str) -> tuple[int, Any, Any]:
+        async def send() -> tuple[int, Any, Any]:
+            body = data if isinstance(data, bytes) or data is None else json.dumps(data).encode()
+            async with client.request(method, f"/lorchestra/{path}", data=body, params=query) as answer:
+                content = await answer.read()
+                is_json = answer.content_type == "application/json"
+                return answer.status, answer.headers, json.loads(content) if is_json else content
+
+        return loop.run_until_complete(send())
+
+    yield ask
+    loop.run_until_complete(client.close())
+    loop.close()
+    if before is None:
+        del comfyui.PromptServer.instance
+    else:
+        comfyui.PromptServer.instance = before
+
+
+@pytest.fixture
+def files(loras: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """LoRAs for three models, a base, sidecars, and what is no LoRA."""
+    write_sparse(loras / "flux.safetensors", lora_shapes("flux1_dev", "*_blocks.*"))
+    write_sparse(loras / "styles/sdxl.safetensors", lora_shapes("sdxl", "*attn?.to_*"), {"modelspec.title": "Nice"})
+    write_sparse(loras / f"{STRANGE}.safetensors", lora_shapes("sdxl", "*attn1.to_q*"))
+    write_sparse(loras / "base.safetensors", base_shapes("sd15"))
+    (loras / "empty.safetensors").touch()
+    (loras / "styles/sdxl.preview.png").write_bytes(PNG)
+    info = {"modelId": 1, "id": 2, "files": [{"hashes": {"SHA256": SHA}}], "trainedWords": ["<script>x</script>"]}
+    (loras / "styles/sdxl.civitai.info").write_text(json.dumps({**info, "description": "<p>a</p><script>x</script>"}))
+    place = loras.parent / "checkpoints"
+    write_sparse(place / "sdxl.safetensors", base_shapes("sdxl"))
+    write_sparse(loras.parent / "secret.safetensors", lora_shapes("sdxl", "*attn1.to_q*"))
+    (loras.parent / "secret.png").write_bytes(PNG)
+    extensions = folder_paths.supported_pt_extensions
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "checkpoints", ([str(place)], extensions))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return loras
+
+
+def prompt(rows: Any, loader: dict[str, Any] | None = None, **inputs: Any) -> dict[str, Any]:
+    return {
+        "1": loader or {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sdxl.safetensors"}},
+        "9": {"class_type": "LorchestraLoraStack", "inputs": {"model": ["1", 0], "loras": rows, **inputs}},
+    }
+
+
+def listed(ask: Callable[..., Any]) -> dict[str, Any]:
+    """The list when all is known."""
+    for _ in range(500):
+        status, _, body = ask("GET", "loras")
+        assert status == 200
+        if body["pending"] == 0:
+            return {row["name"]: row for row in body["loras"]}
+        time.sleep(0.02)
+    raise AssertionError("the background never came to an end")
+
+
+def test_the_list_comes_at_once_and_fills_itself(files: Path, ask: Callable[..., Any]) -> None:
+    first = ask("GET", "loras")[2]
+    assert len(first["loras"]) == 5
+    assert first["pending"] > 0
+    rows = listed(ask)
+    assert rows["styles/sdxl.safetensors"] | {"size": 0, "modified": 0} == {
+        "name": "styles/sdxl.safetensors",
+        "size": 0,
+        "modified": 0,
+        "title": "Nice",
+        "triggers": ["<script>x</script>"],
+        "architectures": ["sdxl"],
+        "family": ["SDXL"],
+        "kind": "lora",
+        "preview": True,
+        "known": True,
+    }
+    assert rows["base.safetensors"]["kind"] == "checkpoint"
+    assert rows["empty.safetensors"]["kind"] == "unreadable"
+    assert rows[f"{STRANGE}.safetensors"]["family"] == ["SDXL"]
+    assert {"flux1_dev", "flux1_schnell"} <= set(rows["flux.safetensors"]["architectures"])
+
+
+def test_each_row_gets_its_badge(files: Path, ask: Callable[..., Any]) -> None:
+    listed(ask)
+    rows = [
+        {"lora": "styles/sdxl.safetensors"},
+        {"lora": "flux", "on": False},
+        {"lora": "old/SDXL.safetensors", "sha256": SHA, "air": "civitai:1@2"},
+        {"lora": "base.safetensors"},
+        {"lora": "empty"},
+        {"lora": "sdxl", "model": "much"},
+        {"lora": "civitai:1@2"},
+        {"lora": "../secret.safetensors"},
+    ]
+    text = json.dumps({"version": 1, "loras": rows})
+    stacks = [{"node": "9", "loras": text}, {"node": 7, "loras": {"loras": rows[:1]}}, {"node": "8", "loras": "what"}]
+    status, _, body = ask("POST", "check", {"prompt": prompt(text, clip=["1", 1]), "stacks": stacks})
+    assert status == 200
+    connected, alone, unreadable = body["stacks"]
+    assert connected["model"] == {"title": "SDXL", "architectures": ["sdxl"]}
+    assert connected["has_clip"] is True
+    states = ["fits", "misfit", "missing", "not-a-lora", "broken", "broken", "missing", "missing"]
+    assert [row["state"] for row in connected["rows"]] == states
+    sentences = [row["sentence"] for row in connected["rows"]]
+    assert sentences[0].startswith("all ") and sentences[0].endswith(" modules fit")
+    assert sentences[1] == (
+        "made for FLUX.1, this model is SDXL: 0 of 304 modules fit. Choose an SDXL LoRA or switch this row off."
+    )
+    assert sentences[2].startswith("old/SDXL.safetensors was not found. Put the file")
+    assert 'the weight "model" is' in sentences[5]
+    why = ["the same content, by its SHA-256"]
+    assert [item["why"] for item in connected["rows"][2]["candidates"]] == why
+    assert connected["rows"][6]["candidates"] == [{"name": "styles/sdxl.safetensors", "why": "the same AIR"}]
+    assert connected["rows"][7]["candidates"] == []
+    assert (connected["rows"][0]["sha256"], connected["rows"][0]["air"]) == (SHA, "civitai:1@2")
+    assert (alone["node"], alone["model"], alone["rows"][0]["state"]) == ("7", None, "unknown")
+    assert unreadable["rows"] == [] and "neither JSON" in unreadable["error"]
+
+
+@pytest.mark.parametrize("missing", ["gone.safetensors", "../checkpoints/sdxl.safetensors"])
+def test_without_a_known_model_nothing_is_claimed(files: Path, ask: Callable[..., Any], missing: str) -> None:
+    loader = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": missing}}
+    body = {"prompt": prompt("", loader), "stacks": [{"node": "9", "loras": "<lora:flux:1>"}]}
+    (stack,) = ask("POST", "check", body)[2]["stacks"]
+    assert stack["model"] is None
+    assert stack["rows"][0]["state"] == "unknown"
+    assert stack["rows"][0]["sentence"].startswith("made for FLUX.1; whether it fits is told")
+
+
+def test_badges_follow_the_model_s_file_and_the_mode(files: Path, ask: Callable[..., Any]) -> None:
+    row = json.dumps([{"lora": "styles/sdxl", "schedule": "fade-in", "model": 1}])
+
+    def state(**inputs: Any) -> list[str]:
+        body = {"prompt": prompt(row, **inputs), "stacks": [{"node": "9", "loras": row}]}
+        (found,) = ask("POST", "check", body)[2]["stacks"][0]["rows"]
+        return [found["state"], found["sentence"]]
+
+    assert state()[0] == "fits"
+    assert "has a schedule" in state(mode="merge")[1]
+    write_sparse(files.parent / "checkpoints/sdxl.safetensors", base_shapes("sd15"))
+    assert state()[0] == "misfit"
+
+
+def test_a_card_s_data(files: Path, ask: Callable[..., Any]) -> None:
+    status, _, body = ask("GET", "info", lora="styles/sdxl.safetensors")
+    assert status == 200
+    assert (body["lora"], body["family"], body["sha256"], body["air"]) == (
+        "styles/sdxl.safetensors", ["SDXL"], SHA, "civitai:1@2",
+    )  # fmt: skip
+    assert body["notes"] == [{"kind": "description", "text": "a"}]
+    assert body["path"] == str(files / "styles/sdxl.safetensors")
+    hashed = ask("GET", "info", lora="empty.safetensors", hash="1")[2]
+    assert hashed["kind"] == "unreadable"
+    assert hashed["sha256"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+NOWHERE = ["../secret.safetensors", "..\\secret.safetensors", "/etc/passwd", "", "styles", "x\0y", "styles/../flux"]
+
+
+@pytest.mark.parametrize("name", NOWHERE)
+def test_names_that_are_not_listed_lead_nowhere(files: Path, ask: Callable[..., Any], name: str) -> None:
+    for route in ("info", "preview"):
+        status, _, body = ask("GET", route, lora=name)
+        assert status == 400
+        assert body["error"].startswith("there is no LoRA")
+
+
+def test_previews_are_images_and_nothing_else(files: Path, ask: Callable[..., Any]) -> None:
+    status, headers, body = ask("GET", "preview", lora="styles/sdxl.safetensors")
+    assert (status, headers["Content-Type"], body) == (200, "image/png", PNG)
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert ask("GET", "preview", lora="flux.safetensors")[0] == 404
+    for data in (b"<svg xmlns='http://www.w3.org/2000/svg'><script>x</script></svg>", b"<html><script>x</script>"):
+        (files / "flux.png").write_bytes(data)
+        status, headers, body = ask("GET", "preview", lora="flux.safetensors")
+        assert (status, headers["Content-Type"].split(";")[0]) == (404, "application/json")
+
+
+def test_finding_reads_what_it_needs(files: Path, ask: Callable[..., Any]) -> None:
+    by_air = ask("POST", "find", {"lora": "gone.safetensors", "air": "urn:air:sdxl:lora:civitai:1@2"})[2]
+    assert by_air == {"candidates": [{"name": "styles/sdxl.safetensors", "why": "the same AIR"}], "left": 0}
+    by_name = ask("POST", "find", {"lora": "old\\Flux.safetensors"})[2]["candidates"]
+    assert by_name == [{"name": "flux.safetensors", "why": "the same file name"}]
+    assert ask("POST", "find", {"lora": "flu"})[2]["candidates"] == []
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert ask("POST", "find", {"lora": "x", "sha256": empty})[2]["candidates"] == []
+    deep = ask("POST", "find", {"lora": "x", "sha256": empty, "size": 0, "deep": True})[2]
+    assert [item["name"] for item in deep["candidates"]] == ["empty.safetensors"]
+
+
+def test_schedules(ask: Callable[..., Any]) -> None:
+    body = ask("POST", "schedule", {"text": "0:0, 30%:1 ease, 1:0.2", "steps": 4})[2]
+    assert body["text"] == "0:0, 0.3:1 ease, 1:0.2"
+    assert body["keyframes"][1] == {
+        "at": 0.3, "unit": "progress", "weight": 1.0, "easing": "ease-in-out", "curve": 0,
+    }  # fmt: skip
+    assert body["steps"] == [0, 0.25, 0.5, 0.75]
+    samples = dict(map(tuple, body["samples"]))
+    assert (samples[0], samples[1], samples[0.5] > 0.2) == (0, 0.2, True)
+    by_sigma = {"text": "sigma 10:1, 5:0"}
+    assert ask("POST", "schedule", by_sigma)[2]["samples"] == []
+    assert ask("POST", "schedule", {**by_sigma, "sigmas": [10, 5, 0]})[2]["steps"] == [0, 0.5]
+    error = ask("POST", "schedule", {"text": "0:0, x"})[2]
+    assert error["column"] == 6 and error["error"]
+    assert ask("POST", "schedule", {"text": "fade-in"})[2]["text"] == "0:0, 1:1"
+
+
+def test_stacks_from_and_to_text(ask: Callable[..., Any]) -> None:
+    rows = [{"lora": "a", "model": 0.5}]
+    for text in ("<lora:a:0.5>", json.dumps(rows), '[{"on": true, "lora": "a", "strength": 0.5}]',
+                 '{"__value__": [{"name": "a", "strength": "0.5", "active": true}]}'):  # fmt: skip
+        body = ask("POST", "read", {"text": text})[2]
+        assert (body["loras"], body["notes"]) == (rows, [])
+    assert ask("POST", "read", {"text": "a cat <lora:a:0.5>"})[2]["notes"]
+    written = ask("POST", "write", {"loras": [{"lora": "d/a", "model": 0.5}], "as": "a1111"})[2]
+    assert written["text"] == "<lora:a:0.5>" and len(written["losses"]) == 1
+    for name in ("rgthree", "lora-manager", "json"):
+        text = ask("POST", "write", {"loras": rows, "as": name})[2]["text"]
+        assert ask("POST", "read", {"text": text})[2]["loras"] == rows
+    runware = {"loras": rows, "as": "runware"}
+    assert ask("POST", "write", runware)[0] == 400
+    assert json.loads(ask("POST", "write", {**runware, "allow_names": True})[2]["text"]) == [
+        {"model": "a", "weight": 0.5}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("check", b"{"), ("check", b"[" * 100_000), ("check", b"\xff"), ("check", []), ("check", {}),
+        ("check", {"stacks": [1]}), ("check", {"stacks": [], "prompt": []}), ("find", {"lora": 1}),
+        ("schedule", {}), ("read", {"text": 1}), ("read", {"text": "nonsense"}), ("read", {"text": "a", "order": "x"}),
+        ("write", {"loras": 1}), ("write", {"loras": [], "as": "nobody"}), ("write", {"loras": [1], "as": "json"}),
+    ],
+)  # fmt: skip
+def test_bad_requests_get_a_sentence(loras: Path, ask: Callable[..., Any], route: str, body: Any) -> None:
+    status, _, answer = ask("POST", route, body)
+    assert status == 400
+    assert list(answer) == ["error"] and answer["error"]
+
+
+def test_a_prompt_of_any_shape_is_no_failure(files: Path, ask: Callable[..., Any]) -> None:
+    for strange in ({"9": 1}, {"9": {"inputs": []}}, {"9": {"inputs": {"model": ["9", 0]}}}, {}, None):
+        body = {"prompt": strange, "stacks": [{"node": "9", "loras": "<lora:flux:1>"}]}
+        status, _, answer = ask("POST", "check", body)
+        assert (status, answer["stacks"][0]["rows"][0]["state"]) == (200, "unknown")
