@@ -1,0 +1,164 @@
+// @ts-check
+/** The LoRAs that the server has: one list for all pickers of the page, shown at once and asked for anew. */
+
+import { createEntries, createFolders, readLora } from "./search.mjs";
+import { t } from "../words.mjs";
+
+const PATIENCE = 20_000; // for one answer, in milliseconds
+const FIRST_PAUSE = 1000;
+const LAST_PAUSE = 15_000;
+
+/**
+ * @typedef {object} Listed
+ * @property {import("./search.mjs").Entry[]} entries
+ * @property {Map<string, import("./search.mjs").Folder>} folders
+ * @property {number} pending files that the server has not read yet
+ * @property {boolean} loaded whether there ever was a list
+ * @property {boolean} loading
+ * @property {boolean} namesOnly whether the server gave nothing but names
+ * @property {string} problem why there is no new list, or ""
+ */
+
+/**
+ * @typedef {object} Library
+ * @property {Readonly<Listed>} listed
+ * @property {() => Promise<void>} refresh asks the server; never throws
+ * @property {(listener: () => void) => () => void} watch calls when the list changes, and asks again while files are
+ *   pending; returns what ends that
+ */
+
+/** @type {WeakMap<object, Library>} */
+const libraries = new WeakMap();
+
+/**
+ * @param {{api: any}} comfy
+ * @returns {Library} the one of this page
+ */
+export function libraryOf({ api }) {
+  let library = libraries.get(api);
+  if (!library) libraries.set(api, library = createLibrary(api));
+  return library;
+}
+
+/**
+ * Asks for the list anew, if anybody has asked for it before: for ComfyUI's own refresh.
+ * @param {{api: any}} comfy
+ */
+export async function refreshLoras(comfy) {
+  await libraries.get(comfy.api)?.refresh();
+}
+
+/**
+ * @param {any} api
+ * @returns {Library}
+ */
+function createLibrary(api) {
+  /** @type {Listed} */
+  const listed = {
+    entries: [], folders: createFolders([]), pending: 0, loaded: false, loading: false, namesOnly: false, problem: "",
+  };
+  /** @type {Set<() => void>} */
+  const listeners = new Set();
+  let answered = "";
+  let pause = FIRST_PAUSE;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  /** @type {Promise<void> | undefined} */
+  let asking;
+
+  const tell = () => { for (const listener of [...listeners]) listener(); };
+
+  /** @param {import("./search.mjs").Lora[]} loras */
+  const take = (loras) => {
+    listed.entries = createEntries(loras, listed.entries);
+    listed.folders = createFolders(listed.entries);
+    listed.loaded = true;
+  };
+
+  const askForAll = async () => {
+    const text = await ask(api, "/lorchestra/loras");
+    if (text !== answered) {
+      const data = JSON.parse(text);
+      if (!Array.isArray(data?.loras)) throw new Error(t("the server answered something else than a list"));
+      take(lorasIn(data.loras));
+      listed.pending = typeof data.pending === "number" ? data.pending : 0;
+      answered = text;
+    }
+    listed.namesOnly = false;
+  };
+
+  const askForNames = async () => {
+    const names = JSON.parse(await ask(api, "/models/loras"));
+    if (!Array.isArray(names)) throw new Error(t("the server answered something else than a list"));
+    const known = new Map(listed.entries.map(({ lora }) => [lora.name, lora]));
+    take(lorasIn(names).map((lora) => known.get(lora.name) ?? lora));
+    listed.pending = 0;
+    listed.namesOnly = true;
+    answered = "";
+  };
+
+  const load = async () => {
+    listed.loading = true;
+    tell();
+    try {
+      await askForAll().catch(askForNames);
+      listed.problem = "";
+    } catch (error) {
+      listed.problem = /** @type {Error} */ (error).message;
+    }
+    listed.loading = false;
+    asking = undefined;
+    schedule();
+    tell();
+  };
+
+  const refresh = () => (asking ??= load());
+
+  const schedule = () => {
+    clearTimeout(timer);
+    if (!listeners.size || !listed.pending) {
+      pause = FIRST_PAUSE;
+      return;
+    }
+    timer = setTimeout(refresh, pause);
+    pause = Math.min(pause * 1.6, LAST_PAUSE);
+  };
+
+  return {
+    listed,
+    refresh,
+    watch(listener) {
+      listeners.add(listener);
+      return () => {
+        listeners.delete(listener);
+        if (!listeners.size) schedule();
+      };
+    },
+  };
+}
+
+/** @param {unknown[]} rows */
+function lorasIn(rows) {
+  return /** @type {import("./search.mjs").Lora[]} */ (rows.map(readLora).filter(Boolean));
+}
+
+/**
+ * @param {any} api
+ * @param {string} route
+ * @returns {Promise<string>} the answer's text
+ */
+async function ask(api, route) {
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), PATIENCE);
+  try {
+    const answer = await api.fetchApi(route, { signal: abort.signal });
+    if (!answer.ok) throw new Error(t("the server answered with the error {status}", { status: answer.status }));
+    return await answer.text();
+  } catch (error) {
+    if (abort.signal.aborted) throw new Error(t("the server did not answer"));
+    if (error instanceof TypeError) throw new Error(t("the server cannot be reached"));
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,118 @@
+// @ts-check
+/** One line of the picker: the file's name, its folder, what it is for, and a star. */
+
+import { create, icon, setAttribute } from "../dom.mjs";
+import { t } from "../words.mjs";
+import { fitOf, foundBy } from "./search.mjs";
+
+export const ROW_HEIGHT = 28;
+const WHOLE = 24; // letters of a text that is not cut in two
+const END = 12; // letters of its end that stay
+const STAR = "M8 1.8l1.9 3.9 4.3.6-3.1 3 .7 4.3L8 11.6l-3.8 2 .7-4.3-3.1-3 4.3-.6z";
+
+/** @returns {HTMLElement} */
+export function createRow() {
+  return create("div", { class: "lorchestra-picker-row", role: "option" },
+    create("span", { class: "lorchestra-picker-name lorchestra-picker-cut", dir: "auto" }, create("span"), create("span")),
+    create("span", { class: "lorchestra-picker-where lorchestra-picker-cut lorchestra-quiet", dir: "auto" },
+      create("span"), create("span")),
+    create("span", { class: "lorchestra-picker-family" }),
+    create("span", { class: "lorchestra-picker-star" }, icon(STAR)));
+}
+
+/**
+ * @typedef {object} Shown
+ * @property {string} id
+ * @property {number} index
+ * @property {number} count
+ * @property {boolean} active
+ * @property {boolean} current whether it is the LoRA that the row of the stack has now
+ * @property {boolean} favourite
+ * @property {string[]} words what was searched for
+ * @property {string} folder the chosen one, which need not be said again
+ * @property {import("./search.mjs").Model | null} model
+ */
+
+/**
+ * @param {HTMLElement} row
+ * @param {import("./search.mjs").Entry} entry
+ * @param {Shown} shown
+ */
+export function showRow(row, entry, shown) {
+  const { lora } = entry;
+  const [name, where, family, star] = /** @type {HTMLElement[]} */ ([...row.children]);
+  const found = foundBy(entry, shown.words);
+  const fit = fitOf(lora, shown.model);
+  const said = familyOf(lora);
+
+  row.id = shown.id;
+  row.title = describe(lora, said.title);
+  row.classList.toggle("lorchestra-picker-active", shown.active);
+  row.classList.toggle("lorchestra-picker-current", shown.current);
+  row.classList.toggle("lorchestra-picker-misfit", fit === "misfit");
+  setAttribute(row, "aria-selected", shown.active);
+  setAttribute(row, "aria-posinset", shown.index + 1);
+  setAttribute(row, "aria-setsize", shown.count);
+  setAttribute(row, "aria-label", [
+    entry.file, entry.folder, found, said.text === "…" ? "" : said.text, shown.favourite && t("favourite"),
+    shown.current && t("in use"), fit === "misfit" && t("does not fit {model}", { model: shown.model?.title ?? "" }),
+  ].filter(Boolean).join(", "));
+
+  showCut(name, entry.file);
+  showCut(where, found ? `“${found}”` : entry.folder.slice(shown.folder.length).replace(/\/$/, ""));
+  family.textContent = said.text;
+  family.classList.toggle("lorchestra-picker-unread", !lora.known);
+  star.classList.toggle("lorchestra-picker-starred", shown.favourite);
+  star.title = shown.favourite ? t("Remove from the favourites (Ctrl+F)") : t("Add to the favourites (Ctrl+F)");
+}
+
+/**
+ * @param {import("./search.mjs").Lora} lora
+ * @returns {{text: string, title: string}} what it is for, in short and in words
+ */
+function familyOf(lora) {
+  if (!lora.known) return { text: "…", title: t("The file has not been read yet.") };
+  if (lora.kind === "unreadable") return { text: t("unreadable"), title: t("The file cannot be read.") };
+  if (lora.kind === "broken") return { text: t("broken"), title: t("The LoRA cannot be applied.") };
+  if (lora.kind && lora.kind !== "lora") return { text: t("no LoRA"), title: t("The file is no LoRA.") };
+  if (!lora.family.length) return { text: "?", title: t("Nobody knows which model it is for.") };
+  return { text: lora.family[0], title: t("For {families}.", { families: lora.family.join(", ") }) };
+}
+
+/**
+ * @param {import("./search.mjs").Lora} lora
+ * @param {string} family
+ */
+function describe(lora, family) {
+  const triggers = lora.triggers.length ? t("Trigger words: {words}", { words: lora.triggers.join(", ") }) : "";
+  return [lora.name, lora.title, family, triggers].filter(Boolean).join("\n");
+}
+
+/**
+ * Shows a text in two parts, of which the first one is cut where there is no room, so that the end can be read.
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+function showCut(element, text) {
+  const [start, end] = element.children;
+  const at = text.length > WHOLE ? endOf(text) : text.length;
+  start.textContent = text.slice(0, at);
+  end.textContent = text.slice(at);
+}
+
+/**
+ * Where the end of a text starts, without cutting what is one sign to people, such as a flag.
+ * @param {string} text
+ */
+function endOf(text) {
+  const from = text.length - 2 * END;
+  const parts = globalThis.Intl?.Segmenter
+    ? [...new Intl.Segmenter().segment(text.slice(from))].map((part) => part.segment)
+    : Array.from(text.slice(from));
+  let at = text.length;
+  for (const part of parts.slice(1).reverse()) {
+    if (text.length - at + part.length > END) break;
+    at -= part.length;
+  }
+  return at;
+}
