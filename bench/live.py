@@ -1,8 +1,9 @@
 """Our live path against a plain run and against ComfyUI's own hooks: time of a step, time to a new weight, memory.
 
-A UNet of SD 1.5's size with random weights, on the CPU, in real ComfyUI, 512 px, without guidance. Steps are compared
-as medians of calls of the model, variant after variant, in one process. `STEPS` and `SIZE` in the environment change
-the length of a run and the picture. Arguments go to ComfyUI, e.g. `--fp32-unet`.
+A UNet of SD 1.5's size with random weights, on the CPU, in real ComfyUI, 512 px, without guidance. At every step of one
+run all variants answer the same question, one after another and the plain model before and after them, because the
+speed of shared machines drifts within seconds; what is printed are means of these ratios over the run. `STEPS` and
+`SIZE` in the environment change the length of the run and the picture. Arguments go to ComfyUI, e.g. `--fp32-unet`.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ import comfy.utils
 import torch
 from comfy.patcher_extension import WrappersMP
 
-STEPS = int(os.environ.get("STEPS", "6"))
+STEPS = int(os.environ.get("STEPS", "8"))
 SIZE = int(os.environ.get("SIZE", "512"))
+ROUNDS = 5
 CURVE = "0:0.2, 1:1"
-HALF = "0:0, 0.5:0, 0.5:0.8, 1:0.8"
+HALF = "0:0, 0.5:0 hold, 0.5:0.8, 1:0.8"
 
 
 def main() -> None:
@@ -35,57 +37,70 @@ def main() -> None:
     pack = merge._import_pack()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         model, names = merge._make_model_and_loras(Path(folder))
-        run(model, steps=1)  # what is loaded once
-        print(f"== live path, {STEPS} steps of {SIZE} px, medians of the model's calls ==")
-        plain = run(model)
-        one = run(stacked(pack, model, names[:1], CURVE))
-        four = run(stacked(pack, model, names[:4], CURVE))
-        half = run(stacked(pack, model, names[:1], HALF))
-        again = run(model)
-        base = statistics.median([*plain.calls, *again.calls])
-        for title, figures, asked in (("1 LoRA", one, 1.05), ("4 LoRAs", four, 1.12)):
-            ratio = statistics.median(figures.calls) / base
-            print(f"{title} with a curve / plain: {ratio:.3f} (asked: at most {asked})")
-        share = (sum(half.calls) / len(half.calls)) / base
-        print(
-            f"1 LoRA with a curve that is 0 for half the steps / plain: {share:.3f}, means (asked: half of that above)"
-        )
-        print(f"plain again / plain: {statistics.median(again.calls) / statistics.median(plain.calls):.3f} (the noise)")
-        hooks(model, Path(folder) / names[0], base)
+        print(f"== live path, {STEPS} steps of {SIZE} px ==", flush=True)
+        variants = {
+            "1 LoRA with a curve": stacked(pack, model, names[:1], CURVE),
+            "4 LoRAs with a curve": stacked(pack, model, names[:4], CURVE),
+            "1 LoRA with a curve that is 0 for half the steps": stacked(pack, model, names[:1], HALF),
+        }
+        asked = dict(zip(variants, ("at most 1.05", "at most 1.12", "half of what 1 LoRA costs"), strict=True))
+        ratios, noise = compare(model, variants)
+        for name, found in ratios.items():
+            print(f"{name} / plain: {statistics.mean(found):.3f}, median {statistics.median(found):.3f} ", end="")
+            print(f"(asked: {asked[name]})")
+        print(f"plain again / plain: {statistics.median(noise):.3f}, {min(noise):.2f} to {max(noise):.2f} (the noise)")
+        hooks(pack, model, names[:1], Path(folder))
         first_step(pack, model, names)
         memory(pack, model, names, Path(folder))
 
 
-class Figures:
-    """What one run took."""
-
-    def __init__(self) -> None:
-        self.calls: list[float] = []
-        """Seconds of each call of the model."""
-        self.first = 0.0
-        """Seconds before the first one."""
-
-
-def run(model: Any, *, steps: int = STEPS, cond: Any = None) -> Figures:
-    """Samples; the model stays loaded afterwards, as in a graph that runs again."""
-    figures = Figures()
-    timed = model.clone()
-
-    def call(executor: Any, *args: Any, **kwargs: Any) -> Any:
-        started = time.perf_counter()
-        if not figures.calls:
-            figures.first = started - begin
-        result = executor(*args, **kwargs)
-        figures.calls.append(time.perf_counter() - started)
-        return result
-
-    timed.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "bench", call)
+def sample(model: Any, steps: int, cond: Any = None) -> None:
+    """A run as ComfyUI's nodes do it; the model stays loaded afterwards, as in a graph that runs again."""
     noise = torch.randn(1, 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(0))
     cond = cond or [[torch.zeros(1, 77, 768), {}]]
-    begin = time.perf_counter()
-    comfy.sample.sample(timed, noise, steps, 1.0, "euler", "normal", cond, cond, noise * 0, disable_pbar=True, seed=0)
-    figures.calls = figures.calls[1:] or figures.calls  # the first one warms caches
-    return figures
+    comfy.sample.sample(model, noise, steps, 1.0, "euler", "normal", cond, cond, noise * 0, disable_pbar=True, seed=0)
+
+
+def compare(model: Any, variants: dict[str, Any]) -> tuple[dict[str, list[float]], list[float]]:
+    """(seconds of each variant's call of the model / the plain one's by step, plain after / plain before)."""
+    ratios: dict[str, list[float]] = {name: [] for name in variants}
+    noise: list[float] = []
+    outer = model.clone()
+
+    def ask(variant: Any, args: tuple[Any, ...]) -> float:
+        """Seconds of one answer with a variant's own injections and wrappers, as in a run of it."""
+        options = dict(args[5])
+        options["wrappers"] = variant.model_options["transformer_options"].get("wrappers", {})
+        variant.inject_model()
+        model.model.current_patcher = variant
+        try:
+            started = time.perf_counter()
+            variant.model.apply_model(*args[:5], options, *args[6:])
+            return time.perf_counter() - started
+        finally:
+            variant.eject_model()
+            model.model.current_patcher = outer
+
+    def step(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        if not any(ratios.values()):
+            for variant in variants.values():  # factors are brought, caches are warm
+                ask(variant, args)
+        before = ask(model, args)
+        order = list(variants) if len(noise) % 2 else list(reversed(variants))
+        seconds = {name: ask(variants[name], args) for name in order}
+        started = time.perf_counter()
+        answer = executor(*args, **kwargs)
+        after = time.perf_counter() - started
+        for name, found in seconds.items():
+            ratios[name].append(found / ((before + after) / 2))
+        noise.append(after / before)
+        if os.environ.get("VERBOSE"):
+            print(before, *seconds.values(), after, flush=True)
+        return answer
+
+    outer.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "bench", step)
+    sample(outer, STEPS)
+    return ratios, noise
 
 
 def stacked(
@@ -96,43 +111,84 @@ def stacked(
     return pack.execute(model=model, loras=json.dumps({"version": 1, "loras": rows}), mode=mode).args[0]
 
 
-def hooks(model: Any, path: Path, base: float) -> None:
-    """ComfyUI's own way: a hook with one keyframe a step."""
-    lora = comfy.utils.load_torch_file(str(path))
+def hooks(pack: Any, model: Any, names: list[str], folder: Path) -> None:
+    """ComfyUI's own way, a hook with one keyframe a step, against ours and plain: whole runs in turn, without the first
+    step, which loads."""
+    lora = comfy.utils.load_torch_file(str(folder / names[0]))
     group = comfy.hooks.create_hook_lora(lora, 0.7, 0.0)
     keyframes = comfy.hooks.HookKeyframeGroup()
-    for step in range(STEPS):
-        keyframes.add(comfy.hooks.HookKeyframe(strength=0.2 + 0.8 * step / STEPS, start_percent=step / STEPS))
+    count = min(STEPS, 3)
+    for index in range(count):
+        keyframes.add(comfy.hooks.HookKeyframe(strength=0.2 + 0.8 * index / count, start_percent=index / count))
     group.set_keyframes_on_hooks(keyframes)
     cond = [[torch.zeros(1, 77, 768), {"hooks": group}]]
-    try:
-        started = time.perf_counter()
-        figures = run(model, cond=cond)
-        seconds = time.perf_counter() - started
-    except Exception as error:  # it is a comparison: say so, go on
-        print(f"ComfyUI's hooks, one keyframe a step: {type(error).__name__}: {error}")
-        return
-    steps = (seconds - figures.first) / STEPS
-    print(f"ComfyUI's hook with a keyframe a step / plain: {steps / base:.2f}, whole steps with its patching")
+    seconds: dict[str, list[float]] = {"plain": [], "ours": [], "hooks": []}
+    ours = stacked(pack, model, names, CURVE)
+    for _ in range(2):
+        for name, (variant, given) in {"plain": (model, None), "ours": (ours, None), "hooks": (model, cond)}.items():
+            seconds[name].append(_after_first_step(variant, count, given))
+    plain, live, hooked = (statistics.median(found) for found in seconds.values())
+    print(
+        f"whole steps: ComfyUI's hook with a keyframe a step / plain: {hooked / plain:.2f}; ours / plain: "
+        f"{live / plain:.2f}",
+        flush=True,
+    )
+
+
+def _after_first_step(model: Any, steps: int, cond: Any) -> float:
+    """Seconds from the end of the first call of the model to the end of the last one."""
+    timed, ends = model.clone(), list[float]()
+
+    def call(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = executor(*args, **kwargs)
+        ends.append(time.perf_counter())
+        return answer
+
+    timed.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "bench", call)
+    sample(timed, steps, cond)
+    return ends[-1] - ends[0]
 
 
 def first_step(pack: Any, model: Any, names: list[str]) -> None:
-    """Seconds from the node to the first call of the model, when one constant weight changed."""
-    seconds: dict[str, list[float]] = {"live": [], "merge": []}
-    for mode, found in seconds.items():
-        run(stacked(pack, model, names[:1], None, 0.5, mode), steps=1)
-        for weight in (0.6, 0.7, 0.8):
+    """Seconds from the node to the first call of the model, when one constant weight changed since the last run."""
+    found: dict[str, float] = {}
+    for mode in ("live", "merge", "nothing"):
+        seconds: list[float] = []
+        last = model  # ComfyUI keeps the last output of a node, too
+        for index in range(ROUNDS + 1):
             started = time.perf_counter()
-            changed = stacked(pack, model, names[:1], None, weight, mode)
+            if mode != "nothing":
+                last = stacked(pack, model, names[:1], None, 0.5 + index / 10, mode)
             making = time.perf_counter() - started
-            found.append(making + run(changed, steps=1).first)
-    plain = [run(model, steps=1).first for _ in range(3)]
-    live, merged, nothing = (statistics.median(values) for values in (seconds["live"], seconds["merge"], plain))
+            seconds.append(making + _until_first_call(last))
+        found[mode] = statistics.median(seconds[1:])
+    live, merged, nothing = found.values()
     print(
         f"a constant weight changed, until the first step: live {live * 1e3:.0f} ms, merge {merged * 1e3:.0f} ms, "
-        f"nothing changed {nothing * 1e3:.0f} ms; beyond nothing {(live - nothing) / (merged - nothing):.3f} "
-        "(asked: at most 0.01 of re-patching)"
+        f"nothing changed {nothing * 1e3:.0f} ms; beyond nothing: {(live - nothing) / (merged - nothing):.4f} "
+        "(asked: at most 0.01 of re-patching)",
+        flush=True,
     )
+
+
+class _Reached(Exception):
+    """The first call of the model."""
+
+
+def _until_first_call(model: Any) -> float:
+    """Seconds; the call itself is not made."""
+    timed = model.clone()
+
+    def call(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        raise _Reached
+
+    timed.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "bench", call)
+    started = time.perf_counter()
+    try:
+        sample(timed, 1)
+    except _Reached:
+        return time.perf_counter() - started
+    raise AssertionError("the model was not called")
 
 
 def memory(pack: Any, model: Any, names: list[str], folder: Path) -> None:
@@ -140,7 +196,7 @@ def memory(pack: Any, model: Any, names: list[str], folder: Path) -> None:
     peaks: list[float] = []
     for make in (lambda: model, lambda: stacked(pack, model, names[:4], CURVE)):
         with merge._Peak(merge._private()) as peak:
-            run(make(), steps=2)
+            sample(make(), 2)
         peaks.append(peak.bytes / 1e6)
     files = sum((folder / name).stat().st_size for name in names[:4]) / 1e6
     print(

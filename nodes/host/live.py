@@ -279,7 +279,7 @@ class _Session:
         """Hooks on the layers of a BaseModel; all of them, or none when that fails."""
         try:
             for place, (path, layer) in enumerate(zip(self.layers.paths, self.layers.layers, strict=True)):
-                module = model.get_submodule(path)
+                module = _find(model, path)
                 if _is_unseen(module):
                     self._add_unseen(module, layer, place)
                 else:
@@ -578,8 +578,17 @@ def _bring(layers: LiveLayers, model: Any, device: torch.device) -> None:
     if layers.prepared_for != (id(model), patches):
         for path, layer in zip(layers.paths, layers.layers, strict=True):
             if layer.needs_base():
-                layer.prepare(*_parameters(model.get_submodule(path), device))
+                layer.prepare(*_parameters(_find(model, path), device))
         layers.prepared_for = (id(model), patches)
+
+
+def _find(model: Any, path: str) -> Any:
+    """A layer; hundreds are looked up before the first step, and `get_submodule` takes its time."""
+    found = model
+    for name in path.split("."):
+        inner = found._modules.get(name)
+        found = getattr(found, name) if inner is None else inner
+    return found
 
 
 def _parameters(module: Any, device: torch.device) -> tuple[Tensor, Tensor | None]:

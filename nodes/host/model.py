@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import comfy.lora
 
-from ...lorchestra.placing import Offset, Shape, Site, Targets, encoder_sites, model_sites
+from ...lorchestra.placing import Offset, Shape, Site, Sites, Targets, encoder_sites, model_sites
 from ...lorchestra.spelling.prefixes import MODEL
 
 _MODEL_PREFIX = "diffusion_model."
@@ -15,27 +18,12 @@ _MODEL_PREFIX = "diffusion_model."
 
 def targets(model: Any, clip: Any | None) -> Targets:
     """The places in a MODEL and, where one is connected, a CLIP."""
-    result = {MODEL: model_sites(_tensors(model))}
-    if clip is not None:
-        encoders: dict[str, dict[str, Site]] = {}
-        for key, shape in _shapes(clip.patcher):
-            encoder, middle, path = key.partition(".transformer.")
-            if middle:
-                encoders.setdefault(encoder, {})[path.removesuffix(".weight")] = Site(key, shape)
-        result.update(encoder_sites(encoders))
-    return result
+    return {MODEL: _layers(model).sites, **(_layers(clip.patcher).encoders if clip is not None else {})}
 
 
 def architectures(model: Any) -> tuple[str, ...]:
     """What a MODEL is, by its layers; the likeliest id first, empty for a model that nobody knows."""
-    from ...lorchestra.identify import identify_base  # loads all that is known of models
-
-    return identify_base({name: shape for name, (_, shape) in _tensors(model).items()})
-
-
-def _tensors(model: Any) -> dict[str, tuple[str, Shape]]:
-    """The diffusion model's tensors by native name, each with its key in the state dict and its logical shape."""
-    return {key[len(_MODEL_PREFIX) :]: (key, shape) for key, shape in _shapes(model) if key.startswith(_MODEL_PREFIX)}
+    return _layers(model).architectures
 
 
 def hidden(model: Any) -> bool:
@@ -44,26 +32,86 @@ def hidden(model: Any) -> bool:
     Nunchaku's layers have a `qweight`, or are in no state dict at all; others keep numbers that are no weights' own
     under `weight`. Packed weights of GGUF and bitsandbytes tell their shapes, and ComfyUI's own quantized ones do.
     """
+    is_foreign = not type(model.model.diffusion_model).__module__.startswith("comfy.")
+    return _layers(model).hidden or (is_foreign and not architectures(model))
+
+
+@dataclass
+class _Layers:
+    """What a model's state dict says of its layers; worked out once, since no patch changes it."""
+
+    diffusion_model: Callable[[], object]
+    """Of which it was read; a weak reference."""
+    shapes: Mapping[str, Shape]
+    """State dict key → logical shape; GGUF and NF4 loaders keep it beside the packed one."""
+    hidden: bool
+    """True where a layer is packed or renamed and does not say its shape."""
+
+    @cached_property
+    def tensors(self) -> dict[str, tuple[str, Shape]]:
+        """The diffusion model's by native name, each with its key and its shape."""
+        start = len(_MODEL_PREFIX)
+        return {key[start:]: (key, shape) for key, shape in self.shapes.items() if key.startswith(_MODEL_PREFIX)}
+
+    @cached_property
+    def sites(self) -> Sites:
+        """The places in a diffusion model."""
+        return model_sites(self.tensors)
+
+    @cached_property
+    def encoders(self) -> Targets:
+        """The places in text encoders."""
+        encoders: dict[str, dict[str, Site]] = {}
+        for key, shape in self.shapes.items():
+            encoder, middle, path = key.partition(".transformer.")
+            if middle:
+                encoders.setdefault(encoder, {})[path.removesuffix(".weight")] = Site(key, shape)
+        return encoder_sites(encoders)
+
+    @cached_property
+    def architectures(self) -> tuple[str, ...]:
+        """What the diffusion model is."""
+        from ...lorchestra.identify import identify_base  # loads all that is known of models
+
+        return identify_base({name: shape for name, (_, shape) in self.tensors.items()})
+
+
+@cache
+def _known() -> WeakKeyDictionary[Any, _Layers]:
+    """The models that are there."""
+    return WeakKeyDictionary()
+
+
+def _layers(patcher: Any) -> _Layers:
+    found = _known().get(patcher.model)
+    inner = getattr(patcher.model, "diffusion_model", patcher.model)
+    if found is None or found.diffusion_model() is not inner:
+        found = _known()[patcher.model] = _read_layers(patcher, ref(inner))
+    return found
+
+
+def _read_layers(patcher: Any, diffusion_model: Callable[[], object]) -> _Layers:
     from ...lorchestra.architectures.base_file import RENAMED
 
-    for key, weight in model.model_state_dict().items():
-        if key.endswith(tuple(RENAMED)):
-            return True
+    shapes: dict[str, Shape] = {}
+    hidden = False
+    for key, weight in patcher.model_state_dict().items():
+        logical = _logical_shape(weight)
+        shapes[key] = tuple(logical or weight.shape)
         is_weight = key.startswith(_MODEL_PREFIX) and key.endswith(".weight") and weight.dim() > 1
-        if is_weight and not weight.is_floating_point() and _logical_shape(weight) is None:
-            return True
-    is_foreign = not type(model.model.diffusion_model).__module__.startswith("comfy.")
-    return is_foreign and not architectures(model)
+        is_opaque = is_weight and not weight.is_floating_point() and logical is None
+        hidden = hidden or is_opaque or key.endswith(tuple(RENAMED))
+    return _Layers(diffusion_model, shapes, hidden)
 
 
 def fallback(model: Any, clip: Any | None) -> Mapping[str, Site]:
     """Places by full module name from ComfyUI's own maps, for models that are newer than our names."""
     aliases: dict[str, Any] = {}
     comfy.lora.model_lora_keys_unet(model.model, aliases)
-    shapes = dict(_shapes(model))
+    shapes = dict(_layers(model).shapes)
     if clip is not None:
         comfy.lora.model_lora_keys_clip(clip.cond_stage_model, aliases)
-        shapes.update(_shapes(clip.patcher))
+        shapes.update(_layers(clip.patcher).shapes)
     sites: dict[str, Site] = {}
     for alias, target in aliases.items():
         key, offset = (target, None) if isinstance(target, str) else (target[0], target[1])
@@ -84,12 +132,6 @@ def _part(shape: Shape, offset: Offset | None) -> Shape | None:
     if dim >= len(shape) or start + length > shape[dim]:
         return None
     return (*shape[:dim], length, *shape[dim + 1 :])
-
-
-def _shapes(patcher: Any) -> Iterable[tuple[str, Shape]]:
-    """State dict key → logical shape; GGUF and NF4 loaders keep it beside the packed one."""
-    for key, weight in patcher.model_state_dict().items():
-        yield key, tuple(_logical_shape(weight) or weight.shape)
 
 
 def _logical_shape(weight: Any) -> Shape | None:
