@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 
 from .air import find_air
 from .errors import LorchestraError
 from .listing import Listing
-from .sidecars import PREVIEWS, Sidecars, read_sidecars, sidecar_names
+from .sidecars import PREVIEWS, SIDECARS, Sidecars, read_sidecars
 
 UNREADABLE = "unreadable"
 """The kind of files that are no sound safetensors files."""
@@ -124,7 +123,7 @@ class Library:
         if names is not None:
             known = set(listed)
             listed = [name for name in names if name in known]
-        folders: dict[tuple[str, str], dict[str, os.DirEntry[str]]] = {}
+        folders: dict[tuple[str, str], _Folder] = {}
         roots = list(self._roots())
         found = (self._file(name, roots, folders) for name in listed)
         return [file for file in found if file]
@@ -135,12 +134,8 @@ class Library:
 
     def find_facts(self, file: File) -> Facts | None:
         """What is known of a file without reading it."""
-        with self._lock:
-            found = self._facts.get(file.path)
-            sha256 = self._hash(file)
-        if not found or found[0] != file.stamp:
-            return None
-        return _with_hash(found[1], sha256)
+        found = self._facts.get(file.path)
+        return _with_hash(found[1], self._hash(file)) if found and found[0] == file.stamp else None
 
     def facts(self, file: File) -> Facts:
         """What is known of a file, which is read if it was not."""
@@ -149,7 +144,7 @@ class Library:
             found = _read(file)
             with self._lock:
                 self._facts[file.path] = (file.stamp, found)
-                found = _with_hash(found, self._hash(file))
+            found = _with_hash(found, self._hash(file))
         return found
 
     def sha256(self, file: File, deadline: float | None = None) -> str | None:
@@ -157,8 +152,7 @@ class Library:
 
         `deadline` is on the clock of `time.monotonic`.
         """
-        with self._lock:
-            known = self._hash(file)
+        known = self._hash(file)
         if known:
             return known
         digest = hashlib.sha256()
@@ -177,9 +171,12 @@ class Library:
             self._hashes[file.path] = (file.stamp[:2], digest.hexdigest())
         return digest.hexdigest()
 
-    def read_in_background(self) -> int:
-        """Has all files read that are not, newest first, one after another. Returns how many are left."""
-        files = self.files()
+    def read_in_background(self, files: Sequence[File] | None = None) -> int:
+        """Has all files read that are not, newest first, one after another. Returns how many are left.
+
+        `files` are all there are, where somebody has just asked for them.
+        """
+        files = self.files() if files is None else files
         self._forget({file.path for file in files})
         waiting = [file for file in files if self.find_facts(file) is None]
         with self._lock:
@@ -224,32 +221,24 @@ class Library:
                 return Found((Candidate(file.name, _BY_HASH),), 0)
         return Found(())
 
-    def _file(
-        self, name: str, roots: Sequence[str], folders: dict[tuple[str, str], dict[str, os.DirEntry[str]]]
-    ) -> File | None:
-        normal = name.replace("\\", "/") if os.sep == "\\" else name
-        folder, _, base = normal.rpartition("/")
+    def _file(self, name: str, roots: Sequence[str], folders: dict[tuple[str, str], _Folder]) -> File | None:
+        folder, _, base = (name.replace("\\", "/") if os.sep == "\\" else name).rpartition("/")
         for root in roots:
-            entries = folders.get((root, folder))
-            if entries is None:
-                entries = folders[root, folder] = _scan(f"{root}/{folder}" if folder else root)
-            entry = entries.get(base)
+            found = folders.get((root, folder))
+            if found is None:
+                found = folders[root, folder] = _scan(f"{root}/{folder}" if folder else root)
+            entry = found.entries.get(base)
             if entry is None:
                 continue
             try:
                 state = entry.stat()
             except OSError:  # gone, or a link to nowhere
                 continue
-            stem = Path(base).stem
-            beside = [item for item in sidecar_names(base) if item in entries]
-            stamp = [state.st_mtime_ns, state.st_size]
-            for item in beside:
-                try:
-                    stamp.append(entries[item].stat().st_mtime_ns)
-                except OSError:
-                    stamp.append(0)
-            has_preview = any(stem + suffix in entries for suffix in PREVIEWS)
-            return File(name, entry.path, state.st_size, state.st_mtime_ns, has_preview, tuple(beside), tuple(stamp))
+            stem = base.rpartition(".")[0] or base
+            beside = tuple(found.sidecars.get(stem, ()))
+            stamp = (state.st_mtime_ns, state.st_size, *(_modified(found.entries[item]) for item in beside))
+            has_preview = stem in found.previews
+            return File(name, entry.path, state.st_size, state.st_mtime_ns, has_preview, beside, stamp)
         return None
 
     def _hash(self, file: File) -> str | None:
@@ -314,12 +303,44 @@ class Finder:
         return Found(tuple(candidates[:_MOST_CANDIDATES]), self.left)
 
 
-def _scan(folder: str) -> dict[str, os.DirEntry[str]]:
+def _modified(entry: os.DirEntry[str]) -> int:
     try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry for entry in entries}
+        return entry.stat().st_mtime_ns
     except OSError:
-        return {}
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What is in a folder, read once."""
+
+    entries: Mapping[str, os.DirEntry[str]]
+    previews: frozenset[str]
+    """Names without their endings that have a preview image."""
+    sidecars: Mapping[str, list[str]]
+    """Name without its ending → the sidecars beside it."""
+
+
+def _scan(folder: str) -> _Folder:
+    try:
+        with os.scandir(folder) as found:
+            entries = {entry.name: entry for entry in found}
+    except OSError:
+        entries = {}
+    previews = {
+        name[: -len(suffix)]
+        for name in entries
+        if name.endswith(PREVIEWS)
+        for suffix in PREVIEWS
+        if name.endswith(suffix)
+    }
+    sidecars: dict[str, list[str]] = {}
+    for name in entries:
+        if name.endswith(SIDECARS):
+            for suffix in SIDECARS:
+                if name.endswith(suffix):
+                    sidecars.setdefault(name[: -len(suffix)], []).append(name)
+    return _Folder(entries, frozenset(previews), sidecars)
 
 
 _HASHES = ("sshs_model_hash", "modelspec.hash_sha256")

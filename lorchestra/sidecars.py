@@ -68,11 +68,6 @@ class Sidecars:
     """Names of the files that this comes from."""
 
 
-def sidecar_names(name: str) -> tuple[str, ...]:
-    """The names under which tools write beside the LoRA file of that name."""
-    return tuple(Path(name).stem + suffix for suffix, _ in _READERS)
-
-
 def find_preview(path: str | Path, listed: Collection[str] | None = None) -> str | None:
     """The path of the preview image beside a LoRA file; None without one. `listed` saves asking the disk."""
     path = Path(path)
@@ -249,6 +244,9 @@ _READERS: tuple[tuple[str, Callable[[bytes], Sidecars | None]], ...] = (
     (".txt", _text),
 )
 """All sidecars, those that users write themselves first. To add one: a function and a row with a test."""
+
+SIDECARS = tuple(suffix for suffix, _ in _READERS)
+"""Endings of sidecars after a LoRA's name: `pixel.civitai.info`."""
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

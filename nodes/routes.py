@@ -102,9 +102,10 @@ def loras(query: Mapping[str, str]) -> dict[str, Any]:
     from .host.library import library
 
     shelf = library()
-    pending = shelf.read_in_background()
+    files = shelf.files()
+    pending = shelf.read_in_background(files)
     rows: list[dict[str, Any]] = []
-    for file in shelf.files():
+    for file in files:
         facts = shelf.find_facts(file)
         rows.append(
             {

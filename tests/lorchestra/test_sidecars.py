@@ -12,11 +12,11 @@ from lorchestra.plaintext import MAX_PLAIN, plain
 from lorchestra.sidecars import (
     MAX_JSON,
     PREVIEWS,
+    SIDECARS,
     Sidecars,
     find_preview,
     read_image,
     read_sidecars,
-    sidecar_names,
 )
 
 SHA = "0123456789ABCDEF" * 4
@@ -120,8 +120,8 @@ def test_words_are_bounded_and_whole(lora: Path) -> None:
 
 
 def test_a_folder_in_a_sidecar_s_place_says_nothing(lora: Path) -> None:
-    for name in sidecar_names(lora.name):
-        (lora.parent / name).mkdir()
+    for suffix in SIDECARS:
+        lora.with_name(lora.stem + suffix).mkdir()
     assert read_sidecars(lora) == Sidecars()
 
 

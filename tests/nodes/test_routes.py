@@ -24,11 +24,25 @@ SHA = "ab" * 32
 STRANGE = '<img src=x onerror=alert(1)> & "q" 🎨'
 
 
+def import_server() -> ModuleType:
+    """ComfyUI's `server`, which takes `utils` for ComfyUI's folder, as `main.py` does, and not for `comfy/utils.py`."""
+    if "server" not in sys.modules:
+        saved, sys.path = sys.path, [path for path in sys.path if Path(path).name != "comfy"]
+        shadowed = sys.modules.pop("utils", None)
+        try:
+            importlib.import_module("utils.install_util")
+            return importlib.import_module("server")
+        finally:
+            sys.path = saved
+            if shadowed:
+                sys.modules["utils"] = shadowed
+    return sys.modules["server"]
+
+
 @pytest.fixture
 def ask(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Sends a request to a server of ComfyUI's with our routes; gives (status, headers, body)."""
-    import server as comfyui
-
+    comfyui = import_server()
     for node in pack.node_list:
         monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, node.GET_SCHEMA().node_id, node)
     routes = sys.modules[f"{pack.__name__}.nodes.routes"]
@@ -40,7 +54,7 @@ def ask(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         running = comfyui.PromptServer(asyncio.get_running_loop())
         routes.add_routes()
         routes.add_routes()  # as ComfyUI calls on_load and get_node_list
-        running.add_routes()
+        running.app.add_routes(running.routes)
         client = TestClient(TestServer(running.app))
         await client.start_server()
         return client
