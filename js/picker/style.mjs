@@ -23,7 +23,7 @@ export const STYLE = `
   background: color-mix(in srgb, var(--lorchestra-accent) 22%, var(--lorchestra-field));
 }
 .lorchestra-picker-body {
-  display: flex; gap: 6px; min-height: 0; flex: 0 1 auto; border: 1px solid var(--lorchestra-line); border-radius: 6px;
+  display: flex; min-height: 0; flex: 0 1 auto; border: 1px solid var(--lorchestra-line); border-radius: 6px;
   background: var(--lorchestra-field); overflow: hidden;
 }
 .lorchestra-picker-folders {
@@ -44,9 +44,7 @@ export const STYLE = `
 .lorchestra-picker-cut > :first-child { overflow: hidden; text-overflow: ellipsis; }
 .lorchestra-picker-cut > :last-child { flex: none; }
 .lorchestra-picker-name { flex: 0 1 auto; }
-.lorchestra-picker-where { flex: 1 2 0; font-size: 11px; }
-.lorchestra-picker-active .lorchestra-picker-where, .lorchestra-picker-active .lorchestra-picker-family,
-.lorchestra-picker-chosen > .lorchestra-quiet { color: inherit; }
+.lorchestra-picker-where { flex: 1 1 0; font-size: 11px; overflow: hidden; }
 .lorchestra-picker-family {
   flex: none; max-width: 110px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; padding: 0 6px;
   border: 1px solid var(--lorchestra-line); border-radius: 8px; font-size: 10px; line-height: 16px;
@@ -54,6 +52,8 @@ export const STYLE = `
 .lorchestra-picker-unread { border-style: dashed; color: var(--lorchestra-quiet); }
 .lorchestra-picker-misfit .lorchestra-picker-name { color: var(--lorchestra-quiet); }
 .lorchestra-picker-misfit .lorchestra-picker-family { color: var(--lorchestra-warn); border-color: currentColor; }
+.lorchestra-picker-row:is(:hover, .lorchestra-picker-active) > :not(.lorchestra-picker-star),
+.lorchestra-picker-chosen > .lorchestra-quiet { color: inherit; }
 .lorchestra-picker-star { flex: none; display: flex; padding: 5px 3px; visibility: hidden; }
 .lorchestra-picker-row:hover .lorchestra-picker-star, .lorchestra-picker-active .lorchestra-picker-star,
 .lorchestra-picker-starred { visibility: visible; }
