@@ -79,7 +79,7 @@ def apply(plan: Plan, model: Any, clip: Any | None) -> Applied:
 def is_quantized(plan: Plan, model: Any) -> bool:
     """True where the plan changes layers whose weights are packed: merging would round what it adds."""
     paths = {change.key.rpartition(".")[0] for change in plan.changes if change.component == MODEL}
-    weights = (getattr(model.get_model_object(path), "weight", None) for path in paths)
+    weights = (getattr(_layer(model, path), "weight", None) for path in paths)
     return any(weight is not None and not _is_plain(weight) for weight in weights)
 
 
@@ -101,7 +101,7 @@ class _Layer:
 def _place(model: Any, change: Change, parts: Sequence[Part], layers: dict[str, _Layer], is_split: bool) -> str | None:
     """Adds the parts to the layer of this weight or bias; gives the reason where the live path cannot do them all."""
     path, _, name = change.key.rpartition(".")
-    module = model.get_model_object(path)
+    module = _layer(model, path)
     geometry = _geometry(module) if name in ("weight", "bias") else None
     if geometry is None:
         return "it is no linear layer and no convolution"
@@ -580,6 +580,13 @@ def _bring(layers: LiveLayers, model: Any, device: torch.device) -> None:
             if layer.needs_base():
                 layer.prepare(*_parameters(_find(model, path), device))
         layers.prepared_for = (id(model), patches)
+
+
+def _layer(patcher: Any, path: str) -> Any:
+    """A layer as the patcher will have it."""
+    if path in patcher.object_patches or path in patcher.object_patches_backup:
+        return patcher.get_model_object(path)
+    return _find(patcher.model, path)
 
 
 def _find(model: Any, path: str) -> Any:
