@@ -1,0 +1,251 @@
+"""Badges follow rows, links and loaders by themselves, with few requests, and without a word when nobody answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sparse_files import base_shapes, lora_shapes, write_sparse
+
+from lorchestra.demo.prompt import CHECKPOINT
+
+WARM = "lorchestra-demo/warm.safetensors"
+SDXL, FLUX = "badges/sdxl.safetensors", "badges/flux.safetensors"
+
+WATCH = """async ([folder, id]) => {
+    const { createBadges } = await import(`/extensions/${folder}/badges.mjs`);
+    const { api } = await import("/scripts/api.js");
+    window.badges ??= createBadges({ app, api });
+    window.shown ??= {};
+    window.stops ??= {};
+    const node = app.canvas.graph.getNodeById(id);
+    const widget = node.widgets.find((one) => one.name === "loras");
+    window.stops[id] = badges.watch({
+        node, read: () => widget.value, show: (rows) => { (window.shown[id] ??= []).push(rows); },
+    });
+}"""
+CONNECT = """([from, output, to, input]) => {
+    const graph = app.canvas.graph, target = graph.getNodeById(to);
+    const slot = target.inputs.findIndex((one) => one.name === input);
+    app.canvas.emitBeforeChange();
+    if (from === null) target.disconnectInput(slot); else graph.getNodeById(from).connect(output, target, slot);
+    app.canvas.emitAfterChange();
+}"""
+SET = """([id, name, value]) => {
+    const widget = app.canvas.graph.getNodeById(id).widgets.find((one) => one.name === name);
+    app.canvas.emitBeforeChange(); widget.value = value; widget.callback?.(value); app.canvas.emitAfterChange();
+}"""
+
+
+class Badges:
+    """The badges of a page, and the requests that they cost."""
+
+    def __init__(self, face: Any, pack_folder: str) -> None:
+        self.face, self.page, self.folder = face, face.page, pack_folder
+        self.requests: list[dict[str, Any]] = []
+        self.page.on("request", self._on_request)
+
+    def _on_request(self, request: Any) -> None:
+        if request.url.endswith("/lorchestra/check"):
+            self.requests.append(json.loads(request.post_data))
+
+    def watch(self, node: int) -> None:
+        self.page.evaluate(WATCH, [self.folder, node])
+
+    def rows(self, node: int, *names: str) -> None:
+        value = json.dumps({"version": 1, "loras": [{"lora": name} for name in names]})
+        self.page.evaluate(SET, [node, "loras", value])
+
+    def connect(self, source: int | None, output: int, target: int, name: str) -> None:
+        self.page.evaluate(CONNECT, [source, output, target, name])
+
+    def shown(self, node: int) -> list[dict[str, Any]]:
+        return self.page.evaluate("(id) => window.shown?.[id]?.at(-1) ?? []", node)
+
+    def wait_for(self, node: int, *states: str) -> list[dict[str, Any]]:
+        """Waits until these states are shown."""
+        for _ in range(150):
+            found = self.shown(node)
+            if [row["state"] for row in found] == list(states):
+                return found
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"shown is {self.shown(node)}, after {len(self.requests)} requests")
+
+    def settle(self) -> int:
+        """How many requests there were when nothing comes any more."""
+        count = -1
+        while count != len(self.requests):
+            count = len(self.requests)
+            self.page.wait_for_timeout(2200)
+        return count
+
+    def model(self, node: int) -> Any:
+        return self.page.evaluate("(id) => badges.modelOf(app.canvas.graph.getNodeById(id))", node)
+
+
+@pytest.fixture
+def badges(face: Any, pack_folder: str, server: Any) -> Iterator[Badges]:
+    write_sparse(server.base / "models/loras" / FLUX, lora_shapes("flux1_dev", "*_blocks.*"))
+    write_sparse(server.base / "models/loras" / SDXL, lora_shapes("sdxl", "*attn?.to_*"))
+    write_sparse(server.base / "models/checkpoints" / SDXL, base_shapes("sdxl"))
+    write_sparse(server.base / "models/diffusion_models" / FLUX, base_shapes("flux1_dev", ""))
+    found = Badges(face, pack_folder)
+    yield found
+    face.page.unroute_all()
+    face.page.route("**/*", face._route)
+    face.page.evaluate("() => { Object.values(window.stops ?? {}).forEach((stop) => stop()); delete window.shown; }")
+
+
+def loaded(badges: Badges, name: str = SDXL) -> tuple[int, int]:
+    """A loader and a LoRA Stack that is connected to it."""
+    loader, stack = badges.face.add("CheckpointLoaderSimple", 0, 200), badges.face.add(x=400)
+    badges.page.evaluate(SET, [loader, "ckpt_name", name])
+    badges.connect(loader, 0, stack, "model")
+    return loader, stack
+
+
+def test_rows_links_and_loaders_are_followed(badges: Badges) -> None:
+    loader, stack = loaded(badges)
+    badges.rows(stack, SDXL, FLUX, "gone", "many/style-0001.safetensors")
+    badges.watch(stack)
+    rows = badges.wait_for(stack, "fits", "misfit", "missing", "broken")
+    assert rows[1]["sentence"].startswith("made for FLUX.1, this model is SDXL: 0 of 304 modules fit.")
+    assert badges.model(stack) == {"title": "SDXL", "architectures": ["sdxl"]}
+    badges.rows(stack, FLUX, SDXL)
+    badges.wait_for(stack, "misfit", "fits")
+    badges.connect(None, 0, stack, "model")
+    badges.wait_for(stack, "unknown", "unknown")
+    assert badges.model(stack) is None
+    other = badges.face.add("UNETLoader", 0, 500)
+    badges.page.evaluate(SET, [other, "unet_name", FLUX])
+    badges.connect(other, 0, stack, "model")
+    badges.wait_for(stack, "fits", "misfit")
+    badges.connect(loader, 0, stack, "model")
+    badges.wait_for(stack, "misfit", "fits")
+    before = badges.settle()
+    # ComfyUI tells nobody about this one.
+    badges.page.evaluate(
+        "([id, value]) => { app.canvas.graph.getNodeById(id).widgets[0].value = value; }", [loader, CHECKPOINT]
+    )
+    badges.wait_for(stack, "misfit", "misfit")
+    assert badges.settle() == before + 1
+
+
+def test_what_does_not_matter_costs_no_request(badges: Badges) -> None:
+    loader, stack = loaded(badges)
+    badges.rows(stack, WARM)
+    badges.watch(stack)
+    badges.page.wait_for_function("(id) => window.shown?.[id]?.length", arg=stack)
+    before = badges.settle()
+    assert before == 1
+    badges.page.evaluate(
+        """(id) => {
+            app.canvas.emitBeforeChange(); app.canvas.graph.getNodeById(id).pos = [10, 10];
+            app.canvas.emitAfterChange();
+        }""",
+        loader,
+    )
+    badges.face.add("EmptyLatentImage", 900, 200)
+    assert badges.settle() <= before + 1  # a new node may matter
+    sent = badges.requests[-1]
+    assert set(sent["prompt"]) == {str(loader), str(stack)}
+
+
+def test_two_hundred_nodes_are_one_request(badges: Badges) -> None:
+    loader, stack = loaded(badges)
+    badges.rows(stack, *[SDXL, FLUX] * 10)
+    took = badges.page.evaluate(
+        """async ([folder, loader, stack]) => {
+            const { createBadges } = await import(`/extensions/${folder}/badges.mjs`);
+            const { api } = await import("/scripts/api.js");
+            window.badges ??= createBadges({ app, api });
+            const graph = app.canvas.graph, text = graph.getNodeById(stack).widgets[0].value;
+            const nodes = Array.from({ length: 200 }, () => {
+                const node = LiteGraph.createNode("LorchestraLoraStack");
+                graph.add(node); graph.getNodeById(loader).connect(0, node, 0); node.widgets[0].value = text;
+                return node;
+            });
+            let shown = 0;
+            const started = performance.now();
+            const stops = nodes.map((node) => window.badges.watch({ node, read: () => node.widgets[0].value,
+                show: (rows) => { shown += rows.filter((row) => row.state === "misfit").length === 10; } }));
+            const watching = performance.now() - started;
+            for (let i = 0; i < 600 && shown < 200; i++) await new Promise((done) => setTimeout(done, 50));
+            const all = performance.now() - started;
+            stops.forEach((stop) => stop());
+            return { watching, all, shown };
+        }""",
+        [badges.folder, loader, stack],
+    )
+    print(took)
+    assert took["shown"] == 200
+    assert took["watching"] < 200
+    assert took["all"] < 15_000
+    assert len(badges.requests) == 1
+    assert len(badges.requests[0]["stacks"]) == 200
+
+
+def test_nobody_answers(badges: Badges) -> None:
+    for number, answer in enumerate(
+        [lambda route: route.fulfill(status=500, body="<html>"), lambda route: route.fulfill(status=200, body="{}")]
+    ):
+        badges.page.route("**/lorchestra/check", answer)
+        _, stack = loaded(badges)
+        badges.rows(stack, SDXL, FLUX)
+        badges.watch(stack)
+        badges.wait_for(stack, "", "")
+        assert badges.settle() == 1 + 2 * number  # and it is not asked again and again
+        badges.page.unroute("**/lorchestra/check")
+        badges.page.evaluate("badges.refresh()")
+        badges.wait_for(stack, "fits", "misfit")
+        badges.page.evaluate("(id) => stops[id]()", stack)
+
+
+def test_a_late_answer_is_dropped(badges: Badges) -> None:
+    _, stack = loaded(badges)
+    badges.rows(stack, SDXL)
+    held: list[Any] = []
+    badges.page.route("**/lorchestra/check", lambda route: held.append(route))
+    badges.watch(stack)
+    while not held:
+        badges.page.wait_for_timeout(50)
+    badges.rows(stack, FLUX, "gone")
+    badges.page.wait_for_timeout(500)
+    badges.page.unroute("**/lorchestra/check")
+    held[0].continue_()
+    badges.wait_for(stack, "misfit", "missing")
+    shown = badges.page.evaluate("(id) => shown[id].map((rows) => rows.map((row) => row.state).join())", stack)
+    assert "fits" not in shown
+
+
+def test_nothing_is_left_without_nodes(badges: Badges) -> None:
+    loader, stack = loaded(badges)
+    badges.rows(stack, SDXL)
+    badges.watch(stack)
+    badges.wait_for(stack, "fits")
+    badges.page.evaluate("(id) => stops[id]()", stack)
+    before = badges.settle()
+    badges.page.evaluate(SET, [loader, "ckpt_name", CHECKPOINT])
+    badges.rows(stack, FLUX)
+    badges.connect(None, 0, stack, "model")
+    assert badges.settle() == before
+    assert badges.model(stack) is None
+
+
+def test_inside_a_subgraph(badges: Badges) -> None:
+    _, stack = loaded(badges)
+    badges.rows(stack, FLUX)
+    badges.page.evaluate(
+        """(id) => {
+            const { subgraph, node } = app.canvas.graph.convertToSubgraph(new Set([app.canvas.graph.getNodeById(id)]));
+            app.canvas.openSubgraph(subgraph, node);
+        }""",
+        stack,
+    )
+    inner = badges.page.evaluate("app.canvas.graph.nodes[0].id")
+    badges.watch(inner)
+    badges.wait_for(inner, "misfit")
+    assert ":" in badges.requests[-1]["stacks"][0]["node"]
+    assert badges.model(inner)["title"] == "SDXL"
