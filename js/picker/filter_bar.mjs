@@ -4,6 +4,7 @@
 import { create, icon, setAttribute } from "../dom.mjs";
 import { openMenu } from "../popup.mjs";
 import { t } from "../words.mjs";
+import { formatCount } from "./search.mjs";
 
 const DOWN = "M4 6l4 4 4-4";
 
@@ -67,7 +68,7 @@ export function createFilterBar(choice, { model, families, onChange }) {
       { label: t("All architectures"), checked: choice.family === null && !choice.fits, run: () => chooseFamily(null) },
       "-",
       ...[...families()].map(([title, count]) => ({
-        label: title || t("Not known"), hint: count.toLocaleString(), checked: choice.family === title,
+        label: title || t("Not known"), hint: formatCount(count), checked: choice.family === title,
         run: () => chooseFamily(title),
       })),
     ],

@@ -3,6 +3,7 @@
 
 import { create, setAttribute } from "../dom.mjs";
 import { t } from "../words.mjs";
+import { formatCount } from "./search.mjs";
 import { createVirtualList } from "./virtual_list.mjs";
 
 const ROW_HEIGHT = 24;
@@ -43,7 +44,7 @@ export function createFolderTree(id, onChoose) {
       row.title = folder.path || t("All folders");
       row.style.paddingInlineStart = `${8 + 12 * Math.max(folder.depth, 0)}px`;
       name.textContent = folder.path ? folder.name : t("All");
-      count.textContent = (counts.get(folder.path) ?? 0).toLocaleString();
+      count.textContent = formatCount(counts.get(folder.path) ?? 0);
       row.classList.toggle("lorchestra-picker-chosen", isChosen);
       setAttribute(row, "aria-selected", isChosen);
       setAttribute(row, "aria-level", folder.depth < 0 ? 1 : folder.depth + 1);

@@ -10,7 +10,7 @@ import { createFolderTree } from "./folder_tree.mjs";
 import { libraryOf } from "./library.mjs";
 import { createPreview } from "./preview.mjs";
 import { createRow, ROW_HEIGHT, showRow } from "./row.mjs";
-import { countFamilies, newestFirst, select, wordsOf } from "./search.mjs";
+import { countFamilies, formatCount, newestFirst, select, wordsOf } from "./search.mjs";
 import { STYLE } from "./style.mjs";
 import { createVirtualList } from "./virtual_list.mjs";
 
@@ -135,13 +135,13 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
 
   const sayCount = () => {
     const total = listed.entries.length;
-    const [count, all] = [found.length.toLocaleString(), total.toLocaleString()];
+    const [count, all] = [formatCount(found.length), formatCount(total)];
     const words = [];
     if (listed.loaded) {
       const every = total === 1 ? t("1 LoRA") : t("{count} LoRAs", { count: all });
       words.push(found.length === total ? every : t("{count} of {all} LoRAs", { count, all }));
     }
-    if (listed.pending) words.push(t("{count} not read yet", { count: listed.pending.toLocaleString() }));
+    if (listed.pending) words.push(t("{count} not read yet", { count: formatCount(listed.pending) }));
     if (listed.namesOnly) words.push(t("only their names are known"));
     if (listed.loaded && listed.problem) words.push(t("the list is old: {problem}", { problem: listed.problem }));
     if (favourites.problem) words.push(favourites.problem);
@@ -196,7 +196,7 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     const buttons = offered.map(([, text, change]) => {
       const count = select(known.entries, filterOf({ ...choice, ...change })).found.length;
       if (!count) return null;
-      return createButton(`${text} (${count.toLocaleString()})`, () => {
+      return createButton(`${text} (${formatCount(count)})`, () => {
         Object.assign(choice, change);
         update(0);
       });
@@ -278,6 +278,7 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     known = { entries: listed.entries, byDate: [], families: countFamilies(listed.entries) };
     fitHeight();
     popup.place();
+    list.measure();
     if (isFirst && !choice.query) update(current, "center");
     else update(nameAt(active), "stay");
   });

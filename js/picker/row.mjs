@@ -94,6 +94,7 @@ function describe(lora, family) {
  * @param {string} text
  */
 function showCut(element, text) {
+  if (element.textContent === text) return;
   const [start, end] = element.children;
   const at = text.length > WHOLE ? endOf(text) : text.length;
   start.textContent = text.slice(0, at);
@@ -105,14 +106,23 @@ function showCut(element, text) {
  * @param {string} text
  */
 function endOf(text) {
-  const from = text.length - 2 * END;
-  const parts = globalThis.Intl?.Segmenter
-    ? [...new Intl.Segmenter().segment(text.slice(from))].map((part) => part.segment)
-    : Array.from(text.slice(from));
+  const tail = text.slice(-2 * END);
+  // eslint-disable-next-line no-control-regex
+  if (/^[\x00-\x7f]*$/.test(tail)) return text.length - END;
   let at = text.length;
-  for (const part of parts.slice(1).reverse()) {
+  for (const part of partsOf(tail).slice(1).reverse()) {
     if (text.length - at + part.length > END) break;
     at -= part.length;
   }
   return at;
+}
+
+/** @type {Intl.Segmenter | undefined} */
+let segmenter;
+
+/** @param {string} text */
+function partsOf(text) {
+  if (!globalThis.Intl?.Segmenter) return Array.from(text);
+  segmenter ??= new Intl.Segmenter();
+  return [...segmenter.segment(text)].map((part) => part.segment);
 }

@@ -325,3 +325,15 @@ export function countFamilies(entries) {
 export function newestFirst(entries) {
   return [...entries].sort((one, other) => other.lora.modified - one.lora.modified);
 }
+
+/** @type {Intl.NumberFormat | undefined} */
+let numbers;
+
+/**
+ * @param {number} count
+ * @returns {string} as people write it: 10,000
+ */
+export function formatCount(count) {
+  numbers ??= new Intl.NumberFormat();
+  return numbers.format(count);
+}

@@ -38,7 +38,7 @@ export const STYLE = `
 }
 .lorchestra-picker-list { flex: 1; min-width: 0; overflow: hidden auto; scrollbar-width: thin; }
 .lorchestra-picker-list[hidden] { display: none; }
-.lorchestra-picker-row { display: flex; align-items: center; gap: 8px; padding: 0 6px 0 8px; cursor: pointer; }
+.lorchestra-picker-row { display: flex; align-items: center; gap: 8px; padding: 0 6px 0 8px; cursor: pointer; contain: strict; }
 .lorchestra-picker-row.lorchestra-picker-current { box-shadow: inset 3px 0 var(--lorchestra-accent); }
 .lorchestra-picker-cut { display: flex; min-width: 0; white-space: pre; }
 .lorchestra-picker-cut > :first-child { overflow: hidden; text-overflow: ellipsis; }

@@ -8,6 +8,7 @@ const SPARE = 6; // rows above and below, so that a fast wheel does not show gap
 /**
  * @typedef {object} VirtualList
  * @property {HTMLElement} element scrolls
+ * @property {() => void} measure after its height has changed, where that matters before the next frame
  * @property {(count: number) => void} show shows so many rows, each anew
  * @property {() => void} render shows the rows that can be seen anew
  * @property {(index: number, place?: "nearest" | "center") => void} reveal scrolls until it can be seen
@@ -31,10 +32,14 @@ export function createVirtualList({ rowHeight, class: className, properties, cre
   /** @type {{row: HTMLElement, index: number}[]} index i is always shown by the same one */
   let pool = [];
   let count = 0;
+  // As they were seen last: to ask for them makes the browser lay out the page.
+  let height = 0;
+  let top = 0;
 
   /** @param {boolean} anew */
   const render = (anew) => {
-    const height = element.clientHeight;
+    height ||= element.clientHeight;
+    top = Math.max(Math.min(top, count * rowHeight - height), 0);
     const needed = Math.min(Math.ceil(height / rowHeight) + 2 * SPARE + 1, count);
     if (needed !== pool.length) {
       for (const { row } of pool.splice(needed)) row.remove();
@@ -46,8 +51,7 @@ export function createVirtualList({ rowHeight, class: className, properties, cre
       }
       anew = true;
     }
-    const top = Math.floor(element.scrollTop / rowHeight) - SPARE;
-    const first = Math.max(Math.min(top, count - needed), 0);
+    const first = Math.max(Math.min(Math.floor(top / rowHeight) - SPARE, count - needed), 0);
     for (let index = first; index < first + needed; index += 1) {
       const slot = pool[index % needed];
       if (slot.index === index && !anew) continue;
@@ -57,13 +61,19 @@ export function createVirtualList({ rowHeight, class: className, properties, cre
       showRow(slot.row, index);
     }
   };
+  const measure = () => {
+    height = element.clientHeight;
+    top = element.scrollTop;
+    if (height) render(false);
+  };
 
-  element.addEventListener("scroll", () => render(false), { passive: true });
-  const observer = new ResizeObserver(() => render(false));
+  element.addEventListener("scroll", measure, { passive: true });
+  const observer = new ResizeObserver(measure);
   observer.observe(element);
 
   return {
     element,
+    measure,
     show(next) {
       count = next;
       space.style.height = `${count * rowHeight}px`;
@@ -71,14 +81,16 @@ export function createVirtualList({ rowHeight, class: className, properties, cre
     },
     render: () => render(true),
     reveal(index, place = "nearest") {
-      const top = index * rowHeight;
-      const height = element.clientHeight;
-      if (place === "center") element.scrollTop = top - (height - rowHeight) / 2;
-      else if (top < element.scrollTop) element.scrollTop = top;
-      else if (top + rowHeight > element.scrollTop + height) element.scrollTop = top + rowHeight - height;
-      render(false);
+      const at = index * rowHeight;
+      let next = top;
+      if (place === "center") next = at - (height - rowHeight) / 2;
+      else if (at < top) next = at;
+      else if (at + rowHeight > top + height) next = at + rowHeight - height;
+      if (next === top) return;
+      element.scrollTop = next;
+      measure();
     },
-    page: () => Math.max(Math.floor(element.clientHeight / rowHeight) - 1, 1),
+    page: () => Math.max(Math.floor(height / rowHeight) - 1, 1),
     indexOf(target) {
       const row = target instanceof Element ? target.closest("[data-index]") : null;
       return row && space.contains(row) ? Number(/** @type {HTMLElement} */ (row).dataset.index) : -1;
