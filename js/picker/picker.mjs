@@ -67,7 +67,7 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
   });
   const families = () => known.families;
   const bar = createFilterBar(choice, { model: target, families, onChange: () => { update(0); search.focus(); } });
-  const says = create("div", { class: "lorchestra-picker-says", hidden: true });
+  const says = create("div", { class: "lorchestra-picker-says", hidden: true, "aria-live": "polite" });
   const status = create("span", { role: "status", "aria-live": "polite" });
   const hint = create("span", { class: "lorchestra-quiet" });
   const body = create("div", { class: "lorchestra-picker-body" }, tree.element, list.element, says);
