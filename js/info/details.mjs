@@ -1,0 +1,310 @@
+// @ts-check
+/** What stands on the card once the server has answered. No ComfyUI, no requests. */
+
+import { create, formatWeight } from "../dom.mjs";
+import { t } from "../words.mjs";
+
+const SHORT_HASH = 10; // digits, as model sites show it
+
+/**
+ * @typedef {object} Actions
+ * @property {any} [row]
+ * @property {(changes: {model?: number, clip?: number, sha256?: string, air?: string}) => void} [onChange]
+ * @property {(words: string) => void} say to a screen reader
+ * @property {(text: string, button: HTMLElement) => void} copy
+ * @property {() => Promise<string | null>} hash works the file's hash out
+ * @property {string | null} preview address of the image
+ */
+
+/**
+ * @param {any} info the answer of `/lorchestra/info`
+ * @param {Actions} actions
+ * @returns {HTMLElement}
+ */
+export function createDetails(info, actions) {
+  const sections = [
+    createTop(info, actions),
+    createProblem(info),
+    createWords(t("Trigger words"), info.triggers, actions),
+    createWeight(info, actions),
+    createWords(t("For the negative prompt"), info.negative ? [info.negative] : [], actions),
+    ...info.notes.map((/** @type {any} */ note) => createText(NOTES[note.kind]?.() ?? note.kind, note.text)),
+    createWords(t("Frequent training tags"), info.tags, actions),
+    createFacts(t("Base model, as somebody wrote it"), claims(info)),
+    createList(t("Good to know"), info.warnings),
+    createIdentity(info, actions),
+    createFile(info, actions),
+  ];
+  return create("div", {}, ...sections);
+}
+
+/** @type {Record<string, () => string>} */
+const NOTES = {
+  notes: () => t("Notes"),
+  description: () => t("Description"),
+  hint: () => t("How to use it"),
+  comment: () => t("Training comment"),
+};
+
+/** @type {Record<string, () => string>} */
+const CLAIMS = {
+  sidecar: () => t("Model site"),
+  ss_sd_model_name: () => t("Trained on the file"),
+  ss_base_model_version: () => t("Trainer's word"),
+  "modelspec.architecture": () => t("Architecture"),
+  ss_network_module: () => t("Network module"),
+};
+
+/** @type {Record<string, () => string>} */
+const ABOUT = { author: () => t("Author"), license: () => t("License"), date: () => t("Date") };
+
+/**
+ * @param {any} info
+ * @param {Actions} actions
+ */
+function createTop(info, { preview }) {
+  const image = preview && create("img", {
+    class: "lorchestra-info-image", src: preview, alt: t("Preview image"), draggable: false, loading: "lazy",
+    onerror: (/** @type {Event} */ event) => /** @type {HTMLElement} */ (event.target).remove(),
+  });
+  const facts = factsOf(info).filter(([, value]) => value);
+  const why = info.evidence.length > 0 && create("details", {}, create("summary", { text: t("Why") }),
+    create("ul", {}, ...info.evidence.map((/** @type {string} */ text) => create("li", { text }))));
+  return create("div", { class: "lorchestra-info-top" }, image || null,
+    create("div", { style: "flex:1;min-width:0" }, definitions(facts), why || null));
+}
+
+/**
+ * @param {any} info
+ * @returns {[string, string | HTMLElement | null][]}
+ */
+function factsOf(info) {
+  return [
+    [t("Made for"), madeFor(info)],
+    [t("Trained on"), info.trained_on],
+    [t("Algorithm"), counts(info.algorithms)],
+    [t("Rank"), spread(info.rank, String)],
+    [t("Alpha / rank"), spread(info.scale, (value) => String(Number(value.toPrecision(4))))],
+    [t("Modules"), counts(info.components)],
+    [t("Spelling"), Object.keys(info.spellings).join(", ")],
+    [t("Numbers"), Object.keys(info.dtypes).join(", ")],
+    [t("Software"), info.software],
+  ];
+}
+
+/** @param {any} info */
+function madeFor(info) {
+  if (info.kind !== "lora") return info.kind_title ?? null;
+  if (info.family.length) return info.family.join(t(" or "));
+  if (info.partial.length) {
+    return info.partial.map((/** @type {any} */ one) => `${Math.round(one.share * 100)} % ${one.title}`).join(", ");
+  }
+  return info.modules ? t("a model that is not known here") : null;
+}
+
+/** @param {any} info */
+function createProblem(info) {
+  if (!info.problem) return null;
+  return create("section", {}, create("p", { class: "lorchestra-bad", role: "note", text: sentence(info.problem) }));
+}
+
+/**
+ * @param {string} label
+ * @param {string[]} words
+ * @param {Actions} actions
+ */
+function createWords(label, words, { copy }) {
+  if (!words.length) return null;
+  const all = words.length > 1 && create("button", {
+    type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Copy all"),
+    "aria-label": `${label}: ${t("Copy all")}`,
+    onclick: (/** @type {Event} */ event) => copy(words.join(", "), /** @type {HTMLElement} */ (event.currentTarget)),
+  });
+  const buttons = words.map((text) => create("button", {
+    type: "button", class: "lorchestra-button lorchestra-info-word", text, title: t("Click to copy"),
+    "aria-label": t("Copy {text}", { text }),
+    onclick: (/** @type {Event} */ event) => copy(text, /** @type {HTMLElement} */ (event.currentTarget)),
+  }));
+  return create("section", {}, create("h3", {}, create("span", { text: label }), all || null),
+    create("div", { class: "lorchestra-info-words" }, ...buttons));
+}
+
+/**
+ * @param {any} info
+ * @param {Actions} actions
+ */
+function createWeight(info, { onChange, say }) {
+  if (info.weight === null && !info.weight_range) return null;
+  const parts = [];
+  if (info.weight !== null) parts.push(formatWeight(info.weight));
+  if (info.clip !== null && info.clip !== info.weight) parts.push(t("clip {weight}", { weight: formatWeight(info.clip) }));
+  if (info.weight_range) {
+    const [low, high] = info.weight_range.map(formatWeight);
+    parts.push(t("{low} to {high} works", { low, high }));
+  }
+  const take = info.weight !== null && onChange && create("button", {
+    type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Use it"),
+    "aria-label": t("Use the recommended weight"),
+    onclick: () => {
+      onChange({ model: info.weight, ...(info.clip === null || info.clip === info.weight ? {} : { clip: info.clip }) });
+      say(t("The row has the weight {weight} now", { weight: formatWeight(info.weight) }));
+    },
+  });
+  return create("section", {}, create("h3", {}, create("span", { text: t("Recommended weight") })),
+    create("div", { class: "lorchestra-info-line" }, create("span", { text: parts.join(" · ") }), take || null));
+}
+
+/**
+ * @param {string} label
+ * @param {string} text
+ */
+function createText(label, text) {
+  return create("section", {}, create("h3", {}, create("span", { text: label })),
+    create("div", { class: "lorchestra-info-text", text, tabIndex: 0, role: "group", "aria-label": label }));
+}
+
+/**
+ * @param {string} label
+ * @param {string[]} lines
+ */
+function createList(label, lines) {
+  if (!lines.length) return null;
+  return create("section", {}, create("h3", {}, create("span", { text: label })),
+    create("ul", {}, ...lines.map((text) => create("li", { text: sentence(text) }))));
+}
+
+/**
+ * @param {string} label
+ * @param {[string, string][]} facts
+ */
+function createFacts(label, facts) {
+  if (!facts.length) return null;
+  return create("section", {}, create("h3", {}, create("span", { text: label })), definitions(facts));
+}
+
+/**
+ * @param {any} info
+ * @returns {[string, string][]}
+ */
+function claims(info) {
+  const about = Object.entries(info.about).map(([key, value]) => [ABOUT[key]?.() ?? key, value]);
+  return [...info.claims.map((/** @type {any} */ one) => [CLAIMS[one.key]?.() ?? one.key, one.value]), ...about];
+}
+
+/**
+ * Hash and AIR: what a shared workflow is found by.
+ * @param {any} info
+ * @param {Actions} actions
+ */
+function createIdentity(info, actions) {
+  const { row, onChange, say, hash } = actions;
+  const line = create("div", {});
+  /** @param {string | null} sha256 */
+  const show = (sha256) => {
+    /** @type {[string, HTMLElement][]} */
+    const facts = [];
+    if (sha256) facts.push(["SHA-256", copyable(sha256, `${sha256.slice(0, SHORT_HASH)}…`, actions)]);
+    else {
+      const find = create("button", {
+        type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Work it out"),
+        title: t("Reads the whole file once"),
+        onclick: async () => {
+          find.disabled = true;
+          find.textContent = t("Reading…");
+          const found = await hash().catch(() => null);
+          if (!line.isConnected) return;
+          const hadFocus = document.activeElement === find || document.activeElement === document.body;
+          show(found);
+          say(found ? t("The hash is {hash}", { hash: found.slice(0, SHORT_HASH) }) : t("The file could not be read"));
+          if (hadFocus) /** @type {HTMLElement | null} */ (line.querySelector("button"))?.focus();
+        },
+      });
+      facts.push(["SHA-256", find]);
+    }
+    if (info.model_hash) {
+      facts.push([t("Hash of the tensors"), copyable(info.model_hash, `${info.model_hash.slice(0, SHORT_HASH)}…`, actions)]);
+    }
+    if (info.air) facts.push(["AIR", copyable(info.air, info.air, actions)]);
+    const changes = {
+      ...(sha256 && row && row.sha256 !== sha256 ? { sha256 } : {}), ...(info.air && row && row.air !== info.air ? { air: info.air } : {}),
+    };
+    const keep = onChange && Object.keys(changes).length > 0 && create("button", {
+      type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Keep in the row"),
+      title: t("So that others who open this workflow can find the file, whatever they call it"),
+      onclick: () => {
+        onChange(changes);
+        keep && keep.remove();
+        say(t("The row has them now"));
+      },
+    });
+    line.replaceChildren(definitions(facts), ...(keep ? [keep] : []));
+  };
+  show(info.sha256);
+  return create("section", {}, create("h3", {}, create("span", { text: t("Identity") })), line);
+}
+
+/**
+ * @param {any} info
+ * @param {Actions} actions
+ */
+function createFile(info, actions) {
+  /** @type {[string, string | HTMLElement][]} */
+  const facts = [
+    [t("Size"), size(info.size)],
+    [t("Changed"), new Date(info.modified * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })],
+    [t("Path"), copyable(info.path, info.path, actions)],
+  ];
+  if (info.sidecars.length) facts.push([t("Beside it"), info.sidecars.join(", ")]);
+  const isBare = !info.modules && !info.triggers.length && !info.notes.length && !info.claims.length && !info.problem;
+  return create("section", {},
+    isBare && create("p", { class: "lorchestra-quiet", text: t("Nothing more is known of this file.") }),
+    create("h3", {}, create("span", { text: t("File") })), definitions(facts));
+}
+
+/**
+ * A text that a press copies.
+ * @param {string} text
+ * @param {string} shown
+ * @param {Actions} actions
+ */
+function copyable(text, shown, { copy }) {
+  return create("button", {
+    type: "button", class: "lorchestra-button lorchestra-info-small lorchestra-info-word lorchestra-info-mono",
+    text: shown, title: `${text}\n${t("Click to copy")}`, "aria-label": t("Copy {text}", { text }),
+    onclick: (/** @type {Event} */ event) => copy(text, /** @type {HTMLElement} */ (event.currentTarget)),
+  });
+}
+
+/** @param {[string, string | HTMLElement | null][]} facts */
+function definitions(facts) {
+  return create("dl", { class: "lorchestra-info-facts" }, ...facts.flatMap(([label, value]) => [
+    create("dt", { text: label }), create("dd", {}, value),
+  ]));
+}
+
+/** @param {Record<string, number>} found */
+function counts(found) {
+  return Object.entries(found).map(([name, count]) => `${name} ${count}`).join(", ");
+}
+
+/**
+ * @param {{min: number, median: number, max: number} | null} found
+ * @param {(value: number) => string} write
+ */
+function spread(found, write) {
+  if (!found) return null;
+  const { min, median, max } = found;
+  return min === max ? write(min) : t("{min} to {max}, mostly {median}", { min: write(min), max: write(max), median: write(median) });
+}
+
+/** @param {number} bytes */
+function size(bytes) {
+  const units = ["B", "kB", "MB", "GB"];
+  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
+  return `${Number((bytes / 1000 ** power).toPrecision(3))} ${units[power]}`;
+}
+
+/** @param {string} text in the middle of a sentence on the server */
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,99 @@
+// @ts-check
+/** The card of one LoRA: all that its file and the files beside it say, with words to copy and a weight to take over. */
+
+import { create, ROOT_CLASS, splitName, useStyle } from "./dom.mjs";
+import { createDetails } from "./info/details.mjs";
+import { STYLE } from "./info/style.mjs";
+import { openPopup } from "./popup.mjs";
+import { t } from "./words.mjs";
+
+/**
+ * Opens the card. Nothing in it is ever read as HTML.
+ * @param {{app?: any, api: any}} comfy
+ * @param {object} options
+ * @param {import("./popup.mjs").Anchor} options.anchor
+ * @param {string} options.lora as ComfyUI lists it
+ * @param {any} [options.row] the row's data, if it is a row's card
+ * @param {(changes: {model?: number, clip?: number, sha256?: string, air?: string}) => void} [options.onChange] takes
+ *   the keys of the row that are to change; without it the card offers nothing to take over
+ * @param {() => void} [options.onClose]
+ * @returns {{close: () => void}}
+ */
+export function openInfoCard({ api }, { anchor, lora, row, onChange, onClose }) {
+  useStyle("info", STYLE);
+  const said = create("div", { class: "lorchestra-hidden", role: "status" });
+  const body = create("div", { class: "lorchestra-info-body" });
+  const { folder, title } = splitName(lora);
+  const heading = create("strong", { class: "lorchestra-info-title", text: title, title: lora });
+  const card = create("div", { class: "lorchestra-info" },
+    create("div", { class: "lorchestra-info-head" },
+      create("div", { class: "lorchestra-info-names" }, heading,
+        create("span", { class: "lorchestra-quiet lorchestra-info-folder", text: folder, title: lora })),
+      create("button", { type: "button", class: "lorchestra-button", text: "✕", "aria-label": t("Close"),
+        onclick: () => popup.close() })),
+    body, said);
+  let open = true;
+  const popup = openPopup({
+    anchor, element: card, label: t("About {name}", { name: title }),
+    onClose: () => { open = false; onClose?.(); },
+  });
+
+  const say = (/** @type {string} */ words) => { said.textContent = words; };
+  const fetchInfo = async (/** @type {Record<string, string>} */ more = {}) => {
+    const answer = await api.fetchApi(`/lorchestra/info?${new URLSearchParams({ lora, ...more })}`);
+    const data = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new Error(data.error || t("ComfyUI answered with {status}", { status: answer.status }));
+    return data;
+  };
+  const load = async () => {
+    body.setAttribute("aria-busy", "true");
+    body.replaceChildren(create("p", { class: "lorchestra-quiet lorchestra-info-wait", text: t("Reading…") }));
+    say(t("Reading…"));
+    try {
+      const info = await fetchInfo();
+      if (!open) return;
+      if (info.title && info.title !== title) heading.textContent = info.title;
+      body.replaceChildren(createDetails(info, {
+        row, onChange, say, copy: (text, button) => copy(text, card, button, say),
+        preview: info.preview ? api.apiURL(`/lorchestra/preview?lora=${encodeURIComponent(lora)}`) : null,
+        hash: async () => (await fetchInfo({ hash: "1" })).sha256,
+      }));
+      say(t("About {name}", { name: title }));
+    } catch (error) {
+      if (!open) return;
+      body.replaceChildren(create("div", { class: "lorchestra-info-wait", role: "alert" },
+        create("p", { class: "lorchestra-bad", text: /** @type {Error} */ (error).message }),
+        create("button", { type: "button", class: "lorchestra-button", text: t("Try again"), onclick: () => void load() })));
+      say("");
+    }
+    body.removeAttribute("aria-busy");
+    popup.place();
+  };
+  void load();
+  return { close: popup.close };
+}
+
+/**
+ * Puts a text into the clipboard and says so. Pages that are not served safely have no clipboard but the old one.
+ * @param {string} text
+ * @param {HTMLElement} card
+ * @param {HTMLElement} button
+ * @param {(words: string) => void} say
+ */
+async function copy(text, card, button, say) {
+  let done = false;
+  try {
+    await navigator.clipboard.writeText(text);
+    done = true;
+  } catch {
+    const area = create("textarea", { class: `${ROOT_CLASS} lorchestra-hidden`, value: text, "aria-hidden": true });
+    card.append(area);
+    area.select();
+    done = document.execCommand("copy");
+    area.remove();
+    button.focus({ preventScroll: true });
+  }
+  say(done ? t("Copied: {text}", { text }) : t("The browser does not allow copying"));
+  button.dataset.copied = String(done);
+  setTimeout(() => { delete button.dataset.copied; }, 1200);
+}
