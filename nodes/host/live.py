@@ -607,7 +607,24 @@ def _parameters(module: Any, device: torch.device) -> tuple[Tensor, Tensor | Non
     has_functions = getattr(module, "weight_function", None) or getattr(module, "bias_function", None)
     if _is_plain(module.weight) and module.weight.device == device and not has_functions:
         return module.weight.detach().float(), None if module.bias is None else module.bias.detach().float()
-    # Asked for what it makes of single inputs, a layer says its weight whatever way it is packed.
+    # Asked for what it makes of single inputs, a layer says its weight whatever way it is packed. While there is a
+    # function of its weight it does not round these inputs, for which the file may have a scale that fits others.
+    functions = getattr(module, "weight_function", None)
+    if functions is not None:
+        module.weight_function = [*functions, _unchanged]
+    try:
+        return _asked(module, width_in, device)
+    finally:
+        if functions is not None:
+            module.weight_function = functions
+
+
+def _unchanged(weight: Tensor) -> Tensor:
+    return weight
+
+
+def _asked(module: Any, width_in: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a linear layer, by what it makes of single inputs; fp32."""
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     bias = module.forward(torch.zeros(1, width_in, dtype=dtype, device=device)).float()[0]
     columns: list[Tensor] = []
