@@ -50,9 +50,9 @@ def make_unet(name: str) -> tuple[dict[str, Any], UNetModel]:
     return config, net
 
 
-def load_unet(dtype: torch.dtype) -> Any:
+def load_unet(dtype: torch.dtype, seed: int = 7) -> Any:
     """A MODEL with SD 1.5's names, small, its weights in `dtype`."""
-    generator = torch.Generator().manual_seed(7)
+    generator = torch.Generator().manual_seed(seed)
     weights = {
         name[len(PREFIX) :]: (torch.randn(shape, generator=generator) * 0.03).to(dtype)
         for name, shape in checkpoint_shapes(clip=False, vae=False).items()
