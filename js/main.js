@@ -5,6 +5,7 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore served by ComfyUI
 import { app } from "../../scripts/app.js";
+import { installCurve } from "./curve/widget.mjs";
 import { createLorasWidget, installPromotion, LORAS_TYPE, showLiveElements } from "./loras_widget.mjs";
 import { showResults } from "./result_text.mjs";
 
@@ -26,6 +27,7 @@ app.registerExtension({
   nodeCreated(/** @type {any} */ node) {
     const label = RESULTS.get(node.comfyClass);
     if (label) showResults(app, node, label);
+    if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
     if (node.isSubgraphNode?.()) installPromotion(comfy, node);
   },
   afterConfigureGraph: () => showLiveElements(app),

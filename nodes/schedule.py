@@ -93,6 +93,7 @@ class LoraSchedule(io.ComfyNode):
     def execute(cls, preset: str, text: str, steps: int = DEFAULT_STEPS, sigmas: Any = None) -> io.NodeOutput:
         """The schedule, and its picture over the run."""
         found, run = _read(preset, text), _steps(steps, sigmas)
+        levels = {"sigmas": list(run.sigmas)} if run.sigmas else {}  # for the curve on the node
         notes = [found.to_text(), *found.unreached(run)]
         images: list[dict[str, str]] = []
         if found.needs_sigmas and not run.sigmas:
@@ -101,7 +102,7 @@ class LoraSchedule(io.ComfyNode):
             from ..lorchestra.schedule import plot
 
             images.append(files.write_preview(plot.png(plot.draw(found, run)), "lorchestra_schedule"))
-        return io.NodeOutput(found, found.to_text(), ui={"images": images, "text": ["\n".join(notes)]})
+        return io.NodeOutput(found, found.to_text(), ui={"images": images, "text": ["\n".join(notes)], **levels})
 
 
 def _read(preset: str, text: str) -> Schedule:

@@ -80,6 +80,11 @@ def test_sigmas_are_the_run_of_the_picture(node: Any) -> None:
     assert picture(node.execute("fade-in", "", steps=20, sigmas=torch.tensor([]))) == drawn[0]
 
 
+def test_the_curve_on_the_node_gets_the_sigmas_of_the_run(node: Any) -> None:
+    assert node.execute("fade-in", "", sigmas=torch.tensor([4.0, 2.0, 0.5])).ui["sigmas"] == [4.0, 2.0, 0.5]
+    assert "sigmas" not in node.execute("fade-in", "").ui
+
+
 def test_a_schedule_by_sigma_is_drawn_where_the_sigmas_are_known(node: Any) -> None:
     out = node.execute("from text", "sigma 7:0, 2:1")
     assert out.ui["images"] == []

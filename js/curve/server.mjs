@@ -1,0 +1,19 @@
+// @ts-check
+/** What the server says of a schedule's text. */
+
+/**
+ * @param {any} api
+ * @param {string} text in any form that Python reads
+ * @param {import("./view.mjs").Run} run
+ * @returns {Promise<any>} keyframes, or an error with the column
+ */
+export async function askServer(api, text, run) {
+  const answer = await api.fetchApi("/lorchestra/schedule", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ text, ...run }),
+  });
+  const found = await answer.json().catch(() => ({}));
+  if (!answer.ok && !found?.error) throw new Error(`ComfyUI answered with ${answer.status}`);
+  return found;
+}
