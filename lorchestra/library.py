@@ -9,7 +9,8 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -26,6 +27,8 @@ BROKEN = "broken"
 _REST = 1.0
 """How long the background rests after a file, in times of what reading it took."""
 _REST_WHILE_BUSY = 9.0
+_LEAST_REST = 0.002
+"""Seconds."""
 _MOST_TRIGGERS = 16
 _MOST_CANDIDATES = 8
 _BLOCK = 1 << 20
@@ -104,7 +107,19 @@ class Library:
         self._hashes: dict[str, tuple[tuple[int, ...], str]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._waiting = 0
         self._listing: tuple[list[str], Listing] = ([], Listing(()))
+
+    @contextmanager
+    def attended(self) -> Generator[None, None, None]:
+        """Keeps the background still while somebody waits for an answer; the two would get into each other's way."""
+        with self._lock:
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     def listing(self) -> Listing:
         """The listed names, to find one that a row means."""
@@ -256,7 +271,9 @@ class Library:
             started = time.monotonic()
             self.facts(file)
             took = time.monotonic() - started
-            time.sleep(0.0005 + took * (_REST_WHILE_BUSY if self._is_busy() else _REST))
+            time.sleep(_LEAST_REST + took * (_REST_WHILE_BUSY if self._is_busy() else _REST))
+            while self._waiting:
+                time.sleep(_LEAST_REST)
 
 
 _BY_HASH = "the same content, by its SHA-256"

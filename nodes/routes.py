@@ -11,9 +11,12 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..lorchestra.errors import LorchestraError, ScheduleError, StackError, quoted
+
+if TYPE_CHECKING:
+    from ..lorchestra.library import Facts, File
 
 PREFIX = "/lorchestra"
 MAX_BODY = 32_000_000
@@ -102,26 +105,25 @@ def loras(query: Mapping[str, str]) -> dict[str, Any]:
     from .host.library import library
 
     shelf = library()
-    files = shelf.files()
-    pending = shelf.read_in_background(files)
-    rows: list[dict[str, Any]] = []
-    for file in files:
-        facts = shelf.find_facts(file)
-        rows.append(
-            {
-                "name": file.name,
-                "size": file.size,
-                "modified": file.modified_ns // 1_000_000_000,
-                "title": facts.title if facts else None,
-                "triggers": facts.triggers if facts else (),
-                "architectures": facts.architectures if facts else (),
-                "family": facts.family if facts else (),
-                "kind": facts.kind if facts else None,
-                "preview": file.has_preview,
-                "known": facts is not None,
-            }
-        )
-    return {"loras": rows, "pending": pending}
+    with shelf.attended():
+        files = shelf.files()
+        pending = shelf.read_in_background(files)
+        return {"loras": [_row(file, shelf.find_facts(file)) for file in files], "pending": pending}
+
+
+def _row(file: File, facts: Facts | None) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "size": file.size,
+        "modified": file.modified_ns // 1_000_000_000,
+        "title": facts.title if facts else None,
+        "triggers": facts.triggers if facts else (),
+        "architectures": facts.architectures if facts else (),
+        "family": facts.family if facts else (),
+        "kind": facts.kind if facts else None,
+        "preview": file.has_preview,
+        "known": facts is not None,
+    }
 
 
 def check(body: Mapping[str, Any]) -> dict[str, Any]:

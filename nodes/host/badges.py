@@ -49,7 +49,9 @@ class Model:
 
 def check(queued: Mapping[str, Any] | None, stacks: list[tuple[str, object]]) -> list[dict[str, Any]]:
     """One answer for each (node id, rows in any form): the model that the prompt connects, and a badge for each row."""
-    return _Checker(library()).check(queued or {}, stacks)
+    shelf = library()
+    with shelf.attended():
+        return _Checker(shelf).check(queued or {}, stacks)
 
 
 class _Checker:
