@@ -26,7 +26,13 @@ const STYLE = `
 .lorchestra-curve-bar { display: flex; align-items: center; gap: 4px; height: 24px; flex: none; min-width: 0; }
 .lorchestra-curve-bar :is(button, select, input) { height: 24px; padding: 0 6px; flex: none; }
 .lorchestra-curve-icon { width: 24px; display: inline-flex; align-items: center; justify-content: center; padding: 0 !important; }
-.lorchestra-curve-bar select { appearance: none; cursor: pointer; }
+.lorchestra-curve-bar select {
+  appearance: none; cursor: pointer; padding-inline-end: 18px; background-repeat: no-repeat;
+  background-image: linear-gradient(45deg, transparent 50%, var(--lorchestra-quiet) 50%),
+    linear-gradient(135deg, var(--lorchestra-quiet) 50%, transparent 50%);
+  background-size: 4px 4px; background-position: right 10px center, right 6px center;
+}
+.lorchestra-curve-presets { display: inline-flex; align-items: center; gap: 4px; }
 .lorchestra-curve-bar select option { color: #111; background: #fff; }
 .lorchestra-curve-bar select.lorchestra-curve-way-field { flex: 1 1 60px; min-width: 44px; text-overflow: ellipsis; }
 .lorchestra-curve-bar label { display: inline-flex; align-items: center; gap: 4px; flex: none; white-space: nowrap; }
@@ -64,6 +70,7 @@ const ICONS = {
  * @property {() => void} finish
  * @property {(text: string) => Promise<any>} ask the server's answer to a text
  * @property {() => import("./view.mjs").Run} run the sampler's steps, as far as they are known
+ * @property {(steps: number) => void} [takeSteps] shows the sampler's steps, where the node has others
  * @property {boolean} [withText] the text stands in the editor, too
  * @property {string} [whenEmpty] said where the text is empty, if that means something
  */
@@ -109,8 +116,8 @@ export function createCurveEditor(host) {
     type: "button", class: "lorchestra-button lorchestra-curve-icon", title: name, "aria-label": name, onclick: run,
   }, icon(path));
   const presets = create("button", {
-    type: "button", class: "lorchestra-button", "aria-haspopup": "menu", text: t("Presets"), onclick: () => openPresets(),
-  });
+    type: "button", class: "lorchestra-button lorchestra-curve-presets", "aria-haspopup": "menu", onclick: () => openPresets(),
+  }, t("Presets"), icon(ICONS.more, 10));
   const invert = iconButton(ICONS.invert, t("Invert: 1 minus each weight"), () => {
     const next = invertedCurve(curve());
     if (next) step(next);
@@ -131,6 +138,16 @@ export function createCurveEditor(host) {
     },
   });
   const status = create("span", { class: "lorchestra-curve-status lorchestra-quiet", role: "status" });
+  const takeSteps = create("button", {
+    type: "button", class: "lorchestra-button", onclick: () => {
+      const { sampler } = host.run();
+      if (!sampler) return;
+      begin();
+      host.takeSteps?.(sampler);
+      finish();
+      draw();
+    },
+  });
   const before = iconButton(ICONS.before, t("Point before"), () => select(selected - 1));
   const count = create("span", { class: "lorchestra-curve-count lorchestra-quiet" });
   const after = iconButton(ICONS.after, t("Point after"), () => select(selected + 1));
@@ -156,7 +173,7 @@ export function createCurveEditor(host) {
     },
   }) : undefined;
   const element = create("div", { class: `${ROOT_CLASS} ${CURVE_CLASS}`, role: "group", "aria-label": t("Curve editor") },
-    create("div", { class: "lorchestra-curve-bar" }, presets, invert, mirror, factor, status),
+    create("div", { class: "lorchestra-curve-bar" }, presets, invert, mirror, factor, status, takeSteps),
     plot.element,
     create("div", { class: "lorchestra-curve-bar" }, before, count, after,
       create("label", {}, positionName, position),
@@ -195,6 +212,12 @@ export function createCurveEditor(host) {
       factor.replaceChildren(...curves.map((one, index) =>
         create("option", { value: String(index), text: `${index + 1}: ${writeSchedule([one])}` })));
       factor.value = String(which);
+    }
+    const { sampler } = run;
+    takeSteps.hidden = !ready() || !sampler || sampler === run.steps || !host.takeSteps;
+    if (!takeSteps.hidden) {
+      takeSteps.textContent = t("Sampler: {count}", { count: sampler ?? 0 });
+      takeSteps.title = t("The sampler takes {count} steps; show these", { count: sampler ?? 0 });
     }
     const said = error || (state === "locked" ? host.read().locked ?? "" : sentence(run));
     if (status.textContent !== said) status.textContent = status.title = said;

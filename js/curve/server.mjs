@@ -11,7 +11,7 @@ export async function askServer(api, text, run) {
   const answer = await api.fetchApi("/lorchestra/schedule", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ text, ...run }),
+    body: JSON.stringify({ text, steps: run.steps, sigmas: run.sigmas }),
   });
   const found = await answer.json().catch(() => ({}));
   if (!answer.ok && !found?.error) throw new Error(`ComfyUI answered with ${answer.status}`);

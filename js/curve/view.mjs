@@ -9,6 +9,7 @@ import { weightAt } from "./model.mjs";
  * @typedef {object} Run what is known about the sampler's run
  * @property {number} [steps]
  * @property {number[]} [sigmas] one more than steps
+ * @property {number} [sampler] steps of the sampler, where `steps` are those of a node's own input
  * @typedef {object} Axis
  * @property {number} start position at the left end
  * @property {number} end position at the right end; of sigmas the lower one

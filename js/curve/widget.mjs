@@ -4,7 +4,7 @@
 import { guardWidth, isNodes2, passPointerOn } from "../canvas.mjs";
 import { t } from "../words.mjs";
 import { createCurveEditor, CURVE_CLASS, CURVE_HEIGHT } from "./editor.mjs";
-import { runOf } from "./run.mjs";
+import { runAfter, runOf } from "./run.mjs";
 import { askServer } from "./server.mjs";
 
 export const CURVE_TYPE = "LORCHESTRA_CURVE";
@@ -30,9 +30,11 @@ export function installCurve({ app, api }, node) {
   if (!preset || !text) return;
   /** @type {number[] | undefined} of the last run; a link alone does not say them */
   let sigmas;
-  const run = () => (sigmas ? { sigmas } : runOf(node));
+  const steps = widgetOf(node, "steps");
+  const hasOwnSteps = () => steps && !isLinked(node, "steps") && !isLinked(node, "sigmas");
+  const run = () => (sigmas ? { sigmas } : { ...runOf(node), sampler: hasOwnSteps() ? runAfter(node).steps : undefined });
   const isFromText = () => !preset.value || preset.value === FROM_TEXT;
-  const write = (/** @type {any} */ widget, /** @type {string} */ value) => {
+  const write = (/** @type {any} */ widget, /** @type {string | number} */ value) => {
     if (widget.value === value) return;
     widget.value = value;
     widget.callback?.(value);
@@ -55,6 +57,7 @@ export function installCurve({ app, api }, node) {
     finish: () => app.canvas?.emitAfterChange?.(),
     ask: (value) => askServer(api, value, run()),
     run,
+    takeSteps: (count) => write(steps, count),
   });
 
   // Last of the node's widgets and saved nowhere: values are restored by position, so one before others would shift them.
@@ -78,7 +81,7 @@ export function installCurve({ app, api }, node) {
       editor.render();
     });
   };
-  for (const own of [preset, text, widgetOf(node, "steps")]) if (own) after(own, "callback", renderSoon);
+  for (const own of [preset, text, steps]) if (own) after(own, "callback", renderSoon);
   text.element?.addEventListener?.("input", renderSoon);
   after(node, "onConfigure", renderSoon);
   after(node, "onConnectionsChange", () => {

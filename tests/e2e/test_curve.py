@@ -47,7 +47,9 @@ class Editor:
     def widget(self, name: str) -> Any:
         """The value of one of the node's widgets."""
         return self.page.evaluate(
-            "(name) => app.graph.nodes[0].widgets.find((widget) => widget.name === name)?.value", name
+            """([kind, name]) => app.graph.nodes.find((node) => node.type === kind)
+                ?.widgets.find((widget) => widget.name === name)?.value""",
+            [NODE, name],
         )
 
     @property
@@ -279,6 +281,24 @@ def test_steps_of_the_run_are_marked(curve: Editor) -> None:
         scheduler.connect(0, app.graph.nodes[0], 'sigmas');
     }""")
     curve.face.wait_for(lambda: steps.evaluate(marks) == 5)
+
+
+def test_the_steps_of_the_sampler_are_offered(curve: Editor) -> None:
+    curve.page.evaluate("""() => {
+        const add = (kind, x) => {
+            const node = LiteGraph.createNode(kind); node.pos = [x, 600]; app.graph.add(node); return node;
+        };
+        const stack = add('LorchestraLoraStack', 420), sampler = add('KSampler', 900);
+        sampler.widgets.find((widget) => widget.name === 'steps').value = 8;
+        app.graph.nodes[0].connect(0, stack, stack.inputs.findIndex((input) => input.name === 'schedule'));
+        stack.connect(0, sampler, 'model');
+    }""")
+    offer = curve.root.get_by_role("button", name="Sampler: 8")
+    curve.root.hover()
+    offer.click()
+    assert curve.widget("steps") == 8
+    assert curve.status.inner_text() == "8 steps"
+    assert not offer.is_visible()
 
 
 def test_sigmas_of_the_last_run_are_marked(curve: Editor) -> None:
