@@ -1,0 +1,131 @@
+// @ts-check
+/** "Convert to LoRA Stack" in the menu of other nodes that load LoRAs, also of nodes whose pack is not installed. */
+
+import { asOneStep } from "../canvas.mjs";
+import { EMPTY, readStack, toText, writeStack } from "../stack/rows.mjs";
+import { t } from "../words.mjs";
+import { connectSource, connectTarget, inputOf, outputOf } from "./links.mjs";
+import { kindOf } from "./loaders.mjs";
+import { withListedNames } from "./names.mjs";
+import { lorasWidget } from "./paste.mjs";
+import { planFor, STACK } from "./plan.mjs";
+import { listLoras } from "./server.mjs";
+import { tell } from "./toast.mjs";
+
+/**
+ * @typedef {{app: any, api: any}} Comfy
+ * @typedef {import("./plan.mjs").Plan} Plan
+ */
+
+/**
+ * @param {any} node
+ * @returns {{reason: string, loaders: number} | null} null for nodes without LoRAs; a reason where it cannot be done
+ */
+export function convertible(node) {
+  const plan = planFor(node);
+  if (!plan) return null;
+  return "reason" in plan ? { reason: plan.reason, loaders: 1 } : { reason: "", loaders: plan.loaders.length };
+}
+
+/**
+ * The node's part of its menu.
+ * @param {Comfy} comfy
+ * @param {any} node
+ * @returns {any[]} items of ComfyUI's menus
+ */
+export function convertItems(comfy, node) {
+  const found = convertible(node);
+  if (!found) return [];
+  const { reason, loaders } = found;
+  const label = loaders > 1 ? t("Convert {count} loaders to one LoRA Stack", { count: loaders }) : t("Convert to LoRA Stack");
+  return [{
+    content: reason ? t("{label} ({reason})", { label, reason }) : label,
+    disabled: Boolean(reason),
+    callback: () => void convert(comfy, node),
+  }];
+}
+
+/** @type {WeakSet<any>} */
+const withMenu = new WeakSet();
+
+/**
+ * The menu where the frontend does not ask extensions for items.
+ * @param {Comfy} comfy
+ * @param {any} node
+ */
+export function installOldMenu(comfy, node) {
+  if (typeof comfy.app.collectNodeMenuItems === "function" || !kindOf(node) || withMenu.has(node)) return;
+  withMenu.add(node);
+  const original = node.getExtraMenuOptions;
+  node.getExtraMenuOptions = function (/** @type {any} */ canvas, /** @type {any[]} */ options) {
+    const more = original?.call(this, canvas, options);
+    options.push(...convertItems(comfy, this));
+    return more;
+  };
+}
+
+/**
+ * Puts a LoRA Stack in the node's place, or its rows into the one that it feeds, as one step of undo.
+ * @param {Comfy} comfy
+ * @param {any} node
+ * @returns {Promise<any>} the LoRA Stack; undefined where it cannot be done
+ */
+export async function convert(comfy, node) {
+  const listed = await listLoras(comfy);
+  const plan = planFor(node); // the graph may have changed meanwhile
+  if (!plan || "reason" in plan) {
+    tell(comfy.app, "error", t("The node cannot be converted"), plan ? [plan.reason] : []);
+    return undefined;
+  }
+  const { rows, notes } = withListedNames(plan.rows, listed);
+  /** @type {any} */
+  let stack;
+  asOneStep(comfy.app, () => {
+    stack = plan.into ?? createStack(comfy.app, plan);
+    const widget = lorasWidget(stack);
+    const before = readStack(toText(widget.value || EMPTY));
+    widget.value = writeStack(before, [...rows, ...before.rows]);
+    widget.callback?.(widget.value);
+    if (plan.stack) connectSource(plan.stack, stack, inputOf(stack, "LORA_STACK"));
+    for (const one of [...plan.loaders, ...plan.stackers]) one.graph?.remove(one);
+    comfy.app.canvas?.deselectAll?.();
+    comfy.app.canvas?.selectNode?.(stack);
+    comfy.app.canvas?.setDirty?.(true, true);
+  });
+  const lost = plan.lost.map((name) => t("The link from the output {name} could not be kept.", { name }));
+  if (lost.length || notes.length) tell(comfy.app, "warn", t("Converted, with these notes"), [...lost, ...notes]);
+  return stack;
+}
+
+/**
+ * A LoRA Stack where the loaders are, linked as they are.
+ * @param {any} app
+ * @param {Plan} plan
+ */
+function createStack(app, plan) {
+  const [first] = plan.loaders;
+  const { graph } = first;
+  const stack = /** @type {any} */ (globalThis).LiteGraph.createNode(STACK);
+  if (!stack) throw new Error("ComfyUI does not know the LoRA Stack");
+  stack.pos = [first.pos[0], first.pos[1]];
+  graph.add(stack);
+  stack.setSize([Math.max(stack.size[0], first.size[0]), stack.size[1]]);
+  stack.mode = plan.mode;
+  const colored = plan.loaders.find((node) => node.color || node.bgcolor);
+  if (colored) Object.assign(stack, { color: colored.color, bgcolor: colored.bgcolor });
+  const title = plan.loaders.map(ownTitle).find(Boolean);
+  if (title) stack.title = title;
+  if (first.flags?.collapsed) stack.collapse?.(true);
+  if (plan.model) connectSource(plan.model, stack, inputOf(stack, "MODEL"));
+  if (plan.clip) connectSource(plan.clip, stack, inputOf(stack, "CLIP"));
+  for (const target of plan.models) connectTarget(stack, outputOf(stack, "MODEL"), target);
+  for (const target of plan.clips) connectTarget(stack, outputOf(stack, "CLIP"), target);
+  app.canvas?.setDirty?.(true, true);
+  return stack;
+}
+
+/** @param {any} node @returns {string} the title that somebody gave it; empty without */
+function ownTitle(node) {
+  const given = [node.type, node.constructor?.title, node.constructor?.nodeData?.display_name, ...(kindOf(node)?.titles ?? [])];
+  return node.title && !given.includes(node.title) ? node.title : "";
+}

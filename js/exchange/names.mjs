@@ -1,0 +1,52 @@
+// @ts-check
+/** Full names for rows that name a file without its folder or ending, as LoRA-Manager and `<lora:…>` text do. */
+
+import { t } from "../words.mjs";
+
+const SUFFIX = /\.(safetensors|sft|ckpt|pt|pt2|pth|bin|pkl)$/i;
+
+/**
+ * The rows with the listed names where exactly one file is meant; by whole names, never by a part of one.
+ * Names that are listed, AIRs, and names that several files have stay as they are.
+ * @template {{lora?: any}} R
+ * @param {R[]} rows
+ * @param {string[]} listed
+ * @returns {{rows: R[], notes: string[]}}
+ */
+export function withListedNames(rows, listed) {
+  const known = new Set(listed);
+  /** @type {Map<string, string[]>} */
+  const byPath = new Map();
+  /** @type {Map<string, string[]>} */
+  const byFile = new Map();
+  for (const name of listed) {
+    const path = name.replaceAll("\\", "/");
+    const bare = path.replace(SUFFIX, "");
+    for (const key of new Set([path, bare])) put(byPath, key, name);
+    for (const key of new Set([fileOf(path), fileOf(bare)])) put(byFile, key, name);
+  }
+  /** @type {string[]} */
+  const notes = [];
+  const result = rows.map((row, index) => {
+    const wanted = row.lora;
+    if (typeof wanted !== "string" || known.has(wanted)) return row;
+    const path = wanted.replaceAll("\\", "/");
+    const found = byPath.get(path) ?? (path.includes("/") ? [] : byFile.get(path) ?? []);
+    if (found.length === 1) return { ...row, lora: found[0] };
+    if (found.length > 1) notes.push(t("Row {row}: {name} may be any of {names}.", { row: index + 1, name: wanted, names: found.join(", ") }));
+    return row;
+  });
+  return { rows: result, notes };
+}
+
+/** @param {Map<string, string[]>} map @param {string} key @param {string} name */
+function put(map, key, name) {
+  const names = map.get(key);
+  if (names) names.push(name);
+  else map.set(key, [name]);
+}
+
+/** @param {string} path */
+function fileOf(path) {
+  return path.slice(path.lastIndexOf("/") + 1);
+}

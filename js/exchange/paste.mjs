@@ -1,0 +1,78 @@
+// @ts-check
+/** Pasting rows onto a LoRA Stack that is selected. With the focus in the list, the list takes them itself. */
+
+import { asOneStep } from "../canvas.mjs";
+import { ROOT_CLASS } from "../dom.mjs";
+import { readStack, toText, writeStack } from "../stack/rows.mjs";
+import { t } from "../words.mjs";
+import { mayBeRows, readPasted } from "./clipboard.mjs";
+import { tell } from "./toast.mjs";
+
+const LORAS_TYPE = "LORCHESTRA_LORAS"; // as Python declares it
+
+/**
+ * Listens for pasting, before ComfyUI does. Every paste that is not rows onto one selected stack is left untouched.
+ * @param {{app: any, api: any}} comfy
+ */
+export function installPaste(comfy) {
+  document.addEventListener("paste", (event) => {
+    const target = /** @type {any} */ (event.target);
+    const data = event.clipboardData;
+    if (!data || event.defaultPrevented || data.files.length) return;
+    if (target?.closest?.(`.${ROOT_CLASS}, input, textarea, select, [contenteditable="true"]`)) return;
+    if (data.getData("text/html").includes("data-metadata=")) return; // nodes that were copied
+    const node = selectedStack(comfy.app);
+    const text = node && data.getData("text/plain");
+    if (!text || !mayBeRows(text)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    void pasteInto(comfy, node, text);
+  }, true);
+}
+
+/**
+ * @param {{app: any, api: any}} comfy
+ * @param {any} node
+ * @param {string} text
+ */
+async function pasteInto(comfy, node, text) {
+  const found = await readPasted(comfy, text);
+  const widget = lorasWidget(node);
+  if (!found || !widget || node.graph?.getNodeById(node.id) !== node) return;
+  if (!appendRows(comfy.app, widget, found.rows)) {
+    tell(comfy.app, "error", t("The LoRAs could not be pasted"), [readStack(toText(widget.value)).error]);
+  }
+}
+
+/**
+ * Rows at the end of a stack, as one step of undo.
+ * @param {any} app
+ * @param {any} widget
+ * @param {import("../stack/rows.mjs").Row[]} rows
+ * @returns {boolean} false where the stack's text cannot be read; then nothing is changed
+ */
+export function appendRows(app, widget, rows) {
+  const stack = readStack(toText(widget.value));
+  if (stack.error) return false;
+  asOneStep(app, () => {
+    widget.value = writeStack(stack, [...stack.rows, ...rows]);
+    widget.callback?.(widget.value);
+  });
+  return true;
+}
+
+/**
+ * @param {any} node
+ * @returns {any} the widget with the rows; also one that was promoted to a subgraph's node. None where a link decides.
+ */
+export function lorasWidget(node) {
+  const widget = node?.widgets?.find((/** @type {any} */ one) => one.type === LORAS_TYPE);
+  const input = widget && node.inputs?.find((/** @type {any} */ one) => one.widget?.name === widget.name);
+  return input?.link == null ? widget : undefined;
+}
+
+/** @param {any} app @returns {any} the only selected node, when it has rows */
+function selectedStack(app) {
+  const selected = [...(app.canvas?.selectedItems ?? Object.values(app.canvas?.selected_nodes ?? {}))];
+  return selected.length === 1 && lorasWidget(selected[0]) ? selected[0] : undefined;
+}

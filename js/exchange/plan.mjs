@@ -1,0 +1,229 @@
+// @ts-check
+/** What a LoRA Stack in the place of other loaders would be: their rows, their links, and what would be lost. */
+
+import { readStack, toText } from "../stack/rows.mjs";
+import { t } from "../words.mjs";
+import { inputNamed, outputOf, sourceOf, targetsOf } from "./links.mjs";
+import { kindOf, rowsOf } from "./loaders.mjs";
+import { lorasWidget } from "./paste.mjs";
+
+export const STACK = "LorchestraLoraStack";
+const [MUTED, BYPASSED] = [2, 4]; // modes of a node
+const LONGEST = 1000; // nodes in a chain
+
+/**
+ * @typedef {import("../stack/rows.mjs").Row} Row
+ * @typedef {import("./links.mjs").Source} Source
+ * @typedef {import("./links.mjs").Target} Target
+ */
+
+/**
+ * @typedef {object} Plan
+ * @property {any[]} loaders nodes whose place it takes, in their order; none where the rows go into a stack
+ * @property {any[]} stackers nodes that handed rows to them
+ * @property {any} into the LoRA Stack that the rows go into, instead of a new one
+ * @property {Row[]} rows
+ * @property {Source | null} model
+ * @property {Source | null} clip
+ * @property {Source | null} stack rows that still come through a link
+ * @property {Target[]} models where the changed model goes
+ * @property {Target[]} clips
+ * @property {number} mode
+ * @property {string[]} lost outputs whose links cannot be kept
+ */
+
+/**
+ * @param {any} node
+ * @returns {Plan | {reason: string} | null} null for a node that holds no LoRAs; a reason where it cannot be done
+ */
+export function planFor(node) {
+  const kind = node?.graph && kindOf(node);
+  if (!kind) return null;
+  const trouble = troubleOf(node);
+  if (trouble) return { reason: trouble };
+  if (kind.chains) return planOfChain(chainAround(node));
+  const end = kind.role === "stacker" ? endOf(node) : { node };
+  if ("reason" in end) return end;
+  return end.node.type === STACK ? planInto(end.node) : planOfLoader(end.node);
+}
+
+/** @param {any} node @returns {Plan} */
+function planOfLoader(node) {
+  const { stackers, source } = stackersBefore(node);
+  const kind = /** @type {import("./loaders.mjs").Kind} */ (kindOf(node));
+  return {
+    loaders: [node], stackers, into: null,
+    rows: [...stackers.flatMap(rowsWithMode), ...rowsOf(node, kind)],
+    model: sourceAt(node, modelInput(node)), clip: sourceAt(node, clipInput(node)), stack: source,
+    models: targetsAt(node, "MODEL"), clips: targetsAt(node, "CLIP"),
+    mode: node.mode ?? 0,
+    lost: [...stackers.flatMap((one) => lostOf(one, ["LORA_STACK"])), ...lostOf(node, ["MODEL", "CLIP"])],
+  };
+}
+
+/** @param {any} node a LoRA Stack @returns {Plan | {reason: string}} */
+function planInto(node) {
+  const widget = lorasWidget(node);
+  if (!widget) return { reason: t("the list of the LoRA Stack comes through a link") };
+  if (readStack(toText(widget.value)).error) return { reason: t("the LoRA Stack's text cannot be read") };
+  const { stackers, source } = stackersBefore(node);
+  return {
+    loaders: [], stackers, into: node, rows: stackers.flatMap(rowsWithMode), stack: source,
+    model: null, clip: null, models: [], clips: [], mode: 0,
+    lost: stackers.flatMap((one) => lostOf(one, ["LORA_STACK"])),
+  };
+}
+
+/** @param {any[]} chain @returns {Plan | {reason: string}} */
+function planOfChain(chain) {
+  const modes = new Set(chain.map((node) => node.mode ?? 0));
+  if (modes.size > 1 && modes.has(MUTED)) return { reason: t("one of the chain's loaders is muted") };
+  const withClip = chain.filter((node) => clipInput(node) >= 0);
+  const last = chain[chain.length - 1];
+  const lastWithClip = withClip[withClip.length - 1];
+  return {
+    loaders: chain, stackers: [], into: null, stack: null,
+    rows: chain.flatMap(modes.size > 1 ? rowsWithMode : rowsIn),
+    model: sourceAt(chain[0], modelInput(chain[0])),
+    clip: withClip.length ? sourceAt(withClip[0], clipInput(withClip[0])) : null,
+    models: targetsAt(last, "MODEL"), clips: lastWithClip ? targetsAt(lastWithClip, "CLIP") : [],
+    mode: modes.size > 1 ? 0 : (last.mode ?? 0),
+    lost: chain.flatMap((node) => lostOf(node, ["MODEL", "CLIP"])),
+  };
+}
+
+/**
+ * The loaders that change one model after another, where nothing else uses what goes from one to the next.
+ * @param {any} node
+ * @returns {any[]}
+ */
+function chainAround(node) {
+  const chain = [node];
+  while (chain.length < LONGEST) {
+    const before = sourceAt(chain[0], modelInput(chain[0]))?.node;
+    if (!before || !joins(before, chain[0], before, chain.find((one) => clipInput(one) >= 0))) break;
+    chain.unshift(before);
+  }
+  while (chain.length < LONGEST) {
+    const last = chain[chain.length - 1];
+    const after = targetsAt(last, "MODEL")[0]?.node;
+    if (!after || !joins(last, after, chain.findLast((one) => clipInput(one) >= 0), after)) break;
+    chain.push(after);
+  }
+  return chain;
+}
+
+/**
+ * Whether one loader's model goes to the next alone, and the text encoders too where both change them.
+ * @param {any} first
+ * @param {any} second
+ * @param {any} firstWithClip the last one so far that changes the text encoders
+ * @param {any} secondWithClip the next one that does
+ */
+function joins(first, second, firstWithClip, secondWithClip) {
+  if (!kindOf(first)?.chains || !kindOf(second)?.chains || troubleOf(first) || troubleOf(second)) return false;
+  if (!feedsOnly(first, "MODEL", second, modelInput(second))) return false;
+  const both = firstWithClip && secondWithClip && clipInput(firstWithClip) >= 0 && clipInput(secondWithClip) >= 0;
+  return !both || feedsOnly(firstWithClip, "CLIP", secondWithClip, clipInput(secondWithClip));
+}
+
+/** @param {any} from @param {string} type @param {any} to @param {number} slot */
+function feedsOnly(from, type, to, slot) {
+  const targets = targetsAt(from, type);
+  return targets.length === 1 && targets[0].node === to && targets[0].slot === slot;
+}
+
+/**
+ * The stackers whose rows a node gets, first ones first, and what is linked before them.
+ * @param {any} node
+ * @returns {{stackers: any[], source: Source | null}}
+ */
+function stackersBefore(node) {
+  /** @type {any[]} */
+  const stackers = [];
+  let source = sourceAt(node, stackInput(node));
+  while (source?.node && stackers.length < LONGEST) {
+    const one = source.node;
+    const alone = kindOf(one)?.role === "stacker" && targetsAt(one, "LORA_STACK").length === 1;
+    if (!alone || troubleOf(one)) break;
+    stackers.unshift(one);
+    source = sourceAt(one, stackInput(one));
+  }
+  return { stackers, source };
+}
+
+/**
+ * The node that uses a stacker's rows in the end.
+ * @param {any} node a stacker
+ * @returns {{node: any} | {reason: string}}
+ */
+function endOf(node) {
+  let one = node;
+  for (let steps = 0; steps < LONGEST; steps++) {
+    const targets = targetsAt(one, "LORA_STACK");
+    if (!targets.length) return { reason: t("its rows go nowhere; connect it to a LoRA Stack first") };
+    if (targets.length > 1) return { reason: t("its rows go to several nodes") };
+    const { node: next, slot } = targets[0];
+    if (!next || slot !== stackInput(next)) return { reason: t("what it feeds is neither a LoRA Stack nor a known loader") };
+    const kind = kindOf(next);
+    if (next.type !== STACK && !kind) return { reason: t("what it feeds is neither a LoRA Stack nor a known loader") };
+    const trouble = kind && troubleOf(next);
+    if (trouble) return { reason: t("in the next node, {reason}", { reason: trouble }) };
+    if (kind?.role !== "stacker") return { node: next };
+    one = next;
+  }
+  return { reason: t("its rows go nowhere; connect it to a LoRA Stack first") };
+}
+
+/**
+ * @param {any} node
+ * @returns {string} why the node's rows cannot be known or kept; empty when they can
+ */
+function troubleOf(node) {
+  const kept = [modelInput(node), clipInput(node), stackInput(node)];
+  const linked = (node.inputs ?? []).find((/** @type {any} */ slot, /** @type {number} */ index) => slot.link != null && !kept.includes(index));
+  if (linked) return t("{input} comes through a link", { input: plain(linked.name) });
+  return kindOf(node)?.role === "stacker" && node.mode === MUTED ? t("it is muted") : "";
+}
+
+/** @param {any} node @returns {Row[]} */
+function rowsIn(node) {
+  return rowsOf(node, /** @type {import("./loaders.mjs").Kind} */ (kindOf(node)));
+}
+
+/** A bypassed node's rows are off. @param {any} node @returns {Row[]} */
+function rowsWithMode(node) {
+  const rows = rowsIn(node);
+  if (node.mode !== BYPASSED) return rows;
+  return rows.map(({ lora, ...rest }) => ({ lora, ...rest, on: false }));
+}
+
+/** @param {any} node @param {string[]} kept types @returns {string[]} */
+function lostOf(node, kept) {
+  const known = kept.map((type) => outputOf(node, type));
+  return (node.outputs ?? []).filter((/** @type {any} */ slot, /** @type {number} */ index) => slot.links?.length && !known.includes(index))
+    .map((/** @type {any} */ slot) => slot.label || slot.name);
+}
+
+/** @param {any} node */
+function modelInput(node) { return inputNamed(node, "MODEL", /^model$/i); }
+
+/** @param {any} node */
+function clipInput(node) { return inputNamed(node, "CLIP", /^(optional_)?clip$/i); }
+
+/** @param {any} node */
+function stackInput(node) { return inputNamed(node, "LORA_STACK", /^(optional_)?lora_stack$/i); }
+
+/** @param {any} node @param {number} slot */
+function sourceAt(node, slot) { return slot < 0 ? null : sourceOf(node, slot); }
+
+/** @param {any} node @param {string} type */
+function targetsAt(node, type) {
+  const slot = outputOf(node, type);
+  return slot < 0 ? [] : targetsOf(node, slot);
+}
+
+/** Menus of old frontends take text for HTML. @param {unknown} text */
+function plain(text) {
+  return String(text).replace(/[<>&]/g, "").slice(0, 60);
+}

@@ -1,0 +1,133 @@
+// @ts-check
+/** The settings of the face, under one heading in ComfyUI's settings. They are read at the moment of use. */
+
+const HEADING = "Lorchestra";
+const MAX_WEIGHT = 100;
+
+/**
+ * @typedef {object} Setting
+ * @property {string} id in ComfyUI's settings; it never changes
+ * @property {string} section under our heading
+ * @property {string} name
+ * @property {string} tooltip
+ * @property {"number" | "boolean" | "combo"} type
+ * @property {any} defaultValue
+ * @property {any} [attrs] of a number
+ * @property {{text: string, value: string}[]} [options] of a choice
+ * @property {(value: any) => boolean} allowed whether a stored value can be used
+ */
+
+/** @param {number} low @param {number} high */
+const between = (low, high) => (/** @type {any} */ value) => typeof value === "number" && value >= low && value <= high;
+const isSwitch = (/** @type {any} */ value) => typeof value === "boolean";
+/** @param {string[]} known */
+const oneOf = (known) => (/** @type {any} */ value) => known.includes(value);
+
+/**
+ * Every setting, by the name that the code has for it. To add one: its entry here, and its words in
+ * `locales/<language>/settings.json`, where its id has `_` instead of dots.
+ * @type {Record<string, Setting>}
+ */
+export const SETTINGS = {
+  defaultWeight: {
+    id: "Lorchestra.DefaultWeight",
+    section: "New rows",
+    name: "Weight of a new row",
+    tooltip: "A double-click on a weight goes back to it, too.",
+    type: "number",
+    defaultValue: 0.75,
+    attrs: { min: -MAX_WEIGHT, max: MAX_WEIGHT, step: 0.05, minFractionDigits: 2, maxFractionDigits: 4 },
+    allowed: between(-MAX_WEIGHT, MAX_WEIGHT),
+  },
+  splitClip: {
+    id: "Lorchestra.SplitClip",
+    section: "New rows",
+    name: "New rows have a clip weight of their own",
+    tooltip: "Otherwise the text encoders get the model weight, until a row's menu splits the two.",
+    type: "boolean",
+    defaultValue: false,
+    allowed: isSwitch,
+  },
+  weightStep: {
+    id: "Lorchestra.WeightStep",
+    section: "Weights",
+    name: "Step of a weight",
+    tooltip: "Of the arrow keys, the wheel and dragging. With Shift it is finer, with Ctrl coarser.",
+    type: "number",
+    defaultValue: 0.05,
+    attrs: { min: 0.01, max: 1, step: 0.01, minFractionDigits: 2, maxFractionDigits: 3 },
+    allowed: between(0.001, 10),
+  },
+  policy: {
+    id: "Lorchestra.Policy",
+    section: "New nodes",
+    name: "LoRAs that do not fit, on new LoRA Stacks",
+    tooltip: "The policy that a new LoRA Stack begins with. Nodes that are there already keep theirs.",
+    type: "combo",
+    defaultValue: "refuse",
+    options: [
+      { text: "refuse: an error", value: "refuse" },
+      { text: "warn: skip them and say so", value: "warn" },
+      { text: "ignore: skip them", value: "ignore" },
+    ],
+    allowed: oneOf(["refuse", "warn", "ignore"]),
+  },
+  pickerFits: {
+    id: "Lorchestra.PickerFits",
+    section: "LoRA picker",
+    name: "Begin with the LoRAs that fit the model",
+    tooltip: "Otherwise the picker begins with all LoRAs.",
+    type: "boolean",
+    defaultValue: true,
+    allowed: isSwitch,
+  },
+  previewSize: {
+    id: "Lorchestra.PreviewSize",
+    section: "LoRA picker",
+    name: "Width of the preview image",
+    tooltip: "In pixels; 0 shows none.",
+    type: "number",
+    defaultValue: 232,
+    attrs: { min: 0, max: 640, step: 8 },
+    allowed: between(0, 640),
+  },
+  badges: {
+    id: "Lorchestra.Badges",
+    section: "Rows",
+    name: "Show whether LoRAs fit",
+    tooltip: "The mark on each row, before any run. Only the files' headers are read for it.",
+    type: "boolean",
+    defaultValue: true,
+    allowed: isSwitch,
+  },
+};
+
+/**
+ * What the user has set, or the default where nothing usable is set.
+ * @param {any} app
+ * @param {keyof typeof SETTINGS} name e.g. `defaultWeight`
+ * @returns {any}
+ */
+export function setting(app, name) {
+  const { id, defaultValue, allowed } = SETTINGS[name];
+  const value = app?.extensionManager?.setting?.get?.(id);
+  return allowed(value) ? value : defaultValue;
+}
+
+/** @returns {any[]} the settings as ComfyUI's `settings` hook takes them; the last one of a heading stands first */
+export function settingsForComfy() {
+  return Object.values(SETTINGS).reverse().map(({ allowed, section, ...rest }) => ({
+    ...rest, category: [HEADING, section, rest.id.split(".")[1]],
+  }));
+}
+
+/**
+ * Gives a node that was just made what new nodes begin with. A workflow's own values come after it.
+ * @param {any} app
+ * @param {any} node a LoRA Stack
+ */
+export function applyToNewNode(app, node) {
+  const widget = node.widgets?.find((/** @type {any} */ one) => one.name === "policy");
+  const policy = setting(app, "policy");
+  if (widget && widget.value !== policy) widget.value = policy;
+}
