@@ -122,7 +122,8 @@ def _place(model: Any, change: Change, parts: Sequence[Part], layers: dict[str, 
 
 def _is_unseen(module: Any) -> bool:
     """True where ComfyUI may use the weight without running the layer, so that no hook is called."""
-    return hasattr(comfy.ops, "linear_input_act") and getattr(module.weight, "_layout_cls", None) == _UNSEEN
+    weight = getattr(module, "weight", None)  # a layer of another pack's may have none
+    return hasattr(comfy.ops, "linear_input_act") and getattr(weight, "_layout_cls", "") == _UNSEEN
 
 
 def _entry(part: Part) -> int:
@@ -243,11 +244,10 @@ class _Call:
     """`[E]`, or `[B, E]` where the rows of the batch differ."""
     active: tuple[bool, ...]
     """Which of them are not 0."""
-
-    @property
-    def all(self) -> tuple[bool, ...]:
-        """As if none of them were 0."""
-        return (True,) * len(self.active)
+    all: tuple[bool, ...]
+    """As if none of them were 0; no property, since compiled graphs are for what was read on the way to it."""
+    is_idle: bool
+    """True where all of them are."""
 
     def rows(self, count: int) -> Tensor:
         """The weights for a layer that sees so many rows: video models fold frames into them, some share one row."""
@@ -265,7 +265,7 @@ class _Session:
     def __init__(self, factors: Any) -> None:
         self.layers: LiveLayers = factors.model
         self.call: _Call | None = None
-        """None between calls of the model, and while all weights are 0: then the hooks do nothing."""
+        """None between calls of the model: then the hooks do nothing."""
         self.ran: set[int] = set()
         """Places of the layers that LoRAs were added to in this run."""
         self.is_compiled = False
@@ -312,8 +312,8 @@ class _Session:
 
     def begin(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
         """A call of the model at these weights."""
-        self.call = _Call(self._write(values, device), active)
-        for module, merge in self._unseen:
+        self.call = _Call(self._write(values, device), active, (True,) * len(active), not any(active))
+        for module, merge in () if self.call.is_idle else self._unseen:
             module.weight_function = [*module.weight_function, merge]
 
     def end(self) -> None:
@@ -341,6 +341,8 @@ class _Session:
                 # A weight that becomes 0 must not be another graph.
                 self.is_compiled = True
                 return layer(x, output, module.forward, call.rows(x.shape[0]), call.all)
+            if call.is_idle:
+                return None
             self.ran.add(place)
             return layer(x, output, module.forward, call.rows(x.shape[0]), call.active)
 
@@ -361,7 +363,7 @@ class _Session:
             module.weight_function = [other for other in module.weight_function if other is not merge]
 
         def after(module: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            if self.call is not None:
+            if self.call is not None and not self.call.is_idle:
                 module.weight_function = [*module.weight_function, merge]
             return add(module, args, output)
 
@@ -434,8 +436,6 @@ class LiveLoras:
         options = kwargs["transformer_options"] if "transformer_options" in kwargs else args[3] if len(args) > 3 else {}
         values = self._values(model, options, t, t.shape[0], self._negatives(options))
         active = self._active(values)
-        if not any(active):
-            return executor(x, t, *args, **kwargs)
         _bring(session.layers, model, x.device)
         session.begin(values, active, x.device)
         try:
@@ -466,10 +466,8 @@ class LiveLoras:
             # Guiders have a second model for what is not wanted.
             negatives = [True] * max(len(options.get("cond_or_uncond", ())), 1)
             values = self._values(found, options, now, args[0].shape[0], negatives)
-            active = self._active(values)
-            if any(active):
-                _bring(session.layers, found, args[0].device)
-                session.begin(values, active, args[0].device)
+            _bring(session.layers, found, args[0].device)
+            session.begin(values, self._active(values), args[0].device)
 
         session.put_on_root(patcher.model.diffusion_model, before)
 
