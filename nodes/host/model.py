@@ -93,10 +93,15 @@ def _layers(patcher: Any) -> _Layers:
 def _read_layers(patcher: Any, diffusion_model: Callable[[], object]) -> _Layers:
     from ...lorchestra.architectures.base_file import RENAMED
 
+    packed = {
+        f"{path}.weight": _packed_shape(module.weight)
+        for path, module in patcher.model.named_modules()
+        if hasattr(getattr(module, "weight", None), "_params")
+    }
     shapes: dict[str, Shape] = {}
     hidden = False
     for key, weight in patcher.model_state_dict().items():
-        logical = _logical_shape(weight)
+        logical = packed.get(key) or _logical_shape(weight)
         shapes[key] = tuple(logical or weight.shape)
         is_weight = key.startswith(_MODEL_PREFIX) and key.endswith(".weight") and weight.dim() > 1
         is_opaque = is_weight and not weight.is_floating_point() and logical is None
@@ -132,6 +137,12 @@ def _part(shape: Shape, offset: Offset | None) -> Shape | None:
     if dim >= len(shape) or start + length > shape[dim]:
         return None
     return (*shape[:dim], length, *shape[dim + 1 :])
+
+
+def _packed_shape(weight: Any) -> Shape | None:
+    """The shape of a weight that ComfyUI itself keeps packed; a state dict has its bytes, e.g. two numbers in each."""
+    shape = getattr(weight._params, "orig_shape", None)
+    return None if shape is None else tuple(shape)
 
 
 def _logical_shape(weight: Any) -> Shape | None:

@@ -45,13 +45,7 @@ def stacked(stack_node: Any) -> Stacks:
     return Stacks(stack_node)
 
 
-HALVES = ("nvfp4", "w4a4", "w4a8")
-UNPLACED = pytest.mark.xfail(
-    strict=True, reason="layers with two numbers in a byte are taken for narrower ones: their LoRAs fit nowhere"
-)
-
-
-@pytest.fixture(params=[pytest.param(name, marks=[UNPLACED] if name in HALVES else []) for name in FORMATS])
+@pytest.fixture(params=FORMATS)
 def form(request: pytest.FixtureRequest) -> Format:
     """Each format."""
     return FORMATS[request.param]
@@ -217,7 +211,6 @@ def test_norms_where_inputs_are_rounded_by_a_scale_of_the_file(name: str, files:
     assert apart(norms(out, path), exact_norms(path, 0, weight)) <= 1e-4
 
 
-@UNPLACED
 def test_a_layer_that_smooths_its_inputs(files: Path, stacked: Stacks) -> None:
     """The LoRA was made for inputs as they are: live it sees those, merged it would see the smoothed ones."""
     model, exact = packed_wan(FORMATS["nvfp4"])
