@@ -51,6 +51,8 @@ export const NOTHING = Object.freeze({ state: "", sentence: "", sha256: null, ai
 export function createBadges({ app, api }) {
   /** @type {Set<Watched>} */
   const watched = new Set();
+  /** Nodes that tell of changes. */
+  const chained = new WeakSet();
   /** @type {any} the part of the prompt that matters, of the graph whose fingerprint is `seen` */
   let prompt = null;
   /** @type {Record<string, any>} */
@@ -179,8 +181,11 @@ export function createBadges({ app, api }) {
       /** @type {Watched} */
       const one = { node, read, show, asked: undefined, known: new Map(), model: null, wasThere: false };
       watched.add(one);
-      chain(node, "onConnectionsChange", () => watched.has(one) && later());
-      chain(node, "refreshComboInNode", () => watched.has(one) && refresh());
+      if (!chained.has(node)) {
+        chained.add(node);
+        chain(node, "onConnectionsChange", () => { if (watched.size) later(); });
+        chain(node, "refreshComboInNode", () => { if (watched.size) refresh(); }); // the key r
+      }
       startLooking();
       soon();
       return () => {

@@ -14,10 +14,20 @@ from lorchestra.demo.prompt import CHECKPOINT
 WARM = "lorchestra-demo/warm.safetensors"
 SDXL, FLUX = "badges/sdxl.safetensors", "badges/flux.safetensors"
 
-WATCH = """async ([folder, id]) => {
+CREATE = """async (folder) => {
     const { createBadges } = await import(`/extensions/${folder}/badges.mjs`);
     const { api } = await import("/scripts/api.js");
-    window.badges ??= createBadges({ app, api });
+    window.asked = [];
+    const own = { // the nodes' own badges ask as well
+        addEventListener: api.addEventListener.bind(api), removeEventListener: api.removeEventListener.bind(api),
+        fetchApi: (path, options) => {
+            window.asked.push(JSON.parse(options.body));
+            return api.fetchApi(path, options);
+        },
+    };
+    window.badges ??= createBadges({ app, api: own });
+}"""
+WATCH = """(id) => {
     window.shown ??= {};
     window.stops ??= {};
     const node = app.canvas.graph.getNodeById(id);
@@ -44,15 +54,15 @@ class Badges:
 
     def __init__(self, face: Any, pack_folder: str) -> None:
         self.face, self.page, self.folder = face, face.page, pack_folder
-        self.requests: list[dict[str, Any]] = []
-        self.page.on("request", self._on_request)
+        self.page.evaluate(CREATE, pack_folder)
 
-    def _on_request(self, request: Any) -> None:
-        if request.url.endswith("/lorchestra/check"):
-            self.requests.append(json.loads(request.post_data))
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """The bodies of what was asked."""
+        return self.page.evaluate("window.asked")
 
     def watch(self, node: int) -> None:
-        self.page.evaluate(WATCH, [self.folder, node])
+        self.page.evaluate(WATCH, node)
 
     def rows(self, node: int, *names: str) -> None:
         value = json.dumps({"version": 1, "loras": [{"lora": name} for name in names]})
@@ -157,10 +167,7 @@ def test_two_hundred_nodes_are_one_request(badges: Badges) -> None:
     loader, stack = loaded(badges)
     badges.rows(stack, *[SDXL, FLUX] * 10)
     took = badges.page.evaluate(
-        """async ([folder, loader, stack]) => {
-            const { createBadges } = await import(`/extensions/${folder}/badges.mjs`);
-            const { api } = await import("/scripts/api.js");
-            window.badges ??= createBadges({ app, api });
+        """async ([loader, stack]) => {
             const graph = app.canvas.graph, text = graph.getNodeById(stack).widgets[0].value;
             const nodes = Array.from({ length: 200 }, () => {
                 const node = LiteGraph.createNode("LorchestraLoraStack");
@@ -182,7 +189,7 @@ def test_two_hundred_nodes_are_one_request(badges: Badges) -> None:
             stops.forEach((stop) => stop());
             return { watching, all, shown };
         }""",
-        [badges.folder, loader, stack],
+        [loader, stack],
     )
     print(took)
     assert took["shown"] == 200
@@ -219,7 +226,8 @@ def test_a_late_answer_is_dropped(badges: Badges) -> None:
     badges.rows(stack, FLUX, "gone")
     badges.page.wait_for_timeout(500)
     badges.page.unroute("**/lorchestra/check")
-    held[0].continue_()
+    for route in held:
+        route.continue_()
     badges.wait_for(stack, "misfit", "missing")
     shown = badges.page.evaluate("(id) => shown[id].map((rows) => rows.map((row) => row.state).join())", stack)
     assert "fits" not in shown
