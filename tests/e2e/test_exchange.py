@@ -1,0 +1,715 @@
+"""Rows come from the clipboard and go to it; nodes of other loaders become LoRA Stacks with their links and weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lorchestra.demo.prompt import CHECKPOINT
+
+WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
+TWINS = ["one/twin.safetensors", "two/twin.safetensors"]
+STACK = "LorchestraLoraStack"
+CHAIN = (
+    """() => {
+    const add = (kind, x, y, values = {}) => {
+        const node = LiteGraph.createNode(kind);
+        node.pos = [x, y]; app.graph.add(node);
+        for (const [name, value] of Object.entries(values)) node.widgets.find((one) => one.name === name).value = value;
+        return node;
+    };
+    const link = (from, output, to, input) =>
+        from.connect(output, to, to.inputs.findIndex((slot) => slot.name === input));
+    app.canvas.emitBeforeChange();
+    const checkpoint = add("CheckpointLoaderSimple", 0, 100, { ckpt_name: CHECKPOINT });
+    const both = add("LoraLoader", 400, 100, { lora_name: WARM, strength_model: 0.8, strength_clip: 0.5 });
+    const only = add("LoraLoaderModelOnly", 400, 300, { lora_name: LINES, strength_model: -0.25 });
+    const last = add("LoraLoader", 400, 500, { lora_name: TWIN, strength_model: 1, strength_clip: 1 });
+    const sampler = add("KSampler", 900, 100);
+    const text = add("CLIPTextEncode", 900, 400), other = add("CLIPTextEncode", 900, 600);
+    link(checkpoint, 0, both, "model"); link(checkpoint, 1, both, "clip");
+    link(both, 0, only, "model"); link(only, 0, last, "model"); link(both, 1, last, "clip");
+    link(last, 0, sampler, "model"); link(last, 1, text, "clip"); link(last, 1, other, "clip");
+    app.canvas.emitAfterChange();
+    return Object.fromEntries(Object.entries({ checkpoint, both, only, last, sampler, text, other })
+        .map(([name, node]) => [name, String(node.id)]));
+}""".replace("CHECKPOINT", json.dumps(CHECKPOINT))
+    .replace("WARM", json.dumps(WARM))
+    .replace("LINES", json.dumps(LINES))
+    .replace("TWIN", json.dumps(TWINS[0]))
+)
+MENU = """async ([folder, id]) => {
+    const node = app.canvas.graph.getNodeById(id);
+    const items = app.collectNodeMenuItems?.(node) ?? [];
+    if (!app.collectNodeMenuItems) node.getExtraMenuOptions?.(app.canvas, items);
+    const item = items.find((one) => /LoRA Stack/.test(one?.content ?? ""));
+    return item ? { content: item.content, disabled: item.disabled } : null;
+}"""
+CONVERT = """async ([folder, id]) => {
+    const node = app.canvas.graph.getNodeById(id);
+    const items = app.collectNodeMenuItems?.(node) ?? [];
+    if (!app.collectNodeMenuItems) node.getExtraMenuOptions?.(app.canvas, items);
+    const item = items.find((one) => /LoRA Stack/.test(one?.content ?? ""));
+    const there = app.canvas.graph.nodes.length;
+    const waits = () => app.canvas.graph.nodes.length === there && app.canvas.graph.getNodeById(id) === node;
+    item.callback();
+    for (let i = 0; i < 100 && waits(); i++) {
+        await new Promise((done) => setTimeout(done, 50));
+    }
+}"""
+
+
+class Exchange:
+    """What the tests do with the clipboard and with the menus of nodes."""
+
+    def __init__(self, face: Any, pack_folder: str) -> None:
+        self.face, self.page, self.folder = face, face.page, pack_folder
+
+    def clipboard(self, text: str | None = None) -> str:
+        """Sets the clipboard, or gives what is in it."""
+        if text is not None:
+            self.page.evaluate("(text) => navigator.clipboard.writeText(text)", text)
+        return self.page.evaluate("() => navigator.clipboard.readText()")
+
+    def select(self, node: int | str) -> None:
+        self.page.evaluate(
+            "(id) => { app.canvas.deselectAll?.(); app.canvas.selectNode(app.canvas.graph.getNodeById(id)); }", node
+        )
+
+    def paste(self, node: int, text: str) -> None:
+        self.clipboard(text)
+        self.select(node)
+        self.face.press("Control+v")
+
+    def call(self, module: str, function: str, *arguments: Any) -> Any:
+        """Calls a function of one of our modules that takes ComfyUI first."""
+        return self.page.evaluate(
+            """async ([folder, module, name, rest]) => {
+                const { api } = await import("/scripts/api.js");
+                const found = await import(`/extensions/${folder}/${module}.mjs`);
+                return found[name]({ app, api }, ...rest);
+            }""",
+            [self.folder, module, function, list(arguments)],
+        )
+
+    def pure(self, module: str, function: str, *arguments: Any) -> Any:
+        """Calls a function of one of our modules."""
+        return self.page.evaluate(
+            "async ([at, module, name, rest]) => (await import(`/extensions/${at}/${module}.mjs`))[name](...rest)",
+            [self.folder, module, function, list(arguments)],
+        )
+
+    def rows(self, node: int | str | None = None) -> list[dict[str, Any]]:
+        """The rows of a LoRA Stack, or of the only one."""
+        text = self.page.evaluate(
+            """([id, kind]) => {
+                const mine = (one) => one.type === kind && (id === null || one.id == id);
+                const nodes = app.canvas.graph.nodes.filter(mine);
+                return nodes.length === 1 ? nodes[0].widgets.find((one) => one.name === "loras").value : nodes.length;
+            }""",
+            [node, STACK],
+        )
+        assert isinstance(text, str), f"{text} nodes"
+        return json.loads(text)["loras"]
+
+    def wait_for_rows(self, rows: list[dict[str, Any]], node: int | None = None) -> None:
+        for _ in range(60):
+            if self.count(STACK) == 1 and self.rows(node) == rows:
+                return
+            self.page.wait_for_timeout(100)
+        assert self.rows(node) == rows
+
+    def count(self, kind: str) -> int:
+        return self.page.evaluate("(kind) => app.canvas.graph.nodes.filter((one) => one.type === kind).length", kind)
+
+    def toasts(self) -> str:
+        """What the messages say; they are closed then."""
+        messages = self.page.locator(".p-toast-message")
+        messages.first.wait_for(timeout=5000)
+        text = "\n".join(messages.all_inner_texts())
+        self.close_toasts()
+        return text
+
+    def close_toasts(self) -> None:
+        self.page.evaluate("app.extensionManager.toast.removeAll?.()")
+        self.page.wait_for_function("!document.querySelector('.p-toast-message')")
+
+    def menu(self, node: int | str) -> dict[str, Any] | None:
+        return self.page.evaluate(MENU, [self.folder, node])
+
+    def convert(self, node: int | str) -> None:
+        self.page.evaluate(CONVERT, [self.folder, node])
+        self.page.wait_for_timeout(200)
+
+    def load(self, nodes: list[dict[str, Any]], links: list[list[Any]], groups: list[Any] | None = None) -> None:
+        """Opens a workflow as a file of another pack's user would be."""
+        outgoing: dict[tuple[int, int], list[int]] = {}
+        for number, origin, slot, target, into, _ in links:
+            outgoing.setdefault((origin, slot), []).append(number)
+            next(node for node in nodes if node["id"] == target)["inputs"][into]["link"] = number
+        for node in nodes:
+            for slot, output in enumerate(node["outputs"]):
+                output["links"] = outgoing.get((node["id"], slot), [])
+        last = max(node["id"] for node in nodes)
+        workflow = {
+            "last_node_id": last,
+            "last_link_id": len(links),
+            "nodes": nodes,
+            "links": links,
+            "groups": groups or [],
+            "config": {},
+            "extra": {},
+            "version": 0.4,
+        }
+        self.page.evaluate(
+            "(workflow) => app.loadGraphData(workflow, true, true, null, { showMissingNodesDialog: false })", workflow
+        )
+        self.page.wait_for_timeout(500)
+        self.page.keyboard.press("Escape")
+        self.page.wait_for_timeout(300)
+
+    def links(self, number: int | str | None = None) -> dict[str, list[str]]:
+        """What a LoRA Stack is linked to: input or output → `type.slot` of the other ends."""
+        return self.page.evaluate(
+            """([id, kind]) => {
+                const graph = app.canvas.graph;
+                const node = graph.nodes.find((one) => one.type === kind && (id === null || one.id == id));
+                const named = (id, slot, side) => {
+                    const other = graph.getNodeById(id);
+                    return other ? `${other.type}.${other[side][slot].name}` : `subgraph.${slot}`;
+                };
+                const get = (link) => graph.getLink?.(link) ?? graph.links.get?.(link) ?? graph.links[link];
+                const found = {};
+                for (const slot of node.inputs) {
+                    const link = slot.link != null && get(slot.link);
+                    if (link) found[slot.name] = [named(link.origin_id, link.origin_slot, "outputs")];
+                }
+                for (const slot of node.outputs) {
+                    const links = (slot.links ?? []).map(get);
+                    const ends = links.map((link) => named(link.target_id, link.target_slot, "inputs"));
+                    if (ends.length) found[slot.name] = ends.sort();
+                }
+                return found;
+            }""",
+            [number, STACK],
+        )
+
+
+@pytest.fixture
+def exchange(face: Any, pack_folder: str) -> Iterator[Exchange]:
+    face.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    found = Exchange(face, pack_folder)
+    found.close_toasts()
+    yield found
+    found.close_toasts()
+
+
+PASTED: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    "ours": (
+        json.dumps({"version": 1, "loras": [{"lora": WARM, "on": False, "model": 0.5, "note": "kept"}]}),
+        [{"lora": WARM, "on": False, "model": 0.5, "note": "kept"}],
+    ),
+    "runware": (
+        '[{"model": "civitai:120096@135931", "weight": 0.7}]',
+        [{"lora": "civitai:120096@135931", "model": 0.7, "air": "civitai:120096@135931"}],
+    ),
+    "tags": (
+        "a cat <lora:warm:0.7> on a mat <lora:twin:1> <lora:gone:0.3:0.2>",
+        [
+            {"lora": WARM, "model": 0.7},
+            {"lora": "twin", "model": 1},
+            {"lora": "gone", "model": 0.2, "clip": 0.3},
+        ],
+    ),
+    "rgthree": (
+        json.dumps(
+            [
+                {"on": True, "lora": WARM, "strength": 0.8, "strengthTwo": 0.4},
+                {"on": False, "lora": LINES, "strength": 1, "strengthTwo": None},
+            ]
+        ),
+        [{"lora": WARM, "model": 0.8, "clip": 0.4}, {"lora": LINES, "on": False, "model": 1}],
+    ),
+    "LoRA-Manager": (
+        json.dumps([{"name": "lines", "strength": "0.6", "clipStrength": 0.1, "active": False, "expanded": True}]),
+        [{"lora": LINES, "on": False, "model": 0.6, "clip": 0.1}],
+    ),
+}
+
+
+def test_rows_are_pasted_onto_a_selected_node_as_one_step(exchange: Exchange) -> None:
+    node = exchange.face.add()
+    rows: list[dict[str, Any]] = []
+    steps = [rows]
+    for text, fresh in PASTED.values():
+        exchange.paste(node, text)
+        rows = [*rows, *fresh]
+        exchange.wait_for_rows(rows)
+        steps.append(rows)
+        if text == PASTED["tags"][0]:
+            said = exchange.toasts()
+            assert "twin may be any of one/twin.safetensors, two/twin.safetensors" in said
+            assert "a cat" in said
+    exchange.close_toasts()
+    for before in reversed(steps[:-1]):
+        exchange.face.press("Control+z")
+        exchange.wait_for_rows(before)
+    for after in steps[1:]:
+        exchange.face.press("Control+y")
+        exchange.wait_for_rows(after)
+    assert len(exchange.face.rows()) == len([row for row in rows if row.get("on", True)])
+
+
+def test_other_pastes_are_left_untouched(exchange: Exchange) -> None:
+    node = exchange.face.add()
+    exchange.paste(node, PASTED["rgthree"][0])
+    exchange.wait_for_rows(PASTED["rgthree"][1])
+    for text in ("hello [1]", '{"a": 1}', "[1, 2, 3]", '{"1": {"class_type": "KSampler", "inputs": {}}}', "<b>x</b>"):
+        exchange.paste(node, text)
+        assert exchange.rows() == PASTED["rgthree"][1]
+    exchange.select(node)
+    exchange.face.press("Control+c")
+    exchange.face.press("Control+v")
+    assert exchange.count(STACK) == 2  # the node, as ComfyUI does it
+    for text, _ in PASTED.values():
+        assert exchange.pure("exchange/clipboard", "mayBeRows", text)
+    workflow = exchange.face.workflow()
+    assert not exchange.pure("exchange/clipboard", "mayBeRows", json.dumps(workflow))
+    assert not exchange.pure("exchange/clipboard", "mayBeRows", json.dumps(exchange.face.prompt()))
+
+
+def test_a_refused_or_unanswered_paste_is_said_and_keeps_the_rows(exchange: Exchange) -> None:
+    node = exchange.face.add()
+    exchange.paste(node, PASTED["ours"][0])
+    exchange.wait_for_rows(PASTED["ours"][1])
+    exchange.paste(node, '[{"lora": "a", "model": 1e9}]')
+    assert "could not be pasted" in exchange.toasts()
+    exchange.page.route("**/lorchestra/read", lambda route: route.fulfill(status=500, body="<html>"))
+    exchange.paste(node, PASTED["rgthree"][0])
+    assert "error 500" in exchange.toasts()
+    exchange.page.unroute("**/lorchestra/read")
+    assert exchange.rows() == PASTED["ours"][1]
+
+
+@pytest.mark.parametrize("dialect", ["json", "a1111", "runware", "rgthree", "lora-manager"])
+def test_what_is_copied_can_be_pasted(exchange: Exchange, dialect: str) -> None:
+    air = "civitai:120096@135931"
+    rows = [{"lora": air, "model": 0.5, "air": air}] if dialect == "runware" else [{"lora": WARM, "model": 0.5}]
+    exchange.clipboard("before")
+    assert exchange.call("exchange/clipboard", "copyAs", rows, dialect) is True
+    text = exchange.clipboard()
+    assert text != "before"
+    exchange.close_toasts()
+    found = exchange.call("exchange/clipboard", "readPasted", text)
+    assert found["rows"] == rows
+    lost = exchange.call("exchange/clipboard", "copyAs", [{**rows[0], "schedule": "0:0, 1:1"}], dialect)
+    assert lost is True
+    assert ("schedule" in exchange.toasts()) == (dialect != "json")
+
+
+def test_what_cannot_be_copied_is_said(exchange: Exchange) -> None:
+    exchange.clipboard("before")
+    assert exchange.call("exchange/clipboard", "copyAs", [{"lora": WARM, "model": 1}], "runware") is False
+    assert "AIR" in exchange.toasts()
+    assert exchange.clipboard() == "before"
+
+
+def test_copying_without_the_clipboard_of_safe_pages(exchange: Exchange) -> None:
+    copied = exchange.page.evaluate(
+        """async (folder) => {
+            const { writeText } = await import(`/extensions/${folder}/exchange/clipboard.mjs`);
+            let text = null;
+            const listen = () => { text = document.activeElement.value; };
+            document.addEventListener("copy", listen, true);
+            Object.defineProperty(navigator, "clipboard", { value: undefined, configurable: true });
+            const done = await writeText("some text");
+            delete navigator.clipboard;
+            document.removeEventListener("copy", listen, true);
+            return [done, text, document.querySelectorAll("body > textarea.lorchestra").length];
+        }""",
+        exchange.folder,
+    )
+    assert copied == [True, "some text", 0]
+
+
+def test_a_chain_of_core_loaders_becomes_one_stack(exchange: Exchange) -> None:
+    ids = exchange.page.evaluate(CHAIN)
+    before = exchange.face.prompt()
+    for name in ("both", "only", "last"):
+        assert exchange.menu(ids[name]) == {"content": "Convert 3 loaders to one LoRA Stack", "disabled": False}
+    assert exchange.menu(ids["sampler"]) is None
+    place = exchange.page.evaluate("(id) => [...app.graph.getNodeById(id).pos]", ids["both"])
+    exchange.convert(ids["only"])
+    rows = [
+        {"lora": WARM, "model": 0.8, "clip": 0.5},
+        {"lora": LINES, "model": -0.25, "clip": 0},
+        {"lora": TWINS[0], "model": 1},
+    ]
+    assert exchange.rows() == rows
+    assert exchange.links() == {
+        "model": ["CheckpointLoaderSimple.MODEL"],
+        "clip": ["CheckpointLoaderSimple.CLIP"],
+        "MODEL": ["KSampler.model"],
+        "CLIP": ["CLIPTextEncode.clip", "CLIPTextEncode.clip"],
+    }
+    prompt = exchange.face.prompt()
+    stack = next(key for key, node in prompt.items() if node["class_type"] == STACK)
+    assert prompt[ids["sampler"]]["inputs"]["model"] == [stack, 0]
+    assert prompt[ids["text"]]["inputs"]["clip"] == [stack, 1]
+    assert exchange.page.evaluate("(id) => [...app.graph.getNodeById(id).pos]", stack) == place
+    assert exchange.count("LoraLoader") == exchange.count("LoraLoaderModelOnly") == 0
+    exchange.face.press("Control+z")
+    exchange.face.wait_for(lambda: exchange.face.prompt() == before)
+    exchange.face.press("Control+y")
+    exchange.wait_for_rows(rows)
+
+
+def test_what_others_use_cuts_the_chain(exchange: Exchange) -> None:
+    ids = exchange.page.evaluate(CHAIN)
+    exchange.page.evaluate(
+        """(ids) => {
+            const sampler = LiteGraph.createNode("KSampler"); app.graph.add(sampler);
+            app.graph.getNodeById(ids.both).connect(0, sampler, 0);
+        }""",
+        ids,
+    )
+    assert exchange.menu(ids["both"])["content"] == "Convert to LoRA Stack"
+    exchange.convert(ids["last"])
+    assert [row["lora"] for row in exchange.rows()] == [LINES, TWINS[0]]
+    assert exchange.links()["model"] == ["LoraLoader.MODEL"]
+    assert exchange.links()["clip"] == ["LoraLoader.CLIP"]
+    first = next(
+        iter(exchange.page.evaluate("app.graph.nodes.filter((one) => one.type === 'LoraLoader').map((one) => one.id)"))
+    )
+    exchange.convert(first)
+    assert exchange.count(STACK) == 2
+    assert exchange.count("LoraLoader") == 0
+
+
+def test_text_encoders_that_others_use_in_between_cut_the_chain(exchange: Exchange) -> None:
+    ids = exchange.page.evaluate(CHAIN)
+    exchange.page.evaluate(
+        """(ids) => {
+            const text = LiteGraph.createNode("CLIPTextEncode"); app.graph.add(text);
+            app.graph.getNodeById(ids.both).connect(1, text, 0);
+        }""",
+        ids,
+    )
+    exchange.convert(ids["both"])
+    assert [row["lora"] for row in exchange.rows()] == [WARM, LINES]  # the model goes on alone, the text encoders too
+    assert exchange.links()["CLIP"] == ["CLIPTextEncode.clip", "LoraLoader.clip"]
+    assert exchange.links()["MODEL"] == ["LoraLoader.model"]
+
+
+def test_title_colour_mode_and_group_stay(exchange: Exchange) -> None:
+    ids = exchange.page.evaluate(CHAIN)
+    exchange.page.evaluate(
+        """(ids) => {
+            const node = app.graph.getNodeById(ids.only);
+            node.title = "My style"; node.color = "#322"; node.bgcolor = "#533"; node.mode = 4;
+        }""",
+        ids,
+    )
+    exchange.convert(ids["both"])
+    kept = """app.graph.nodes.filter((one) => one.type === "LorchestraLoraStack")
+        .map((one) => [one.title, one.color, one.bgcolor, one.mode])"""
+    assert exchange.page.evaluate(kept) == [["My style", "#322", "#533", 0]]
+    assert [row.get("on", True) for row in exchange.rows()] == [True, False, True]
+    exchange.face.clear()
+    ids = exchange.page.evaluate(CHAIN)
+    exchange.page.evaluate(
+        "(ids) => { for (const key of ['both', 'only', 'last']) app.graph.getNodeById(ids[key]).mode = 4; }", ids
+    )
+    exchange.convert(ids["both"])
+    assert exchange.page.evaluate(kept)[0][3] == 4
+    assert [row.get("on", True) for row in exchange.rows()] == [True, True, True]
+
+
+def test_what_comes_through_a_link_cannot_be_converted(exchange: Exchange) -> None:
+    ids = exchange.page.evaluate(CHAIN)
+    exchange.page.evaluate(
+        """(ids) => {
+            const number = LiteGraph.createNode("PrimitiveFloat"); app.graph.add(number);
+            const node = app.graph.getNodeById(ids.last);
+            number.connect(0, node, node.inputs.findIndex((slot) => slot.name === "strength_model"));
+        }""",
+        ids,
+    )
+    assert exchange.menu(ids["last"]) == {
+        "content": "Convert to LoRA Stack (strength_model comes through a link)",
+        "disabled": True,
+    }
+    assert exchange.menu(ids["both"])["content"] == "Convert 2 loaders to one LoRA Stack"
+
+
+def test_inside_a_subgraph(exchange: Exchange) -> None:
+    ids = exchange.page.evaluate(CHAIN)
+    exchange.page.evaluate(
+        """(ids) => {
+            const nodes = ["both", "only", "last"].map((key) => app.canvas.graph.getNodeById(ids[key]));
+            const { subgraph, node } = app.canvas.graph.convertToSubgraph(new Set(nodes));
+            app.canvas.openSubgraph(subgraph, node);
+        }""",
+        ids,
+    )
+    exchange.page.wait_for_timeout(300)
+    inner = exchange.page.evaluate("app.canvas.graph.nodes.find((one) => one.type === 'LoraLoaderModelOnly').id")
+    exchange.convert(inner)
+    found = exchange.links()
+    assert found == {"model": ["subgraph.0"], "clip": ["subgraph.1"], "MODEL": ["subgraph.0"], "CLIP": ["subgraph.1"]}
+    assert len(exchange.rows()) == 3
+    prompt = exchange.face.prompt()
+    stack = next(key for key, node in prompt.items() if node["class_type"] == STACK)
+    assert ":" in stack
+    assert prompt[stack]["inputs"]["model"] == [ids["checkpoint"], 0]
+    assert prompt[ids["sampler"]]["inputs"]["model"] == [stack, 0]
+    assert prompt[ids["text"]]["inputs"]["clip"] == [stack, 1]
+
+
+def _node(
+    number: int, kind: str, inputs: list[str], outputs: list[str], values: Any = None, **more: Any
+) -> dict[str, Any]:
+    """A node as a workflow file has it; slots are `name:TYPE`."""
+    slots = [[part.rpartition(":") for part in side] for side in (inputs, outputs)]
+    return {
+        "id": number,
+        "type": kind,
+        "pos": [number * 300, 100],
+        "size": [250, 150],
+        "flags": {},
+        "order": number,
+        "mode": 0,
+        "inputs": [{"name": name, "type": type_, "link": None} for name, _, type_ in slots[0]],
+        "outputs": [
+            {"name": name, "type": type_, "links": [], "slot_index": n} for n, (name, _, type_) in enumerate(slots[1])
+        ],
+        "properties": {"Node name for S&R": kind},
+        "widgets_values": values if values is not None else [],
+        **more,
+    }
+
+
+LOADER_OUT = ["MODEL:MODEL", "CLIP:CLIP"]
+
+
+def _around(*middle: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nodes between a checkpoint's loader (1) and what uses the model (98) and the text encoders (99)."""
+    return [
+        _node(1, "CheckpointLoaderSimple", [], ["MODEL:MODEL", "CLIP:CLIP", "VAE:VAE"], [CHECKPOINT]),
+        *middle,
+        _node(98, "ModelSamplingDiscrete", ["model:MODEL"], ["MODEL:MODEL"], ["eps", False]),
+        _node(99, "CLIPTextEncode", ["clip:CLIP"], ["CONDITIONING:CONDITIONING"], ["a cat"]),
+    ]
+
+
+LOADERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "rgthree's Power Lora Loader": (
+        _node(
+            2,
+            "Power Lora Loader (rgthree)",
+            ["model:MODEL", "clip:CLIP"],
+            LOADER_OUT,
+            [
+                {},
+                {"type": "PowerLoraLoaderHeaderWidget"},
+                {"on": True, "lora": WARM, "strength": 0.8, "strengthTwo": 0.4},
+                {"on": False, "lora": LINES, "strength": 1.5, "strengthTwo": None},
+                {"on": True, "lora": "None", "strength": 1, "strengthTwo": None},
+                {"on": True, "lora": "gone/away.safetensors", "strength": 0, "strengthTwo": None},
+                {},
+                "",
+            ],
+            title="Power Lora Loader (rgthree)",
+        ),
+        [
+            {"lora": WARM, "model": 0.8, "clip": 0.4},
+            {"lora": LINES, "on": False, "model": 1.5},
+            {"lora": "gone/away.safetensors", "model": 0},
+        ],
+    ),
+    "rgthree's Lora Loader Stack": (
+        _node(
+            2,
+            "Lora Loader Stack (rgthree)",
+            ["model:MODEL", "clip:CLIP"],
+            LOADER_OUT,
+            [WARM, 0.7, "None", 1, LINES, -1, "None", 1],
+        ),
+        [{"lora": WARM, "model": 0.7}, {"lora": LINES, "model": -1}],
+    ),
+    "LoRA-Manager's loader": (
+        _node(
+            2,
+            "Lora Loader (LoraManager)",
+            ["model:MODEL", "clip:CLIP", "lora_stack:LORA_STACK"],
+            [*LOADER_OUT, "trigger_words:STRING", "loaded_loras:STRING"],
+            [
+                "<lora:warm:0.8> <lora:lines:0.5>",
+                [
+                    {"name": "warm", "strength": 0.8, "clipStrength": 0.8, "active": True, "expanded": False},
+                    {"name": "lines", "strength": "0.50", "clipStrength": 0.2, "active": False},
+                    {"name": "twin", "strength": 1, "active": True},
+                ],
+            ],
+        ),
+        [
+            {"lora": WARM, "model": 0.8},
+            {"lora": LINES, "on": False, "model": 0.5, "clip": 0.2},
+            {"lora": "twin", "model": 1},
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_loaders_of_packs_that_are_not_installed(exchange: Exchange, name: str) -> None:
+    loader, rows = LOADERS[name]
+    loader = json.loads(json.dumps({**loader, "color": "#223", "bgcolor": "#335"}))
+    exchange.load(
+        _around(loader),
+        [
+            [1, 1, 0, 2, 0, "MODEL"],
+            [2, 1, 1, 2, 1, "CLIP"],
+            [3, 2, 0, 98, 0, "MODEL"],
+            [4, 2, 1, 99, 0, "CLIP"],
+        ],
+    )
+    assert exchange.menu(2) == {"content": "Convert to LoRA Stack", "disabled": False}
+    exchange.convert(2)
+    assert exchange.rows() == rows
+    assert exchange.links() == {
+        "model": ["CheckpointLoaderSimple.MODEL"],
+        "clip": ["CheckpointLoaderSimple.CLIP"],
+        "MODEL": ["ModelSamplingDiscrete.model"],
+        "CLIP": ["CLIPTextEncode.clip"],
+    }
+    title, color, pos = exchange.page.evaluate(
+        """(() => {
+            const node = app.graph.nodes.find((one) => one.type === "LorchestraLoraStack");
+            return [node.title, node.color, [...node.pos]];
+        })()"""
+    )
+    assert (title, color, pos) == ("LoRA Stack", "#223", [600, 100])
+    exchange.face.press("Control+z")
+    exchange.face.wait_for(lambda: exchange.count(STACK) == 0 and exchange.count(loader["type"]) == 1)
+
+
+def test_links_that_cannot_be_kept_are_told(exchange: Exchange) -> None:
+    loader = json.loads(json.dumps(LOADERS["LoRA-Manager's loader"][0]))
+    show = _node(3, "PreviewAny", ["source:*"], [])
+    exchange.load(
+        [*_around(loader), show],
+        [[1, 1, 0, 2, 0, "MODEL"], [2, 2, 0, 98, 0, "MODEL"], [3, 2, 2, 3, 0, "STRING"]],
+    )
+    exchange.convert(2)
+    said = exchange.toasts()
+    assert "trigger_words" in said
+    assert "twin may be any of" in said
+    assert exchange.links() == {"model": ["CheckpointLoaderSimple.MODEL"], "MODEL": ["ModelSamplingDiscrete.model"]}
+
+
+STACKERS: dict[str, tuple[list[Any], list[dict[str, Any]]]] = {
+    "CR LoRA Stack": (
+        ["On", WARM, 0.8, 0.4, "Off", LINES, 1, 1, "On", "None", 1, 1],
+        [{"lora": WARM, "model": 0.8, "clip": 0.4}, {"lora": LINES, "on": False, "model": 1}],
+    ),
+    "LoRA Stacker": (
+        ["simple", 2, WARM, 0.8, 9, 9, LINES, 0.5, 9, 9, TWINS[0], 1, 9, 9, *["None", 1, 1, 1] * 46],
+        [{"lora": WARM, "model": 0.8}, {"lora": LINES, "model": 0.5}],
+    ),
+    "easy loraStack": (
+        [True, "advanced", 2, WARM, 9, 0.8, 0.4, LINES, 9, 0.5, 0.5, *["None", 1, 1, 1] * 8],
+        [{"lora": WARM, "model": 0.8, "clip": 0.4}, {"lora": LINES, "model": 0.5}],
+    ),
+    "Lora Stacker (LoraManager)": (
+        ["", {"__value__": [{"name": "warm", "strength": 0.8, "clipStrength": 0.4, "active": True}]}],
+        [{"lora": WARM, "model": 0.8, "clip": 0.4}],
+    ),
+}
+
+
+def _stacker(number: int, kind: str) -> dict[str, Any]:
+    return _node(
+        number, kind, ["lora_stack:LORA_STACK"], ["LORA_STACK:LORA_STACK", "show_help:STRING"], STACKERS[kind][0]
+    )
+
+
+@pytest.mark.parametrize("kind", STACKERS)
+@pytest.mark.parametrize("clicked", ["stacker", "applier"])
+def test_stackers_and_what_applies_them_become_one_stack(exchange: Exchange, kind: str, clicked: str) -> None:
+    applier = _node(
+        5,
+        "CR Apply LoRA Stack",
+        ["model:MODEL", "clip:CLIP", "lora_stack:LORA_STACK"],
+        [*LOADER_OUT, "show_help:STRING"],
+    )
+    exchange.load(
+        _around(_stacker(3, "CR LoRA Stack"), _stacker(4, kind), applier),
+        [
+            [1, 1, 0, 5, 0, "MODEL"],
+            [2, 1, 1, 5, 1, "CLIP"],
+            [3, 3, 0, 4, 0, "LORA_STACK"],
+            [4, 4, 0, 5, 2, "LORA_STACK"],
+            [5, 5, 0, 98, 0, "MODEL"],
+            [6, 5, 1, 99, 0, "CLIP"],
+        ],
+    )
+    exchange.convert(3 if clicked == "stacker" else 5)
+    assert exchange.rows() == [*STACKERS["CR LoRA Stack"][1], *STACKERS[kind][1]]
+    assert exchange.links() == {
+        "model": ["CheckpointLoaderSimple.MODEL"],
+        "clip": ["CheckpointLoaderSimple.CLIP"],
+        "MODEL": ["ModelSamplingDiscrete.model"],
+        "CLIP": ["CLIPTextEncode.clip"],
+    }
+    assert exchange.page.evaluate("app.graph.nodes.length") == 4
+
+
+def test_a_stacker_before_our_stack_gives_its_rows_to_it(exchange: Exchange) -> None:
+    own = '{"version": 1, "loras": [{"lora": "own", "model": 1}], "mine": 2}'
+    stack = _node(
+        5,
+        STACK,
+        ["model:MODEL", "clip:CLIP", "lora_stack:LORA_STACK"],
+        ["MODEL:MODEL"],
+        [own, "error", "warn", "merge"],
+    )
+    other = _node(3, "Some Other Stacker", [], ["LORA_STACK:LORA_STACK"])
+    exchange.load(
+        _around(other, _stacker(4, "CR LoRA Stack"), stack),
+        [
+            [1, 1, 0, 5, 0, "MODEL"],
+            [2, 3, 0, 4, 0, "LORA_STACK"],
+            [3, 4, 0, 5, 2, "LORA_STACK"],
+            [4, 5, 0, 98, 0, "MODEL"],
+        ],
+    )
+    exchange.convert(4)
+    assert exchange.rows() == [*STACKERS["CR LoRA Stack"][1], {"lora": "own", "model": 1}]
+    assert exchange.links() == {
+        "model": ["CheckpointLoaderSimple.MODEL"],
+        "lora_stack": ["Some Other Stacker.LORA_STACK"],
+        "MODEL": ["ModelSamplingDiscrete.model"],
+    }
+    values = exchange.page.evaluate(
+        "Object.fromEntries(app.graph.getNodeById(5).widgets.map((one) => [one.name, one.value]))"
+    )
+    assert json.loads(values["loras"])["mine"] == 2
+    assert (values["missing"], values["policy"], values["mode"]) == ("error", "warn", "merge")
+    exchange.face.press("Control+z")
+    exchange.face.wait_for(lambda: exchange.count("CR LoRA Stack") == 1 and len(exchange.rows()) == 1)
+
+
+def test_a_stacker_that_feeds_nothing_known_says_why_it_cannot(exchange: Exchange) -> None:
+    loader = _node(5, "Efficient Loader", ["lora_stack:LORA_STACK"], ["MODEL:MODEL"])
+    exchange.load(
+        _around(_stacker(3, "CR LoRA Stack"), _stacker(4, "LoRA Stacker"), loader), [[1, 4, 0, 5, 0, "LORA_STACK"]]
+    )
+    for node, reason in ((3, "its rows go nowhere"), (4, "neither a LoRA Stack nor a known loader")):
+        found = exchange.menu(node)
+        assert found and found["disabled"]
+        assert reason in found["content"]
+    assert exchange.menu(5) is None
