@@ -331,7 +331,7 @@ class TestErrors:
             1.5,
             True,
             b"[]",
-            object(),
+            pytest.param(object(), id="object()"),
             {1, 2},
         ],
         ids=lambda value: repr(value)[:30],

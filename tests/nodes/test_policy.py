@@ -19,7 +19,9 @@ from lorchestra.demo.loras import layers, write_lora
 sys.path += [str(Path(__file__).parent), str(Path(__file__).absolute().parents[2] / "tools")]
 
 import collect_signatures as tool
-from models import load_unet, patched, plain, same_bits
+from models import load_flux, load_unet, patched, plain, same_bits
+
+pytestmark = pytest.mark.oldest
 
 POLICIES = ("refuse", "warn", "ignore")
 SENTENCES = {
@@ -126,19 +128,23 @@ def test_all_rows_for_another_model_are_in_one_error(stack_node: Any, model: Any
     assert "\nrow 3: wan: made for Wan 14B" in str(error.value)
 
 
-@pytest.fixture
-def packed() -> Any:
-    """A MODEL with a layer as Nunchaku's are."""
-    model = load_unet(torch.float16)
-    layer = torch.nn.Module()
-    layer.register_buffer("qweight", torch.zeros(8, 8, dtype=torch.int8))
+def holding(model: Any, layer: torch.nn.Module) -> Any:
+    """That MODEL with one layer more."""
     model.model.diffusion_model.add_module("packed", layer)
     return model
 
 
+def nunchaku() -> torch.nn.Module:
+    """A layer as Nunchaku's are."""
+    layer = torch.nn.Module()
+    layer.register_buffer("qweight", torch.zeros(8, 8, dtype=torch.int8))
+    return layer
+
+
 def test_a_quantization_that_hides_layers_lets_everything_pass(
-    stack_node: Any, check_node: Any, packed: Any, files: Path, caplog: pytest.LogCaptureFixture
+    stack_node: Any, check_node: Any, files: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    packed = holding(load_unet(torch.float16), nunchaku())
     out, _, rows, report = stack_node.execute(model=packed, loras="<lora:flux:1> <lora:part:1>", mode="merge").args
     assert report.splitlines()[0].startswith("flux: weight 1, nobody can tell whether it fits")
     assert warned(caplog) == []
@@ -146,22 +152,21 @@ def test_a_quantization_that_hides_layers_lets_everything_pass(
     assert [row["verdict"] for row in check(check_node, packed, rows)["rows"]] == ["unknown", "unknown"]
 
 
-def test_what_is_packed_and_does_not_tell_its_shape(pack: Any, packed: Any) -> None:
+def test_what_is_packed_and_does_not_tell_its_shape(pack: Any) -> None:
     hidden = sys.modules[f"{pack.__name__}.nodes.host.model"].hidden
-    assert hidden(packed) and not hidden(load_unet(torch.float16))
-    packed.model.diffusion_model.packed = torch.nn.Linear(8, 8)
-    assert not hidden(packed)
-    packed.model.diffusion_model.packed.weight = torch.nn.Parameter(
-        torch.ones(8, 4).to(torch.uint8), requires_grad=False
-    )
-    assert hidden(packed)
-    packed.model.diffusion_model.packed = torch.nn.Module()
+    plain_layer, packed_layer = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+    packed_layer.weight = torch.nn.Parameter(torch.ones(8, 4).to(torch.uint8), requires_grad=False)
+    assert not hidden(load_flux())
+    assert not hidden(holding(load_flux(), plain_layer))
+    assert hidden(holding(load_flux(), packed_layer))
+    assert hidden(holding(load_flux(), nunchaku()))
 
     class Foreign(torch.nn.Module):
         """As Nunchaku wraps FLUX.1: its layers are in no state dict."""
 
-    packed.model.diffusion_model = Foreign()
-    assert hidden(packed)
+    foreign = load_flux()
+    foreign.model.diffusion_model = Foreign()
+    assert hidden(foreign)
 
 
 def check(check_node: Any, model: Any, rows: Any, **inputs: Any) -> dict[str, Any]:
