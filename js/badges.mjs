@@ -5,6 +5,7 @@
  */
 
 import { fingerprint, pruned, promptId } from "./badges/graph.mjs";
+import { setting } from "./settings.mjs";
 
 const DELAY = 300; // after a change, in milliseconds
 const LOOK = 1500; // between looks for changes that ComfyUI tells nobody about
@@ -64,6 +65,7 @@ export function createBadges({ app, api }) {
   let asking = false;
   let again = false;
   let failed = 0;
+  let marked = setting(app, "badges");
 
   const root = () => app.rootGraph ?? app.graph?.rootGraph ?? app.graph;
   const isThere = (/** @type {Watched} */ one) => one.node.graph?.getNodeById?.(one.node.id) === one.node;
@@ -95,6 +97,10 @@ export function createBadges({ app, api }) {
         showKnown(one, one.read());
         changed = true;
       }
+    }
+    if (setting(app, "badges") !== marked) {
+      marked = !marked;
+      for (const one of watched) showKnown(one, one.read());
     }
     if (!watched.size) stopLooking();
     else if (changed || seen === undefined || fingerprint(root(), [...watched].map((one) => one.node)) !== seen) later();
@@ -179,7 +185,10 @@ export function createBadges({ app, api }) {
   return {
     watch({ node, read, show }) {
       /** @type {Watched} */
-      const one = { node, read, show, asked: undefined, known: new Map(), model: null, wasThere: false };
+      const one = {
+        node, read, show: (rows) => show(marked ? rows : rows.map(() => NOTHING)),
+        asked: undefined, known: new Map(), model: null, wasThere: false,
+      };
       watched.add(one);
       if (!chained.has(node)) {
         chained.add(node);

@@ -62,14 +62,10 @@ export const SETTINGS = {
     id: "Lorchestra.Policy",
     section: "New nodes",
     name: "LoRAs that do not fit, on new LoRA Stacks",
-    tooltip: "The policy that a new LoRA Stack begins with. Nodes that are there already keep theirs.",
+    tooltip: "Refuse with an error, skip with a warning, or skip without a word. Nodes that are there keep theirs.",
     type: "combo",
     defaultValue: "refuse",
-    options: [
-      { text: "refuse: an error", value: "refuse" },
-      { text: "warn: skip them and say so", value: "warn" },
-      { text: "ignore: skip them", value: "ignore" },
-    ],
+    options: [{ text: "refuse", value: "refuse" }, { text: "warn", value: "warn" }, { text: "ignore", value: "ignore" }],
     allowed: oneOf(["refuse", "warn", "ignore"]),
   },
   pickerFits: {

@@ -3,6 +3,7 @@
 
 import { create, setAttribute, useStyle } from "../dom.mjs";
 import { openPopup } from "../popup.mjs";
+import { setting } from "../settings.mjs";
 import { t } from "../words.mjs";
 import { favouritesOf } from "./favourites.mjs";
 import { createFilterBar } from "./filter_bar.mjs";
@@ -36,8 +37,8 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
   const favourites = favouritesOf(comfy);
   const target = model?.architectures?.length ? model : null;
   const choice = {
-    query: "", folder: "", fits: target !== null, family: /** @type {string | null} */ (null), favourites: false,
-    recent: false, newest,
+    query: "", folder: "", fits: target !== null && setting(comfy.app, "pickerFits"),
+    family: /** @type {string | null} */ (null), favourites: false, recent: false, newest,
   };
   /** @type {import("./search.mjs").Entry[]} */
   let found = [];

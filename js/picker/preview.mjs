@@ -2,9 +2,9 @@
 /** The image beside the picker: what lies beside the LoRA's file, loaded when somebody stays on its row. */
 
 import { create } from "../dom.mjs";
+import { setting } from "../settings.mjs";
 
 const PAUSE = 120; // on a row before its image is asked for, in milliseconds
-const WIDTH = 232;
 const GAP = 6;
 
 /**
@@ -15,15 +15,16 @@ const GAP = 6;
  */
 
 /**
- * @param {{api: any}} comfy
+ * @param {{app: any, api: any}} comfy
  * @param {() => Element} panelOf what it stands beside
  * @returns {Preview}
  */
-export function createPreview({ api }, panelOf) {
+export function createPreview({ app, api }, panelOf) {
+  const width = setting(app, "previewSize");
   const image = create("img", { class: "lorchestra-picker-image", alt: "", draggable: false });
   const caption = create("div", { class: "lorchestra-picker-caption" });
   const element = create("div", {
-    class: "lorchestra-picker-preview", style: `width:${WIDTH}px`, hidden: true, "aria-hidden": true,
+    class: "lorchestra-picker-preview", style: `width:${width}px`, hidden: true, "aria-hidden": true,
   }, image, caption);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
@@ -38,8 +39,8 @@ export function createPreview({ api }, panelOf) {
   };
   const place = () => {
     const panel = panelOf().getBoundingClientRect();
-    const right = panel.right + GAP + WIDTH <= window.innerWidth;
-    const left = right ? panel.right + GAP : panel.left - GAP - WIDTH;
+    const right = panel.right + GAP + width <= window.innerWidth;
+    const left = right ? panel.right + GAP : panel.left - GAP - width;
     const row = beside?.isConnected ? beside.getBoundingClientRect() : panel;
     element.hidden = left < 0;
     element.style.left = `${left}px`;
@@ -54,7 +55,7 @@ export function createPreview({ api }, panelOf) {
     show(lora, row = null) {
       clearTimeout(timer);
       beside = row;
-      if (!lora?.preview) {
+      if (!lora?.preview || !width) {
         hide();
         return;
       }
