@@ -298,11 +298,6 @@ class _Session:
         ]
         self._handles += self._roots
 
-    @property
-    def has_root(self) -> bool:
-        """True in a run that no wrapper is called for."""
-        return bool(self._roots)
-
     def take_off(self) -> None:
         """Removes the hooks."""
         self.end()
@@ -384,6 +379,8 @@ class LiveLoras:
         self._factors = factors
         self._is_split = any(share.conditioning in (POSITIVE, NEGATIVE) for e in self._entries for share in e.shares)
         self._sessions: WeakKeyDictionary[Any, _Session] = WeakKeyDictionary()
+        self._seconds: WeakKeyDictionary[Any, None] = WeakKeyDictionary()
+        """Models in a run that no wrapper is called for. Sessions come and go meanwhile: ComfyUI ejects and injects."""
         self._guiders: list[Any] = []
         self._steps: tuple[Any, Steps] | None = None
         self._told: set[str] = set()
@@ -404,6 +401,8 @@ class LiveLoras:
             session = _Session(factors[0])
             session.put_on(patcher.model)
             self._sessions[patcher.model] = session
+            if patcher.model in self._seconds:
+                self._put_on_root(patcher.model, session)
 
     def _eject(self, patcher: Any) -> None:
         session = self._sessions.pop(patcher.model, None)
@@ -448,13 +447,15 @@ class LiveLoras:
         guided = [guider.model_patcher for guider in self._guiders]
         if any(other.model is patcher.model for main in guided for other in (main, *_copies(main))):
             return
+        self._seconds[patcher.model] = None
         session = self._sessions.get(patcher.model)
         if session is None:
             self._inject(patcher)
-            session = self._sessions.get(patcher.model)
-        if session is None:
-            return
-        model = weakref.ref(patcher.model)
+        else:
+            self._put_on_root(patcher.model, session)
+
+    def _put_on_root(self, of: Any, session: _Session) -> None:
+        model = weakref.ref(of)
 
         def before(root: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
             options = kwargs.get("transformer_options") or {}
@@ -469,12 +470,12 @@ class LiveLoras:
             _bring(session.layers, found, args[0].device)
             session.begin(values, self._active(values), args[0].device)
 
-        session.put_on_root(patcher.model.diffusion_model, before)
+        session.put_on_root(of.diffusion_model, before)
 
     def _after_run(self, patcher: Any) -> None:
         """A run ends. What the wrappers see is taken off by these."""
-        session = self._sessions.get(patcher.model)
-        if session is not None and session.has_root:
+        if patcher.model in self._seconds:
+            del self._seconds[patcher.model]
             patcher.eject_model()
             self._eject(patcher)
 
