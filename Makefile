@@ -1,4 +1,7 @@
 # Everything that a developer or a machine needs: `make demo`, `make test`. Each sets up what it lacks.
+#
+# `make test` is for every change, and takes minutes. `make test-slow` has the extras: long tests, and all tests in the
+# oldest ComfyUI, where `make test` runs those marked `oldest`. `make test-all` is both.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,6 +10,10 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 # ComfyUI's own environment with the test tools beside it; ComfyUI itself is never changed.
 COMFYUI_VENV := .venv-comfyui
+# How many processes share the tests; each takes some 2 GB at most. Those in the browser have one, and one ComfyUI.
+WORKERS ?= 2
+# Workers go on with each other's tests when their own are done, a module's in a row as far as may be.
+SHARED := -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-slow test-all lint bench clean
 
@@ -14,12 +21,12 @@ demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
 
 test: $(VENV)/ready
-	$(BIN)/pytest -m "not slow" tests/lorchestra
-	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) -m "not slow"
+	$(BIN)/pytest $(SHARED) -m "not slow" tests/lorchestra
+	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) quick $(SHARED)
 
 test-slow: $(VENV)/ready
-	$(BIN)/pytest -m slow tests/lorchestra
-	PYTHON="$(PYTHON)" EMPTY_OK=1 sh tests/with_comfyui.sh $(COMFYUI_VENV) -m slow
+	$(BIN)/pytest $(SHARED) -m slow tests/lorchestra
+	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) slow $(SHARED)
 
 test-all: test test-slow
 

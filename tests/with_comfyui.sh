@@ -1,14 +1,20 @@
 #!/bin/sh
 # Runs the tests that need a real ComfyUI, with the newest one that is found and then with the oldest supported one.
 #
-# usage: with_comfyui.sh VENV [pytest arguments]
+# usage: with_comfyui.sh VENV quick|slow [pytest arguments for the tests without a browser]
 #
 # VENV is an environment of our own that sees the packages of ComfyUI's, so that nothing is installed into ComfyUI's.
 # Without a ComfyUI the tests are skipped with a line that says so; with REQUIRE_COMFYUI=1 that is a failure.
 set -eu
 
 venv=$1
-shift
+# What is not chosen for the oldest ComfyUI in the quick run comes in the slow one: together they are all tests there.
+case $2 in
+quick) newest="not slow" oldest="oldest and not slow" ;;
+slow) newest="slow" oldest="slow or not oldest" ;;
+*) echo "usage: with_comfyui.sh VENV quick|slow [pytest arguments]" >&2 && exit 2 ;;
+esac
+shift 2
 found=$("${PYTHON:-python3}" tests/find_comfyui.py) || exit $?
 if [ -z "$found" ]; then
     if [ "${REQUIRE_COMFYUI:-}" = 1 ]; then
@@ -22,27 +28,29 @@ fi
 root=$(echo "$found" | sed -n 1p)
 python=$(echo "$found" | sed -n 2p)
 packages=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-if [ ! -f "$venv/ready" ] || [ "$(cat "$venv/ready")" != "$packages" ]; then
+tools="pytest>=8 pytest-xdist>=3.6 hypothesis>=6.100 playwright>=1.40"
+if [ ! -f "$venv/ready" ] || [ "$(cat "$venv/ready")" != "$packages $tools" ]; then
     rm -rf "$venv"
     "$python" -m venv "$venv"
     own=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     echo "$packages" >"$own/comfyui.pth"
-    "$venv/bin/python" -m pip install --quiet "pytest>=8" "hypothesis>=6.100" "playwright>=1.40"
-    echo "$packages" >"$venv/ready"
+    # shellcheck disable=SC2086 # several packages
+    "$venv/bin/python" -m pip install --quiet $tools
+    echo "$packages $tools" >"$venv/ready"
 fi
 
-# With EMPTY_OK=1 it is no failure that a folder has no test of the kind that is asked for.
+# It is no failure that a folder has no slow test.
 tests() {
-    "$venv/bin/pytest" "$@" || { code=$?; [ "$code" = 5 ] && [ "${EMPTY_OK:-}" = 1 ] || exit "$code"; }
+    "$venv/bin/pytest" "$@" || { code=$?; [ "$code" = 5 ] && [ "$newest" = slow ] || exit "$code"; }
 }
 
 export COMFYUI_PATH="$root" COMFYUI_PYTHON="$python"
-tests "$@" tests/nodes
+tests "$@" -m "$newest" tests/nodes
 # The oldest ComfyUI that is supported shares the environment.
-oldest=${COMFYUI_OLDEST:-$HOME/ComfyUI-0.3.64}
-if [ -f "$oldest/main.py" ]; then
-    (COMFYUI_PATH="$oldest" && export COMFYUI_PATH && tests "$@" tests/nodes)
+oldest_root=${COMFYUI_OLDEST:-$HOME/ComfyUI-0.3.64}
+if [ -f "$oldest_root/main.py" ]; then
+    (COMFYUI_PATH="$oldest_root" && export COMFYUI_PATH && tests "$@" -m "$oldest" tests/nodes)
 else
-    echo "SKIPPED: no ComfyUI 0.3.64 in $oldest; the tests in tests/nodes ran with the found one only."
+    echo "SKIPPED: no ComfyUI 0.3.64 in $oldest_root; the tests in tests/nodes ran with the found one only."
 fi
-tests "$@" tests/e2e
+tests -m "$newest" tests/e2e

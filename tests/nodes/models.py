@@ -22,6 +22,8 @@ from lorchestra.demo.checkpoint import checkpoint_shapes
 PREFIX = "model.diffusion_model."
 BITS = {torch.float16: (10, -14), torch.bfloat16: (7, -126), torch.float32: (23, -126), torch.float8_e4m3fn: (3, -6)}
 """Dtype → (bits of the mantissa, exponent of the smallest normal number)."""
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Bytes of an element → the integers of that width."""
 
 
 UNETS: dict[str, dict[str, Any]] = {
@@ -85,12 +87,15 @@ def load_flux(dtype: torch.dtype = torch.float32) -> Any:
 
 
 def patched(patcher: Any) -> dict[str, torch.Tensor]:
-    """The weights that ComfyUI computes with, patches applied; the model is as before afterwards."""
+    """The weights that ComfyUI computes with; the model is as before afterwards. Those without patches are its own."""
     comfy.model_management.unload_all_models()  # CLIPs are loaded, without our patches, from the start
     with torch.no_grad():  # as ComfyUI runs its nodes
         patcher.patch_model(device_to=torch.device("cpu"))
     try:
-        return {key: weight.detach().clone() for key, weight in patcher.model.state_dict().items()}
+        return {
+            key: weight.detach().clone() if key in patcher.patches else weight.detach()
+            for key, weight in patcher.model.state_dict().items()
+        }
     finally:
         patcher.unpatch_model()
 
@@ -103,10 +108,15 @@ def plain(patcher: Any) -> dict[str, torch.Tensor]:
 def same_bits(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     """True when all weights are equal to the bit."""
     return first.keys() == second.keys() and all(
-        torch.equal(weight.view(torch.uint8), second[key].view(torch.uint8))
+        weight.dtype == second[key].dtype and torch.equal(_bits(weight), _bits(second[key]))
         for key, weight in first.items()
         if weight.dim()
     )
+
+
+def _bits(weight: torch.Tensor) -> torch.Tensor:
+    """As integers of the same width, which compare sooner than single bytes."""
+    return weight.view(INTEGERS[weight.element_size()])
 
 
 def ulp(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -119,7 +129,7 @@ def ulp(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def reference(
     weights: dict[str, torch.Tensor], rows: Sequence[tuple[Path, float]], *, absolute: bool = False
 ) -> dict[str, torch.Tensor]:
-    """W + Σ s·α/r·up@down in fp64, for kohya files with the demo's layers.
+    """W + Σ s·α/r·up@down in fp64, for kohya files with the demo's layers; of the weights that they change.
 
     With `absolute` the same of the absolute values: the size of what is added up, before anything cancels.
     """
@@ -129,7 +139,7 @@ def reference(
     native = [key[len(start) : -len(".weight")] for key in weights if key.endswith(".weight")]
     names = {"lora_unet_" + name.replace(".", "_"): key for key, name in diffusers_names(native).items()}
     size = torch.abs if absolute else torch.clone
-    result = {key: size(weight.double()) for key, weight in weights.items()}
+    result: dict[str, torch.Tensor] = {}
     for path, strength in rows:
         tensors = {key: size(tensor.double()) for key, tensor in load_file(path).items()}
         strength = abs(strength) if absolute else strength
@@ -142,5 +152,6 @@ def reference(
             else:
                 update = up.flatten(1) @ down.flatten(1)
             key = f"{start}{names[name]}.weight"
-            result[key] = result[key] + strength * scale * update.reshape(result[key].shape)
+            before = result[key] if key in result else size(weights[key].double())
+            result[key] = before + strength * scale * update.reshape(before.shape)
     return result

@@ -23,6 +23,8 @@ sys.path.append(str(Path(__file__).absolute().parents[2] / "tools"))
 
 import collect_signatures
 
+pytestmark = pytest.mark.oldest
+
 CPU = torch.device("cpu")
 HIGH, LOW = "HighNoise/wan22.safetensors", "wan2.2_t2v_low_noise_14B_fp16.safetensors"
 IMAGES = "style_high.safetensors"

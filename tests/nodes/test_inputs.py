@@ -45,6 +45,7 @@ FORMS: tuple[Any, ...] = (
 )
 
 
+@pytest.mark.oldest
 @pytest.mark.parametrize("form", FORMS, ids=range(len(FORMS)))
 def test_every_form_gives_the_same_model(stack_node: Any, model: Any, two: Path, form: Any) -> None:
     """JSON as text or data, wrapped, Runware's array, tags, triples."""
@@ -84,6 +85,7 @@ def test_names_never_leave_the_lora_folders(stack_node: Any, model: Any, two: Pa
         stack_node.execute(model=model, loras=[{"lora": name}])
 
 
+@pytest.mark.oldest
 def test_missing_is_an_error_or_skipped(stack_node: Any, model: Any, two: Path) -> None:
     """All missing rows are named at once; `skip` applies the rest and says so."""
     stack = "<lora:gone:0.5> <lora:solo:0.5> <lora:lost:1>"
@@ -98,6 +100,7 @@ def test_missing_is_an_error_or_skipped(stack_node: Any, model: Any, two: Path) 
     assert out.patches
 
 
+@pytest.mark.oldest
 @pytest.mark.parametrize(
     ("text", "part"),
     [
@@ -115,6 +118,7 @@ def test_bad_stacks_are_refused_when_queued(stack_node: Any, two: Path, text: st
     assert part in stack_node.validate_inputs(loras=text)
 
 
+@pytest.mark.oldest
 def test_rows_keep_what_other_packs_do_not_know(stack_node: Any, export_node: Any, model: Any, two: Path) -> None:
     """LORA_STACK rows are plain triples to others; AIR and unknown keys come back to us through them."""
     rows = [{"lora": "solo", "model": 0.5, "air": "civitai:1@2", "note": "mine"}]
@@ -136,6 +140,7 @@ def test_rows_keep_what_other_packs_do_not_know(stack_node: Any, export_node: An
         export_node.execute(lora_stack=stack, format="runware", filename_prefix="../../y", allow_names=False)
 
 
+@pytest.mark.oldest
 def test_every_format_is_written(export_node: Any, two: Path) -> None:
     """All formats of the node give text and a file."""
     import folder_paths
@@ -151,6 +156,7 @@ def test_every_format_is_written(export_node: Any, two: Path) -> None:
         assert out.ui["text"][0].startswith(out.args[0].rstrip())
 
 
+@pytest.mark.oldest
 def test_clip_is_patched_with_its_own_weight(stack_node: Any, loras: Path, tmp_path: Path) -> None:
     """MODEL and CLIP of one checkpoint; the text encoder takes the clip weight."""
     import comfy.sd

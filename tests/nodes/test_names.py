@@ -36,6 +36,7 @@ def test_unet_names_agree_with_comfyuis(name: str) -> None:
     assert len(theirs) > 300
 
 
+@pytest.mark.oldest
 def test_parts_of_a_fused_qkv_and_all_of_it_are_one_patch(pack: Any, stack_node: Any, loras: Any) -> None:
     """A diffusers-named Flux LoRA lands in the thirds of the fused qkv weight, next to a kohya one on the whole."""
     from safetensors.torch import save_file
@@ -84,6 +85,7 @@ def test_parts_of_a_fused_qkv_and_all_of_it_are_one_patch(pack: Any, stack_node:
     assert not torch.allclose(after, before, atol=1e-3)
 
 
+@pytest.mark.oldest
 def test_import_registers_the_nodes_once(pack: Any) -> None:
     """The entrypoint gives an extension with the nodes that the README names."""
     names = [node.define_schema().node_id for node in asyncio.run(_nodes(pack))]

@@ -21,6 +21,8 @@ sys.path.append(str(Path(__file__).parents[1] / "lorchestra"))
 from algorithm_files import CONVOLUTION, KINDS, MATRIX, made
 from models import load_flux, load_unet, patched, plain, same_bits, ulp
 
+pytestmark = pytest.mark.oldest
+
 QKV, ADA, IMG_IN = (
     f"diffusion_model.{name}" for name in ("double_blocks.0.img_attn.qkv", "final_layer.adaLN_modulation.1", "img_in")
 )

@@ -16,6 +16,8 @@ from comfy_api.latest import io
 
 import nodes
 
+pytestmark = pytest.mark.oldest
+
 PROMPT_ID = "5f0c8a4e-0000-4000-8000-000000000000"
 
 

@@ -17,6 +17,8 @@ from sparse_files import base_shapes, lora_shapes, write_sparse
 
 import nodes
 
+pytestmark = pytest.mark.oldest
+
 SENTENCE = (
     "row 1: flux.safetensors: made for FLUX.1, this model is SDXL: 0 of 304 modules fit. "
     "Choose an SDXL LoRA or switch this row off."

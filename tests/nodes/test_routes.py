@@ -26,6 +26,8 @@ sys.path.append(str(Path(__file__).parent))
 
 from models import load_unet
 
+pytestmark = pytest.mark.oldest
+
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
 SHA = "ab" * 32
 STRANGE = '<img src=x onerror=alert(1)> & "q" 🎨'

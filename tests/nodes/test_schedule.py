@@ -23,6 +23,8 @@ sys.path.append(str(Path(__file__).parent))
 
 from models import load_unet
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.fixture
 def module(pack: ModuleType) -> ModuleType:
