@@ -2,8 +2,9 @@
 
 A UNet of SD 1.5's size with random weights, on the CPU, in real ComfyUI, 512 px, without guidance. At every step of one
 run all variants answer the same question, one after another and the plain model before and after them, because the
-speed of shared machines drifts within seconds; what is printed are means of these ratios over the run. `STEPS` and
-`SIZE` in the environment change the length of the run and the picture. Arguments go to ComfyUI, e.g. `--fp32-unet`.
+speed of shared machines drifts within seconds; what is printed are means of these ratios over the run, by the clock and
+by the processor's time, which other processes disturb less. `STEPS` and `SIZE` in the environment change the length of
+the run and the picture. Arguments go to ComfyUI, e.g. `--fp32-unet`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ import comfy.utils
 import torch
 from comfy.patcher_extension import WrappersMP
 
-STEPS = int(os.environ.get("STEPS", "8"))
+STEPS = int(os.environ.get("STEPS", "4"))
 SIZE = int(os.environ.get("SIZE", "512"))
 ROUNDS = 5
 CURVE = "0:0.2, 1:1"
@@ -46,9 +48,17 @@ def main() -> None:
         asked = dict(zip(variants, ("at most 1.05", "at most 1.12", "half of what 1 LoRA costs"), strict=True))
         ratios, noise = compare(model, variants)
         for name, found in ratios.items():
-            print(f"{name} / plain: {statistics.mean(found):.3f}, median {statistics.median(found):.3f} ", end="")
-            print(f"(asked: {asked[name]})")
-        print(f"plain again / plain: {statistics.median(noise):.3f}, {min(noise):.2f} to {max(noise):.2f} (the noise)")
+            clock, processor = ([pair[place] for pair in found] for place in (0, 1))
+            print(
+                f"{name} / plain: {statistics.mean(clock):.3f} (median {statistics.median(clock):.3f}); "
+                f"processor's time {statistics.mean(processor):.3f} (median {statistics.median(processor):.3f}); "
+                f"asked: {asked[name]}"
+            )
+        print(
+            f"plain again / plain: {min(one for one, _ in noise):.2f} to {max(one for one, _ in noise):.2f} (noise), "
+            f"processor's time {min(two for _, two in noise):.2f} to {max(two for _, two in noise):.2f}",
+            flush=True,
+        )
         hooks(pack, model, names[:1], Path(folder))
         first_step(pack, model, names)
         memory(pack, model, names, Path(folder))
@@ -61,46 +71,51 @@ def sample(model: Any, steps: int, cond: Any = None) -> None:
     comfy.sample.sample(model, noise, steps, 1.0, "euler", "normal", cond, cond, noise * 0, disable_pbar=True, seed=0)
 
 
-def compare(model: Any, variants: dict[str, Any]) -> tuple[dict[str, list[float]], list[float]]:
-    """(seconds of each variant's call of the model / the plain one's by step, plain after / plain before)."""
-    ratios: dict[str, list[float]] = {name: [] for name in variants}
-    noise: list[float] = []
+Seconds = tuple[float, float]
+"""By the clock, and of the processor."""
+
+
+def compare(model: Any, variants: dict[str, Any]) -> tuple[dict[str, list[Seconds]], list[Seconds]]:
+    """(each variant's call of the model / the plain one's, by step; the plain one after them / before them)."""
+    ratios: dict[str, list[Seconds]] = {name: [] for name in variants}
+    noise: list[Seconds] = []
     outer = model.clone()
 
-    def ask(variant: Any, args: tuple[Any, ...]) -> float:
-        """Seconds of one answer with a variant's own injections and wrappers, as in a run of it."""
+    def ask(variant: Any, args: tuple[Any, ...]) -> Seconds:
+        """One answer with a variant's own injections and wrappers, as in a run of it."""
         options = dict(args[5])
         options["wrappers"] = variant.model_options["transformer_options"].get("wrappers", {})
         variant.inject_model()
         model.model.current_patcher = variant
         try:
-            started = time.perf_counter()
-            variant.model.apply_model(*args[:5], options, *args[6:])
-            return time.perf_counter() - started
+            return timed(lambda: variant.model.apply_model(*args[:5], options, *args[6:]))[1]
         finally:
             variant.eject_model()
             model.model.current_patcher = outer
 
     def step(executor: Any, *args: Any, **kwargs: Any) -> Any:
-        if not any(ratios.values()):
+        if not noise:
             for variant in variants.values():  # factors are brought, caches are warm
                 ask(variant, args)
         before = ask(model, args)
         order = list(variants) if len(noise) % 2 else list(reversed(variants))
         seconds = {name: ask(variants[name], args) for name in order}
-        started = time.perf_counter()
-        answer = executor(*args, **kwargs)
-        after = time.perf_counter() - started
+        answer, after = timed(lambda: executor(*args, **kwargs))
         for name, found in seconds.items():
-            ratios[name].append(found / ((before + after) / 2))
-        noise.append(after / before)
-        if os.environ.get("VERBOSE"):
-            print(before, *seconds.values(), after, flush=True)
+            ratios[name].append((2 * found[0] / (before[0] + after[0]), 2 * found[1] / (before[1] + after[1])))
+        noise.append((after[0] / before[0], after[1] / before[1]))
         return answer
 
     outer.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "bench", step)
     sample(outer, STEPS)
     return ratios, noise
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, Seconds]:
+    """(the result, its seconds)."""
+    clock, processor = time.perf_counter(), time.process_time()
+    result = call()
+    return result, (time.perf_counter() - clock, time.process_time() - processor)
 
 
 def stacked(

@@ -1,4 +1,7 @@
-"""`make bench`: `bench/identify.py`, and `bench/merge.py` with the Python of a ComfyUI; says so where there is none."""
+"""`make bench`: `bench/identify.py`; `bench/merge.py` and `bench/live.py` with the Python of a ComfyUI.
+
+Says so where there is no ComfyUI.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ def main() -> int:
     code = subprocess.call([sys.executable, HERE / "identify.py"])
     comfyui = find_comfyui()
     if comfyui is None:
-        print("No ComfyUI was found; the benchmark of merging compares with it. Set COMFYUI_PATH.")
+        print("No ComfyUI was found; the benchmarks of merging and of the live path need it. Set COMFYUI_PATH.")
         return code
     print(f"\nComfyUI {comfyui.version}\n", flush=True)
     env = {**os.environ, "COMFYUI_PATH": str(comfyui.root)}
-    for arguments in (["--fp16-unet"], ["--fp32-unet"]):
-        code |= subprocess.call([comfyui.python, HERE / "merge.py", *arguments, *sys.argv[1:]], env=env)
+    for script, argument in (("merge.py", "--fp16-unet"), ("merge.py", "--fp32-unet"), ("live.py", "--fp32-unet")):
+        code |= subprocess.call([comfyui.python, HERE / script, argument, *sys.argv[1:]], env=env)
     return code
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
+import comfy.model_management
 import torch
 from comfy.weight_adapter.base import WeightAdapterBase
 
@@ -68,6 +71,16 @@ class FusedLoras(WeightAdapterBase):
         ]
 
 
+def _weights(model: Any, plan: Plan) -> Mapping[str, torch.Tensor]:
+    """The model's own weights. After a run other packs' layers may stand where its own were, until it is unloaded."""
+    keys = {change.key for change in plan.changes if change.component == MODEL}
+    found: Mapping[str, torch.Tensor] = model.model_state_dict()
+    if not keys <= found.keys():
+        comfy.model_management.unload_all_models()
+        found = model.model_state_dict()
+    return found
+
+
 def apply(plan: Plan, model: Any, clip: Any | None) -> tuple[Any, Any | None]:
     """Clones of MODEL and CLIP with the plan's changes; what has no changes comes back as it is.
 
@@ -77,8 +90,11 @@ def apply(plan: Plan, model: Any, clip: Any | None) -> tuple[Any, Any | None]:
     if not plan.changes:
         return model, clip
     patches: dict[str, dict[str, FusedLoras]] = {MODEL: {}, CLIP: {}}
-    weights = {MODEL: model.model_state_dict(), CLIP: {} if clip is None else clip.patcher.model_state_dict()}
+    weights = {MODEL: _weights(model, plan), CLIP: {} if clip is None else clip.patcher.model_state_dict()}
     for change, parts in plan.changes.items():
+        if change.key not in weights[change.component]:
+            logging.warning("LoRA Stack: %s is not there any more; its LoRAs are left out", change.key)
+            continue
         packed = tuple(
             (offset, tuple((pack(term.adapter), term.weight, term.swapped) for term in (item.term() for item in items)))
             for offset, items in by_offset(parts)

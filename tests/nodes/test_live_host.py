@@ -215,7 +215,6 @@ def test_an_object_patch_in_place_of_a_layer(model: Any, files: Path, stacked: S
     assert model.model.get_submodule(path) is wrapped.inner
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="merging looks for the layer's weight where it was before")
 def test_merging_while_another_packs_layer_is_in_place(model: Any, files: Path, stacked: Stacks) -> None:
     """ComfyUI leaves it there after a run, until the model is unloaded or runs without it."""
     expected = sample(stacked(model, [row("a", 0.7)], "merge"))
