@@ -1,6 +1,9 @@
 // @ts-check
 /** What our elements and ComfyUI's canvas have to tell each other. Every function takes the `app`. */
 
+/** Nodes 2.0 make nodes this much higher than they compute, at most; in pixels. */
+const NODES2_SLACK = 30;
+
 /** @returns {boolean} whether nodes are drawn by Nodes 2.0 */
 export function isNodes2() {
   return Boolean(/** @type {any} */ (globalThis).LiteGraph?.vueNodesMode);
@@ -23,15 +26,14 @@ export function asOneStep(app, change) {
 
 /**
  * Lets the wheel and the middle button reach the canvas, where the classic renderer's overlay would swallow them.
- * The wheel stays with a text that has the focus and more lines than fit. Nodes 2.0 does all this by itself.
+ * The wheel stays with a text or a list that has the focus in it and more than fits. Nodes 2.0 does all this by itself.
  * @param {any} app
  * @param {HTMLElement} element
  */
 export function passPointerOn(app, element) {
   element.addEventListener("wheel", (event) => {
     if (isNodes2()) return;
-    const target = /** @type {HTMLElement} */ (event.target);
-    const scrolls = target === document.activeElement && target.scrollHeight > target.clientHeight;
+    const scrolls = scrollsIn(/** @type {HTMLElement} */ (event.target), element);
     if (scrolls && !event.ctrlKey && Math.abs(event.deltaY) >= Math.abs(event.deltaX)) return;
     event.preventDefault();
     app.canvas.processMouseWheel(event);
@@ -50,6 +52,20 @@ export function passPointerOn(app, element) {
 }
 
 /**
+ * @param {HTMLElement} target of the wheel
+ * @param {HTMLElement} outermost
+ * @returns {boolean} whether something around it has the focus in it and can be scrolled
+ */
+function scrollsIn(target, outermost) {
+  for (let at = /** @type {HTMLElement | null} */ (target); at && outermost.contains(at); at = at.parentElement) {
+    const overflow = getComputedStyle(at).overflowY;
+    const canScroll = at.scrollHeight > at.clientHeight && (overflow === "auto" || overflow === "scroll");
+    if (canScroll) return at.contains(document.activeElement);
+  }
+  return false;
+}
+
+/**
  * ComfyUI's side panel writes its own width into widgets, after which the classic overlay is drawn too narrow.
  * @param {any} widget
  */
@@ -65,4 +81,27 @@ export function makeRoom(node) {
   const height = node.computeSize()[1];
   if (node.size[1] < height) node.setSize([node.size[0], height]);
   node.setDirtyCanvas?.(true, true);
+}
+
+/**
+ * One step of undo that may change how high the node's contents are. The node follows them, unless somebody has made it
+ * higher than they were.
+ * @param {any} app
+ * @param {any} node
+ * @param {() => void} change
+ */
+export function asOneSizedStep(app, node, change) {
+  const before = node.computeSize()[1];
+  const fitted = node.size[1] - before < (isNodes2() ? NODES2_SLACK : 2);
+  const fit = () => {
+    const height = node.computeSize()[1];
+    if (node.size[1] < height || (fitted && node.size[1] !== height)) node.setSize([node.size[0], height]);
+    node.setDirtyCanvas?.(true, true);
+  };
+  asOneStep(app, () => {
+    change();
+    fit();
+  });
+  // Newer Nodes 2.0 do not go below the height that was measured last: once more when the page has been laid out.
+  if (isNodes2() && node.computeSize()[1] < before) requestAnimationFrame(() => requestAnimationFrame(fit));
 }

@@ -25,7 +25,8 @@ const BASE_STYLE = `
   box-sizing: border-box;
 }
 .lorchestra *, .lorchestra *::before, .lorchestra *::after { box-sizing: border-box; }
-.lorchestra :is(button, input, textarea, select) {
+.lorchestra [hidden] { display: none !important; }
+.lorchestra :where(button, input, textarea, select) {
   font: inherit; color: inherit; margin: 0; min-width: 0; letter-spacing: normal;
 }
 .lorchestra :focus-visible { outline: 2px solid var(--lorchestra-accent); outline-offset: -1px; }

@@ -6,8 +6,12 @@ import { api } from "../../scripts/api.js";
 // @ts-ignore served by ComfyUI
 import { app } from "../../scripts/app.js";
 import { installCurve } from "./curve/widget.mjs";
-import { createLorasWidget, installPromotion, LORAS_TYPE, showLiveElements } from "./loras_widget.mjs";
+import { convertItems, installOldMenu } from "./exchange/convert.mjs";
+import { installPaste } from "./exchange/paste.mjs";
 import { showResults } from "./result_text.mjs";
+import { applyToNewNode, settingsForComfy } from "./settings.mjs";
+import { createLorasWidget, installPromotion, LORAS_TYPE, showLiveElements } from "./stack/widget.mjs";
+import { loadWords } from "./words.mjs";
 
 const comfy = { app, api };
 /** Node → what its text is called. */
@@ -20,6 +24,7 @@ const RESULTS = new Map([
 
 app.registerExtension({
   name: "Lorchestra",
+  settings: settingsForComfy(),
   getCustomWidgets: () => ({
     [LORAS_TYPE]: (/** @type {any} */ node, /** @type {string} */ name, /** @type {any} */ inputData) =>
       createLorasWidget(comfy, node, name, inputData),
@@ -28,7 +33,15 @@ app.registerExtension({
     const label = RESULTS.get(node.comfyClass);
     if (label) showResults(app, node, label);
     if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
+    if (node.comfyClass === "LorchestraLoraStack") applyToNewNode(app, node);
+    installOldMenu(comfy, node);
     if (node.isSubgraphNode?.()) installPromotion(comfy, node);
+  },
+  loadedGraphNode: (/** @type {any} */ node) => installOldMenu(comfy, node),
+  getNodeMenuItems: (/** @type {any} */ node) => convertItems(comfy, node),
+  setup: () => {
+    installPaste(comfy);
+    return loadWords(api, app.extensionManager?.setting?.get("Comfy.Locale"));
   },
   afterConfigureGraph: () => showLiveElements(app),
 });

@@ -23,6 +23,7 @@ export function showResults(app, node, label) {
   const original = node.onExecuted;
   node.onExecuted = function (/** @type {any} */ output, /** @type {any[]} */ ...rest) {
     original?.call(this, output, ...rest);
+    if (output?.images?.length === 0) forgetPictures(this);
     if (!Array.isArray(output?.text)) return;
     const widget = this.widgets?.find((/** @type {any} */ own) => own.type === RESULT_TYPE) ?? create(app, this, label);
     const text = output.text.join("\n");
@@ -35,6 +36,16 @@ export function showResults(app, node, label) {
     widget.element.style.minHeight = `${lines * LINE_HEIGHT + PADDING}px`;
     makeRoom(this);
   };
+}
+
+/**
+ * The classic renderer would go on showing the picture of an earlier run.
+ * @param {any} node
+ */
+function forgetPictures(node) {
+  node.imgs = undefined;
+  node.imageIndex = null;
+  node.setDirtyCanvas?.(true, true);
 }
 
 /**

@@ -44,6 +44,26 @@ SETTINGS = {
 STRANGE = 'strange/<img src=x onerror=window.hacked=1> & "quoted" 🎨.safetensors'
 """A legal file name that is HTML, too. Not on Windows, where such names cannot exist."""
 MANY = 2000
+VALUES = """() => (app.canvas.graph.nodes).map((node) => node.widgets?.find((one) => one.type === 'LORCHESTRA_LORAS'))
+    .filter(Boolean).map((widget) => widget.value)"""
+SHOWN = """(index) => {
+    const lists = [...document.querySelectorAll('.lorchestra-loras')].filter((one) => one.checkVisibility());
+    const widgets = app.canvas.graph.nodes.flatMap((node) => node.widgets ?? []);
+    const live = widgets.filter((one) => one.type === 'LORCHESTRA_LORAS');
+    const list = live[index].element; // the element on the screen must be that of the widget that is saved
+    if (!lists.includes(list)) return [];
+    const number = (one) => one && one.checkVisibility({visibilityProperty: true}) ? Number(one.textContent) : null;
+    return [...list.querySelectorAll('.lorchestra-row')].map((row) => {
+        const [model, clip] = row.querySelectorAll('.lorchestra-weight-number');
+        const curve = row.querySelector('.lorchestra-schedule');
+        return {
+            lora: row.querySelector('.lorchestra-name').title,
+            on: row.querySelector('[role=switch]').getAttribute('aria-checked') === 'true',
+            model: number(model), clip: number(clip),
+            schedule: curve.classList.contains('lorchestra-mark-set') ? curve.title.replace('Schedule: ', '') : '',
+        };
+    });
+}"""
 # Normal for ComfyUI's own frontend, offline and in an empty user folder.
 HARMLESS = ("ComfyApp graph accessed before initialization", "Failed to load resource", "Content Security Policy")
 
@@ -174,25 +194,56 @@ class Face:
 
     @property
     def text(self) -> Locator:
-        """Their texts."""
-        return self.editor.locator("textarea")
+        """The text of the only list, which is opened where it is not shown."""
+        text = self.editor.locator("textarea")
+        if not text.first.is_visible():
+            self.menu("Edit as text")
+            text.first.wait_for(state="visible")
+        return text
 
     @property
     def status(self) -> Locator:
-        """Their last lines."""
+        """What the lists say they hold."""
         return self.editor.get_by_role("status")
 
-    def pick(self, name: str) -> None:
-        """Types a name into the picker and presses Add."""
-        self.editor.get_by_label("Find a LoRA").fill(name)
-        self.editor.get_by_role("button", name="Add").click()
-        self.page.wait_for_function("!document.querySelector('.lorchestra-loras button[disabled]')")
+    @property
+    def list_rows(self) -> Locator:
+        """The rows that can be seen."""
+        return self.editor.get_by_role("listitem")
+
+    def row(self, index: int) -> Locator:
+        """One of them."""
+        return self.list_rows.nth(index)
+
+    def menu(self, *items: str, row: int | None = None, node: int = 0) -> None:
+        """Chooses from the menu of a row, or of the whole list."""
+        owner = self.editor.nth(node) if row is None else self.row(row)
+        owner.get_by_role("button", name="More for" if row is not None else "More for all LoRAs").click()
+        menu = self.page.get_by_role("menu")
+        for item in items:
+            menu.locator("[role^=menuitem]").filter(has_text=item).first.click()
         self.page.wait_for_timeout(100)
+
+    def pick(self, name: str) -> None:
+        """Adds a row with the picker."""
+        self.editor.first.get_by_role("button", name="Add a LoRA").click()
+        self.choose(name)
+
+    def choose(self, name: str) -> None:
+        """Chooses in the picker that is open."""
+        search = self.page.get_by_role("combobox", name="Find a LoRA")
+        search.fill(name)
+        option = self.page.get_by_role("option").first
+        option.wait_for(state="visible")
+        search.press("Enter")
+        search.wait_for(state="detached")
+        self.page.wait_for_timeout(150)
 
     def type(self, text: str) -> None:
         """Puts a text into the list, as somebody does who pastes it and goes on elsewhere."""
-        self.text.fill(text)
-        self.text.blur()
+        area = self.text
+        area.fill(text)
+        area.blur()
         self.page.wait_for_timeout(100)
 
     def prompt(self) -> dict[str, Any]:
@@ -210,6 +261,42 @@ class Face:
         ]
         assert len(values) == 1
         return values[0]
+
+    def values(self) -> list[str]:
+        """The values of the lists on the canvas that is shown, in the order of the nodes."""
+        return self.page.evaluate(VALUES)
+
+    def shown(self, node: int = 0) -> list[dict[str, Any]]:
+        """The rows as they are on the screen, read from the elements alone."""
+        return self.page.evaluate(SHOWN, node)
+
+    def same(self, node: int = 0) -> list[dict[str, Any]]:
+        """The rows, once those on the screen are the widget's value's, and those that are on are the prompt's."""
+        rows: list[dict[str, Any]] = []
+
+        def equal() -> bool:
+            rows[:] = json.loads(self.values()[node])["loras"]
+            mine = [
+                {
+                    "lora": row["lora"],
+                    "on": row.get("on", True),
+                    "model": row["model"],
+                    "clip": row.get("clip"),
+                    "schedule": row.get("schedule", ""),
+                }
+                for row in rows
+            ]
+            on = [row for row in rows if row.get("on", True)]
+            prompts = [json.loads(text)["loras"] for text in self.stacks()]
+            return self.shown(node) == mine and on in prompts
+
+        self.wait_for(equal)
+        return rows
+
+    def stacks(self) -> list[str]:
+        """The values of all LoRA Stacks in the prompt."""
+        nodes = self.prompt().values()
+        return [node["inputs"]["loras"] for node in nodes if node["class_type"] == "LorchestraLoraStack"]
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows in the prompt of the only LoRA Stack."""

@@ -125,11 +125,12 @@ def test_twins_are_told_apart_by_their_folders(server: Any) -> None:
     assert outputs["2"]["text"][0].count("modules fit") + outputs["2"]["text"][0].count("module fits") == 2
 
 
-def test_help_pages_and_example_are_served(server: Any, pack_folder: str) -> None:
-    for node in ("LorchestraLoraStack", "LorchestraLoraCheck", "LorchestraApiExport"):
+def test_help_pages_and_examples_are_served(server: Any, pack_folder: str) -> None:
+    for node in ("LorchestraLoraStack", "LorchestraLoraSchedule", "LorchestraLoraCheck", "LorchestraApiExport"):
         assert server.fetch(f"/extensions/{pack_folder}/docs/{node}.md").startswith(b"# ")
-    assert sorted(server.get("/api/workflow_templates")[pack_folder]) == ["lora_check", "lora_stack"]
-    for example in ("lora_check", "lora_stack"):
+    examples = ["lora_check", "lora_schedule", "lora_stack"]
+    assert sorted(server.get("/api/workflow_templates")[pack_folder]) == examples
+    for example in examples:
         assert server.fetch(f"/api/workflow_templates/{pack_folder}/{example}.jpg").startswith(b"\xff\xd8")
 
 

@@ -1,9 +1,9 @@
 // @ts-check
 /** The widget of the LoRA Stack, on its own node and where it was promoted to a subgraph's node. */
 
-import { asOneStep, guardWidth, isNodes2, passPointerOn } from "./canvas.mjs";
-import { createEditor, EDITOR_CLASS, EDITOR_HEIGHT } from "./loras_editor.mjs";
-import { EMPTY, toText } from "./stack_text.mjs";
+import { asOneSizedStep, guardWidth, isNodes2, makeRoom, passPointerOn } from "../canvas.mjs";
+import { createStackList, LIST_CLASS } from "./list.mjs";
+import { EMPTY, promptText, toText } from "./rows.mjs";
 
 /** Type of the input, as Python declares it. */
 export const LORAS_TYPE = "LORCHESTRA_LORAS";
@@ -24,28 +24,28 @@ const MIN_WIDTH = 400;
  */
 export function createLorasWidget(comfy, node, name, inputData) {
   let text = toText(inputData?.[1]?.default || EMPTY);
-  const editor = createEditor({
-    ...hostFor(comfy, (next) => {
-      text = next;
-      widget.callback?.(text);
-    }),
-    read: () => text,
+  const list = listFor(comfy, node, () => text, (next) => {
+    text = next;
+    widget.callback?.(text);
   });
-  const widget = node.addDOMWidget(name, LORAS_TYPE, editor.element, {
+  const widget = node.addDOMWidget(name, LORAS_TYPE, list.element, {
     getValue: () => text,
     setValue: (/** @type {unknown} */ value) => {
       const next = toText(value);
       if (next === text) return;
       text = next;
-      editor.render();
+      list.render();
+      if (node.graph && !comfy.app.configuringGraph) makeRoom(node);
     },
-    getMinHeight: () => EDITOR_HEIGHT + 2 * MARGIN,
+    getMinHeight: () => list.height() + 2 * MARGIN,
     hideOnZoom: false,
   });
+  // A widget that was promoted to a subgraph's node goes into the prompt with its whole text; Python takes what is on.
+  widget.serializeValue = () => promptText(text);
   guardWidth(widget);
-  passPointerOn(comfy.app, editor.element);
-  followLink(node, name, editor.element);
-  return { widget, minWidth: MIN_WIDTH, minHeight: EDITOR_HEIGHT };
+  passPointerOn(comfy.app, list.element);
+  followLink(node, name, list.element);
+  return { widget, minWidth: MIN_WIDTH, minHeight: list.height() };
 }
 
 /**
@@ -81,24 +81,21 @@ function createPromotedWidget(comfy, node, input) {
   const stored = node._projectPromotedWidget(input); // holds the value that belongs to the subgraph's node
   if (!stored) return undefined;
   const read = () => toText(stored.value || EMPTY);
-  const editor = createEditor({
-    ...hostFor(comfy, (next) => { stored.value = next; }),
-    read,
-  });
+  const list = listFor(comfy, node, read, (next) => { stored.value = next; });
   const widget = new DOMWidgetImpl({
     node,
     name: input.name,
     type: LORAS_TYPE,
-    element: editor.element,
+    element: list.element,
     options: {
       getValue: read,
       setValue: (/** @type {unknown} */ value) => {
         const next = toText(value);
         if (next === read()) return;
         stored.value = next;
-        editor.render();
+        list.render();
       },
-      getMinHeight: () => EDITOR_HEIGHT + 2 * MARGIN,
+      getMinHeight: () => list.height() + 2 * MARGIN,
       hideOnZoom: false,
     },
   });
@@ -111,10 +108,11 @@ function createPromotedWidget(comfy, node, input) {
     configurable: true,
   });
   guardWidth(widget);
-  passPointerOn(comfy.app, editor.element);
+  passPointerOn(comfy.app, list.element);
+  list.start();
   // A loaded value goes to the store without a word to the widget.
-  queueMicrotask(editor.render);
-  setTimeout(editor.render, 0);
+  queueMicrotask(list.render);
+  setTimeout(list.render, 0);
   return widget;
 }
 
@@ -130,7 +128,7 @@ export function showLiveElements(app) {
         if (widget.type !== LORAS_TYPE || !widget.element) continue;
         const drawn = document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`);
         if (!drawn || drawn.contains(widget.element)) continue;
-        drawn.querySelector(`.${EDITOR_CLASS}`)?.replaceWith(widget.element);
+        drawn.querySelector(`.${LIST_CLASS}`)?.replaceWith(widget.element);
       }
     }
   };
@@ -139,18 +137,64 @@ export function showLiveElements(app) {
 }
 
 /**
+ * A list that lives as long as its node is in a graph, with its badges.
  * @param {Comfy} comfy
+ * @param {any} node
+ * @param {() => string} read
  * @param {(text: string) => void} write
  */
-function hostFor({ app, api }, write) {
-  return {
-    type: write,
-    commit: (/** @type {string | undefined} */ text) => asOneStep(app, () => { if (text !== undefined) write(text); }),
-    fetchLoras: async () => {
-      const answer = await api.fetchApi("/models/loras");
-      if (!answer.ok) throw new Error(`ComfyUI answered with ${answer.status}`);
-      return /** @type {string[]} */ (await answer.json());
+function listFor(comfy, node, read, write) {
+  /** @type {(() => void) | undefined} */
+  let unwatch;
+  let there = true;
+  /** @type {any} */
+  let badges;
+  const list = createStackList({
+    comfy, node, read, write,
+    step: (change) => asOneSizedStep(comfy.app, node, change),
+    model: () => badges?.modelOf(node) ?? null,
+    onBuilt: async () => {
+      badges = await badgesOf(comfy);
+      if (there && !unwatch) unwatch = badges?.watch({ node, read, show: list.showBadges });
     },
+  });
+  after(node, "onAdded", () => {
+    there = true;
+    list.start();
+  });
+  after(node, "onRemoved", () => {
+    there = false;
+    list.stop();
+    unwatch?.();
+    unwatch = undefined;
+  });
+  return list;
+}
+
+/** @type {Promise<any> | undefined} */
+let loadingBadges;
+
+/** @param {Comfy} comfy @returns {Promise<any>} the badges of all nodes; null where they cannot be loaded */
+function badgesOf(comfy) {
+  loadingBadges ??= import("../badges.mjs").then(({ createBadges }) => createBadges(comfy)).catch((error) => {
+    console.warn("[Lorchestra] no badges:", error);
+    return null;
+  });
+  return loadingBadges;
+}
+
+/**
+ * Calls a function after one of the node's own methods.
+ * @param {any} node
+ * @param {string} name
+ * @param {() => void} call
+ */
+function after(node, name, call) {
+  const original = node[name];
+  node[name] = function (/** @type {any[]} */ ...values) {
+    const result = original?.apply(this, values);
+    call();
+    return result;
   };
 }
 
@@ -168,7 +212,6 @@ function followLink(node, name, element) {
     // Frontends without Nodes 2.0 show this very element on a subgraph's node, where it has to stay editable.
     const linked = isNodes2() && input?.link != null;
     element.inert = linked;
-    element.style.opacity = linked ? "0.5" : "";
     return result;
   };
 }

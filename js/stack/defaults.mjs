@@ -1,0 +1,19 @@
+// @ts-check
+/** What new rows and steps are, as the user has set them. */
+
+import { setting } from "../settings.mjs";
+
+/**
+ * @typedef {object} Defaults
+ * @property {number} weight of a new row, and what a double click resets to
+ * @property {number} step of a weight by a plain key
+ * @property {boolean} split whether a new row has a clip weight of its own
+ */
+
+/**
+ * @param {any} app
+ * @returns {Defaults}
+ */
+export function defaultsOf(app) {
+  return { weight: setting(app, "defaultWeight"), step: setting(app, "weightStep"), split: setting(app, "splitClip") };
+}

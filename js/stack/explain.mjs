@@ -1,0 +1,72 @@
+// @ts-check
+/** What a row's badge says in full; for a LoRA that is not there, the files that it may be. */
+
+import { create } from "../dom.mjs";
+import { openPopup } from "../popup.mjs";
+import { t } from "../words.mjs";
+import { stateWord } from "./row.mjs";
+
+/**
+ * @typedef {object} Candidate
+ * @property {string} name
+ * @property {string} why
+ */
+
+/**
+ * @param {{app: any, api: any}} comfy
+ * @param {object} options
+ * @param {HTMLElement} options.anchor
+ * @param {import("./rows.mjs").Row} options.row
+ * @param {any} options.badge
+ * @param {(name: string) => void} options.onChoose takes the file that the row is to name
+ * @param {() => void} options.onPick opens the picker
+ * @param {() => void} options.onInfo opens the card
+ */
+export function openExplanation(comfy, { anchor, row, badge, onChoose, onPick, onInfo }) {
+  const missing = badge.state === "missing";
+  const sha256 = row.sha256 ?? badge.sha256;
+  const air = row.air ?? badge.air;
+  const result = create("div", { class: "lorchestra-find-buttons", "aria-live": "polite" });
+  const facts = create("dl", {});
+  for (const [label, value] of [[t("File"), row.lora], ["AIR", air], ["SHA256", sha256]]) {
+    if (value && (missing || label !== t("File"))) facts.append(create("dt", { class: "lorchestra-quiet", text: label }), create("dd", { text: value }));
+  }
+  const button = (/** @type {string} */ text, /** @type {() => void} */ run) =>
+    create("button", { type: "button", class: "lorchestra-button", text, onclick: run });
+  const close = (/** @type {() => void} */ then) => () => {
+    popup.close();
+    then();
+  };
+  const showFound = (/** @type {Candidate[]} */ found, /** @type {string} */ none) => {
+    result.replaceChildren(...found.map(({ name, why }) => create("button", {
+      type: "button", class: "lorchestra-button lorchestra-find-found", title: why, onclick: close(() => onChoose(name)),
+    }, create("span", { text: name }), create("span", { class: "lorchestra-quiet", text: ` ${why}` }))));
+    if (!found.length && none) result.append(create("span", { class: "lorchestra-quiet", text: none }));
+    popup.place();
+  };
+  const find = async () => {
+    result.replaceChildren(create("span", { class: "lorchestra-quiet", text: t("Searching all files…") }));
+    try {
+      const answer = await comfy.api.fetchApi("/lorchestra/find", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ lora: row.lora, sha256, air, deep: true }),
+      });
+      const data = await answer.json();
+      if (!answer.ok) throw new Error(data.error ?? t("ComfyUI answered with {status}", { status: answer.status }));
+      showFound(data.candidates, t("There is no file with this name, AIR or hash."));
+    } catch (error) {
+      result.replaceChildren(create("span", { class: "lorchestra-bad", text: /** @type {Error} */ (error).message }));
+    }
+  };
+  const panel = create("div", { class: "lorchestra-find" },
+    create("p", { text: badge.sentence || stateWord(badge.state) }),
+    facts.childElementCount > 0 && facts,
+    result,
+    create("div", { class: "lorchestra-find-buttons" },
+      missing && button(t("Search all files"), () => void find()),
+      button(t("Choose another…"), close(onPick)),
+      !missing && button(t("Info…"), close(onInfo))));
+  const popup = openPopup({ anchor, element: panel, label: stateWord(badge.state) });
+  if (missing) showFound(badge.candidates ?? [], "");
+}

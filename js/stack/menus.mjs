@@ -1,0 +1,126 @@
+// @ts-check
+/** The menus of a row and of the whole list, as items; what they do is the list's. */
+
+import { formatWeight } from "../dom.mjs";
+import { t } from "../words.mjs";
+import { clipWeight, isOn, modelWeight } from "./rows.mjs";
+
+const PRESETS = [0, 0.5, 1];
+
+/**
+ * @typedef {object} RowMenu
+ * @property {import("./rows.mjs").Row} row
+ * @property {number} index
+ * @property {number} count
+ * @property {(changes: import("./rows.mjs").Row) => void} change
+ * @property {() => void} toggle
+ * @property {() => void} duplicate
+ * @property {(to: number) => void} move
+ * @property {() => void} remove
+ * @property {() => void} schedule
+ * @property {() => void} info
+ * @property {() => void} pick
+ * @property {() => void} copy
+ */
+
+/**
+ * @param {RowMenu} of
+ * @returns {(import("../popup.mjs").Item | "-" | null)[]}
+ */
+export function rowItems({ row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy }) {
+  const model = modelWeight(row);
+  const clip = clipWeight(row);
+  const choices = (/** @type {string} */ key, /** @type {[string | undefined, string, string][]} */ all, /** @type {string | undefined} */ none) =>
+    all.map(([value, label, title]) => ({
+      label, title, checked: (row[key] ?? none) === (value ?? none), run: () => change({ [key]: value }),
+    }));
+  return [
+    { label: t("On"), checked: isOn(row), hint: t("Space"), run: toggle },
+    {
+      label: t("Weight"),
+      choices: PRESETS.map((value) => ({ label: formatWeight(value).replace(/\.?0+$/, ""), checked: model === value, run: () => change({ model: value }) })),
+    },
+    { label: t("Own clip weight"), checked: clip !== null, title: t("Otherwise the text encoders get the model weight"),
+      run: () => change({ clip: clip === null ? model : undefined }) },
+    { label: t("Schedule…"), run: schedule },
+    row.schedule ? { label: t("Remove the schedule"), run: () => change({ schedule: undefined }) } : null,
+    {
+      label: t("Prompt"), title: t("The conditioning for which the diffusion model is changed"),
+      choices: choices("conditioning", [
+        [undefined, t("both"), ""], ["positive", "+", t("Only on the positive prompt")], ["negative", "−", t("Only on the negative prompt")],
+      ], "both"),
+    },
+    {
+      label: t("Model of a pair"), title: t("For models that come as a pair, such as Wan 2.2; auto: the file's name decides"),
+      choices: choices("expert", [
+        [undefined, t("auto"), t("The file's name decides")], ["high", t("high"), t("Only on the high-noise model")],
+        ["low", t("low"), t("Only on the low-noise model")], ["both", t("both"), t("On both models of a pair")],
+      ], undefined),
+    },
+    "-",
+    { label: t("Choose another…"), run: pick },
+    { label: t("Info…"), run: info },
+    { label: t("Duplicate"), hint: "Ctrl+D", run: duplicate },
+    { label: t("Copy"), run: copy },
+    { label: t("Move up"), hint: "Alt+↑", disabled: index === 0, run: () => move(index - 1) },
+    { label: t("Move down"), hint: "Alt+↓", disabled: index === count - 1, run: () => move(index + 1) },
+    "-",
+    { label: t("Remove"), hint: t("Delete"), danger: true, run: remove },
+  ];
+}
+
+/**
+ * @typedef {object} ListMenu
+ * @property {import("./rows.mjs").Row[]} rows
+ * @property {boolean} readable
+ * @property {boolean} asText
+ * @property {boolean} collapsed
+ * @property {number} missing how many rows' files are not there
+ * @property {boolean} exchange whether other programs' formats can be written and read
+ * @property {(rows: import("./rows.mjs").Row[]) => void} setRows
+ * @property {() => void} toggleText
+ * @property {() => void} toggleCollapsed
+ * @property {() => void} removeMissing
+ * @property {(dialect: string) => void} copyAs
+ * @property {() => void} paste
+ */
+
+/**
+ * @param {ListMenu} of
+ * @returns {(import("../popup.mjs").Item | "-" | null)[]}
+ */
+export function listItems({
+  rows, readable, asText, collapsed, missing, exchange, setRows, toggleText, toggleCollapsed, removeMissing, copyAs, paste,
+}) {
+  const some = rows.length > 0;
+  const split = rows.some((row) => clipWeight(row) !== null);
+  const sorted = (/** @type {(a: import("./rows.mjs").Row, b: import("./rows.mjs").Row) => number} */ order) => setRows([...rows].sort(order));
+  const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" }).compare;
+  return [
+    { label: t("Collapse to one line"), checked: collapsed, disabled: !readable, run: toggleCollapsed },
+    { label: t("Edit as text"), checked: asText, disabled: !readable, run: toggleText },
+    "-",
+    {
+      label: t("Sort"), choices: !some ? undefined : [
+        { label: t("name"), run: () => sorted((a, b) => byName(a.lora, b.lora)) },
+        { label: t("weight"), run: () => sorted((a, b) => modelWeight(b) - modelWeight(a)) },
+        { label: t("on first"), run: () => sorted((a, b) => Number(isOn(b)) - Number(isOn(a))) },
+      ],
+      disabled: !some,
+    },
+    { label: split ? t("Lock all clip weights to the model") : t("Own clip weights for all"), disabled: !some,
+      run: () => setRows(rows.map((row) => ({ ...row, clip: split ? undefined : modelWeight(row) }))) },
+    "-",
+    exchange && some ? {
+      label: t("Copy as"), choices: [
+        { label: "<lora:…>", run: () => copyAs("a1111") }, { label: "Runware", run: () => copyAs("runware") },
+        { label: "JSON", run: () => copyAs("json") },
+      ],
+    } : { label: t("Copy as JSON"), disabled: !some, run: () => copyAs("json") },
+    exchange ? { label: t("Paste rows"), run: paste } : null,
+    "-",
+    { label: missing === 1 ? t("Remove 1 missing LoRA") : t("Remove {count} missing LoRAs", { count: missing }), danger: true,
+      disabled: !missing, run: removeMissing },
+    { label: t("Remove all"), danger: true, disabled: !some, run: () => setRows([]) },
+  ];
+}

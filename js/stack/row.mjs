@@ -1,0 +1,185 @@
+// @ts-check
+/** One row of the list: its element, and how it shows a LoRA. */
+
+import { create, formatWeight, icon, setAttribute, splitName } from "../dom.mjs";
+import { t } from "../words.mjs";
+import { clipWeight, isOn, modelWeight } from "./rows.mjs";
+import { ICONS } from "./style.mjs";
+import { createWeight } from "./weight.mjs";
+
+/**
+ * @typedef {object} RowActions what a row asks for; it is told nothing but its number
+ * @property {(index: number) => void} toggle
+ * @property {(index: number, anchor: HTMLElement) => void} pick
+ * @property {(index: number, anchor: HTMLElement) => void} explain
+ * @property {(index: number, anchor: HTMLElement) => void} schedule
+ * @property {(index: number, anchor: HTMLElement | {x: number, y: number}) => void} menu
+ * @property {(index: number, event: PointerEvent) => void} lift
+ * @property {(index: number, key: "model" | "clip", value: number, live: boolean) => void} weigh
+ * @property {(index: number, key: "model" | "clip") => void} reset
+ * @property {() => void} settle
+ * @property {() => number} step
+ */
+
+/**
+ * @typedef {object} View
+ * @property {import("./rows.mjs").Row} row
+ * @property {number} index
+ * @property {number} count of all rows
+ * @property {boolean} split whether any row has a clip weight of its own
+ * @property {any} badge
+ */
+
+/** State → picture and colour. */
+const BADGES = {
+  fits: ["fits", "good"], partly: ["partly", "warn"], misfit: ["cross", "bad"], unknown: ["unknown", "quiet"],
+  missing: ["missing", "bad"], broken: ["cross", "bad"], "not-a-lora": ["cross", "bad"],
+};
+
+/**
+ * @param {RowActions} actions
+ * @returns {{element: HTMLElement, show: (view: View) => void}}
+ */
+export function createRow(actions) {
+  let index = 0;
+  /** @type {View | undefined} */
+  let shown;
+  let key = "";
+  const weightActions = (/** @type {"model" | "clip"} */ which) => ({
+    step: actions.step,
+    live: (/** @type {number} */ value) => actions.weigh(index, which, value, true),
+    commit: (/** @type {number} */ value) => actions.weigh(index, which, value, false),
+    settle: actions.settle,
+    reset: () => actions.reset(index, which),
+  });
+  const grip = create("span", {
+    class: "lorchestra-grip", "aria-hidden": "true", title: t("Drag to move (Alt + arrows)"),
+    onpointerdown: (/** @type {PointerEvent} */ event) => actions.lift(index, event),
+  }, icon(ICONS.grip, 13));
+  const toggle = create("button", { type: "button", class: "lorchestra-switch", role: "switch", onclick: () => actions.toggle(index) });
+  const title = create("span", { class: "lorchestra-name-title", dir: "auto" });
+  const folder = create("span", { class: "lorchestra-name-folder", dir: "auto" });
+  const name = create("button", {
+    type: "button", class: "lorchestra-name", "aria-haspopup": "dialog", onclick: () => actions.pick(index, name),
+  }, title, folder);
+  const tags = create("button", {
+    type: "button", class: "lorchestra-tag", hidden: true, "aria-haspopup": "menu", onclick: () => actions.menu(index, tags),
+  });
+  const badge = create("button", {
+    type: "button", class: "lorchestra-mark lorchestra-badge", hidden: true, "aria-haspopup": "dialog",
+    onclick: () => actions.explain(index, badge),
+  });
+  const schedule = create("button", {
+    type: "button", class: "lorchestra-mark lorchestra-schedule", "aria-haspopup": "dialog", onclick: () => actions.schedule(index, schedule),
+  }, icon(ICONS.curve));
+  const model = createWeight(weightActions("model"));
+  const clip = createWeight(weightActions("clip"));
+  const more = create("button", {
+    type: "button", class: "lorchestra-more", "aria-haspopup": "menu", title: t("More"), onclick: () => actions.menu(index, more),
+  }, icon(ICONS.more));
+  const element = create("div", { class: "lorchestra-row", role: "listitem" },
+    grip, toggle, name, tags, badge, schedule, model.element, clip.element, more);
+  element.addEventListener("contextmenu", (event) => {
+    if (/** @type {Element} */ (event.target).closest("input")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    actions.menu(index, { x: event.clientX, y: event.clientY });
+  });
+
+  const showBadge = (/** @type {any} */ said) => {
+    const state = said?.state ?? "";
+    badge.hidden = !(state in BADGES);
+    if (badge.hidden) return;
+    const [picture, colour] = BADGES[/** @type {keyof typeof BADGES} */ (state)];
+    badge.className = `lorchestra-mark lorchestra-badge lorchestra-${colour}`;
+    badge.dataset.state = state;
+    badge.title = said.sentence || stateWord(state);
+    setAttribute(badge, "aria-label", badge.title);
+    badge.replaceChildren(icon(ICONS[/** @type {keyof typeof ICONS} */ (picture)], 13));
+  };
+
+  return {
+    element,
+    show: (view) => {
+      index = view.index;
+      const next = JSON.stringify([view.row, view.index, view.count, view.split]);
+      if (next !== key) {
+        key = next;
+        showRow(view);
+      }
+      if (shown?.badge !== view.badge) showBadge(view.badge);
+      shown = view;
+    },
+  };
+
+  /** @param {View} view */
+  function showRow({ row, split, count }) {
+    const parts = splitName(row.lora);
+    const on = isOn(row);
+    const called = parts.title || row.lora;
+    element.classList.toggle("lorchestra-row-off", !on);
+    setAttribute(element, "aria-label", t("{name}, {number} of {count}", { name: called, number: index + 1, count }));
+    setAttribute(toggle, "aria-checked", on);
+    setAttribute(toggle, "aria-label", t("{name} is on", { name: called }));
+    toggle.title = on ? t("On: press to switch off") : t("Off: press to switch on");
+    title.textContent = called;
+    folder.textContent = parts.folder.replace(/[\\/]$/, "");
+    name.title = row.lora;
+    setAttribute(name, "aria-label", t("LoRA: {name}. Press to choose another", { name: row.lora }));
+    const clipValue = clipWeight(row);
+    model.show({ value: modelWeight(row), label: t("Model weight of {name}", { name: called }), letter: split ? "M" : "" });
+    clip.show({ value: clipValue ?? modelWeight(row), label: t("Clip weight of {name}", { name: called }), letter: "C" });
+    model.element.classList.toggle("lorchestra-weight-lettered", split);
+    clip.element.classList.add("lorchestra-weight-lettered");
+    clip.element.hidden = !split;
+    clip.element.style.visibility = clipValue === null ? "hidden" : "";
+    const scheduled = Boolean(row.schedule?.trim());
+    schedule.classList.toggle("lorchestra-mark-set", scheduled);
+    schedule.title = scheduled ? t("Schedule: {text}", { text: row.schedule }) : t("Change the weight over the steps");
+    setAttribute(schedule, "aria-label", schedule.title);
+    const words = marksOf(row);
+    tags.hidden = !words.length;
+    tags.textContent = words.map(([short]) => short).join(" ");
+    tags.title = words.map(([, long]) => long).join(", ");
+    setAttribute(tags, "aria-label", tags.title);
+    setAttribute(more, "aria-label", t("More for {name}", { name: called }));
+  }
+}
+
+/**
+ * What limits a row, in short and in full.
+ * @param {import("./rows.mjs").Row} row
+ * @returns {[string, string][]}
+ */
+function marksOf(row) {
+  /** @type {[string, string][]} */
+  const words = [];
+  if (row.conditioning === "positive") words.push(["+", t("Only on the positive prompt")]);
+  if (row.conditioning === "negative") words.push(["−", t("Only on the negative prompt")]);
+  if (row.expert === "high") words.push(["H", t("Only on the high-noise model")]);
+  if (row.expert === "low") words.push(["L", t("Only on the low-noise model")]);
+  if (row.expert === "both") words.push(["HL", t("On both models of a pair")]);
+  if (row.blocks && Object.keys(row.blocks).length) words.push(["B", t("With block weights")]);
+  return words;
+}
+
+/**
+ * @param {string} state of a badge
+ * @returns {string}
+ */
+export function stateWord(state) {
+  return {
+    fits: t("Fits the model"), partly: t("Fits in part"), misfit: t("Does not fit the model"), unknown: t("Not known"),
+    missing: t("Not on this machine"), broken: t("The file is broken"), "not-a-lora": t("This is no LoRA"),
+  }[state] ?? "";
+}
+
+/**
+ * The row in a few words, for the list in one line.
+ * @param {import("./rows.mjs").Row} row
+ */
+export function rowInWords(row) {
+  const { title } = splitName(row.lora);
+  const clip = clipWeight(row);
+  return `${title} ${formatWeight(modelWeight(row))}${clip === null ? "" : `/${formatWeight(clip)}`}`;
+}

@@ -1,0 +1,340 @@
+// @ts-check
+/**
+ * The rows of a stack's text, to be shown and edited. No DOM, no ComfyUI.
+ * What counts in the end is what Python reads (`lorchestra/stack.py`); this file must not be stricter than that. Any form
+ * that Python reads becomes our JSON with the first edit; what is not known here survives it.
+ */
+
+import { t } from "../words.mjs";
+
+export const EMPTY = '{"version": 1, "loras": []}';
+/** Weight of a row that names none, as in Python. */
+export const DEFAULT_WEIGHT = 0.75;
+export const WEIGHT_LIMIT = 100;
+const RUNWARE_WEIGHT = 1;
+const VERSION = 1;
+const TAG = /<(?:lora|lyco):([^<>]*)>/g; // <lora:styles/pixel:0.7>
+const FIRST_KEYS = ["lora", "on", "model", "clip"];
+const CHOICES = { conditioning: ["both", "positive", "negative"], expert: ["both", "high", "low"] };
+/** What only the face uses: it is saved, and left out of the prompt. */
+const FACE_KEYS = ["collapsed"];
+
+/**
+ * @typedef {Record<string, any>} Row one LoRA as our JSON has it: `lora`, `on`, `model`, `clip`, `schedule` …
+ */
+
+/**
+ * @typedef {object} Stack
+ * @property {Row[]} rows
+ * @property {number} version that the text was written with; may be newer than ours
+ * @property {Record<string, any>} more keys beside the rows, verbatim
+ * @property {string} error why the text cannot be shown as rows; empty when it can
+ */
+
+/**
+ * A widget value from elsewhere as text: an object from a hand-written prompt becomes JSON.
+ * @param {unknown} value
+ * @returns {string}
+ */
+export function toText(value) {
+  if (typeof value === "string") return value;
+  return value == null ? EMPTY : JSON.stringify(value);
+}
+
+/**
+ * @param {string} text
+ * @returns {Stack}
+ */
+export function readStack(text) {
+  const stripped = text.trim();
+  if (!stripped) return stackOf([]);
+  if (!/^[[{"]/.test(stripped)) return readTags(stripped);
+  let data;
+  try {
+    data = JSON.parse(stripped);
+    for (let depth = 0; typeof data === "string" && depth < 4; depth++) {
+      if (/^\s*</.test(data)) return readTags(data.trim());
+      data = JSON.parse(data);
+    }
+  } catch (error) {
+    return failed(t("This is not JSON: {reason}.", { reason: /** @type {Error} */ (error).message }));
+  }
+  return readData(data, 0);
+}
+
+/**
+ * The text with these rows; one line for each, so that it can be read and edited by hand.
+ * @param {Stack} stack what is kept beside the rows
+ * @param {Row[]} rows
+ * @returns {string}
+ */
+export function writeStack(stack, rows) {
+  const parts = [`"version": ${stack.version}`, `"loras": ${listText(rows)}`];
+  for (const [key, value] of Object.entries(stack.more)) {
+    if (value !== undefined) parts.push(`${JSON.stringify(key)}: ${spaced(value)}`);
+  }
+  return `{${parts.join(", ")}}`;
+}
+
+/**
+ * What of a stack's text goes into the prompt: rows that are off do not, so that editing them changes nothing there.
+ * @param {string} text
+ * @returns {string}
+ */
+export function promptText(text) {
+  const stack = readStack(text);
+  if (stack.error) return text;
+  const rows = stack.rows.filter(isOn);
+  const more = Object.fromEntries(Object.entries(stack.more).filter(([key]) => !FACE_KEYS.includes(key)));
+  const same = rows.length === stack.rows.length && Object.keys(more).length === Object.keys(stack.more).length;
+  return same ? text : writeStack({ ...stack, more }, rows);
+}
+
+/**
+ * What the stack holds, in one line: "3 LoRAs, 1 off".
+ * @param {Stack} stack
+ * @returns {string}
+ */
+export function inWords({ rows, version, error }) {
+  if (error) return error;
+  const off = rows.filter((row) => !isOn(row)).length;
+  const parts = [rows.length === 0 ? t("No LoRAs") : rows.length === 1 ? t("1 LoRA") : t("{count} LoRAs", { count: rows.length })];
+  if (off) parts.push(t("{count} off", { count: off }));
+  if (version > VERSION) parts.push(t("written by a newer version ({version})", { version }));
+  return parts.join(", ");
+}
+
+/** @param {Row} row */
+export function isOn(row) {
+  return row.on !== false;
+}
+
+/**
+ * @param {Row} row
+ * @returns {number}
+ */
+export function modelWeight(row) {
+  return row.model ?? DEFAULT_WEIGHT;
+}
+
+/**
+ * @param {Row} row
+ * @returns {number | null} null when it is the model weight
+ */
+export function clipWeight(row) {
+  return row.clip ?? null;
+}
+
+/**
+ * The row with other values; undefined takes a key away. The keys keep their order, ours first.
+ * @param {Row} row
+ * @param {Row} changes
+ * @returns {Row}
+ */
+export function changed(row, changes) {
+  const all = { ...row, ...changes };
+  const keys = [...FIRST_KEYS, ...Object.keys(all).filter((key) => !FIRST_KEYS.includes(key))];
+  return Object.fromEntries(keys.filter((key) => all[key] !== undefined).map((key) => [key, all[key]]));
+}
+
+/**
+ * The rows with one at another place.
+ * @param {Row[]} rows
+ * @param {number} from
+ * @param {number} to its place afterwards
+ */
+export function moved(rows, from, to) {
+  const rest = rows.filter((_, index) => index !== from);
+  rest.splice(to, 0, rows[from]);
+  return rest;
+}
+
+/**
+ * @param {Row[]} rows
+ * @param {Record<string, any>} [more]
+ * @param {number} [version]
+ * @returns {Stack}
+ */
+function stackOf(rows, more = {}, version = VERSION) {
+  return { rows, version, more, error: "" };
+}
+
+/**
+ * @param {string} error
+ * @returns {Stack}
+ */
+function failed(error) {
+  return { ...stackOf([]), error };
+}
+
+/**
+ * @param {unknown} data
+ * @param {number} depth of `__value__` around it
+ * @returns {Stack}
+ */
+function readData(data, depth) {
+  if (Array.isArray(data)) return readRows(data, {}, VERSION);
+  if (!isObject(data)) return failed(t("This is JSON, but no list of LoRAs."));
+  if (Object.keys(data).join() === "__value__" && depth < 5) {
+    const inner = data.__value__;
+    return typeof inner === "string" ? readStack(inner) : readData(inner, depth + 1);
+  }
+  const key = "loras" in data ? "loras" : "lora";
+  const { [key]: rows, version, ...more } = data;
+  if (!Array.isArray(rows)) return failed(t('This is JSON without a list of "loras".'));
+  if (key === "lora") return readRows(rows, {}, VERSION); // of a request: Python takes nothing else from it
+  if (version !== undefined && (!Number.isInteger(version) || /** @type {number} */ (version) < 1)) {
+    return failed(t("The version {version} is none.", { version: shorten(JSON.stringify(version)) }));
+  }
+  return readRows(rows, more, /** @type {number} */ (version ?? VERSION));
+}
+
+/**
+ * @param {unknown[]} values
+ * @param {Record<string, any>} more
+ * @param {number} version
+ * @returns {Stack}
+ */
+function readRows(values, more, version) {
+  const rows = values.map(readRow);
+  for (const [index, row] of rows.entries()) {
+    const trouble = typeof row === "string" ? row : troubleOf(row);
+    if (trouble) return { ...stackOf([], more, version), error: t("Row {row}: {trouble}.", { row: index + 1, trouble }) };
+  }
+  return stackOf(/** @type {Row[]} */ (rows), more, version);
+}
+
+/**
+ * @param {unknown} value
+ * @returns {Row | string} what is wrong with it, when it is no row
+ */
+function readRow(value) {
+  if (Array.isArray(value)) {
+    if (value.length !== 3) return t("expected a name and two weights");
+    const [lora, model, clip] = value;
+    return { lora, model, ...(clip === model ? {} : { clip }) };
+  }
+  if (!isObject(value)) return t("expected a JSON object");
+  if ("lora" in value) {
+    if (!("strength" in value) || "model" in value) return value;
+    const { strength, strengthTwo, ...rest } = value; // rgthree's Power Lora Loader
+    return changed(rest, { model: strength, clip: strengthTwo ?? undefined });
+  }
+  if (typeof value.model !== "string") return t("no LoRA is named");
+  const { model, weight, transformer, ...rest } = value; // Runware
+  const lora = model.trim();
+  const expert = rest.expert ?? (CHOICES.expert.includes(/** @type {string} */ (transformer)) ? transformer : undefined);
+  return changed(rest, {
+    lora,
+    model: weight ?? RUNWARE_WEIGHT,
+    expert,
+    transformer: expert === transformer ? undefined : transformer,
+    air: isAir(lora) ? lora : rest.air,
+  });
+}
+
+/**
+ * @param {Row} row
+ * @returns {string}
+ */
+function troubleOf(row) {
+  if (typeof row.lora !== "string" || !row.lora.trim()) return t("no LoRA is named");
+  if ("on" in row && typeof row.on !== "boolean") return t('"on" is neither true nor false');
+  for (const key of ["model", "clip"]) {
+    if (row[key] === undefined || (key === "clip" && row[key] === null)) continue;
+    if (!isWeight(row[key])) return t('the weight "{key}" is no number in -100 to 100', { key });
+  }
+  if ("weight" in row && !("model" in row)) return t('the weights are called "model" and "clip"');
+  for (const [key, known] of Object.entries(CHOICES)) {
+    if (row[key] == null && key === "expert") continue;
+    if (row[key] !== undefined && !known.includes(row[key])) return t('"{key}" is none of {known}', { key, known: known.join(", ") });
+  }
+  if (row.schedule != null && typeof row.schedule !== "string") return t('"{key}" is no text', { key: "schedule" });
+  return "";
+}
+
+/**
+ * @param {string} text
+ * @returns {Stack}
+ */
+function readTags(text) {
+  const tags = [...text.matchAll(TAG)].map((match) => match[1]);
+  const rest = text.replace(TAG, " ").replace(/[\s,]+/g, " ").trim();
+  if (!tags.length && !rest.startsWith("<l")) return failed(t("This is neither JSON nor <lora:name:weight> text."));
+  if (rest) return failed(t("There is more than <lora:name:weight> tags here: {rest}", { rest: shorten(rest) }));
+  const rows = tags.map(readTag);
+  for (const [index, row] of rows.entries()) {
+    if (typeof row === "string") return failed(t("Row {row}: {trouble}.", { row: index + 1, trouble: row }));
+  }
+  return stackOf(/** @type {Row[]} */ (rows));
+}
+
+/**
+ * @param {string} tag between its angle brackets, e.g. `pixel:0.5:unet=0.7`
+ * @returns {Row | string}
+ */
+function readTag(tag) {
+  const [lora, ...parts] = tag.split(":");
+  if (!lora.trim()) return t("no LoRA is named");
+  /** @type {Record<string, string>} */
+  const values = {};
+  const positional = parts.filter((part) => !part.includes("="));
+  ["te", "unet", "dyn"].forEach((key, index) => { if (index < positional.length) values[key] = positional[index]; });
+  for (const part of parts.filter((one) => one.includes("="))) {
+    const at = part.indexOf("=");
+    values[part.slice(0, at).trim()] = part.slice(at + 1);
+  }
+  const { te, unet, dyn, ...unknown } = values;
+  const wrong = [te, unet].find((part) => part !== undefined && !isWeight(numberIn(part)));
+  if (wrong !== undefined) return t("the weight {weight} is no number in -100 to 100", { weight: shorten(wrong) });
+  const other = Object.keys(unknown)[0];
+  if (other !== undefined) return t("the option {name} is not known", { name: shorten(other) });
+  const clip = te === undefined ? RUNWARE_WEIGHT : numberIn(te);
+  const model = unet === undefined ? clip : numberIn(unet);
+  return { lora, model, ...(clip === model ? {} : { clip }), ...(dyn === undefined ? {} : { dyn: Number(dyn) }) };
+}
+
+/** @param {unknown} data */
+function spaced(data) {
+  const lines = JSON.stringify(data, null, 1).split("\n");
+  return lines.map((line) => line.trim()).reduce((all, line) => {
+    const tight = all === "" || /[[{]$/.test(all) || /^[\]}]/.test(line);
+    return tight ? all + line : `${all} ${line}`;
+  }, "");
+}
+
+/** @param {Row[]} rows */
+function listText(rows) {
+  return rows.length ? `[\n  ${rows.map(spaced).join(",\n  ")}\n]` : "[]";
+}
+
+/** @param {string} text */
+function numberIn(text) {
+  return text.trim() ? Number(text) : Number.NaN;
+}
+
+/**
+ * @param {unknown} value
+ * @returns {value is number}
+ */
+function isWeight(value) {
+  return typeof value === "number" && Math.abs(value) <= WEIGHT_LIMIT;
+}
+
+/** @param {string} name e.g. `civitai:120096@135931` */
+function isAir(name) {
+  return /^urn:air:/i.test(name) || /^[a-z0-9_-]+:[^\s:@]+@[^\s:@]+$/i.test(name);
+}
+
+/**
+ * @param {unknown} value
+ * @returns {value is Record<string, any>}
+ */
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** @param {string} text */
+function shorten(text) {
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}
