@@ -13,6 +13,8 @@ from lorchestra.demo.prompt import CHECKPOINT
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 TWINS = ["one/twin.safetensors", "two/twin.safetensors"]
 STACK = "LorchestraLoraStack"
+TOAST = ".p-toast-message, [data-testid=toast]"
+"""A message, in older and in newer frontends."""
 CHAIN = (
     """() => {
     const add = (kind, x, y, values = {}) => {
@@ -127,15 +129,15 @@ class Exchange:
 
     def toasts(self) -> str:
         """What the messages say; they are closed then."""
-        messages = self.page.locator(".p-toast-message")
+        messages = self.page.locator(TOAST)
         messages.first.wait_for(timeout=5000)
         text = "\n".join(messages.all_inner_texts())
         self.close_toasts()
         return text
 
     def close_toasts(self) -> None:
-        self.page.evaluate("app.extensionManager.toast.removeAll?.()")
-        self.page.wait_for_function("!document.querySelector('.p-toast-message')")
+        self.page.evaluate("(({ toast }) => { toast.removeAll?.(); toast.dismissAll?.(); })(app.extensionManager)")
+        self.page.wait_for_function("(toast) => !document.querySelector(toast)", arg=TOAST)
 
     def menu(self, node: int | str) -> dict[str, Any] | None:
         return self.page.evaluate(MENU, [self.folder, node])
