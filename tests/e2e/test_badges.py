@@ -163,6 +163,7 @@ def test_what_does_not_matter_costs_no_request(badges: Badges) -> None:
     assert set(sent["prompt"]) == {str(loader), str(stack)}
 
 
+@pytest.mark.slow
 def test_two_hundred_nodes_are_one_request(badges: Badges) -> None:
     loader, stack = loaded(badges)
     badges.rows(stack, *[SDXL, FLUX] * 10)

@@ -15,6 +15,9 @@ from lorchestra.errors import ScheduleError
 from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
 from lorchestra.schedule.curve import ADDRESSINGS
 
+pytestmark = pytest.mark.slow  # test_stack_list.py opens it in the quick run
+
+
 NODE = "LorchestraLoraSchedule"
 MODEL = "/curve/model.mjs"
 TYPED = [

@@ -10,6 +10,9 @@ import pytest
 
 from lorchestra.demo.prompt import CHECKPOINT
 
+pytestmark = pytest.mark.slow
+
+
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 TWINS = ["one/twin.safetensors", "two/twin.safetensors"]
 STACK = "LorchestraLoraStack"

@@ -12,6 +12,9 @@ import pytest
 from playwright.sync_api import Locator
 from sparse_files import lora_shapes, write_sparse
 
+pytestmark = pytest.mark.slow  # test_stack_list.py opens it in the quick run
+
+
 CARD, BARE = "cards/pixel.safetensors", "cards/bare.safetensors"
 SHA = "ab" * 32
 SCRIPT = "<script>window.hacked=1</script>"

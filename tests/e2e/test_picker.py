@@ -12,6 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
+pytestmark = pytest.mark.slow  # test_stack_list.py opens it in the quick run
+
+
 WARM = "lorchestra-demo/warm.safetensors"
 SDXL = {"title": "SDXL", "architectures": ["sdxl"]}
 LISTED = re.compile(r"/api/lorchestra/loras$")
