@@ -102,6 +102,8 @@ export function setAttribute(element, name, value) {
 }
 
 const SVG = "http://www.w3.org/2000/svg";
+/** @type {Map<string, SVGSVGElement>} copies are quicker than new ones */
+const pictures = new Map();
 
 /**
  * A picture of lines in a box of 16 × 16 that has the text's colour.
@@ -110,6 +112,18 @@ const SVG = "http://www.w3.org/2000/svg";
  * @returns {SVGSVGElement}
  */
 export function icon(path, size = 14) {
+  const key = `${size} ${path}`;
+  const known = pictures.get(key) ?? draw(path, size);
+  pictures.set(key, known);
+  return /** @type {SVGSVGElement} */ (known.cloneNode(true));
+}
+
+/**
+ * @param {string} path
+ * @param {number} size
+ * @returns {SVGSVGElement}
+ */
+function draw(path, size) {
   const svg = document.createElementNS(SVG, "svg");
   const line = document.createElementNS(SVG, "path");
   const attributes = {

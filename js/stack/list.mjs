@@ -19,6 +19,7 @@ import { whenSeen } from "./seen.mjs";
 export const LIST_CLASS = "lorchestra-loras";
 const MOST_ROWS = 20; // more than these are scrolled
 const BORDER = 2;
+const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
 
 /**
  * @typedef {object} Host
@@ -400,7 +401,7 @@ export function createStackList(host) {
     stopWaiting();
     if (parts) host.onBuilt();
     else {
-      stopSeeing = whenSeen(element, () => {
+      stopSeeing = whenSeen(element, () => comfy.app.canvas.ds.scale >= LEAST_SCALE, () => {
         parts ??= createParts();
         render();
         host.onBuilt();

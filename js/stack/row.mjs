@@ -73,12 +73,13 @@ export function createRow(actions) {
     type: "button", class: "lorchestra-mark lorchestra-schedule", "aria-haspopup": "dialog", onclick: () => actions.schedule(index, schedule),
   }, icon(ICONS.curve));
   const model = createWeight(weightActions("model"));
-  const clip = createWeight(weightActions("clip"));
+  /** @type {ReturnType<typeof createWeight> | undefined} made when it is needed first */
+  let clip;
   const more = create("button", {
     type: "button", class: "lorchestra-more", "aria-haspopup": "menu", title: t("More"), onclick: () => actions.menu(index, more),
   }, icon(ICONS.more));
   const element = create("div", { class: "lorchestra-row", role: "listitem" },
-    grip, toggle, name, tags, badge, schedule, model.element, clip.element, more);
+    grip, toggle, name, tags, badge, schedule, model.element, more);
   element.addEventListener("contextmenu", (event) => {
     if (/** @type {Element} */ (event.target).closest("input")) return;
     event.preventDefault();
@@ -128,11 +129,17 @@ export function createRow(actions) {
     setAttribute(name, "aria-label", t("LoRA: {name}. Press to choose another", { name: row.lora }));
     const clipValue = clipWeight(row);
     model.show({ value: modelWeight(row), label: t("Model weight of {name}", { name: called }), letter: split ? "M" : "" });
-    clip.show({ value: clipValue ?? modelWeight(row), label: t("Clip weight of {name}", { name: called }), letter: "C" });
     model.element.classList.toggle("lorchestra-weight-lettered", split);
-    clip.element.classList.add("lorchestra-weight-lettered");
-    clip.element.hidden = !split;
-    clip.element.style.visibility = clipValue === null ? "hidden" : "";
+    if (split && !clip) {
+      clip = createWeight(weightActions("clip"));
+      clip.element.classList.add("lorchestra-weight-lettered");
+      model.element.after(clip.element);
+    }
+    if (clip) {
+      clip.show({ value: clipValue ?? modelWeight(row), label: t("Clip weight of {name}", { name: called }), letter: "C" });
+      clip.element.hidden = !split;
+      clip.element.style.visibility = clipValue === null ? "hidden" : "";
+    }
     const scheduled = Boolean(row.schedule?.trim());
     schedule.classList.toggle("lorchestra-mark-set", scheduled);
     schedule.title = scheduled ? t("Schedule: {text}", { text: row.schedule }) : t("Change the weight over the steps");

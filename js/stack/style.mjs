@@ -8,6 +8,7 @@ export const GAP = 4;
 
 export const STYLE = `
 .lorchestra-loras { display: flex; flex-direction: column; gap: ${GAP}px; width: 100%; min-width: 0; cursor: default; user-select: none; }
+.lorchestra-loras:empty { border-radius: 8px; background: var(--lorchestra-field); }
 .lorchestra-loras[inert] { opacity: 0.55; }
 .lorchestra-loras :where(button:not(.lorchestra-button)) { border: 0; background: none; padding: 0; cursor: pointer; }
 .lorchestra-stack-head { display: flex; align-items: center; gap: 6px; height: ${HEAD_HEIGHT}px; flex: none; min-width: 0; padding: 0 4px 0 6px; }

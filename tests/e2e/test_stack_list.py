@@ -216,7 +216,8 @@ def test_the_menu_of_the_whole_list(face: Any) -> None:
     assert "collapsed" not in face.loras()
     face.editor.get_by_role("button", name="Rows").click()
     assert names(face.same()) == [NAMES[1], NAMES[3]]
-    assert face.page.evaluate("app.graph.nodes[0].size[1]") == height
+    # Nodes 2.0 add what they measure.
+    assert 0 <= face.page.evaluate("app.graph.nodes[0].size[1]") - height < 20
     face.menu("Remove all")
     assert face.same() == []
 
