@@ -12,7 +12,7 @@ from sparse_files import base_shapes, lora_shapes, write_sparse
 from lorchestra.demo.prompt import CHECKPOINT
 
 WARM = "lorchestra-demo/warm.safetensors"
-SDXL, FLUX = "badges/sdxl.safetensors", "badges/flux.safetensors"
+SDXL, FLUX = "z-badges/sdxl.safetensors", "z-badges/flux.safetensors"  # last: the first checkpoint is the demo's
 
 CREATE = """async (folder) => {
     const { createBadges } = await import(`/extensions/${folder}/badges.mjs`);
