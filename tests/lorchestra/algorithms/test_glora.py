@@ -28,10 +28,9 @@ def parts(shape: tuple[int, ...], *, old: bool = False, dtype: torch.dtype = tor
 def reference(new: Parts, weight: Tensor) -> Tensor:
     a1, a2, b1, b2 = (new[slot].double() for slot in ("a1", "a2", "b1", "b2"))
     change = a1.flatten(1) @ a2.flatten(1)
-    follows = torch.zeros_like(weight, dtype=torch.float64)
+    follows, wide = torch.empty_like(weight, dtype=torch.float64), weight.double().movedim(1, -1)
     for column in range(weight.shape[1]):
-        for other in range(weight.shape[1]):
-            follows[:, column] += weight.double()[:, other] * change[other, column]
+        follows[:, column] = (wide * change[:, column]).sum(-1)
     return follows + (b1.flatten(1) @ b2.flatten(1)).reshape(weight.shape)
 
 

@@ -52,10 +52,8 @@ def reference(parts: Parts, shape: tuple[int, ...]) -> Tensor:
     else:
         w2 = wide["w2_a"] @ wide["w2_b"]
     w2 = w2.reshape(10, 8, -1)
-    result = torch.empty(40, 48, w2.shape[2], dtype=torch.float64)
-    for row in range(40):
-        for column in range(48):
-            result[row, column] = w1[row // 10, column // 8] * w2[row % 10, column % 8]
+    row, column = torch.arange(40)[:, None], torch.arange(48)
+    result = w1[row // 10, column // 8][..., None] * w2[row % 10, column % 8]
     return result.reshape(shape)
 
 
