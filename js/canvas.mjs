@@ -85,17 +85,20 @@ export function makeRoom(node) {
 
 /**
  * One step of undo that may change how high the node's contents are. The node follows them, unless somebody has made it
- * higher than they were.
+ * higher than they were. It follows by the difference: Nodes 2.0 measure more than is computed, and a size that is not
+ * the measured one would be a change of its own after the next undo.
  * @param {any} app
  * @param {any} node
  * @param {() => void} change
  */
 export function asOneSizedStep(app, node, change) {
   const before = node.computeSize()[1];
-  const fitted = node.size[1] - before < (isNodes2() ? NODES2_SLACK : 2);
+  const slack = node.size[1] - before;
+  const fitted = slack < (isNodes2() ? NODES2_SLACK : 2);
   const fit = () => {
-    const height = node.computeSize()[1];
-    if (node.size[1] < height || (fitted && node.size[1] !== height)) node.setSize([node.size[0], height]);
+    const least = node.computeSize()[1];
+    const height = fitted ? least + Math.max(slack, 0) : Math.max(node.size[1], least);
+    if (node.size[1] !== height) node.setSize([node.size[0], height]);
     node.setDirtyCanvas?.(true, true);
   };
   asOneStep(app, () => {

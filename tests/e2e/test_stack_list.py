@@ -13,6 +13,12 @@ import pytest
 from playwright.sync_api import expect
 
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
+IS_A_STEP = """() => {
+    const graph = app.rootGraph ?? app.graph;
+    const kept = app.extensionManager.workflow.activeWorkflow.changeTracker.activeState;
+    return JSON.stringify(kept.nodes) === JSON.stringify(graph.serialize().nodes);
+}"""
+"""Whether the graph is the last step that ComfyUI keeps for undo."""
 NAMES = [f"many/style-{number:04}.safetensors" for number in range(6)]
 
 
@@ -95,6 +101,7 @@ def test_a_weight_is_typed_dragged_and_turned(face: Any) -> None:
     assert face.same()[0]["model"] == 0.75
     box = number.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.wait_for_timeout(200)  # ComfyUI adds to a step of undo what changes within 50 ms of it
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 41, y, steps=6)
@@ -295,6 +302,7 @@ def test_undo_and_redo_go_row_by_row_and_editing_goes_on(face: Any) -> None:
         face.press(keys)
         face.wait_for_rows(expected)
         assert len(face.same()) == expected
+        assert face.page.evaluate(IS_A_STEP)  # else the next click would end what can be redone
     # The element on the screen is the live one: what is edited now counts.
     face.row(0).get_by_role("switch").click()
     face.pick(LINES)
