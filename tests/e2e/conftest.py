@@ -1,7 +1,6 @@
-"""One ComfyUI and one browser for all tests of the face; a page per renderer.
+"""One ComfyUI and one browser for all tests of the face; a page per renderer, and for other frontends (`frontends.py`).
 
-Needs playwright and a Chromium (`$CHROMIUM`, else what is on the PATH). `$COMFYUI_ARGS` goes to ComfyUI, for example
-`--front-end-root FOLDER` for another version of its frontend.
+Needs playwright and a Chromium (`$CHROMIUM`, else what is on the PATH). `$COMFYUI_ARGS` goes to ComfyUI.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from lorchestra.comfyui import PACK_FOLDER, Server, find_comfyui, pack_root
 from lorchestra.demo.checkpoint import write_checkpoint
 from lorchestra.demo.loras import layers, write_lora
 from lorchestra.demo.prompt import CHECKPOINT
+from tests.e2e.frontends import OTHERS, Frontend, unpacked
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 FLAGS = [
@@ -63,6 +63,11 @@ SHOWN = """(index) => {
             schedule: curve.classList.contains('lorchestra-mark-set') ? curve.title.replace('Schedule: ', '') : '',
         };
     });
+}"""
+SETTLE = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 80))))"
+IS_STILL = """() => {
+    const tracker = app.extensionManager.workflow.activeWorkflow?.changeTracker;
+    return !(tracker?._restoringState ?? tracker?.restoringState);
 }"""
 # Normal for ComfyUI's own frontend, offline and in an empty user folder.
 HARMLESS = ("ComfyApp graph accessed before initialization", "Failed to load resource", "Content Security Policy")
@@ -131,11 +136,16 @@ def browser() -> Iterator[Browser]:
 
 
 class Face:
-    """A page with ComfyUI in it, and what the tests do there."""
+    """A page with ComfyUI in it, and what the tests do there.
+
+    `renderer` is `classic` or `nodes2`, with a dash and the version of a frontend that is not the server's own.
+    """
 
     def __init__(self, browser: Browser, server: Server, renderer: str) -> None:
         self.server = server
-        self.renderer = renderer
+        self.renderer, _, self.version = renderer.partition("-")
+        self.name = renderer
+        self.frontend = Frontend(unpacked(self.version)) if self.version else None
         self.errors: list[str] = []
         self.page: Page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
         self.page.route("**/*", self._route)
@@ -145,11 +155,26 @@ class Face:
     def _route(self, route: Route) -> None:
         url = route.request.url
         inside = url.startswith(("data:", "blob:")) or urlsplit(url).netloc == urlsplit(self.server.url).netloc
-        route.continue_() if inside else route.abort()
+        if not inside:
+            route.abort()
+        elif not (self.frontend and self.frontend.answers(route)):
+            route.continue_()
 
     def _on_console(self, message: Any) -> None:
         if message.type == "error" and not any(text in message.text for text in HARMLESS):
-            self.errors.append(message.text)
+            self.errors.append(f"{message.text} ({message.location['url']})")
+
+    def take_errors(self) -> list[str]:
+        """What went wrong in the page since the last call; of another frontend, what names our files.
+
+        A frontend that does not belong to the server has errors of its own there.
+        """
+        errors, self.errors = self.errors, []
+        return [error for error in errors if not self.frontend or PACK_FOLDER in error]
+
+    def settle(self) -> None:
+        """Waits until the page has been drawn, and what ComfyUI does 50 ms later has been done."""
+        self.page.evaluate(SETTLE)
 
     def open(self) -> None:
         """Loads the page anew and waits until our nodes are there."""
@@ -158,7 +183,7 @@ class Face:
         self.page.goto(self.server.url)
         ready = "window.app?.extensionManager && app.canvas && LiteGraph.registered_node_types.LorchestraLoraStack"
         self.page.wait_for_function(f"Boolean({ready})", timeout=90_000)
-        self.page.wait_for_timeout(500)
+        self.page.wait_for_timeout(300)
 
     def clear(self) -> None:
         """An empty workflow at scale 1 in the top graph, without the focus on anything."""
@@ -172,7 +197,7 @@ class Face:
                 app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; app.canvas.setDirty(true, true);
             }"""
         )
-        self.page.wait_for_timeout(200)
+        self.settle()
 
     def add(self, kind: str = "LorchestraLoraStack", x: int = 300, y: int = 200) -> int:
         """A new node; returns its id."""
@@ -184,7 +209,7 @@ class Face:
             }""",
             [kind, x, y],
         )
-        self.page.wait_for_timeout(400)
+        self.settle()
         return number
 
     @property
@@ -222,7 +247,7 @@ class Face:
         menu = self.page.get_by_role("menu")
         for item in items:
             menu.locator("[role^=menuitem]").filter(has_text=item).first.click()
-        self.page.wait_for_timeout(100)
+        self.settle()
 
     def pick(self, name: str) -> None:
         """Adds a row with the picker."""
@@ -237,14 +262,14 @@ class Face:
         option.wait_for(state="visible")
         search.press("Enter")
         search.wait_for(state="detached")
-        self.page.wait_for_timeout(150)
+        self.settle()
 
     def type(self, text: str) -> None:
         """Puts a text into the list, as somebody does who pastes it and goes on elsewhere."""
         area = self.text
         area.fill(text)
         area.blur()
-        self.page.wait_for_timeout(100)
+        self.settle()
 
     def prompt(self) -> dict[str, Any]:
         """What would be queued, in API format."""
@@ -308,24 +333,26 @@ class Face:
 
     def wait_for(self, check: Callable[[], bool]) -> None:
         """Waits at most ten seconds until something is so."""
-        for _ in range(100):
+        for _ in range(200):
             with contextlib.suppress(AssertionError, ValueError):  # while undo has taken the node away
                 if check():
                     return
-            self.page.wait_for_timeout(100)
+            self.page.wait_for_timeout(50)
         raise AssertionError(f"it did not become so; the prompt is {self.prompt()}")
 
     def load(self, path: Path) -> None:
         """Opens a workflow file as the menu does."""
         self.page.locator("#comfy-file-input").set_input_files(path)
         self.editor.first.wait_for(state="visible")
-        self.page.wait_for_timeout(1000)
+        self.page.wait_for_timeout(500)
 
     def press(self, keys: str) -> None:
-        """Presses keys with the focus on the canvas."""
+        """Presses keys with the focus on the canvas, and waits for what they undo."""
         self.page.evaluate("document.activeElement?.blur?.()")
         self.page.keyboard.press(keys)
-        self.page.wait_for_timeout(500)
+        self.settle()
+        self.page.wait_for_function(IS_STILL)
+        self.settle()
 
     def queue(self) -> dict[str, Any]:
         """Queues the workflow through the UI and waits for the end; returns the outputs."""
@@ -344,10 +371,13 @@ class Face:
 
     def screenshot(self, name: str) -> None:
         """Saves what the page shows, for people."""
-        self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.renderer}.png")
+        self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.name}.png")
 
 
-@pytest.fixture(scope="session", params=["classic", "nodes2"])
+RENDERERS = ["classic", "nodes2", *(pytest.param(name, marks=pytest.mark.other_frontend) for name in OTHERS)]
+
+
+@pytest.fixture(scope="session", params=RENDERERS)
 def opened(request: pytest.FixtureRequest, browser: Browser, server: Server) -> Iterator[Face]:
     """The page of one renderer."""
     face = Face(browser, server, request.param)
@@ -362,8 +392,7 @@ def face(opened: Face, request: pytest.FixtureRequest) -> Iterator[Face]:
     opened.clear()
     yield opened
     opened.screenshot(request.node.originalname)
-    errors, opened.errors = opened.errors, []
-    assert errors == []
+    assert opened.take_errors() == []
 
 
 @pytest.fixture(scope="session")
