@@ -184,6 +184,11 @@ class LiveLayers(torch.nn.Module):
         self.layers = torch.nn.ModuleList(layers.values())
         self.prepared_for: object = None
         """The weights that norms were taken of, by ComfyUI's number for a set of patches."""
+        self._held = tuple(inner._buffers for inner in self.modules() if inner._buffers)
+
+    def are_on(self, device: torch.device) -> bool:
+        """Whether all factors are on the device. Asked at every call of the model; `buffers()` takes its time."""
+        return all(one is None or one.device == device for held in self._held for one in held.values())
 
 
 _factors_in_use: WeakValueDictionary[object, Any] = WeakValueDictionary()
@@ -270,13 +275,20 @@ class _Session:
         """Places of the layers that LoRAs were added to in this run."""
         self.is_compiled = False
         """True once the hooks were part of a compiled graph, which does not say which of them ran."""
+        self._is_on = False
         self._handles: list[Any] = []
         self._roots: list[Any] = []
         self._unseen: list[tuple[Any, Callable[[Tensor], Tensor]]] = []
         self._vectors: dict[tuple[int, ...], Tensor] = {}
 
     def put_on(self, model: Any) -> None:
-        """Hooks on the layers of a BaseModel; all of them, or none when that fails."""
+        """Hooks on the layers of a BaseModel; all of them, or none when that fails.
+
+        Not before a call of it: ComfyUI injects and ejects several times while it prepares a run.
+        """
+        if self._is_on:
+            return
+        self._is_on = True
         try:
             for place, (path, layer) in enumerate(zip(self.layers.paths, self.layers.layers, strict=True)):
                 module = _find(model, path)
@@ -301,6 +313,7 @@ class _Session:
     def take_off(self) -> None:
         """Removes the hooks."""
         self.end()
+        self._is_on = False
         self._roots, self._unseen = [], []
         while self._handles:
             self._handles.pop().remove()
@@ -398,9 +411,7 @@ class LiveLoras:
         self._eject(patcher)  # a clone may have been injected under a patcher that was never ejected
         factors = patcher.get_additional_models_with_key(self.key)
         if factors:
-            session = _Session(factors[0])
-            session.put_on(patcher.model)
-            self._sessions[patcher.model] = session
+            session = self._sessions[patcher.model] = _Session(factors[0])
             if patcher.model in self._seconds:
                 self._put_on_root(patcher.model, session)
 
@@ -436,6 +447,7 @@ class LiveLoras:
         values = self._values(model, options, t, t.shape[0], self._negatives(options))
         active = self._active(values)
         _bring(session.layers, model, x.device)
+        session.put_on(model)
         session.begin(values, active, x.device)
         try:
             return executor(x, t, *args, **kwargs)
@@ -468,6 +480,7 @@ class LiveLoras:
             negatives = [True] * max(len(options.get("cond_or_uncond", ())), 1)
             values = self._values(found, options, now, args[0].shape[0], negatives)
             _bring(session.layers, found, args[0].device)
+            session.put_on(found)
             session.begin(values, self._active(values), args[0].device)
 
         session.put_on_root(of.diffusion_model, before)
@@ -571,7 +584,7 @@ def _bring(layers: LiveLayers, model: Any, device: torch.device) -> None:
 
     ComfyUI loads them with the model; where memory is short it leaves a module that has no layers of its own behind.
     """
-    if any(buffer.device != device for buffer in layers.buffers()):
+    if not layers.are_on(device):
         layers.to(device)
     patches = model.current_weight_patches_uuid
     if layers.prepared_for != (id(model), patches):
