@@ -4,7 +4,9 @@
  * something has changed that matters. Where the server does not answer, rows show nothing.
  */
 
-import { fingerprint, pruned, promptId } from "./badges/graph.mjs";
+import { fingerprint, pruned } from "./badges/graph.mjs";
+import { completed } from "./badges/inactive.mjs";
+import { findPlaces, rememberHosts } from "./badges/places.mjs";
 import { setting } from "./settings.mjs";
 
 const DELAY = 300; // after a change, in milliseconds
@@ -30,12 +32,13 @@ const MOST_STACKS = 2000; // in one request
 /**
  * @typedef {object} Watched
  * @property {any} node
+ * @property {string} [input]
  * @property {() => string} read
  * @property {(badges: Badge[]) => void} show
+ * @property {string | undefined} id in a prompt, when it was looked for last
  * @property {string | undefined} asked the text that the badges are for
  * @property {Map<string, Badge>} known the last badges by the rows' LoRAs
  * @property {Model | null} model
- * @property {boolean} wasThere whether the node was seen in a graph
  */
 
 /** @type {Badge} */
@@ -44,10 +47,10 @@ export const NOTHING = Object.freeze({ state: "", sentence: "", sha256: null, ai
 /**
  * @param {{app: any, api: any}} comfy
  * @returns {{
- *   watch: (stack: {node: any, read: () => string, show: (badges: Badge[]) => void}) => () => void,
- *   notice: () => void, refresh: () => void, modelOf: (node: any) => Model | null,
- * }} `watch` gives the function that ends it; `notice` looks for changes now instead of soon, `refresh` asks anew for
- *   all rows, because files may have changed
+ *   watch: (stack: {node: any, input?: string, read: () => string, show: (badges: Badge[]) => void}) => () => void,
+ *   notice: () => void, refresh: () => void, modelOf: (node: any, input?: string) => Model | null,
+ * }} `watch` gives the function that ends it; `input` is where a subgraph's node has the list of a stack inside.
+ *   `notice` looks for changes now instead of soon, `refresh` asks anew for all rows, because files may have changed
  */
 export function createBadges({ app, api }) {
   /** @type {Set<Watched>} */
@@ -56,8 +59,6 @@ export function createBadges({ app, api }) {
   const chained = new WeakSet();
   /** @type {any} the part of the prompt that matters, of the graph whose fingerprint is `seen` */
   let prompt = null;
-  /** @type {Record<string, any>} */
-  let output = {};
   /** @type {string | undefined} */
   let seen;
   let timer = 0;
@@ -66,9 +67,28 @@ export function createBadges({ app, api }) {
   let again = false;
   let failed = 0;
   let marked = setting(app, "badges");
+  rememberHosts(app);
 
   const root = () => app.rootGraph ?? app.graph?.rootGraph ?? app.graph;
-  const isThere = (/** @type {Watched} */ one) => one.node.graph?.getNodeById?.(one.node.id) === one.node;
+  /** Those that are in a graph, each with its place; the others are forgotten when they have been in one. */
+  const placed = () => {
+    const all = [...watched];
+    return findPlaces(root(), all).flatMap((place, index) => {
+      const one = all[index];
+      if (!place) {
+        if (one.id !== undefined) watched.delete(one);
+        return [];
+      }
+      if (one.id !== undefined && one.id !== place.id) { // entered by another of the subgraph's nodes
+        one.asked = undefined;
+        one.model = null;
+        one.known.clear();
+        showKnown(one, one.read());
+      }
+      one.id = place.id;
+      return [{ one, place }];
+    });
+  };
 
   const soon = () => {
     if (asking) again = true;
@@ -89,9 +109,8 @@ export function createBadges({ app, api }) {
     let changed = failed > 0;
     if (failed) for (const one of watched) one.asked = undefined;
     failed = 0;
+    const places = placed().map(({ place }) => place);
     for (const one of watched) {
-      if (isThere(one)) one.wasThere = true;
-      else if (one.wasThere) watched.delete(one);
       if (one.asked !== undefined && one.read() !== one.asked) {
         one.asked = undefined;
         showKnown(one, one.read());
@@ -103,7 +122,7 @@ export function createBadges({ app, api }) {
       for (const one of watched) showKnown(one, one.read());
     }
     if (!watched.size) stopLooking();
-    else if (changed || seen === undefined || fingerprint(root(), [...watched].map((one) => one.node)) !== seen) later();
+    else if (changed || seen === undefined || fingerprint(root(), places) !== seen) later();
   };
   const refresh = () => {
     for (const one of watched) one.asked = undefined;
@@ -115,6 +134,7 @@ export function createBadges({ app, api }) {
     looking = window.setInterval(look, LOOK);
     api.addEventListener("graphChanged", look);
     api.addEventListener("reconnected", refresh);
+    app.canvas?.canvas?.addEventListener("subgraph-opened", look);
   };
   const stopLooking = () => {
     window.clearInterval(looking);
@@ -122,9 +142,9 @@ export function createBadges({ app, api }) {
     looking = timer = 0;
     api.removeEventListener("graphChanged", look);
     api.removeEventListener("reconnected", refresh);
+    app.canvas?.canvas?.removeEventListener("subgraph-opened", look);
     seen = undefined;
     prompt = null;
-    output = {};
   };
 
   const ask = async () => {
@@ -147,22 +167,19 @@ export function createBadges({ app, api }) {
     }
   };
   const askOnce = async () => {
-    const nodes = [...watched].filter(isThere);
-    if (!nodes.length) return;
-    const now = fingerprint(root(), nodes.map((one) => one.node));
+    const there = placed();
+    if (!there.length) return;
+    const places = there.map(({ place }) => place);
+    const now = fingerprint(root(), places);
     if (now !== seen) {
       seen = now;
-      output = await app.graphToPrompt().then((/** @type {any} */ found) => found?.output ?? {}, () => ({}));
-      for (const one of nodes) one.asked = undefined;
-      prompt = undefined;
+      const found = await app.graphToPrompt().then((/** @type {any} */ graph) => graph?.output ?? {}, () => ({}));
+      prompt = pruned(completed(found, places), places.map(({ id }) => id));
+      for (const { one } of there) one.asked = undefined;
     }
-    const asked = nodes.filter((one) => one.asked === undefined).slice(0, MOST_STACKS);
+    const asked = there.filter(({ one }) => one.asked === undefined).slice(0, MOST_STACKS).map(({ one }) => one);
     if (!asked.length) return;
-    const stacks = asked.map((one) => {
-      one.asked = one.read();
-      return { node: promptId(root(), one.node, output, one.asked), loras: one.asked };
-    });
-    prompt ??= pruned(output, nodes.map((one) => promptId(root(), one.node, output, one.read())));
+    const stacks = asked.map((one) => ({ node: one.id, loras: (one.asked = one.read()) }));
     const texts = asked.map((one) => one.asked);
     const answer = await api.fetchApi("/lorchestra/check", {
       method: "POST",
@@ -173,21 +190,22 @@ export function createBadges({ app, api }) {
     const found = (await answer.json()).stacks;
     asked.forEach((one, index) => {
       const stack = found[index];
-      if (!stack || !watched.has(one) || one.read() !== texts[index]) return; // too late: it is asked for again
+      const isLate = one.read() !== texts[index] || one.id !== stacks[index].node; // then it is asked for again
+      if (!stack || !watched.has(one) || isLate) return;
       one.model = stack.model;
       const names = loraNames(one.read()) ?? [];
       one.known = new Map(stack.rows.map((/** @type {Badge} */ row, /** @type {number} */ at) => [names[at], row]));
       one.show(stack.rows);
     });
-    if (nodes.some((one) => one.asked === undefined)) again = true;
+    if (there.some(({ one }) => one.asked === undefined)) again = true;
   };
 
   return {
-    watch({ node, read, show }) {
+    watch({ node, input, read, show }) {
       /** @type {Watched} */
       const one = {
-        node, read, show: (rows) => show(marked ? rows : rows.map(() => NOTHING)),
-        asked: undefined, known: new Map(), model: null, wasThere: false,
+        node, input, read, show: (rows) => show(marked ? rows : rows.map(() => NOTHING)),
+        id: undefined, asked: undefined, known: new Map(), model: null,
       };
       watched.add(one);
       if (!chained.has(node)) {
@@ -204,7 +222,7 @@ export function createBadges({ app, api }) {
     },
     notice: look,
     refresh,
-    modelOf: (node) => [...watched].find((one) => one.node === node)?.model ?? null,
+    modelOf: (node, input) => [...watched].find((one) => one.node === node && one.input === input)?.model ?? null,
   };
 }
 

@@ -3,23 +3,23 @@
 
 const MODEL_FILE = /\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$/i;
 const LONGEST = 300; // of a text in a prompt that may be a file's name or a choice
-const STACK = "LorchestraLoraStack";
 
 /**
- * A text that changes when a link, a node, its mode or the file of a loader changes, or a choice of these nodes.
+ * A text that changes when a link, a node, its mode or the file of a loader changes, a choice of the LoRA Stacks, or
+ * where they stand.
  * @param {any} root the outermost graph
- * @param {any[]} nodes whose choices count too
+ * @param {import("./places.mjs").Place[]} places
  * @returns {string}
  */
-export function fingerprint(root, nodes) {
-  const chosen = new Set(nodes);
+export function fingerprint(root, places) {
+  const chosen = new Set(places.flatMap(({ hosts, node }) => [...hosts, node]));
   const seen = new Set();
   /** @type {(string | number)[]} */
-  const parts = [];
+  const parts = places.map(({ id }) => id);
   const walk = (/** @type {any} */ graph) => {
     if (!graph || seen.has(graph)) return;
     seen.add(graph);
-    for (const node of graph.nodes ?? graph._nodes ?? []) {
+    for (const node of nodesOf(graph)) {
       parts.push("\n", node.id, node.type, node.mode ?? 0);
       for (const input of node.inputs ?? []) {
         if (input.link == null) continue;
@@ -33,43 +33,10 @@ export function fingerprint(root, nodes) {
       }
       if (node.subgraph) walk(node.subgraph);
     }
+    for (const output of graph.outputs ?? []) parts.push("out", ...(output.linkIds ?? []).map(String));
   };
   walk(root);
   return parts.join("\t");
-}
-
-/**
- * The id that a node has in a prompt: inside subgraphs it begins with theirs. For a subgraph's node to which a stack was
- * promoted it is the inner node's. A node that is not in the prompt keeps its own.
- * @param {any} root
- * @param {any} node
- * @param {Record<string, any>} output the prompt in API format
- * @param {string} text the rows
- * @returns {string}
- */
-export function promptId(root, node, output, text) {
-  const path = pathTo(root, node.graph) ?? [];
-  const id = [...path, node.id].join(":");
-  if (!node.subgraph || output[id]) return id;
-  const inner = Object.keys(output).filter((key) => key.startsWith(`${id}:`) && output[key].class_type === STACK);
-  return inner.find((key) => output[key].inputs?.loras === text) ?? inner[0] ?? id;
-}
-
-/**
- * The ids of the subgraphs' nodes that lead to a graph.
- * @param {any} graph
- * @param {any} wanted
- * @param {number} [depth]
- * @returns {(string | number)[] | undefined}
- */
-function pathTo(graph, wanted, depth = 0) {
-  if (graph === wanted || depth > 16) return graph === wanted ? [] : undefined;
-  for (const node of graph?.nodes ?? graph?._nodes ?? []) {
-    if (!node.subgraph) continue;
-    const rest = pathTo(node.subgraph, wanted, depth + 1);
-    if (rest) return [node.id, ...rest];
-  }
-  return undefined;
 }
 
 /**
@@ -106,8 +73,18 @@ function isShort(value) {
 
 /**
  * @param {any} graph
- * @param {any} id
+ * @returns {any[]}
  */
-function linkOf(graph, id) {
+export function nodesOf(graph) {
+  return graph.nodes ?? graph._nodes ?? [];
+}
+
+/**
+ * @param {any} graph
+ * @param {any} id
+ * @returns {any} nothing where there is no such link
+ */
+export function linkOf(graph, id) {
+  if (id == null) return undefined;
   return graph.getLink?.(id) ?? graph.links?.get?.(id) ?? graph.links?.[id] ?? graph._links?.get?.(id);
 }

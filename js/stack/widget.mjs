@@ -2,6 +2,7 @@
 /** The widget of the LoRA Stack, on its own node and where it was promoted to a subgraph's node. */
 
 import { asOneSizedStep, guardWidth, isNodes2, makeRoom, passPointerOn } from "../canvas.mjs";
+import { rememberHosts } from "../badges/places.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
 import { EMPTY, promptText, toText } from "./rows.mjs";
 
@@ -24,10 +25,12 @@ const MIN_WIDTH = 400;
  */
 export function createLorasWidget(comfy, node, name, inputData) {
   let text = toText(inputData?.[1]?.default || EMPTY);
-  const list = listFor(comfy, node, () => text, (next) => {
+  const { list, start, stop } = listFor(comfy, { node, read: () => text, write: (next) => {
     text = next;
     widget.callback?.(text);
-  });
+  } });
+  after(node, "onAdded", start);
+  after(node, "onRemoved", stop);
   const widget = node.addDOMWidget(name, LORAS_TYPE, list.element, {
     getValue: () => text,
     setValue: (/** @type {unknown} */ value) => {
@@ -55,6 +58,7 @@ export function createLorasWidget(comfy, node, name, inputData) {
  * @param {any} node a subgraph's node
  */
 export function installPromotion(comfy, node) {
+  rememberHosts(comfy.app);
   const original = node.createPromotedHostWidget;
   if (typeof original !== "function" || typeof node._projectPromotedWidget !== "function") return;
   node.createPromotedHostWidget = function (/** @type {any} */ input, /** @type {any} */ id, /** @type {any} */ source) {
@@ -81,7 +85,7 @@ function createPromotedWidget(comfy, node, input) {
   const stored = node._projectPromotedWidget(input); // holds the value that belongs to the subgraph's node
   if (!stored) return undefined;
   const read = () => toText(stored.value || EMPTY);
-  const list = listFor(comfy, node, read, (next) => { stored.value = next; });
+  const { list, start, stop } = listFor(comfy, { node, input: input.name, read, write: (next) => { stored.value = next; } });
   const widget = new DOMWidgetImpl({
     node,
     name: input.name,
@@ -109,11 +113,25 @@ function createPromotedWidget(comfy, node, input) {
   });
   guardWidth(widget);
   passPointerOn(comfy.app, list.element);
-  list.start();
+  after(widget, "onRemove", stop); // when it is not promoted any more, too
+  start();
   // A loaded value goes to the store without a word to the widget.
-  queueMicrotask(list.render);
+  queueMicrotask(() => {
+    list.render();
+    if (!comfy.app.configuringGraph && node.graph) makeRoomForNew(node);
+  });
   setTimeout(list.render, 0);
   return widget;
+}
+
+/**
+ * A list that has just been promoted finds no room on its node, which was made without it.
+ * @param {any} node
+ */
+function makeRoomForNew(node) {
+  if (node.size[1] >= node.computeSize()[1]) return;
+  if (node.size[0] < MIN_WIDTH) node.setSize([MIN_WIDTH, node.size[1]]);
+  makeRoom(node);
 }
 
 /**
@@ -137,13 +155,15 @@ export function showLiveElements(app) {
 }
 
 /**
- * A list that lives as long as its node is in a graph, with its badges.
+ * A list with its badges.
  * @param {Comfy} comfy
- * @param {any} node
- * @param {() => string} read
- * @param {(text: string) => void} write
+ * @param {object} of
+ * @param {any} of.node that shows it
+ * @param {string} [of.input] of a subgraph's node, to which the list was promoted
+ * @param {() => string} of.read
+ * @param {(text: string) => void} of.write
  */
-function listFor(comfy, node, read, write) {
+function listFor(comfy, { node, input, read, write }) {
   /** @type {(() => void) | undefined} */
   let unwatch;
   let there = true;
@@ -152,23 +172,25 @@ function listFor(comfy, node, read, write) {
   const list = createStackList({
     comfy, node, read, write,
     step: (change) => asOneSizedStep(comfy.app, node, change),
-    model: () => badges?.modelOf(node) ?? null,
+    model: () => badges?.modelOf(node, input) ?? null,
     onBuilt: async () => {
       badges = await badgesOf(comfy);
-      if (there && !unwatch) unwatch = badges?.watch({ node, read, show: list.showBadges });
+      if (!there) return;
+      unwatch?.();
+      unwatch = badges?.watch({ node, input, read, show: list.showBadges });
     },
   });
-  after(node, "onAdded", () => {
+  const start = () => {
     there = true;
     list.start();
-  });
-  after(node, "onRemoved", () => {
+  };
+  const stop = () => {
     there = false;
     list.stop();
     unwatch?.();
     unwatch = undefined;
-  });
-  return list;
+  };
+  return { list, start, stop };
 }
 
 /** @type {Promise<any> | undefined} */
@@ -184,14 +206,14 @@ function badgesOf(comfy) {
 }
 
 /**
- * Calls a function after one of the node's own methods.
- * @param {any} node
+ * Calls a function after one of the own methods of a node or of a widget.
+ * @param {any} of
  * @param {string} name
  * @param {() => void} call
  */
-function after(node, name, call) {
-  const original = node[name];
-  node[name] = function (/** @type {any[]} */ ...values) {
+function after(of, name, call) {
+  const original = of[name];
+  of[name] = function (/** @type {any[]} */ ...values) {
     const result = original?.apply(this, values);
     call();
     return result;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,35 @@ CONNECT = """([from, output, to, input]) => {
 SET = """([id, name, value]) => {
     const widget = app.canvas.graph.getNodeById(id).widgets.find((one) => one.name === name);
     app.canvas.emitBeforeChange(); widget.value = value; widget.callback?.(value); app.canvas.emitAfterChange();
+}"""
+
+OLDEST = "1.27.10"
+HOST = "app.graph.nodes.filter((node) => node.isSubgraphNode?.())"
+ENCLOSE = """() => {
+    const graph = app.graph, isInner = (node) => node.isSubgraphNode?.() || node.type === 'LorchestraLoraStack';
+    graph.convertToSubgraph(new Set([graph.nodes.find(isInner)]));
+}"""
+PROMOTE = """() => {
+    const host = app.graph.nodes.find((node) => node.isSubgraphNode?.()), [inner] = host.subgraph.nodes;
+    const slot = inner.inputs.find((input) => input.widget?.name === 'loras');
+    host.subgraph.addInput('loras', String(slot.type)).connect(slot, inner);
+    app.canvas.setDirty(true, true);
+}"""
+SECOND_HOST = """(loader) => {
+    const [first] = app.graph.nodes.filter((node) => node.isSubgraphNode?.());
+    const second = first.clone();
+    second.pos = [first.pos[0], first.pos[1] + 330];
+    app.graph.add(second);
+    app.graph.getNodeById(loader).connect(0, second, second.inputs.findIndex((one) => one.name === 'model'));
+}"""
+ENTER = "(index) => { const host = app.graph.nodes.filter((node) => node.isSubgraphNode?.())[index]; "
+ENTER += "app.canvas.selectNode(host); app.canvas.openSubgraph(host.subgraph, host); }"
+LEAVE = "app.canvas.setGraph(app.rootGraph ?? app.graph)"
+STATES = """() => {
+    const lists = app.canvas.graph.nodes.flatMap((node) => node.widgets ?? [])
+        .filter((one) => one.type === 'LORCHESTRA_LORAS' && one.element.checkVisibility());
+    return lists.map(({ element }) => [...element.querySelectorAll('.lorchestra-row')]
+        .map((row) => row.querySelector('.lorchestra-badge').dataset.state));
 }"""
 
 
@@ -96,11 +126,16 @@ class Badges:
 
 
 @pytest.fixture
-def badges(face: Any, pack_folder: str, server: Any) -> Iterator[Badges]:
+def models(server: Any) -> None:
+    """A LoRA and a model of each of two architectures."""
     write_sparse(server.base / "models/loras" / FLUX, lora_shapes("flux1_dev", "*_blocks.*"))
     write_sparse(server.base / "models/loras" / SDXL, lora_shapes("sdxl", "*attn?.to_*"))
     write_sparse(server.base / "models/checkpoints" / SDXL, base_shapes("sdxl"))
     write_sparse(server.base / "models/diffusion_models" / FLUX, base_shapes("flux1_dev", ""))
+
+
+@pytest.fixture
+def badges(face: Any, pack_folder: str, models: None) -> Iterator[Badges]:
     found = Badges(face, pack_folder)
     yield found
     face.page.unroute_all()
@@ -263,3 +298,112 @@ def test_inside_a_subgraph(badges: Badges) -> None:
     badges.wait_for(inner, "misfit")
     assert ":" in badges.requests[-1]["stacks"][0]["node"]
     assert badges.model(inner)["title"] == "SDXL"
+
+
+def wait_for_lists(face: Any, *states: list[str]) -> None:
+    """Waits until the lists on the canvas show these badges, in the order of their nodes."""
+    found: list[list[str]] = []
+
+    def equal() -> bool:
+        found[:] = face.page.evaluate(STATES)
+        return found == list(states)
+
+    try:
+        face.wait_for(equal)
+    except AssertionError as error:
+        raise AssertionError(f"shown is {found}") from error
+
+
+def rows(*names: str) -> str:
+    return json.dumps({"version": 1, "loras": [{"lora": name, "model": 1} for name in names]})
+
+
+def connected(face: Any) -> tuple[int, int, int]:
+    """Two loaders, of SDXL and of FLUX.1, and a LoRA Stack that is connected to the first."""
+    sdxl, flux = face.add("CheckpointLoaderSimple", 0, 120), face.add("UNETLoader", 0, 460)
+    stack = face.add(x=400, y=120)
+    face.page.evaluate(SET, [sdxl, "ckpt_name", SDXL])
+    face.page.evaluate(SET, [flux, "unet_name", FLUX])
+    face.page.evaluate(CONNECT, [sdxl, 0, stack, "model"])
+    face.page.evaluate(SET, [stack, "loras", rows(SDXL, FLUX)])
+    return sdxl, flux, stack
+
+
+def test_two_hosts_of_one_subgraph_have_their_own_models(face: Any, models: None) -> None:
+    _, flux, _ = connected(face)
+    wait_for_lists(face, ["fits", "misfit"])
+    face.page.evaluate(ENCLOSE)
+    face.page.evaluate(SECOND_HOST, flux)
+    for index in (1, 0, 1):  # inside it is the model of the node that was entered
+        face.page.evaluate(ENTER, index)
+        wait_for_lists(face, ["misfit", "fits"] if index else ["fits", "misfit"])
+        face.page.evaluate(LEAVE)
+        face.page.wait_for_timeout(300)
+    if face.version == OLDEST:
+        return  # there all of a subgraph's nodes show the one list of the node inside
+    face.page.evaluate(PROMOTE)
+    wait_for_lists(face, ["fits", "misfit"], ["misfit", "fits"])
+    first, second = face.page.evaluate(f"{HOST}.map((node) => node.id)")
+    face.page.evaluate(SET, [second, "loras", rows(FLUX, "gone")])
+    wait_for_lists(face, ["fits", "misfit"], ["fits", "missing"])
+    face.page.evaluate(SET, [first, "loras", rows(FLUX)])
+    wait_for_lists(face, ["misfit"], ["fits", "missing"])
+    face.screenshot("two-hosts")
+    for index in (0, 1):
+        face.page.evaluate(ENTER, index)
+        # Rows that are not used: Nodes 2.0 of today show them, not to be changed; classic and newer ones hide them.
+        inside = [["misfit", "fits"] if index else ["fits", "misfit"]]
+        wait_for_lists(face, *(inside if face.name == "nodes2" else []))
+        face.page.evaluate(LEAVE)
+        wait_for_lists(face, ["misfit"], ["fits", "missing"])
+
+
+def test_a_promoted_list_nested_twice_is_followed(face: Any, models: None, tmp_path: Path) -> None:
+    sdxl, flux, _ = connected(face)
+    for _ in range(2):
+        face.page.evaluate(ENCLOSE)
+        face.page.wait_for_timeout(400)
+        face.page.evaluate(PROMOTE)
+        wait_for_lists(face, ["fits", "misfit"])
+    face.pick("z-badges sdxl")
+    wait_for_lists(face, ["fits", "misfit", "fits"])
+    face.press("Control+z")
+    wait_for_lists(face, ["fits", "misfit"])
+    face.press("Control+y")
+    wait_for_lists(face, ["fits", "misfit", "fits"])
+    face.editor.get_by_role("switch", name="sdxl").nth(1).click()
+    host = face.page.evaluate(f"{HOST}[0].id")
+    face.page.evaluate(CONNECT, [flux, 0, host, "model"])
+    wait_for_lists(face, ["misfit", "fits", "misfit"])
+    path = tmp_path / "workflow.json"
+    path.write_text(json.dumps(face.workflow()), encoding="utf-8")
+    face.open()
+    face.load(path)
+    wait_for_lists(face, ["misfit", "fits", "misfit"])
+    face.page.evaluate(CONNECT, [sdxl, 0, host, "model"])
+    wait_for_lists(face, ["fits", "misfit", "fits"])
+
+
+@pytest.mark.parametrize("mode", [2, 4], ids=["muted", "bypassed"])
+def test_a_stack_that_takes_no_part_is_told_what_fits(face: Any, models: None, mode: int) -> None:
+    set_mode = "([id, mode]) => { app.graph.getNodeById(id).mode = mode; }"
+    sdxl, flux, stack = connected(face)
+    core = face.add("LoraLoaderModelOnly", 0, 700)
+    face.page.evaluate(CONNECT, [flux, 0, core, "model"])
+    face.page.evaluate(SET, [stack, "loras", rows(SDXL, FLUX, "gone")])
+    face.page.evaluate(set_mode, [stack, mode])
+    wait_for_lists(face, ["fits", "misfit", "missing"])
+    assert str(stack) not in face.prompt()
+    face.page.evaluate(CONNECT, [core, 0, stack, "model"])
+    face.page.evaluate(set_mode, [core, mode])
+    wait_for_lists(face, ["misfit", "fits", "missing"])
+    face.page.evaluate(set_mode, [flux, 2])
+    face.page.evaluate(ENCLOSE)
+    face.page.evaluate(PROMOTE)
+    (host,) = face.page.evaluate(f"{HOST}.map((node) => node.id)")
+    wait_for_lists(face, ["misfit", "fits", "missing"])
+    face.page.evaluate(set_mode, [host, mode])
+    face.page.evaluate(CONNECT, [sdxl, 0, host, "model"])
+    wait_for_lists(face, ["fits", "misfit", "missing"])
+    face.page.evaluate(CONNECT, [None, 0, host, "model"])
+    wait_for_lists(face, ["unknown", "unknown", "missing"])

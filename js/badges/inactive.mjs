@@ -1,0 +1,86 @@
+// @ts-check
+/**
+ * What a prompt leaves out because it is muted or bypassed, as it would be if it took part: somebody who has switched a
+ * LoRA Stack off for a while still wants to know what fits. Plain data in and out.
+ */
+
+import { linkOf } from "./graph.mjs";
+import { placeOf } from "./places.mjs";
+
+/** @typedef {import("./places.mjs").Place} Place */
+
+const BYPASS = 4;
+const INSIDE = -10; // the id that links have which come into a subgraph
+const MOST_STEPS = 1000; // along one link
+
+/**
+ * The prompt with these nodes and all that lies upstream of them.
+ * @param {Record<string, any>} output in API format
+ * @param {Place[]} places
+ * @returns {Record<string, any>}
+ */
+export function completed(output, places) {
+  const waiting = places.filter(({ id }) => !output[id]);
+  if (!waiting.length) return output;
+  const result = { ...output };
+  while (waiting.length) {
+    const place = /** @type {Place} */ (waiting.pop());
+    if (Object.hasOwn(result, place.id)) continue;
+    /** @type {Record<string, any>} */
+    const inputs = {};
+    for (const widget of place.node.widgets ?? []) inputs[widget.name] = widget.value;
+    (place.node.inputs ?? []).forEach((/** @type {any} */ input, /** @type {number} */ slot) => {
+      const source = sourceOf(place, slot, MOST_STEPS);
+      if (!source) return;
+      inputs[input.name] = source.place ? [source.place.id, source.slot] : source.value;
+      if (source.place) waiting.push(source.place);
+    });
+    result[place.id] = { class_type: place.node.comfyClass ?? place.node.type, inputs };
+  }
+  return result;
+}
+
+/**
+ * What comes into an input: an output of another node, or the value that a subgraph's node holds.
+ * @typedef {{place: Place, slot: number, value?: undefined} | {place?: undefined, value: any}} Source
+ */
+
+/** @param {Omit<Place, "id">} place @param {number} slot @param {number} left @returns {Source | undefined} */
+function sourceOf({ hosts, node }, slot, left) {
+  const link = linkOf(node.graph, node.inputs?.[slot]?.link);
+  return link && left > 0 ? along(link, hosts, node.graph, left) : undefined;
+}
+
+/** @param {any} link @param {any[]} hosts @param {any} graph @param {number} left @returns {Source | undefined} */
+function along(link, hosts, graph, left) {
+  if (Number(link.origin_id) !== INSIDE) {
+    const node = graph.getNodeById(link.origin_id);
+    return node ? outOf({ hosts, node }, link.origin_slot, left) : undefined;
+  }
+  const host = hosts.at(-1);
+  const input = host?.inputs?.[link.origin_slot];
+  if (!input) return undefined;
+  if (input.link != null) return sourceOf({ hosts: hosts.slice(0, -1), node: host }, link.origin_slot, left - 1);
+  const widget = host.widgets?.find((/** @type {any} */ one) => one.name === input.widget?.name);
+  return widget && { value: widget.value };
+}
+
+/** @param {Omit<Place, "id">} place @param {number} slot @param {number} left @returns {Source | undefined} */
+function outOf(place, slot, left) {
+  const { hosts, node } = place;
+  if (node.mode === BYPASS) {
+    const { type } = node.outputs[slot];
+    const same = (/** @type {any} */ input) => input?.type === type;
+    const through = same(node.inputs?.[slot]) ? slot : (node.inputs ?? []).findIndex(same);
+    if (through >= 0) return sourceOf(place, through, left - 1);
+  }
+  if (node.subgraph) {
+    const link = linkOf(node.subgraph, node.subgraph.outputs?.[slot]?.linkIds?.[0]);
+    return link && left > 0 ? along(link, [...hosts, node], node.subgraph, left - 1) : undefined;
+  }
+  if (!node.isVirtualNode) return { place: placeOf(place), slot };
+  // Reroutes, and the pairs of other packs that carry a link without a line.
+  const link = node.getInputLink?.(slot);
+  const target = link && node.graph.getNodeById(link.target_id);
+  return target ? sourceOf({ hosts, node: target }, link.target_slot, left - 1) : undefined;
+}

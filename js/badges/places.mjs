@@ -1,0 +1,117 @@
+// @ts-check
+/** Where LoRA Stacks stand: through which subgraphs' nodes they are reached, and what their ids in a prompt are. */
+
+import { linkOf, nodesOf } from "./graph.mjs";
+
+const DEEPEST = 16; // subgraphs inside subgraphs
+
+/**
+ * @typedef {object} Place
+ * @property {string} id in a prompt: inside subgraphs it begins with the ids of their nodes
+ * @property {any[]} hosts the subgraphs' nodes that lead to the node, the outermost first
+ * @property {any} node
+ */
+
+/** Subgraph → that of its nodes by which it was entered last. @type {WeakMap<any, any>} */
+const entered = new WeakMap();
+const listening = new WeakSet();
+
+/**
+ * Remembers by which of its nodes a subgraph is entered: ComfyUI says so once, and keeps it nowhere.
+ * @param {any} app
+ */
+export function rememberHosts(app) {
+  const element = app.canvas?.canvas;
+  if (!element || listening.has(element)) return;
+  listening.add(element);
+  element.addEventListener("subgraph-opening", (/** @type {CustomEvent} */ { detail }) => {
+    // Older frontends do not say which node it was; it is selected then.
+    const isHost = (/** @type {any} */ node) => node.subgraph === detail?.subgraph;
+    const host = detail?.fromNode ?? Object.values(app.canvas.selected_nodes ?? {}).find(isHost);
+    if (host && detail.subgraph) entered.set(detail.subgraph, host);
+  });
+}
+
+/** @param {Omit<Place, "id">} at @returns {Place} */
+export function placeOf({ hosts, node }) {
+  return { id: [...hosts, node].map((one) => one.id).join(":"), hosts, node };
+}
+
+/**
+ * One place for each list, that of the LoRA Stack that gets its rows. A subgraph may have several nodes: then it is the
+ * one by which it was entered. Nothing for what is in no graph any more.
+ * @param {any} root the outermost graph
+ * @param {{node: any, input?: string}[]} lists the node that shows each, and the input to which it was promoted there
+ * @returns {(Place | undefined)[]}
+ */
+export function findPlaces(root, lists) {
+  const known = hostsOf(root);
+  return lists.map(({ node, input }) => {
+    if (!node.graph || node.graph.getNodeById?.(node.id) !== node) return undefined;
+    const hosts = hostsTo(root, node.graph, known);
+    if (!hosts) return undefined;
+    return placeOf((input !== undefined && findPromoted(hosts, node, input)) || { hosts, node });
+  });
+}
+
+/**
+ * The nodes of each subgraph that is used.
+ * @param {any} root
+ * @returns {Map<any, any[]>}
+ */
+function hostsOf(root) {
+  /** @type {Map<any, any[]>} */
+  const found = new Map();
+  const graphs = [root];
+  for (const graph of graphs) {
+    for (const node of nodesOf(graph)) {
+      if (!node.subgraph) continue;
+      const same = found.get(node.subgraph);
+      if (same) same.push(node);
+      else {
+        found.set(node.subgraph, [node]);
+        graphs.push(node.subgraph);
+      }
+    }
+  }
+  return found;
+}
+
+/**
+ * @param {any} root
+ * @param {any} graph
+ * @param {Map<any, any[]>} known
+ * @returns {any[] | undefined}
+ */
+function hostsTo(root, graph, known) {
+  /** @type {any[]} */
+  const hosts = [];
+  for (let at = graph; at !== root; at = hosts[0].graph) {
+    const all = known.get(at) ?? [];
+    if (!all.length || hosts.length >= DEEPEST) return undefined;
+    const last = entered.get(at);
+    hosts.unshift(all.includes(last) ? last : all[0]);
+  }
+  return hosts;
+}
+
+/**
+ * The node whose widget is shown at an input of a subgraph's node, however deep it is.
+ * @param {any[]} hosts of that node
+ * @param {any} node
+ * @param {string} input
+ * @returns {Omit<Place, "id"> | undefined}
+ */
+function findPromoted(hosts, node, input) {
+  while (node.subgraph) {
+    const { subgraph } = node;
+    const slot = node.inputs?.findIndex((/** @type {any} */ one) => one.name === input);
+    const links = (subgraph.inputs?.[slot]?.linkIds ?? []).map((/** @type {any} */ id) => linkOf(subgraph, id));
+    const link = links.find((/** @type {any} */ one) => one && subgraph.getNodeById(one.target_id));
+    if (!link || hosts.length >= DEEPEST) return undefined;
+    hosts = [...hosts, node];
+    node = subgraph.getNodeById(link.target_id);
+    input = node.inputs?.[link.target_slot]?.name;
+  }
+  return { hosts, node };
+}
