@@ -1,7 +1,8 @@
 // @ts-check
-/** Rows from the clipboard and to it, in the words of other programs. What can be read and written is Python's to say. */
+/** Rows from the clipboard and to it, also in the words of other programs; those are Python's to read and to write. */
 
 import { create, ROOT_CLASS } from "../dom.mjs";
+import { EMPTY, readStack, writeStack } from "../stack/rows.mjs";
 import { t } from "../words.mjs";
 import { withListedNames } from "./names.mjs";
 import { listLoras, post } from "./server.mjs";
@@ -74,7 +75,9 @@ export async function readPasted(comfy, text) {
 export async function copyAs(comfy, rows, dialect) {
   let answer;
   try {
-    answer = await post(comfy, "/lorchestra/write", { loras: { version: 1, loras: rows }, as: dialect });
+    answer = dialect === "json" // as it stands in the widget, without asking anybody
+      ? { text: writeStack(readStack(EMPTY), rows), losses: [] }
+      : await post(comfy, "/lorchestra/write", { loras: { version: 1, loras: rows }, as: dialect });
   } catch (error) {
     tell(comfy.app, "error", t("The LoRAs could not be copied"), [/** @type {Error} */ (error).message]);
     return false;

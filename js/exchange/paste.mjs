@@ -31,6 +31,25 @@ export function installPaste(comfy) {
 }
 
 /**
+ * The rows that are in the clipboard, for a menu. Where there are none to be had, a toast says why.
+ * @param {{app: any, api: any}} comfy
+ * @returns {Promise<import("../stack/rows.mjs").Row[]>}
+ */
+export async function rowsInClipboard(comfy) {
+  let text;
+  try {
+    text = await navigator.clipboard.readText();
+  } catch { // refused, or a page over plain http, which has no clipboard
+    tell(comfy.app, "warn", t("The browser does not let this page read the clipboard"), [
+      t("Press Ctrl+V instead, while the LoRA Stack is selected. On a Mac: Cmd+V."),
+    ]);
+    return [];
+  }
+  if (!mayBeRows(text)) tell(comfy.app, "warn", t("There are no LoRAs in the clipboard"));
+  return (await readPasted(comfy, text))?.rows ?? [];
+}
+
+/**
  * @param {{app: any, api: any}} comfy
  * @param {any} node
  * @param {string} text

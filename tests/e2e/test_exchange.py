@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -338,6 +338,82 @@ def test_copying_without_the_clipboard_of_safe_pages(exchange: Exchange) -> None
         exchange.folder,
     )
     assert copied == [True, "some text", 0]
+
+
+CLIPBOARDS = {
+    "none": "undefined",  # of a page over plain http
+    "refused": "{ readText: async () => { throw new DOMException('no', 'NotAllowedError'); } }",
+}
+
+
+@pytest.fixture(params=CLIPBOARDS)
+def hidden_clipboard(exchange: Exchange, request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
+    """Takes the page's clipboard away; the browser's own keys still have it."""
+
+    def hide() -> None:
+        value = f"{{ value: {CLIPBOARDS[request.param]}, configurable: true }}"
+        exchange.page.evaluate(f"() => {{ Object.defineProperty(navigator, 'clipboard', {value}); }}")
+
+    yield hide
+    exchange.page.evaluate("() => { delete navigator.clipboard; }")
+
+
+def test_the_lists_menu_pastes_rows_as_one_step(exchange: Exchange) -> None:
+    exchange.face.add()
+    rows: list[dict[str, Any]] = []
+    for text, fresh in (PASTED["rgthree"], PASTED["ours"]):
+        exchange.clipboard(text)
+        exchange.face.menu("Paste rows")
+        rows = [*rows, *fresh]
+        exchange.wait_for_rows(rows)
+    exchange.clipboard("hello [1]")
+    exchange.face.menu("Paste rows")
+    assert "no LoRAs in the clipboard" in exchange.toasts()
+    exchange.wait_for_rows(rows)
+    exchange.face.press("Control+z")
+    exchange.wait_for_rows(PASTED["rgthree"][1])
+
+
+def test_a_clipboard_that_cannot_be_read_is_said_and_the_keys_paste(
+    exchange: Exchange, hidden_clipboard: Callable[[], None]
+) -> None:
+    node = exchange.face.add()
+    text, rows = PASTED["rgthree"]
+    exchange.clipboard(text)
+    hidden_clipboard()
+    exchange.face.menu("Paste rows")
+    assert "Press Ctrl+V" in exchange.toasts()
+    assert exchange.rows() == []
+    exchange.page.keyboard.press("Control+v")  # the list has the focus
+    exchange.wait_for_rows(rows)
+    exchange.select(node)
+    exchange.face.press("Control+v")
+    exchange.wait_for_rows([*rows, *rows])
+
+
+def test_menus_copy_without_the_clipboard_of_safe_pages(
+    exchange: Exchange, hidden_clipboard: Callable[[], None]
+) -> None:
+    exchange.face.add()
+    rows = [{"lora": WARM, "model": 0.5, "note": "kept"}, {"lora": LINES, "on": False, "model": 1}]
+    line = json.dumps(rows[1])
+    exchange.face.type(json.dumps({"version": 1, "loras": rows, "collapsed": False}))
+    exchange.face.editor.get_by_role("button", name="Show as list").click()
+    for items, row, copied in (
+        (("Copy",), 1, f'{{"version": 1, "loras": [\n  {line}\n]}}'),
+        (("JSON",), None, json.dumps({"version": 1, "loras": rows})),
+        (("<lora:…>",), None, "<lora:warm:0.5>"),
+    ):
+        exchange.clipboard("before")
+        hidden_clipboard()
+        exchange.face.menu(*items, row=row)
+        assert f"Copied {'1 LoRA' if row else '2 LoRAs'}" in exchange.toasts()
+        exchange.page.evaluate("() => { delete navigator.clipboard; }")
+        text = exchange.clipboard()
+        assert (json.loads(text) == json.loads(copied)) if copied.startswith("{") else copied in text
+        if row:
+            assert text == copied
+    assert exchange.rows() == rows
 
 
 def test_a_chain_of_core_loaders_becomes_one_stack(exchange: Exchange) -> None:
