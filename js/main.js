@@ -8,18 +8,23 @@ import { app } from "../../scripts/app.js";
 import { installCurve } from "./curve/widget.mjs";
 import { convertItems, installOldMenu } from "./exchange/convert.mjs";
 import { installPaste } from "./exchange/paste.mjs";
+import { refreshLoras } from "./picker/library.mjs";
 import { showResults } from "./result_text.mjs";
 import { applyToNewNode, settingsForComfy } from "./settings.mjs";
 import { createLorasWidget, installPromotion, LORAS_TYPE, showLiveElements } from "./stack/widget.mjs";
-import { loadWords } from "./words.mjs";
+import { loadWords, t } from "./words.mjs";
 
 const comfy = { app, api };
-/** Node → what its text is called. */
+/**
+ * Node → its text after a run.
+ * @type {Map<string, import("./result_text.mjs").Result>}
+ */
 const RESULTS = new Map([
-  ["LorchestraLoraStack", "Report of the last run"],
-  ["LorchestraLoraSchedule", "What the schedule is"],
-  ["LorchestraLoraCheck", "What fits the model"],
-  ["LorchestraApiExport", "What was written"],
+  ["LorchestraLoraStack", { label: () => t("Report of the last run") }],
+  // The first line is the schedule, which the node's own text and its curve show already.
+  ["LorchestraLoraSchedule", { label: () => t("What the schedule is"), known: 1 }],
+  ["LorchestraLoraCheck", { label: () => t("What fits the model") }],
+  ["LorchestraApiExport", { label: () => t("What was written") }],
 ]);
 
 app.registerExtension({
@@ -30,8 +35,8 @@ app.registerExtension({
       createLorasWidget(comfy, node, name, inputData),
   }),
   nodeCreated(/** @type {any} */ node) {
-    const label = RESULTS.get(node.comfyClass);
-    if (label) showResults(app, node, label);
+    const result = RESULTS.get(node.comfyClass);
+    if (result) showResults(app, node, result);
     if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
     if (node.comfyClass === "LorchestraLoraStack") applyToNewNode(app, node);
     installOldMenu(comfy, node);
@@ -44,4 +49,5 @@ app.registerExtension({
     return loadWords(api, app.extensionManager?.setting?.get("Comfy.Locale"));
   },
   afterConfigureGraph: () => showLiveElements(app),
+  refreshComboInNodes: () => refreshLoras(comfy), // the key R; the badges hear of it from their nodes
 });

@@ -8,31 +8,39 @@ const NAME = "lorchestra_result";
 const LINE_HEIGHT = 16;
 const CHARACTER_WIDTH = 6.7; // of a monospace font at 11 pixels
 const SIDES = 40; // margins and padding left and right of the text
-const MIN_LINES = 2;
 const MAX_LINES = 10;
 const PADDING = 14;
 const MARGIN = 10; // of a DOM widget in the classic renderer, above and below
 
 /**
+ * @typedef {object} Result
+ * @property {() => string} label what a screen reader calls the text
+ * @property {number} [known] how many lines at the beginning the node shows in other ways; a text of no more is hidden
+ */
+
+/**
  * Shows what `ui.text` holds each time the node ran.
  * @param {any} app
  * @param {any} node
- * @param {string} label what a screen reader calls the text
+ * @param {Result} result
  */
-export function showResults(app, node, label) {
+export function showResults(app, node, { label, known = 0 }) {
   const original = node.onExecuted;
   node.onExecuted = function (/** @type {any} */ output, /** @type {any[]} */ ...rest) {
     original?.call(this, output, ...rest);
     if (output?.images?.length === 0) forgetPictures(this);
     if (!Array.isArray(output?.text)) return;
-    const widget = this.widgets?.find((/** @type {any} */ own) => own.type === RESULT_TYPE) ?? create(app, this, label);
-    const text = output.text.join("\n");
-    widget.element.value = text;
+    const widget = this.widgets?.find((/** @type {any} */ own) => own.type === RESULT_TYPE) ?? create(app, this, label());
+    const all = output.text.join("\n");
+    const text = all.split("\n").slice(known).join("\n");
+    const hidden = known > 0 && !text;
+    widget.element.value = hidden ? all : text;
+    widget.element.style.display = hidden ? "none" : "block";
     const perLine = Math.max(Math.floor((this.size[0] - SIDES) / CHARACTER_WIDTH), 1);
     const needed = text.split("\n").reduce(
       (/** @type {number} */ sum, /** @type {string} */ line) => sum + Math.max(Math.ceil(line.length / perLine), 1), 0,
     );
-    const lines = Math.min(Math.max(needed, MIN_LINES), MAX_LINES);
+    const lines = Math.min(needed, MAX_LINES);
     widget.element.style.minHeight = `${lines * LINE_HEIGHT + PADDING}px`;
     makeRoom(this);
   };
@@ -64,11 +72,13 @@ function create(app, node, label) {
     font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;
     border:1px solid var(--border-color,#4e4e4e);border-radius:6px;
     background:transparent;color:var(--component-node-foreground,var(--input-text,#ddd))`;
+  const isShown = () => element.style.display !== "none";
   // Last of the node's widgets and saved nowhere: values are restored by position, so one before others would shift them.
   const widget = node.addDOMWidget(NAME, RESULT_TYPE, element, {
     getValue: () => element.value,
     setValue: () => {},
-    getMinHeight: () => Number.parseInt(element.style.minHeight || "0", 10) + 2 * MARGIN,
+    getMinHeight: () => (isShown() ? Number.parseInt(element.style.minHeight || "0", 10) + 2 * MARGIN : 0),
+    getMaxHeight: () => (isShown() ? undefined : 0),
     hideOnZoom: false,
     serialize: false,
   });

@@ -18,6 +18,29 @@ CALL = re.compile(r"""\bt\(\s*("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
 """Example: `t("{count} LoRAs", {count: 3})`."""
 TABLES = (("curve/easings.mjs", "label"), ("curve/presets.mjs", "name"))
 """Tables whose values are translated where they are shown, by the key that holds them."""
+SAID = re.compile(
+    r"""(?:\b(?:label|title|text|placeholder|hint|tooltip|summary|detail|message)|"aria-(?:label|description)")\s*:"""
+    r"""|\.(?:textContent|innerText|title|placeholder|ariaLabel)\s*=(?!=)"""
+    r"""|\bsetAttribute\(\w+, "aria-(?:label|description)",|\btell\([\w.]+, "\w+",|\bnew Error\("""
+)
+"""Where people get to read what follows. Example: `title: open ? t("Close") : t("Open")`."""
+WORD = re.compile(r"[^\W\d_]{2}")
+PROSE = re.compile(r"[^\W\d_]{2,},? [a-z]+\b")
+"""What looks like a sentence, wherever it stands. Example: `Add a LoRA`."""
+NO_WORDS = re.compile(
+    r"\blorchestra-|\[Lorchestra\]|\b(?:input,|button:)|^\s*[\w-]+:[^;]*;"  # CSS, and the console
+    r"|^(?:Ctrl\+|Alt\+|Insert$|Delete$)"  # keys
+    r"|\d:\d"  # schedules
+    r"|^(?:<lora:…>|Runware|JSON)$"
+)
+ELSEWHERE = ("settings.mjs", "curve/easings.mjs", "curve/presets.mjs", "exchange/loaders.mjs")
+"""Translated by ComfyUI, or where they are shown; and the names that other packs give their nodes."""
+NOT_SHOWN = {
+    ("badges.mjs", "ComfyUI answered with …"),
+    ("curve/widget.mjs", "from text"),  # a value of the node's
+    ("exchange/convert.mjs", "ComfyUI does not know the LoRA Stack"),
+}
+NOT_YET = {("curve/server.mjs", "ComfyUI answered with …")}
 PLACEHOLDER = re.compile(r"\{\w+\}")
 SPECIAL = set("@|{}")
 """ComfyUI's own translations give these a meaning, so its tooltips and settings have to do without them."""
@@ -52,6 +75,94 @@ def words_in_code() -> set[str]:
         assert values
         found |= {literal(value) for value in values}
     return found
+
+
+class Code:
+    """JavaScript without comments and regular expressions; the literals are numbers in quotes, `texts` has them."""
+
+    COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+    STRING = re.compile(r""""((?:[^"\\\n]|\\.)*)"|'((?:[^'\\\n]|\\.)*)'""")
+    PATTERN = re.compile(r"/(?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/\w*")
+    KEPT = re.compile(r"aria-\w+|success|info|warn|error")
+    """Literals that `SAID` looks for."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.texts: list[str] = []
+        self.parts: list[str] = []
+        self._read(0)
+        self.text = "".join(self.parts)
+
+    def _read(self, at: int, *, inner: bool = False) -> int:
+        """Reads to the end, or to the brace that closes a template's expression; returns the place after it."""
+        last = ""
+        while at < len(self.source):
+            sign = self.source[at]
+            if inner and sign == "}":
+                return at + 1
+            if match := self.COMMENT.match(self.source, at):
+                at = match.end()
+            elif match := self.STRING.match(self.source, at):
+                self.parts.append(self._literal(match[1] if match[1] is not None else match[2]))
+                at, last = match.end(), '"'
+            elif sign == "`":
+                at, last = self._template(at + 1), '"'
+            elif sign == "/" and last in set("(,=:[!&|?{};") and (match := self.PATTERN.match(self.source, at)):
+                at, last = match.end(), "/"
+            elif sign == "{":
+                self.parts.append("{")
+                at, last = self._read(at + 1, inner=True), "}"
+                self.parts.append("}")
+            else:
+                self.parts.append(sign)
+                at, last = at + 1, last if sign.isspace() else sign
+        return at
+
+    def _template(self, at: int) -> int:
+        """`a ${b} c` becomes "0"+(b)."""
+        said, slot = "", len(self.parts)
+        self.parts.append("")
+        while self.source[at] != "`":
+            if self.source.startswith("${", at):
+                self.parts.append("+(")
+                at = self._read(at + 2, inner=True)
+                self.parts.append(")")
+                said += "…"
+            else:
+                width = 2 if self.source[at] == "\\" else 1
+                said += self.source[at : at + width]
+                at += width
+        self.parts[slot] = self._literal(said)
+        return at + 1
+
+    def _literal(self, text: str) -> str:
+        if self.KEPT.fullmatch(text):
+            return f'"{text}"'
+        self.texts.append(text)
+        return f'"{len(self.texts) - 1}"'
+
+    def expression(self, at: int) -> str:
+        """From here to the comma, semicolon or bracket that ends it."""
+        depth, end = 0, at
+        while end < len(self.text):
+            sign = self.text[end]
+            depth += (sign in "([{") - (sign in ")]}")
+            if depth < 0 or (depth == 0 and sign in ",;"):
+                break
+            end += 1
+        return self.text[at:end]
+
+    def untranslated(self) -> list[str]:
+        """The literals that people read in English, whatever their language; as far as one can tell from the code."""
+        translated = {int(number) for number in re.findall(r'\bt\(\s*"(\d+)"', self.text)}
+        found = {number for number, text in enumerate(self.texts) if PROSE.search(text)}
+        for match in SAID.finditer(self.text):
+            said = self.expression(match.end())
+            for one in re.finditer(r'"(\d+)"', said):
+                compared = re.search(r"[=!]==\s*$|[\w\]]\[$|\w\($", said[: one.start()])
+                if not compared and WORD.search(self.texts[int(one[1])]):
+                    found.add(int(one[1]))
+        return [self.texts[number] for number in sorted(found - translated) if not NO_WORDS.search(self.texts[number])]
 
 
 def nodes_in_code() -> dict[str, Any]:
@@ -119,6 +230,35 @@ def test_the_face_has_every_word_and_no_others(language: str) -> None:
         assert sorted(PLACEHOLDER.findall(translated)) == sorted(PLACEHOLDER.findall(english)), english
         assert translated.strip(), english
         assert translated == english or language != "en"
+
+
+def test_what_people_read_goes_through_t() -> None:
+    found: set[tuple[str, str]] = set()
+    for path in (ROOT / "js").rglob("*.*js"):
+        name = path.relative_to(ROOT / "js").as_posix()
+        if name not in ELSEWHERE:
+            found |= {(name, text) for text in Code(path.read_text(encoding="utf-8")).untranslated()}
+    assert sorted(found - NOT_SHOWN - NOT_YET) == []
+    assert sorted((NOT_SHOWN | NOT_YET) - found) == []  # no longer there
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('create("p", { text: t("Add"), class: "wide" }, t("Add a LoRA"))', []),
+        ('create("p", { text: "Add" })', ["Add"]),
+        ('create("p", {}, "Add a LoRA")', ["Add a LoRA"]),
+        ('({ label: open ? t("Close") : "Open", run: () => go("far away") })', ["Open", "far away"]),
+        ("({ title: `${t('File')}: Nothing` })", ["…: Nothing"]),
+        ("({ title: `${t('File')}: ${name}` })", []),
+        ('button.title = kind === "open" ? t("Close") : NAMES["open"]; // in the "open air"', []),
+        ('setAttribute(button, "aria-label", name || "Nameless")', ["Nameless"]),
+        ('tell(comfy.app, "warn", "Gone", [why])', ["Gone"]),
+        ('if (/["/]/.test(text)) throw new Error("broken")', ["broken"]),
+    ],
+)
+def test_that_would_find_what_does_not(source: str, found: list[str]) -> None:
+    assert Code(source).untranslated() == found
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
