@@ -45,7 +45,9 @@ export function libraryOf({ api }) {
  * @param {{api: any}} comfy
  */
 export async function refreshLoras(comfy) {
-  await libraries.get(comfy.api)?.refresh();
+  const library = libraries.get(comfy.api);
+  if (library?.listed.loading) await library.refresh(); // whose answer may be older
+  await library?.refresh();
 }
 
 /**

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -538,6 +540,45 @@ def test_a_server_that_fails_is_said_so_and_asked_again(picker: Picker, kind: st
     expect(picker.status).to_contain_text("8 LoRAs · the list is old")
     expect(picker.rows).to_have_count(len(LIBRARY))
     picker.page.unroute(NAMES)
+
+
+@pytest.fixture
+def copied(face: Any) -> Iterator[Path]:
+    """A LoRA that is not in the folder yet."""
+    path = face.server.base / f"models/loras/copied-{face.name}.safetensors"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_comfyuis_refresh_reads_the_folder_anew(face: Any, copied: Path) -> None:
+    """The key R: a file that was copied meanwhile loses its missing badge and is in the picker."""
+    face.add()
+    face.type(json.dumps({"version": 1, "loras": [{"lora": copied.name, "model": 1}]}))
+    face.editor.get_by_role("button", name="Show as list").click()
+    badge = face.row(0).locator(".lorchestra-badge")
+    expect(badge).to_have_class(re.compile("lorchestra-bad\\b"))
+    face.editor.get_by_role("button", name="Add a LoRA").click()
+    option = face.page.get_by_role("option").filter(has_text=copied.stem)
+    search = face.page.get_by_role("combobox", name="Find a LoRA")
+    search.fill(copied.stem)
+    expect(face.page.get_by_text("No LoRA matches")).to_be_visible()
+    search.press("Escape")
+    shutil.copy(face.server.base / "models/loras" / WARM, copied)
+    face.page.wait_for_timeout(2000)  # nobody looks by himself
+    expect(badge).to_have_class(re.compile("lorchestra-bad\\b"))
+    with face.page.expect_response(LISTED):
+        face.press("r")
+    expect(badge).not_to_have_class(re.compile("lorchestra-bad\\b"))
+    face.page.route(LISTED, lambda route: route.abort())  # so that it shows what it knows
+    face.page.route(NAMES, lambda route: route.abort())
+    try:
+        face.editor.get_by_role("button", name="Add a LoRA").click()
+        search.fill(copied.stem)
+        expect(option).to_have_count(1)
+        search.press("Escape")
+    finally:
+        face.page.unroute(LISTED)
+        face.page.unroute(NAMES)
 
 
 def test_files_that_are_being_read_are_asked_for_while_it_is_open(picker: Picker) -> None:
