@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from lorchestra.errors import ScheduleError
 from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
@@ -315,6 +316,27 @@ def test_sigmas_of_the_last_run_are_marked(curve: Editor) -> None:
     steps = curve.root.locator(".lorchestra-curve-steps")
     curve.face.wait_for(lambda: steps.evaluate("(path) => path.getAttribute('d').split('M').length - 1") == 4)
     assert curve.status.inner_text() == "4 steps"
+
+
+def test_the_report_says_only_what_text_and_curve_do_not(curve: Editor) -> None:
+    report = curve.page.get_by_label("What the schedule is")
+    height = "() => app.graph.nodes[0].size[1]"
+    before = curve.page.evaluate(height)
+    for text, words in (("0:0, 1:1", ""), ("step 1:0.2, 30:1", "step 30"), ("0:0, 0.5:1, 1:0", "")):
+        curve.type(text)
+        curve.face.queue()
+        expect(report).to_be_attached()
+        if words:
+            expect(report).to_have_value(re.compile(words))
+            expect(report).to_be_visible()
+            assert text not in report.input_value()
+            assert report.evaluate("(one) => one.scrollHeight <= one.clientHeight + 1"), "all of it can be read"
+            curve.face.screenshot("schedule-report")
+        else:
+            expect(report).to_be_hidden()
+            assert curve.page.evaluate(height) - before < 300, "nothing but the picture makes the node higher"
+            assert curve.root.bounding_box()["height"] > 200
+    curve.face.screenshot("schedule-no-report")
 
 
 def test_presets(curve: Editor) -> None:
