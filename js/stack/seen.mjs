@@ -23,7 +23,7 @@ let planned = false;
 
 /**
  * @param {Element} element
- * @param {() => boolean} isReadable asked while the element is inside the window
+ * @param {() => boolean} isReadable asked while the element is inside the window, for elements on the canvas
  * @param {() => void} run called once
  * @returns {() => void} ends the waiting
  */
@@ -67,10 +67,19 @@ function workFor(budget) {
   const end = performance.now() + budget;
   for (const element of due) {
     const { run, isReadable } = /** @type {Waiting} */ (waiting.get(element));
-    if (!isReadable()) continue;
+    if (!isReadable() && !isFullSize(element)) continue;
     stop(element);
     run();
     if (performance.now() > end) return true;
   }
   return false;
+}
+
+/**
+ * Whether an element is drawn in its own size: App mode takes it off the canvas, whose scale says nothing of it then.
+ * @param {Element} element
+ */
+function isFullSize(element) {
+  const width = /** @type {HTMLElement} */ (element).offsetWidth;
+  return width > 0 && element.getBoundingClientRect().width >= 0.99 * width;
 }

@@ -3,6 +3,7 @@
 
 import { asOneSizedStep, guardWidth, isNodes2, makeRoom, passPointerOn } from "../canvas.mjs";
 import { rememberHosts } from "../badges/places.mjs";
+import { findAppRow, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
 import { EMPTY, promptText, toText } from "./rows.mjs";
 
@@ -47,6 +48,7 @@ export function createLorasWidget(comfy, node, name, inputData) {
   widget.serializeValue = () => promptText(text);
   guardWidth(widget);
   passPointerOn(comfy.app, list.element);
+  keepInApp(node, widget);
   followLink(node, name, list.element);
   return { widget, minWidth: MIN_WIDTH, minHeight: list.height() };
 }
@@ -113,6 +115,7 @@ function createPromotedWidget(comfy, node, input) {
   });
   guardWidth(widget);
   passPointerOn(comfy.app, list.element);
+  keepInApp(node, widget);
   after(widget, "onRemove", stop); // when it is not promoted any more, too
   start();
   // A loaded value goes to the store without a word to the widget.
@@ -135,16 +138,16 @@ function makeRoomForNew(node) {
 }
 
 /**
- * After undo and redo, newer Nodes 2.0 keep showing the element of the node that was replaced; this shows the new one.
+ * After undo and redo, App mode and newer Nodes 2.0 keep showing the element of the node that was replaced; this shows
+ * the new one.
  * @param {any} app
  */
 export function showLiveElements(app) {
   const heal = () => {
-    if (!isNodes2()) return;
     for (const node of app.canvas?.graph?.nodes ?? []) {
       for (const widget of node.widgets ?? []) {
         if (widget.type !== LORAS_TYPE || !widget.element) continue;
-        const drawn = document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`);
+        const drawn = findAppRow(node, widget) ?? (isNodes2() ? drawnOnCanvas(node) : null);
         if (!drawn || drawn.contains(widget.element)) continue;
         drawn.querySelector(`.${LIST_CLASS}`)?.replaceWith(widget.element);
       }
@@ -152,6 +155,11 @@ export function showLiveElements(app) {
   };
   requestAnimationFrame(() => requestAnimationFrame(heal));
   setTimeout(heal, 250);
+}
+
+/** @param {any} node */
+function drawnOnCanvas(node) {
+  return document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`);
 }
 
 /**

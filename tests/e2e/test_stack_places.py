@@ -6,12 +6,14 @@ At every step the rows on the screen are the rows of the widget's value, and tho
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Route
+from playwright.sync_api import TimeoutError as Timeout
 
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 NODES, ROWS = 200, 20
@@ -25,6 +27,8 @@ PROMOTE = """() => {
     host.subgraph.addInput('loras', String(slot.type)).connect(slot, inner);
     host.setSize([400, host.computeSize()[1]]); app.canvas.setDirty(true, true);
 }"""
+LISTED = """app.canvas.graph.nodes
+    .filter((node) => node.widgets?.some((one) => one.type === 'LORCHESTRA_LORAS')).map((node) => node.id)"""
 LOAD = """async (workflow) => {
     await new Promise(requestAnimationFrame);
     const start = performance.now();
@@ -128,6 +132,7 @@ def test_muted_bypassed_collapsed_resized_grouped_and_zoomed(face: Any) -> None:
 
 
 def test_the_renderer_is_switched_there_and_back(face: Any) -> None:
+    face.skip_in("1.27.10", "Nodes 2.0 are an experiment there, in which no widget of a pack is shown.")
     node = face.add()
     face.page.evaluate(SET, [node, stack({"lora": WARM, "model": 1})])
     for step, nodes2 in enumerate([face.renderer == "classic", face.renderer != "classic"]):
@@ -346,3 +351,93 @@ def test_two_hundred_nodes_load_as_quickly_as_without_the_list(face: Any) -> Non
     with_list, without = min(times["ours"]), min(times["plain"])
     print(f"{face.renderer}: {NODES} nodes of {ROWS} rows load in {with_list:.0f} ms, text nodes in {without:.0f} ms")
     assert with_list - without < max(1000, without)  # on a machine that is busy all of it takes longer
+
+
+def test_the_list_is_an_input_of_an_app(face: Any, tmp_path: Path) -> None:
+    if face.version == "1.27.10":
+        pytest.skip("This frontend has no App mode.")
+    face.add("CheckpointLoaderSimple", x=60, y=120)
+    first, second = face.add(x=420, y=120), face.add(x=420, y=520)
+    export = face.add("LorchestraApiExport", x=900, y=120)
+    face.page.evaluate(
+        """() => {
+            const [loader, first, second, exporter] = app.graph.nodes;
+            loader.connect(0, first, 'model'); first.connect(0, second, 'model');
+            first.connect(2, second, 'lora_stack'); second.connect(2, exporter, 'lora_stack');
+            exporter.widgets.find((widget) => widget.name === 'format').value = 'json';
+        }"""
+    )
+    face.page.evaluate(SET, [first, stack({"lora": WARM, "model": 1})])
+    face.page.evaluate("(id) => { app.graph.convertToSubgraph(new Set([app.graph.getNodeById(id)])); }", second)
+    face.page.wait_for_timeout(500)
+    face.page.evaluate(PROMOTE)
+    host = face.page.evaluate("app.graph.nodes.find((node) => node.isSubgraphNode?.()).id")
+    workflow = face.workflow()
+    workflow["extra"]["linearMode"] = True
+    workflow["extra"]["linearData"] = {"inputs": [[first, "loras"], [host, "loras"]], "outputs": [export]}
+    workflow["extra"]["ds"] = {"scale": 0.2, "offset": [0, 0]}
+    path = tmp_path / "app.json"
+
+    def open_app(data: dict[str, Any]) -> None:
+        path.write_text(json.dumps(data), encoding="utf-8")
+        face.open()
+        face.page.locator("#comfy-file-input").set_input_files(path)
+        face.page.get_by_test_id("linear-widgets").wait_for(state="visible")
+        tour = face.page.get_by_role("button", name="Skip")
+        with contextlib.suppress(Timeout):
+            tour.click(timeout=3000)
+        face.wait_for(lambda: face.editor.count() == 2)
+
+    def shown() -> list[list[dict[str, Any]]]:
+        order = face.page.evaluate(LISTED)
+        return [face.shown(order.index(node)) for node in (first, host)]
+
+    def is_so(*expected: list[str]) -> None:
+        face.wait_for(lambda: [names(rows) for rows in shown()] == list(expected))
+        for texts in (face.values(), face.stacks()):
+            assert sorted(names(json.loads(text)["loras"]) for text in texts) == sorted(expected)
+
+    open_app(workflow)
+    panel = face.page.get_by_test_id("linear-widgets")
+    assert panel.locator(".lorchestra-loras").count() == 2
+    is_so([WARM], [])
+    face.editor.nth(0).locator("[data-state=fits]").wait_for(state="visible")
+    face.pick(LINES)
+    face.editor.nth(1).get_by_role("button", name="Add a LoRA").click()
+    face.choose(LINES)
+    is_so([WARM, LINES], [LINES])
+    face.press("Control+z")
+    is_so([WARM, LINES], [])
+    face.press("Control+z")
+    is_so([WARM], [])
+    face.press("Control+y")
+    is_so([WARM, LINES], [])
+    face.editor.nth(1).get_by_role("button", name="Add a LoRA").click()
+    face.choose(WARM)
+    is_so([WARM, LINES], [WARM])
+    face.editor.nth(0).get_by_role("spinbutton").first.focus()
+    face.page.keyboard.press("ArrowUp")
+    face.editor.nth(1).get_by_role("spinbutton").first.focus()
+    face.page.keyboard.press("ArrowDown")
+    face.screenshot("app-mode")
+
+    before = set(face.server.get("/history"))
+    face.page.get_by_test_id("linear-run-button").get_by_role("button", name="Run").click()
+    face.wait_for(lambda: bool(set(face.server.get("/history")) - before))
+    entry = face.server.get("/history")[(set(face.server.get("/history")) - before).pop()]
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    text = next(output["text"][0] for output in entry["outputs"].values() if "files" in output)
+    weights = [(row["lora"], row["model"]) for row in json.loads(text)["loras"]]
+    assert weights == [(WARM, 1.05), (LINES, 0.75), (WARM, 0.7)]
+
+    face.page.evaluate("app.extensionManager.command.execute('Comfy.ToggleLinear')")
+    panel.wait_for(state="detached")
+    face.page.evaluate("app.canvas.ds.scale = 1; app.canvas.setDirty(true, true)")
+    is_so([WARM, LINES], [WARM])
+    face.page.evaluate("app.extensionManager.command.execute('Comfy.ToggleLinear')")
+    panel.wait_for(state="visible")
+    is_so([WARM, LINES], [WARM])
+    face.editor.nth(1).get_by_role("switch", name="warm").click()
+    open_app(face.workflow())
+    is_so([WARM, LINES], [WARM])
+    assert [row["on"] for row in shown()[1]] == [False]
