@@ -41,6 +41,8 @@ NOT_SHOWN = {
     ("exchange/convert.mjs", "ComfyUI does not know the LoRA Stack"),
 }
 NOT_YET = {("curve/server.mjs", "ComfyUI answered with …")}
+SHAPE = re.compile(r"^(?:#+ |- |\| ---|\| )", re.MULTILINE)
+INLINE_CODE = re.compile(r"`[^`\n]+`")
 PLACEHOLDER = re.compile(r"\{\w+\}")
 SPECIAL = set("@|{}")
 """ComfyUI's own translations give these a meaning, so its tooltips and settings have to do without them."""
@@ -318,3 +320,18 @@ def test_what_comfyui_shows_itself_has_no_signs_with_a_meaning(language: str) ->
     for name in ("nodeDefs.json", "settings.json"):
         for text in texts(read(language, name)):
             assert not SPECIAL & set(text), text
+
+
+@pytest.mark.parametrize("language", [one for one in LANGUAGES if one != "en"])
+def test_help_says_the_same_in_every_language(language: str) -> None:
+    """The same headings, lists and tables in one order, and the same code in them."""
+    pages = ROOT / "js/docs"
+    english = {path.stem: path for path in pages.glob("*.md")}
+    assert english.keys() == nodes_in_code().keys()
+    for id_, path in english.items():
+        other = pages / id_ / f"{language}.md"  # where ComfyUI looks for it
+        said, meant = (page.read_text(encoding="utf-8") for page in (other, path))
+        assert SHAPE.findall(said) == SHAPE.findall(meant), id_
+        assert sorted(INLINE_CODE.findall(said)) == sorted(INLINE_CODE.findall(meant)), id_
+        assert said.count("|") == meant.count("|"), id_
+        assert read(language, "nodeDefs.json")[id_]["display_name"] == said.splitlines()[0].removeprefix("# ")
