@@ -17,6 +17,7 @@ from playwright.sync_api import TimeoutError as Timeout
 
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 NODES, ROWS = 200, 20
+OLDEST = "1.27.10"
 SET = """([id, text]) => {
     const widget = app.canvas.graph.getNodeById(id).widgets.find((one) => one.type === 'LORCHESTRA_LORAS');
     app.canvas.emitBeforeChange(); widget.value = text; app.canvas.emitAfterChange();
@@ -215,44 +216,83 @@ def test_two_hosts_of_one_subgraph_have_their_own_rows(face: Any, tmp_path: Path
     assert sorted(names(json.loads(text)["loras"]) for text in face.stacks()) == expected
 
 
-def test_a_removed_node_leaves_nothing(face: Any) -> None:
-    face.page.evaluate(
-        """() => {
-            window.kept = [];
-            for (const target of [window, document, document.body]) {
-                const add = target.addEventListener, remove = target.removeEventListener;
-                target.addEventListener = function (...all) {
-                    kept.push([target, all[0], all[1]]);
-                    return add.apply(this, all);
-                };
-                target.removeEventListener = function (...all) {
-                    const at = kept.findIndex((one) => one[0] === target && one[1] === all[0] && one[2] === all[1]);
-                    if (at >= 0) kept.splice(at, 1);
-                    return remove.apply(this, all);
-                };
-            }
-        }"""
-    )
+SPY = """async () => {
+    window.kept = [];
+    const { api } = await import('/scripts/api.js');
+    window.spied = [window, document, document.body, app.canvas.canvas, api];
+    for (const target of spied) {
+        const add = target.addEventListener, remove = target.removeEventListener;
+        target.addEventListener = function (...all) {
+            kept.push([target, all[0], all[1]]);
+            return add.apply(this, all);
+        };
+        target.removeEventListener = function (...all) {
+            const at = kept.findIndex((one) => one[0] === target && one[1] === all[0] && one[2] === all[1]);
+            if (at >= 0) kept.splice(at, 1);
+            return remove.apply(this, all);
+        };
+    }
+    const start = window.setInterval, end = window.clearInterval;
+    window.setInterval = (call, ...all) => {
+        const id = start(call, ...all);
+        kept.push([window, id, call]);
+        return id;
+    };
+    window.clearInterval = (id) => {
+        window.kept = kept.filter((one) => one[1] !== id);
+        end(id);
+    };
+    window.unspy = () => {
+        for (const one of spied) { delete one.addEventListener; delete one.removeEventListener; }
+        window.setInterval = start; window.clearInterval = end;
+    };
+}"""
+OURS = """kept.filter(([,, call]) => /lorchestra|popup|onOutside|onEscape|watched|failed/i.test(String(call)))
+    .map(([, kind]) => kind)"""
+
+
+@pytest.mark.parametrize("place", ["node", "host", "cleared host"])
+def test_a_removed_node_leaves_nothing(face: Any, place: str) -> None:
+    face.page.wait_for_timeout(1600)  # until what the test before has left is noticed
+    face.page.evaluate(SPY)
+    asked: list[str] = []
+
+    def count(request: Any) -> None:
+        if request.url.endswith("/lorchestra/check"):
+            asked.append(request.url)
+
+    face.page.on("request", count)
     try:
+        loader = face.add("CheckpointLoaderSimple", x=0)
         node = face.add()
         face.page.evaluate(SET, [node, stack({"lora": WARM, "model": 1})])
+        if place != "node":
+            face.page.evaluate("(id) => { app.graph.convertToSubgraph(new Set([app.graph.getNodeById(id)])); }", node)
+            face.page.wait_for_timeout(300)
+            face.page.evaluate(PROMOTE)
+            host = "app.graph.nodes.find((node) => node.isSubgraphNode?.())"
+            face.page.evaluate(f"{{ const host = {host}; app.canvas.openSubgraph(host.subgraph, host); }}")
+            face.page.wait_for_timeout(700)
+            face.page.evaluate("app.canvas.setGraph(app.rootGraph ?? app.graph)")
         face.wait_for(lambda: face.list_rows.count() == 1)
+        face.row(0).locator(".lorchestra-badge[data-state]").wait_for(state="visible")
+        assert face.page.evaluate(OURS)
         face.row(0).get_by_role("button", name="More for").click()
         element = face.editor.element_handle()
-        face.page.evaluate("app.graph.remove(app.graph.nodes[0])")
+        if place == "cleared host":
+            face.page.evaluate("{ app.graph.clear(); app.canvas.setDirty(true, true); }")
+        else:
+            face.page.evaluate("(id) => { app.graph.remove(app.graph.nodes.find((one) => one.id !== id)); }", loader)
         face.wait_for(lambda: face.page.locator(".lorchestra-popup").count() == 0)
         face.wait_for(lambda: face.page.evaluate("(one) => !one.isConnected", element))
-        ours = "kept.filter(([,, call]) => /lorchestra|popup|onOutside|onEscape/i.test(String(call))).length"
-        assert face.page.evaluate(ours) == 0
+        face.wait_for(lambda: face.page.evaluate(OURS) == [])
+        asked.clear()
+        face.add("CheckpointLoaderSimple", x=300)  # a change after which lists ask again
+        face.page.wait_for_timeout(2000)
+        assert asked == []
     finally:
-        face.page.evaluate(
-            """() => {
-                for (const one of [window, document, document.body]) {
-                    delete one.addEventListener;
-                    delete one.removeEventListener;
-                }
-            }"""
-        )
+        face.page.remove_listener("request", count)
+        face.page.evaluate("unspy()")
 
 
 def test_names_are_text_never_html(face: Any, strange: str) -> None:
@@ -354,7 +394,7 @@ def test_two_hundred_nodes_load_as_quickly_as_without_the_list(face: Any) -> Non
 
 
 def test_the_list_is_an_input_of_an_app(face: Any, tmp_path: Path) -> None:
-    if face.version == "1.27.10":
+    if face.version == OLDEST:
         pytest.skip("This frontend has no App mode.")
     face.add("CheckpointLoaderSimple", x=60, y=120)
     first, second = face.add(x=420, y=120), face.add(x=420, y=520)
@@ -441,3 +481,28 @@ def test_the_list_is_an_input_of_an_app(face: Any, tmp_path: Path) -> None:
     open_app(face.workflow())
     is_so([WARM, LINES], [WARM])
     assert [row["on"] for row in shown()[1]] == [False]
+
+
+def test_the_list_is_chosen_as_an_input_of_an_app(face: Any) -> None:
+    if face.renderer != "nodes2":
+        pytest.skip("Apps are built in Nodes 2.0: ComfyUI switches to them.")
+    node = face.add(x=500)
+    face.page.evaluate(SET, [node, stack({"lora": WARM, "model": 1})])
+    toggle = "app.extensionManager.command.execute('Comfy.ToggleLinear')"
+    face.page.evaluate(toggle)
+    try:
+        with contextlib.suppress(Timeout):
+            face.page.get_by_role("button", name="Skip").click(timeout=3000)
+        face.page.get_by_role("button", name="Build an app").first.click()
+        face.row(0).wait_for(state="visible")
+        face.row(0).click(force=True)
+        face.wait_for(
+            lambda: face.page.evaluate("app.graph.extra.linearData?.inputs.map((one) => one[1])") == ["loras"]
+        )
+        face.screenshot("app-builder")
+        assert names(face.same()) == [WARM]
+    finally:
+        face.page.get_by_role("button", name="Exit app builder").click()
+    face.page.wait_for_timeout(500)
+    face.row(0).get_by_role("switch").click()
+    assert face.same()[0]["on"] is False
