@@ -2,8 +2,9 @@
 /** Elements, the one style sheet of our face, and numbers as people write them. No ComfyUI. */
 
 /**
- * Every outermost element of ours has this class: it carries the colours, which follow ComfyUI's palette. Mixed with
- * the palette's text colour, each of them has a contrast of at least 4.5 on `field` and on `surface`, dark and light.
+ * Every outermost element of ours has this class: it carries the colours, which follow ComfyUI's palette. In every
+ * palette of ComfyUI's own, words in `text`, `quiet`, `good`, `warn` and `bad` have a contrast of at least 4.5 with
+ * `field`, `surface` and `hover`; `accent`, which is for pictures and edges, has one of at least 3.
  */
 export const ROOT_CLASS = "lorchestra";
 const STYLE_ID = "lorchestra-style";
@@ -13,7 +14,7 @@ const BASE_STYLE = `
   --lorchestra-field: var(--component-node-widget-background, var(--comfy-input-bg, #222));
   --lorchestra-surface: var(--comfy-menu-bg, #1e1e1e);
   --lorchestra-line: color-mix(in srgb, var(--lorchestra-text) 22%, var(--lorchestra-field));
-  --lorchestra-hover: color-mix(in srgb, var(--lorchestra-text) 10%, var(--lorchestra-field));
+  --lorchestra-hover: color-mix(in srgb, var(--lorchestra-text) 9%, var(--lorchestra-field));
   --lorchestra-quiet: color-mix(in srgb, var(--lorchestra-text) 72%, var(--lorchestra-field));
   --lorchestra-accent: color-mix(in srgb, #3b82f6 72%, var(--lorchestra-text));
   --lorchestra-good: color-mix(in srgb, #16a34a 60%, var(--lorchestra-text));
@@ -23,6 +24,21 @@ const BASE_STYLE = `
   color: var(--lorchestra-text);
   font: 12px/1.35 Inter, system-ui, "DejaVu Sans", Arial, sans-serif;
   box-sizing: border-box;
+}
+/* White on a dark field, black on a light one; and colours that are as far from the field as they have to be. */
+@supports (color: oklch(from red calc(l + 0.1) 0 0)) {
+  .lorchestra {
+    --lorchestra-far: oklch(from var(--lorchestra-field) clamp(0, (0.6 - l) * 1000, 1) 0 0);
+    --lorchestra-theirs: var(--component-node-foreground, var(--input-text, #ddd));
+    --lorchestra-text: color-mix(in srgb, var(--lorchestra-theirs) 80%, var(--lorchestra-far));
+    --lorchestra-quiet: color-mix(
+      in srgb, color-mix(in srgb, var(--lorchestra-theirs) 60%, var(--lorchestra-far)) 78%, var(--lorchestra-field)
+    );
+    --lorchestra-accent: oklch(from var(--lorchestra-field) calc(l + clamp(-0.38, (0.6 - l) * 1000, 0.38)) 0.16 258);
+    --lorchestra-good: oklch(from var(--lorchestra-field) calc(l + clamp(-0.49, (0.6 - l) * 1000, 0.5)) 0.15 150);
+    --lorchestra-warn: oklch(from var(--lorchestra-field) calc(l + clamp(-0.49, (0.6 - l) * 1000, 0.5)) 0.13 70);
+    --lorchestra-bad: oklch(from var(--lorchestra-field) calc(l + clamp(-0.49, (0.6 - l) * 1000, 0.5)) 0.15 25);
+  }
 }
 .lorchestra *, .lorchestra *::before, .lorchestra *::after { box-sizing: border-box; }
 .lorchestra [hidden] { display: none !important; }

@@ -373,9 +373,12 @@ export function createStackList(host) {
 
   /** @param {HTMLTextAreaElement} text */
   const listenToText = (text) => {
+    // The browser's own undo reaches a text without the focus, too, before ComfyUI's undo runs, and may focus it on the
+    // way: that is no edit.
+    let typed = true;
+    text.addEventListener("beforeinput", () => { typed = document.activeElement === text; });
     text.addEventListener("input", () => {
-      // The browser's own undo reaches a text without the focus, too, before ComfyUI's undo runs: that is no edit.
-      if (document.activeElement !== text) {
+      if (!typed || document.activeElement !== text) {
         text.value = host.read();
         return;
       }

@@ -37,7 +37,7 @@ export const STYLE = `
   background: var(--lorchestra-field);
 }
 .lorchestra-row + .lorchestra-row { box-shadow: 0 -1px color-mix(in srgb, var(--lorchestra-text) 9%, transparent); }
-.lorchestra-row:is(:hover, :focus-within) { background: color-mix(in srgb, var(--lorchestra-text) 6%, var(--lorchestra-field)); }
+.lorchestra-row:is(:hover, :focus-within) { background: color-mix(in srgb, var(--lorchestra-text) 5%, var(--lorchestra-field)); }
 .lorchestra-row.lorchestra-lifted { z-index: 1; position: relative; box-shadow: 0 2px 10px rgb(0 0 0 / 45%); background: var(--lorchestra-hover); }
 .lorchestra-stack-moving .lorchestra-row:not(.lorchestra-lifted) { transition: transform 120ms; }
 .lorchestra-grip {
@@ -84,7 +84,7 @@ export const STYLE = `
   flex: none; width: 54px; height: 20px; border-radius: 5px; background: color-mix(in srgb, var(--lorchestra-text) 7%, var(--lorchestra-field));
 }
 .lorchestra-weight-lettered { width: 64px; }
-.lorchestra-weight:hover { background: color-mix(in srgb, var(--lorchestra-text) 14%, var(--lorchestra-field)); }
+.lorchestra-weight:hover { background: color-mix(in srgb, var(--lorchestra-text) 12%, var(--lorchestra-field)); }
 .lorchestra-weight-same { background: none; }
 .lorchestra-weight-spin {
   display: flex; align-items: center; justify-content: flex-end; gap: 4px; height: 20px; padding: 0 7px; border-radius: 5px; cursor: ew-resize;
