@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ pytestmark = pytest.mark.slow
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-LOCALES = Path(__file__).parents[2] / "locales"
+ROOT = Path(__file__).parents[2]
+LOCALES, HELP = ROOT / "locales", ROOT / "js/docs"
 
 
 class Settings:
@@ -208,6 +210,14 @@ def test_another_language(settings: Settings, open_face: Any, server: Any, langu
         )
         assert found == words["{count} LoRAs"].replace("{count}", "3")
         other.screenshot(f"language-{language}")
+        help_page = (HELP / f"LorchestraLoraStack/{language}.md").read_text(encoding="utf-8")
+        headings = re.findall(r"^## (.+)", help_page, re.MULTILINE)
+        page.evaluate("(id) => app.canvas.selectNode(app.graph.getNodeById(id))", node)
+        page.get_by_test_id("info-button").click()
+        for heading in headings:
+            expect(page.get_by_role("heading", name=heading, level=2, exact=True)).to_be_attached()
+        page.wait_for_timeout(500)
+        other.screenshot(f"help-{language}")
         assert other.errors == []
     finally:
         other.page.context.close()
