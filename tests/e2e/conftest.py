@@ -70,6 +70,8 @@ IS_STILL = """() => {
     const tracker = app.extensionManager.workflow.activeWorkflow?.changeTracker;
     return !(tracker?._restoringState ?? tracker?.restoringState);
 }"""
+MARKED = """() => app.canvas.graph.nodes
+    .filter((node) => node.has_errors || node.strokeStyles?.nodeError?.call(node)).map((node) => node.type)"""
 # Normal for ComfyUI's own frontend, offline and in an empty user folder.
 HARMLESS = ("ComfyApp graph accessed before initialization", "Failed to load resource", "Content Security Policy")
 
@@ -378,6 +380,22 @@ class Face:
                 self.page.wait_for_timeout(300)
                 return entry["outputs"]
         raise AssertionError(f"nothing ran; the log ends with\n{self.server.log_text()[-2000:]}")
+
+    def refused(self) -> dict[str, list[dict[str, Any]]]:
+        """Queues what is refused before it runs; returns the errors by the nodes' ids."""
+        self.page.evaluate("async () => { try { await app.queuePrompt(0, 1); } catch {} }")
+        self.wait_for(lambda: bool(self.page.evaluate("app.lastNodeErrors")))
+        self.errors.clear()  # the frontend itself reports the refusal in the console
+        dialog = self.page.locator(".p-dialog")  # old frontends open one that covers the nodes
+        if self.version == "1.27.10":
+            dialog.wait_for(state="visible")
+            self.page.keyboard.press("Escape")
+            dialog.wait_for(state="detached")
+        return {node: error["errors"] for node, error in self.page.evaluate("app.lastNodeErrors").items()}
+
+    def marked(self) -> list[str]:
+        """The types of the nodes that are drawn as having an error."""
+        return self.page.evaluate(MARKED)
 
     def screenshot(self, name: str) -> None:
         """Saves what the page shows, for people."""

@@ -39,7 +39,7 @@ def pixels(server: Any, outputs: dict[str, Any]) -> bytes:
 def test_example_workflow_runs_and_its_loras_change_the_picture(face: Any) -> None:
     face.load(EXAMPLE)
     face.wait_for(lambda: face.status.inner_text() == "2 LoRAs")
-    assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
+    assert face.marked() == []
     assert face.page.evaluate("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
     assert not face.page.get_by_text("Missing Node", exact=False).is_visible()
     for name in ("width", "height"):
@@ -72,7 +72,8 @@ def add_export(face: Any, text: str) -> None:
 def test_api_export_shows_its_text_and_writes_a_file(face: Any) -> None:
     add_export(face, BOTH)
     set_widget(face, "LorchestraApiExport", "format", "a1111")
-    set_widget(face, "LorchestraApiExport", "filename_prefix", f"exports/{face.renderer}")
+    name = face.name.replace(".", "_")
+    set_widget(face, "LorchestraApiExport", "filename_prefix", f"exports/{name}")
     before = face.workflow()
     outputs = face.queue()
     shown = face.page.get_by_label("What was written")
@@ -80,7 +81,7 @@ def test_api_export_shows_its_text_and_writes_a_file(face: Any) -> None:
     text = next(output["text"][0] for output in outputs.values() if "files" in output)
     assert shown.input_value() == text
     assert "<lora:warm:0.75>" in text
-    files = list((face.server.base / "output/exports").glob(f"{face.renderer}_*"))
+    files = list((face.server.base / "output/exports").glob(f"{name}_*"))
     assert len(files) == 1
     assert files[0].read_text(encoding="utf-8").strip() in text
     # What is shown is no part of the workflow or of the prompt, and shifts no other widget's value.
@@ -97,22 +98,14 @@ def test_api_export_shows_its_text_and_writes_a_file(face: Any) -> None:
 
 def test_text_that_does_not_parse_marks_the_node_with_our_sentence(face: Any) -> None:
     add_export(face, '{"version": 1, "loras": [{"lora": "a.safetensors", "model": 1000}]}')
-    face.page.evaluate("async () => { try { await app.queuePrompt(0, 1); } catch {} }")
-    face.page.wait_for_timeout(700)
-    errors = json.dumps(face.page.evaluate("app.lastNodeErrors"), ensure_ascii=False)
+    errors = json.dumps(face.refused(), ensure_ascii=False)
     assert 'row 1: the weight \\"model\\" is 1000; it must lie in -100 … 100' in errors
-    assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == [
-        "LorchestraLoraStack"
-    ]
-    face.errors.clear()  # the frontend itself reports the refusal in the console
+    assert face.marked() == ["LorchestraLoraStack"]
 
 
 def test_missing_file_is_an_error_before_the_run_or_skipped(face: Any) -> None:
     add_export(face, json.dumps({"loras": [{"lora": "not-here.safetensors"}, {"lora": WARM}]}))
-    face.page.evaluate("async () => { try { await app.queuePrompt(0, 1); } catch {} }")
-    face.page.wait_for_timeout(700)
-    assert "not-here.safetensors" in json.dumps(face.page.evaluate("app.lastNodeErrors"))
-    face.errors.clear()
+    assert "not-here.safetensors" in json.dumps(face.refused())
     set_widget(face, "LorchestraLoraStack", "missing", "skip")
     set_widget(face, "LorchestraApiExport", "format", "json")
     face.queue()
@@ -128,16 +121,12 @@ def write_flux(face: Any) -> None:
 def test_a_lora_for_another_model_makes_the_node_red_or_is_skipped(face: Any) -> None:
     write_flux(face)
     add_export(face, f"<lora:{WARM}:1> <lora:for-flux:1>")
-    face.page.evaluate("async () => { try { await app.queuePrompt(0, 1); } catch {} }")
-    face.page.wait_for_timeout(700)
+    errors = face.refused()
     sentence = "row 2: for-flux: made for FLUX.1; 0 of 304 modules fit this model."
-    (error,) = face.page.evaluate("app.lastNodeErrors")["2"]["errors"]
+    (error,) = errors["2"]
     assert error["details"].startswith(f"loras - {sentence}")
-    assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == [
-        "LorchestraLoraStack"
-    ]
+    assert face.marked() == ["LorchestraLoraStack"]
     face.screenshot("refused")
-    face.errors.clear()  # the frontend itself reports the refusal in the console
     set_widget(face, "LorchestraLoraStack", "policy", "warn")
     set_widget(face, "LorchestraApiExport", "format", "json")
     face.queue()
@@ -150,7 +139,7 @@ def test_check_shows_what_fits_in_the_example(face: Any) -> None:
     write_flux(face)
     face.load(EXAMPLES / "lora_check.json")
     face.wait_for(lambda: face.status.inner_text() == "3 LoRAs")
-    assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
+    assert face.marked() == []
     # Drawing the picture takes long.
     face.page.evaluate("app.graph.remove(app.graph.nodes.find((node) => node.type === 'SaveImage'))")
     face.queue()

@@ -84,18 +84,14 @@ def test_a_run_without_a_picture_leaves_none_on_the_node(face: Any) -> None:
 def test_text_that_means_nothing_marks_the_node(face: Any) -> None:
     face.add(KIND)
     set_widget(face, KIND, "text", "0:0, 1:x")
-    face.page.evaluate("async () => { try { await app.queuePrompt(0, 1); } catch {} }")
-    face.wait_for(lambda: face.page.evaluate("Object.keys(app.lastNodeErrors ?? {}).length") == 1)
-    (node,) = face.page.evaluate("app.lastNodeErrors").values()
-    (error,) = node["errors"]
+    ((error,),) = face.refused().values()
     assert error["details"] == "text - column 8: expected a weight such as 0.7, found 'x'"
-    assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == [KIND]
-    face.errors.clear()  # the frontend itself reports the refusal in the console
+    assert face.marked() == [KIND]
 
 
 def test_the_example_cross_fades(face: Any) -> None:
     face.load(EXAMPLE)
-    assert face.page.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)") == []
+    assert face.marked() == []
     assert face.page.evaluate("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
     assert not face.page.get_by_text("Missing Node", exact=False).is_visible()
     assert [row["schedule"] for row in face.rows()] == ["0:1 cosine, 1:0", "0:0 cosine, 1:1"]
