@@ -18,6 +18,7 @@ from playwright.sync_api import TimeoutError as Timeout
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 NODES, ROWS = 200, 20
 OLDEST = "1.27.10"
+TOGGLE_APP = "app.extensionManager.command.execute('Comfy.ToggleLinear')"
 SET = """([id, text]) => {
     const widget = app.canvas.graph.getNodeById(id).widgets.find((one) => one.type === 'LORCHESTRA_LORAS');
     app.canvas.emitBeforeChange(); widget.value = text; app.canvas.emitAfterChange();
@@ -470,17 +471,19 @@ def test_the_list_is_an_input_of_an_app(face: Any, tmp_path: Path) -> None:
     weights = [(row["lora"], row["model"]) for row in json.loads(text)["loras"]]
     assert weights == [(WARM, 1.05), (LINES, 0.75), (WARM, 0.7)]
 
-    face.page.evaluate("app.extensionManager.command.execute('Comfy.ToggleLinear')")
+    face.page.evaluate(TOGGLE_APP)
     panel.wait_for(state="detached")
     face.page.evaluate("app.canvas.ds.scale = 1; app.canvas.setDirty(true, true)")
     is_so([WARM, LINES], [WARM])
-    face.page.evaluate("app.extensionManager.command.execute('Comfy.ToggleLinear')")
+    face.page.evaluate(TOGGLE_APP)
     panel.wait_for(state="visible")
     is_so([WARM, LINES], [WARM])
     face.editor.nth(1).get_by_role("switch", name="warm").click()
     open_app(face.workflow())
     is_so([WARM, LINES], [WARM])
     assert [row["on"] for row in shown()[1]] == [False]
+    face.page.evaluate(TOGGLE_APP)  # for the tests that follow
+    panel.wait_for(state="detached")
 
 
 def test_the_list_is_chosen_as_an_input_of_an_app(face: Any) -> None:
@@ -488,8 +491,7 @@ def test_the_list_is_chosen_as_an_input_of_an_app(face: Any) -> None:
         pytest.skip("Apps are built in Nodes 2.0: ComfyUI switches to them.")
     node = face.add(x=500)
     face.page.evaluate(SET, [node, stack({"lora": WARM, "model": 1})])
-    toggle = "app.extensionManager.command.execute('Comfy.ToggleLinear')"
-    face.page.evaluate(toggle)
+    face.page.evaluate(TOGGLE_APP)
     try:
         with contextlib.suppress(Timeout):
             face.page.get_by_role("button", name="Skip").click(timeout=3000)
