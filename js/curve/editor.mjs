@@ -383,8 +383,8 @@ export function createCurveEditor(host) {
           run: () => void step(movePoint(curve(), index, { easing: easing.word })),
         })) : []),
         "-",
-        { label: t("Add a point after it"), hint: "Insert", run: () => addAfter() },
-        { label: t("Remove"), hint: "Delete", danger: true, disabled: keyframes.length < 2, run: () => removeSelected() },
+        { label: t("Add a point after it"), hint: t("Insert"), run: () => addAfter() },
+        { label: t("Remove"), hint: t("Delete"), danger: true, disabled: keyframes.length < 2, run: () => removeSelected() },
       ],
     });
   };

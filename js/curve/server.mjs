@@ -1,6 +1,8 @@
 // @ts-check
 /** What the server says of a schedule's text. */
 
+import { t } from "../words.mjs";
+
 /**
  * @param {any} api
  * @param {string} text in any form that Python reads
@@ -14,6 +16,6 @@ export async function askServer(api, text, run) {
     body: JSON.stringify({ text, steps: run.steps, sigmas: run.sigmas }),
   });
   const found = await answer.json().catch(() => ({}));
-  if (!answer.ok && !found?.error) throw new Error(`ComfyUI answered with ${answer.status}`);
+  if (!answer.ok && !found?.error) throw new Error(t("the server answered with the error {status}", { status: answer.status }));
   return found;
 }

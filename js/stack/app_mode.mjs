@@ -6,15 +6,21 @@
 
 const TAG = "lorchestra-moved";
 
+/** What is to be looked at in the next frame. @type {Set<(rows: Map<string, Element>) => void>} */
+const moved = new Set();
+
 /**
- * App mode's row of a widget; null where the widget is no input of the app, or App mode is off.
- * @param {any} node
- * @param {any} widget
- * @returns {Element | null}
+ * App mode's rows by their keys; none where App mode is off.
+ * @returns {Map<string, Element>}
  */
-export function findAppRow(node, widget) {
-  const key = widget.widgetId ?? `${node.graph?.id}:${node.id}:${widget.name}`;
-  return document.querySelector(`[data-widget-key="${CSS.escape(key)}"]`);
+export function appRows() {
+  const rows = [...document.querySelectorAll("[data-widget-key]")];
+  return new Map(rows.map((row) => [row.getAttribute("data-widget-key") ?? "", row]));
+}
+
+/** The key of a widget's row. @param {any} node @param {any} widget @returns {string} */
+export function appKey(node, widget) {
+  return widget.widgetId ?? `${node.graph?.id}:${node.id}:${widget.name}`;
 }
 
 /**
@@ -24,12 +30,23 @@ export function findAppRow(node, widget) {
  */
 export function keepInApp(node, widget) {
   const { element } = widget;
-  const settle = () => {
-    const row = findAppRow(node, widget);
+  /** @param {Map<string, Element>} rows */
+  const settle = (rows) => {
+    const row = rows.get(appKey(node, widget));
     if (!row || row.contains(element) || element.checkVisibility?.() !== false) return;
     row.querySelector('[data-testid="node-widget"]')?.lastElementChild?.replaceChildren(element);
   };
-  element.prepend(createMark(() => requestAnimationFrame(settle)));
+  element.prepend(createMark(() => {
+    if (!moved.size) requestAnimationFrame(settleAll);
+    moved.add(settle);
+  }));
+}
+
+function settleAll() {
+  const all = [...moved];
+  moved.clear();
+  const rows = appRows();
+  if (rows.size) for (const settle of all) settle(rows);
 }
 
 /**

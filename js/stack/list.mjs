@@ -5,6 +5,8 @@
  */
 
 import { create, icon, rounded, setAttribute, splitName, useStyle } from "../dom.mjs";
+import { copyAs, readPasted } from "../exchange/clipboard.mjs";
+import { rowsInClipboard } from "../exchange/paste.mjs";
 import { openMenu } from "../popup.mjs";
 import { t } from "../words.mjs";
 import { defaultsOf } from "./defaults.mjs";
@@ -241,7 +243,7 @@ export function createStackList(host) {
         schedule: () => void openSchedule(index),
         info: () => void openInfo(index),
         pick: () => void pickFor(index),
-        copy: () => void copyAs("json", [stack.rows[index]]),
+        copy: () => void copyAs(comfy, [stack.rows[index]], "json"),
       }),
     }),
     lift: (index, event) => dragRow({ event, list: /** @type {any} */ (parts).list, index, onDrop: (to) => move(index, to) }),
@@ -257,21 +259,11 @@ export function createStackList(host) {
     step: () => defaultsOf(comfy.app).step,
   };
 
-  /** @param {string} dialect @param {import("./rows.mjs").Row[]} [chosen] */
-  const copyAs = async (dialect, chosen = stack.rows) => {
-    const exchange = await loadExchange();
-    if (dialect !== "json" && exchange) await exchange.copyAs(comfy, chosen, dialect);
-    else await navigator.clipboard?.writeText(writeStack({ ...stack, more: {} }, chosen));
-  };
-  /** @param {string} text @returns {Promise<boolean>} whether there were rows in it */
-  const pasteText = async (text) => {
-    const found = await (await loadExchange())?.readPasted(comfy, text);
-    const fresh = Array.isArray(found) ? found : found?.rows;
-    if (!fresh?.length || stack.error) return false;
-    edit((all) => [...all, ...fresh]);
-    return true;
-  };
-  const paste = async () => { await pasteText(await navigator.clipboard.readText()); };
+  /** @param {import("./rows.mjs").Row[]} fresh */
+  const append = (fresh) => { if (fresh.length && !stack.error) edit((all) => [...all, ...fresh]); };
+  /** @param {string} text */
+  const pasteText = async (text) => { append((await readPasted(comfy, text))?.rows ?? []); };
+  const paste = async () => { append(await rowsInClipboard(comfy)); };
 
   const toggleText = () => {
     host.step(() => {
@@ -282,16 +274,15 @@ export function createStackList(host) {
   };
   const toggleCollapsed = () => edit((all) => all, { ...stack.more, collapsed: isCollapsed() ? undefined : true });
   /** @param {HTMLElement} anchor */
-  const openListMenu = async (anchor) => {
-    const exchange = Boolean(await loadExchange());
+  const openListMenu = (anchor) => {
     const missing = stack.rows.map((_, index) => badges[index]?.state === "missing");
     openMenu({
       anchor, label: t("All LoRAs"),
       items: listItems({
-        rows: stack.rows, readable: stack.error === "", asText: isText(), collapsed: isCollapsed(), exchange,
+        rows: stack.rows, readable: stack.error === "", asText: isText(), collapsed: isCollapsed(),
         missing: missing.filter(Boolean).length,
         setRows: (next) => edit(() => next.map((row) => changed(row, {}))),
-        toggleText, toggleCollapsed, paste: () => void paste(), copyAs: (dialect) => void copyAs(dialect),
+        toggleText, toggleCollapsed, paste: () => void paste(), copyAs: (dialect) => void copyAs(comfy, stack.rows, dialect),
         removeMissing: () => edit((all) => all.filter((_, index) => !missing[index])),
       }),
     });
@@ -341,7 +332,7 @@ export function createStackList(host) {
     }, icon(ICONS.add, 12), t("Add"));
     const more = create("button", {
       type: "button", class: "lorchestra-more", "aria-haspopup": "menu", "aria-label": t("More for all LoRAs"), title: t("More"),
-      onclick: () => void openListMenu(more),
+      onclick: () => openListMenu(more),
     }, icon(ICONS.more));
     const list = create("div", { class: "lorchestra-stack-rows", role: "list", "aria-label": t("LoRAs") });
     const empty = create("button", {
@@ -423,23 +414,8 @@ export function createStackList(host) {
       badges = next;
       if (parts && !isText() && !isCollapsed()) showRows(parts.list);
     },
-    /** Rows from elsewhere, as one step of undo; false where the text cannot take them. @param {import("./rows.mjs").Row[]} fresh */
-    append: (fresh) => {
-      if (stack.error) return false;
-      edit((all) => [...all, ...fresh]);
-      return true;
-    },
     rows: () => stack.rows,
   };
-}
-
-/** @type {Promise<any> | undefined} */
-let exchangeLoading;
-
-/** @returns {Promise<any>} the module that reads and writes other programs' rows; null without it */
-function loadExchange() {
-  exchangeLoading ??= import("../exchange/clipboard.mjs").catch(() => null);
-  return exchangeLoading;
 }
 
 /**

@@ -2,9 +2,7 @@
 /** The menus of a row and of the whole list, as items; what they do is the list's. */
 
 import { formatWeight } from "../dom.mjs";
-import { copyAs } from "../exchange/clipboard.mjs";
-import { comfyOfPage } from "../exchange/page.mjs";
-import { rowsInClipboard } from "../exchange/paste.mjs";
+import { DIALECTS } from "../exchange/clipboard.mjs";
 import { t } from "../words.mjs";
 import { clipWeight, isOn, modelWeight } from "./rows.mjs";
 
@@ -23,13 +21,14 @@ const PRESETS = [0, 0.5, 1];
  * @property {() => void} schedule
  * @property {() => void} info
  * @property {() => void} pick
+ * @property {() => void} copy
  */
 
 /**
  * @param {RowMenu} of
  * @returns {(import("../popup.mjs").Item | "-" | null)[]}
  */
-export function rowItems({ row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick }) {
+export function rowItems({ row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy }) {
   const model = modelWeight(row);
   const clip = clipWeight(row);
   const choices = (/** @type {string} */ key, /** @type {[string | undefined, string, string][]} */ all, /** @type {string | undefined} */ none) =>
@@ -63,7 +62,7 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
     { label: t("Choose another…"), run: pick },
     { label: t("Info…"), run: info },
     { label: t("Duplicate"), hint: "Ctrl+D", run: duplicate },
-    { label: t("Copy"), run: () => copy([row], "json") },
+    { label: t("Copy"), run: copy },
     { label: t("Move up"), hint: "Alt+↑", disabled: index === 0, run: () => move(index - 1) },
     { label: t("Move down"), hint: "Alt+↓", disabled: index === count - 1, run: () => move(index + 1) },
     "-",
@@ -79,6 +78,8 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
  * @property {boolean} collapsed
  * @property {number} missing how many rows' files are not there
  * @property {(rows: import("./rows.mjs").Row[]) => void} setRows
+ * @property {(dialect: string) => void} copyAs
+ * @property {() => void} paste
  * @property {() => void} toggleText
  * @property {() => void} toggleCollapsed
  * @property {() => void} removeMissing
@@ -89,7 +90,7 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
  * @returns {(import("../popup.mjs").Item | "-" | null)[]}
  */
 export function listItems({
-  rows, readable, asText, collapsed, missing, setRows, toggleText, toggleCollapsed, removeMissing,
+  rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing,
 }) {
   const some = rows.length > 0;
   const split = rows.some((row) => clipWeight(row) !== null);
@@ -111,32 +112,13 @@ export function listItems({
       run: () => setRows(rows.map((row) => ({ ...row, clip: split ? undefined : modelWeight(row) }))) },
     "-",
     {
-      label: t("Copy as"), disabled: !some, choices: some ? [
-        { label: "<lora:…>", run: () => copy(rows, "a1111") }, { label: "Runware", run: () => copy(rows, "runware") },
-        { label: "JSON", run: () => copy(rows, "json") },
-      ] : undefined,
+      label: t("Copy as"), disabled: !some,
+      choices: some ? DIALECTS.map(({ id, label }) => ({ label: label(), run: () => copyAs(id) })) : undefined,
     },
-    { label: t("Paste rows"), disabled: !readable, run: () => void paste(rows, setRows) },
+    { label: t("Paste rows"), disabled: !readable, run: paste },
     "-",
     { label: missing === 1 ? t("Remove 1 missing LoRA") : t("Remove {count} missing LoRAs", { count: missing }), danger: true,
       disabled: !missing, run: removeMissing },
     { label: t("Remove all"), danger: true, disabled: !some, run: () => setRows([]) },
   ];
-}
-
-/**
- * @param {import("./rows.mjs").Row[]} rows
- * @param {string} dialect
- */
-function copy(rows, dialect) {
-  void copyAs(comfyOfPage(), rows, dialect);
-}
-
-/**
- * @param {import("./rows.mjs").Row[]} rows
- * @param {ListMenu["setRows"]} setRows
- */
-async function paste(rows, setRows) {
-  const fresh = await rowsInClipboard(comfyOfPage());
-  if (fresh.length) setRows([...rows, ...fresh]);
 }

@@ -3,7 +3,7 @@
 
 import { asOneSizedStep, guardWidth, isNodes2, makeRoom, passPointerOn } from "../canvas.mjs";
 import { rememberHosts } from "../badges/places.mjs";
-import { findAppRow, keepInApp } from "./app_mode.mjs";
+import { appKey, appRows, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
 import { EMPTY, promptText, toText } from "./rows.mjs";
 
@@ -144,10 +144,12 @@ function makeRoomForNew(node) {
  */
 export function showLiveElements(app) {
   const heal = () => {
+    const rows = appRows();
+    if (!rows.size && !isNodes2()) return;
     for (const node of app.canvas?.graph?.nodes ?? []) {
       for (const widget of node.widgets ?? []) {
         if (widget.type !== LORAS_TYPE || !widget.element) continue;
-        const drawn = findAppRow(node, widget) ?? (isNodes2() ? drawnOnCanvas(node) : null);
+        const drawn = rows.get(appKey(node, widget)) ?? (isNodes2() ? drawnOnCanvas(node) : null);
         if (!drawn || drawn.contains(widget.element)) continue;
         drawn.querySelector(`.${LIST_CLASS}`)?.replaceWith(widget.element);
       }

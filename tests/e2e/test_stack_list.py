@@ -124,6 +124,20 @@ def test_a_weight_is_typed_dragged_and_turned(face: Any) -> None:
     assert face.page.evaluate("document.querySelectorAll('.lorchestra-popup').length") == 0
 
 
+def test_a_row_that_is_off_is_edited_without_a_change_of_the_prompt(face: Any) -> None:
+    face.add()
+    set_rows(face, [{"lora": WARM, "model": 0.5}, {"lora": LINES, "model": 1}])
+    face.row(1).get_by_role("switch").click()
+    before = face.prompt()
+    assert names(face.rows()) == [WARM]
+    weight(face, 1).focus()
+    for key in ("ArrowUp", "Control+d", "Delete", "Alt+ArrowUp"):
+        face.page.keyboard.press(key)
+        face.same()
+        assert face.prompt() == before
+    assert face.same() == [{"lora": LINES, "on": False, "model": 1.05}, {"lora": WARM, "model": 0.5}]
+
+
 def test_a_weight_stays_inside_its_limits(face: Any) -> None:
     face.add()
     set_rows(face, [{"lora": WARM, "model": 99.9}])
