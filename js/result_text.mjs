@@ -5,6 +5,7 @@ import { guardWidth, makeRoom, passPointerOn } from "./canvas.mjs";
 
 export const RESULT_TYPE = "LORCHESTRA_RESULT";
 const NAME = "lorchestra_result";
+const PREVIEW_NAME = "$$canvas-image-preview"; // of ComfyUI's own widget
 const LINE_HEIGHT = 16;
 const CHARACTER_WIDTH = 6.7; // of a monospace font at 11 pixels
 const SIDES = 40; // margins and padding left and right of the text
@@ -47,12 +48,15 @@ export function showResults(app, node, { label, known = 0 }) {
 }
 
 /**
- * The classic renderer would go on showing the picture of an earlier run.
+ * The classic renderer would go on showing the picture of an earlier run; and its preview, which old frontends cannot
+ * draw without a picture, comes back with the next one.
  * @param {any} node
  */
 function forgetPictures(node) {
   node.imgs = undefined;
   node.imageIndex = null;
+  const preview = node.widgets?.findIndex((/** @type {any} */ own) => own.name === PREVIEW_NAME) ?? -1;
+  if (preview >= 0) node.widgets.splice(preview, 1)[0].onRemove?.();
   node.setDirtyCanvas?.(true, true);
 }
 
