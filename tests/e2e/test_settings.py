@@ -189,7 +189,7 @@ def test_another_language(settings: Settings, open_face: Any, server: Any, langu
     files = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (LOCALES / language).glob("*.json")}
     server.post("/api/settings", {"Comfy.Locale": language})
     try:
-        other = open_face(server, settings.face.renderer)
+        other = open_face(server, settings.face.name)
     finally:
         server.post("/api/settings", {"Comfy.Locale": "en"})
     try:
