@@ -498,7 +498,7 @@ def test_a_server_that_fails_leaves_the_text(curve: Editor) -> None:
     curve.page.route("**/lorchestra/schedule", lambda route: route.fulfill(status=500, body="<b>no</b>"))
     try:
         curve.type("0@0.2,1@0.5")
-        curve.face.wait_for(lambda: curve.status.inner_text().endswith("ComfyUI answered with 500"))
+        curve.face.wait_for(lambda: curve.status.inner_text().endswith("answered with the error 500"))
         assert curve.text == "0@0.2,1@0.5"
     finally:
         curve.page.unroute("**/lorchestra/schedule")
@@ -539,6 +539,7 @@ def test_drags_are_right_when_zoomed_and_after_a_switch_of_the_renderer(curve: E
     curve.drag(2, 0.25, 0.5)
     assert curve.text == "0:0, 0.25:0.5, 1:0"
     curve.page.evaluate("app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; app.canvas.setDirty(true, true)")
+    curve.face.skip_in("1.27.10", "Nodes 2.0 are an experiment there, in which no widget of a pack is shown.")
     other = curve.face.renderer != "nodes2"
     setting = "(on) => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
     for on in (other, not other):
