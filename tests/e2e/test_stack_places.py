@@ -369,7 +369,7 @@ def test_five_hundred_rows_can_be_used(face: Any) -> None:
 
 
 @pytest.mark.slow
-def test_two_hundred_nodes_load_as_quickly_as_without_the_list(face: Any) -> None:
+def test_two_hundred_nodes_load_as_quickly_as_without_rows(face: Any) -> None:
     value = stack(*({"lora": f"many/style-{number:04}.safetensors", "model": 1} for number in range(ROWS)))
 
     def workflow(kind: str, values: list[Any]) -> dict[str, Any]:
@@ -381,7 +381,8 @@ def test_two_hundred_nodes_load_as_quickly_as_without_the_list(face: Any) -> Non
         return {"last_node_id": NODES, "last_link_id": 0, "nodes": nodes, "links": [], "groups": [], "version": 0.4}
 
     ours = workflow("LorchestraLoraStack", [value, "error", "refuse", "auto"])
-    plain = workflow("CLIPTextEncode", ["a prompt"])  # ComfyUI's own node with a widget in the page
+    # The same node without rows: what its sockets and combos cost is ComfyUI's, and in Nodes 2.0 it is seconds.
+    plain = workflow("LorchestraLoraStack", [stack(), "error", "refuse", "auto"])
     # In turns, so that both have the same machine; the smaller is what it costs without the others on it.
     times: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(2):
@@ -390,7 +391,7 @@ def test_two_hundred_nodes_load_as_quickly_as_without_the_list(face: Any) -> Non
     assert len(face.stacks()) == NODES
     assert set(face.stacks()) == {value}
     with_list, without = min(times["ours"]), min(times["plain"])
-    print(f"{face.renderer}: {NODES} nodes of {ROWS} rows load in {with_list:.0f} ms, text nodes in {without:.0f} ms")
+    print(f"{face.renderer}: {NODES} nodes of {ROWS} rows load in {with_list:.0f} ms, without rows {without:.0f} ms")
     assert with_list - without < max(1000, without)  # on a machine that is busy all of it takes longer
 
 
