@@ -1,7 +1,8 @@
 # Everything that a developer or a machine needs: `make demo`, `make test`. Each sets up what it lacks.
 #
 # `make test` is for every change, and takes minutes. `make test-slow` has the extras: long tests, and all tests in the
-# oldest ComfyUI, where `make test` runs those marked `oldest`. `make test-all` is both.
+# oldest ComfyUI, where `make test` runs those marked `oldest`. `make test-frontends` has the quick tests of the face in
+# ComfyUI's newest and oldest frontend. `make test-all` is all of them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,7 @@ WORKERS ?= 2
 # Workers go on with each other's tests when their own are done, a module's in a row as far as may be.
 SHARED := -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-slow test-all lint bench clean
+.PHONY: demo test test-slow test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
@@ -28,7 +29,10 @@ test-slow: $(VENV)/ready
 	$(BIN)/pytest $(SHARED) -m slow tests/lorchestra
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) slow $(SHARED)
 
-test-all: test test-slow
+test-frontends: $(VENV)/ready
+	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) frontends
+
+test-all: test test-slow test-frontends
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -1,7 +1,10 @@
 #!/bin/sh
 # Runs the tests that need a real ComfyUI, with the newest one that is found and then with the oldest supported one.
 #
-# usage: with_comfyui.sh VENV quick|slow [pytest arguments for the tests without a browser]
+# usage: with_comfyui.sh VENV quick|slow|frontends [pytest arguments for the tests without a browser]
+#
+# quick and slow are halves of all tests; frontends are the quick ones of the face in ComfyUI's other frontends. With
+# RETRY_BROWSER=1, tests in the browser that fail are run once more, alone; what fails twice has failed.
 #
 # VENV is an environment of our own that sees the packages of ComfyUI's, so that nothing is installed into ComfyUI's.
 # Without a ComfyUI the tests are skipped with a line that says so; with REQUIRE_COMFYUI=1 that is a failure.
@@ -11,8 +14,9 @@ venv=$1
 # What is not chosen for the oldest ComfyUI in the quick run comes in the slow one: together they are all tests there.
 case $2 in
 quick) newest="not slow" oldest="oldest and not slow" face="not slow and not other_frontend" ;;
-slow) newest="slow" oldest="slow or not oldest" face="slow and not other_frontend or other_frontend and not slow" ;;
-*) echo "usage: with_comfyui.sh VENV quick|slow [pytest arguments]" >&2 && exit 2 ;;
+slow) newest="slow" oldest="slow or not oldest" face="slow and not other_frontend" ;;
+frontends) newest="" oldest="" face="other_frontend and not slow" ;;
+*) echo "usage: with_comfyui.sh VENV quick|slow|frontends [pytest arguments]" >&2 && exit 2 ;;
 esac
 shift 2
 found=$("${PYTHON:-python3}" tests/find_comfyui.py) || exit $?
@@ -44,13 +48,23 @@ tests() {
     "$venv/bin/pytest" "$@" || { code=$?; [ "$code" = 5 ] && [ "$newest" = slow ] || exit "$code"; }
 }
 
+browser() {
+    "$venv/bin/pytest" -m "$1" tests/e2e && return
+    code=$?
+    [ "$code" = 1 ] && [ "${RETRY_BROWSER:-}" = 1 ] || exit "$code"
+    echo "Once more, alone: what failed in the browser."
+    "$venv/bin/pytest" -m "$1" --last-failed --last-failed-no-failures none tests/e2e
+}
+
 export COMFYUI_PATH="$root" COMFYUI_PYTHON="$python"
-tests "$@" -m "$newest" tests/nodes
-# The oldest ComfyUI that is supported shares the environment.
-oldest_root=${COMFYUI_OLDEST:-$HOME/ComfyUI-0.3.64}
-if [ -f "$oldest_root/main.py" ]; then
-    (COMFYUI_PATH="$oldest_root" && export COMFYUI_PATH && tests "$@" -m "$oldest" tests/nodes)
-else
-    echo "SKIPPED: no ComfyUI 0.3.64 in $oldest_root; the tests in tests/nodes ran with the found one only."
+if [ -n "$newest" ]; then
+    tests "$@" -m "$newest" tests/nodes
+    # The oldest ComfyUI that is supported shares the environment.
+    oldest_root=${COMFYUI_OLDEST:-$HOME/ComfyUI-0.3.64}
+    if [ -f "$oldest_root/main.py" ]; then
+        (COMFYUI_PATH="$oldest_root" && export COMFYUI_PATH && tests "$@" -m "$oldest" tests/nodes)
+    else
+        echo "SKIPPED: no ComfyUI 0.3.64 in $oldest_root; the tests in tests/nodes ran with the found one only."
+    fi
 fi
-tests -m "$face" tests/e2e
+browser "$face"
