@@ -13,6 +13,7 @@ const DELAY = 300; // after a change, in milliseconds
 const LOOK = 1500; // between looks for changes that ComfyUI tells nobody about
 const RETRY = 30_000; // after the server did not answer
 const MOST_STACKS = 2000; // in one request
+const MOST_LOST = 1; // looks at which a stack was in no graph yet
 
 /**
  * @typedef {object} Badge
@@ -36,6 +37,7 @@ const MOST_STACKS = 2000; // in one request
  * @property {() => string} read
  * @property {(badges: Badge[]) => void} show
  * @property {string | undefined} id in a prompt, when it was looked for last
+ * @property {number} lost how often it was in no graph before it was in one
  * @property {string | undefined} asked the text that the badges are for
  * @property {Map<string, Badge>} known the last badges by the rows' LoRAs
  * @property {Model | null} model
@@ -70,13 +72,13 @@ export function createBadges({ app, api }) {
   rememberHosts(app);
 
   const root = () => app.rootGraph ?? app.graph?.rootGraph ?? app.graph;
-  /** Those that are in a graph, each with its place; the others are forgotten when they have been in one. */
+  /** Those that are in a graph, each with its place; the others are forgotten when they have been in one, or come to none. */
   const placed = () => {
     const all = [...watched];
     return findPlaces(root(), all).flatMap((place, index) => {
       const one = all[index];
       if (!place) {
-        if (one.id !== undefined) watched.delete(one);
+        if (one.id !== undefined || (one.lost += 1) > MOST_LOST) watched.delete(one);
         return [];
       }
       if (one.id !== undefined && one.id !== place.id) { // entered by another of the subgraph's nodes
@@ -205,7 +207,7 @@ export function createBadges({ app, api }) {
       /** @type {Watched} */
       const one = {
         node, input, read, show: (rows) => show(marked ? rows : rows.map(() => NOTHING)),
-        id: undefined, asked: undefined, known: new Map(), model: null,
+        id: undefined, lost: 0, asked: undefined, known: new Map(), model: null,
       };
       watched.add(one);
       if (!chained.has(node)) {
