@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, sync_playwright
-from playwright.sync_api import Error as PlaywrightError
 
 from lorchestra.comfyui import PACK_FOLDER, Server, find_comfyui, pack_root
 from lorchestra.demo.checkpoint import write_checkpoint
@@ -188,10 +187,6 @@ class Face:
         """Loads the page anew and waits until our nodes are there."""
         settings = {**SETTINGS, "Comfy.VueNodes.Enabled": self.renderer == "nodes2"}
         self.server.post("/api/settings", settings)
-        if self.frontend:
-            # To Chromium, a page that does not come from the server is none of this machine's; older ones do not ask.
-            with contextlib.suppress(PlaywrightError):
-                self.page.context.grant_permissions(["local-network-access"])
         self.page.goto(self.server.url)
         ready = "window.app?.extensionManager && app.canvas && LiteGraph.registered_node_types.LorchestraLoraStack"
         self.page.wait_for_function(f"Boolean({ready})", timeout=90_000)
