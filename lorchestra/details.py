@@ -10,7 +10,7 @@ from typing import Any
 from .architectures.names import family_titles, title
 from .errors import LorchestraError, shortened
 from .examine import Examined, read_examined
-from .library import UNREADABLE
+from .lora_library import UNREADABLE
 from .metadata import shorten, trained_on, training, trigger_words
 from .plaintext import plain
 from .sidecars import Sidecars, find_preview, read_sidecars

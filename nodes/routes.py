@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..lorchestra.errors import LorchestraError, ScheduleError, StackError, quoted
 
 if TYPE_CHECKING:
-    from ..lorchestra.library import Facts, File
+    from ..lorchestra.lora_library import Facts, File
 
 PREFIX = "/lorchestra"
 MAX_BODY = 32_000_000
@@ -102,9 +102,9 @@ def _to_json(value: Any) -> bytes:
 
 def loras(query: Mapping[str, str]) -> dict[str, Any]:
     """All LoRAs with what is known of each by now; the rest is read in the background."""
-    from .host.library import library
+    from .host.lora_library import lora_library
 
-    shelf = library()
+    shelf = lora_library()
     with shelf.attended():
         files = shelf.files()
         pending = shelf.read_in_background(files)
@@ -147,9 +147,9 @@ def check(body: Mapping[str, Any]) -> dict[str, Any]:
 def info(query: Mapping[str, str]) -> dict[str, Any]:
     """All that is known of one LoRA; with `hash=1` its SHA-256 is worked out if nobody has said it."""
     from ..lorchestra.details import read_details
-    from .host.library import library
+    from .host.lora_library import lora_library
 
-    shelf, file = library(), _file(query.get("lora"))
+    shelf, file = lora_library(), _file(query.get("lora"))
     details = read_details(file.path)
     facts = shelf.find_facts(file)
     sha256 = shelf.sha256(file) if query.get("hash") == "1" else details["sha256"] or (facts and facts.sha256)
@@ -184,14 +184,14 @@ def preview(query: Mapping[str, str]) -> Any:
 
 def find(body: Mapping[str, Any]) -> dict[str, Any]:
     """Files that may be the one that a row means; with `deep`, whole files are hashed."""
-    from .host.library import library
+    from .host.lora_library import lora_library
 
     lora, sha256, air = (_text(body, key) for key in ("lora", "sha256", "air"))
     size = body.get("size")
-    found = library().finder(SEARCH_SECONDS).find(lora or "", sha256, air)
+    found = lora_library().finder(SEARCH_SECONDS).find(lora or "", sha256, air)
     by_content = any("SHA-256" in item.why for item in found.candidates)
     if body.get("deep") is True and sha256 and not by_content:
-        hashed = library().search_hash(lora or "", sha256, size if type(size) is int else None, HASH_SECONDS)
+        hashed = lora_library().search_hash(lora or "", sha256, size if type(size) is int else None, HASH_SECONDS)
         names = {item.name for item in hashed.candidates}
         rest = tuple(item for item in found.candidates if item.name not in names)
         found = type(found)((*hashed.candidates, *rest), hashed.left)
@@ -258,9 +258,9 @@ def write(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file(name: str | None) -> Any:
-    from .host.library import library
+    from .host.lora_library import lora_library
 
-    file = library().find_file(name) if name else None
+    file = lora_library().find_file(name) if name else None
     if file is None:
         raise LorchestraError(f"there is no LoRA {quoted(name or '', 300)}")
     return file

@@ -10,11 +10,11 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ...lorchestra.errors import StackError, shortened
-from ...lorchestra.library import File, Library
+from ...lorchestra.lora_library import File, Library
 from ...lorchestra.modes import MERGE
 from ...lorchestra.stack import Entry
 from . import bases, experts, files, prompt
-from .library import library
+from .lora_library import lora_library
 
 if TYPE_CHECKING:
     from ...lorchestra.badges import Badge
@@ -49,7 +49,7 @@ class Model:
 
 def check(queued: Mapping[str, Any] | None, stacks: list[tuple[str, object]]) -> list[dict[str, Any]]:
     """One answer for each (node id, rows in any form): the model that the prompt connects, and a badge for each row."""
-    shelf = library()
+    shelf = lora_library()
     with shelf.attended():
         return _Checker(shelf).check(queued or {}, stacks)
 

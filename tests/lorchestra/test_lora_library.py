@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sparse_files import lora_shapes, write_sparse
 
-from lorchestra.library import Candidate, File, Library
+from lorchestra.lora_library import Candidate, File, Library
 
 SDXL = lora_shapes("sdxl", "middle_block.1.*attn?.to_q*")
 FLUX = lora_shapes("flux1_dev", "*_blocks.*")
@@ -24,7 +24,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
-        self.library = Library(self.names, lambda: [str(root)])
+        self.loras = Library(self.names, lambda: [str(root)])
 
     def names(self) -> list[str]:
         found = (path for path in self.root.rglob("*.safetensors"))
@@ -37,14 +37,14 @@ class Folder:
         (self.root / name).write_text(json.dumps(data))
 
     def file(self, name: str) -> File:
-        found = self.library.find_file(name)
+        found = self.loras.find_file(name)
         assert found
         return found
 
     def read_all(self) -> None:
-        assert self.library.read_in_background() >= 0
+        assert self.loras.read_in_background() >= 0
         for _ in range(500):
-            if self.library.read_in_background() == 0:
+            if self.loras.read_in_background() == 0:
                 return
             time.sleep(0.02)
         raise AssertionError("the background never came to an end")
@@ -60,12 +60,12 @@ def test_listing_reads_nothing_and_the_background_reads_all(folder: Folder) -> N
     folder.write("sdxl.safetensors", ss_tag_frequency='{"d": {"cat": 3}}')
     (folder.root / "empty.safetensors").touch()
     (folder.root / "sdxl.preview.png").touch()
-    files = {file.name: file for file in folder.library.files()}
+    files = {file.name: file for file in folder.loras.files()}
     assert set(files) == {"a/flux.safetensors", "sdxl.safetensors", "empty.safetensors"}
-    assert [folder.library.find_facts(file) for file in files.values()] == [None] * 3
+    assert [folder.loras.find_facts(file) for file in files.values()] == [None] * 3
     assert [file.name for file in files.values() if file.has_preview] == ["sdxl.safetensors"]
     folder.read_all()
-    facts = {name: folder.library.find_facts(file) for name, file in files.items()}
+    facts = {name: folder.loras.find_facts(file) for name, file in files.items()}
     flux, sdxl, empty = (facts[name] for name in ("a/flux.safetensors", "sdxl.safetensors", "empty.safetensors"))
     assert flux and sdxl and empty
     assert (flux.kind, flux.title, flux.family) == ("lora", "Flux thing", ("FLUX.1",))
@@ -77,33 +77,33 @@ def test_listing_reads_nothing_and_the_background_reads_all(folder: Folder) -> N
 def test_what_changed_is_read_again(folder: Folder) -> None:
     folder.write("a.safetensors")
     before = folder.file("a.safetensors")
-    assert folder.library.facts(before).family[0] == "SDXL"
+    assert folder.loras.facts(before).family[0] == "SDXL"
     folder.put("a.json", **{"activation text": "pix"})
     with_sidecar = folder.file("a.safetensors")
-    assert folder.library.find_facts(with_sidecar) is None
-    assert folder.library.facts(with_sidecar).triggers == ("pix",)
+    assert folder.loras.find_facts(with_sidecar) is None
+    assert folder.loras.facts(with_sidecar).triggers == ("pix",)
     folder.write("a.safetensors", FLUX)
     os.utime(folder.root / "a.safetensors", ns=(1, 1))
-    assert folder.library.facts(folder.file("a.safetensors")).family == ("FLUX.1",)
+    assert folder.loras.facts(folder.file("a.safetensors")).family == ("FLUX.1",)
     (folder.root / "a.safetensors").unlink()
-    assert folder.library.find_file("a.safetensors") is None
-    assert folder.library.read_in_background() == 0
+    assert folder.loras.find_file("a.safetensors") is None
+    assert folder.loras.read_in_background() == 0
 
 
 def test_names_that_are_not_listed_lead_nowhere(folder: Folder, tmp_path: Path) -> None:
     folder.write("a.safetensors")
     write_sparse(tmp_path / "secret.safetensors", SDXL)
     for name in ("../secret.safetensors", str(tmp_path / "secret.safetensors"), "a", "", "A.safetensors", "a.json"):
-        assert folder.library.find_file(name) is None
+        assert folder.loras.find_file(name) is None
 
 
 def test_found_by_hash_by_air_and_by_whole_name(folder: Folder) -> None:
     for name in ("styles/pixel.safetensors", "other.safetensors", "pixel2.safetensors", "merged.safetensors"):
         folder.write(name, **({"sshs_model_hash": "b" * 64} if name == "merged.safetensors" else {}))
     folder.put("other.civitai.info", modelId=1, id=2, files=[{"hashes": {"SHA256": "A" * 64}}])
-    assert folder.library.finder().find("x", "a" * 64).candidates == ()
-    assert folder.library.finder().left == 4
-    found = folder.library.finder(60)
+    assert folder.loras.finder().find("x", "a" * 64).candidates == ()
+    assert folder.loras.finder().left == 4
+    found = folder.loras.finder(60)
     assert found.left == 0
     by_hash = Candidate("other.safetensors", "the same content, by its SHA-256")
     by_name = Candidate("styles/pixel.safetensors", "the same file name")
@@ -121,15 +121,15 @@ def test_whole_files_are_hashed_when_asked_and_once(folder: Folder, monkeypatch:
     wanted = folder.write("moved/a.safetensors")
     folder.write("b.safetensors", FLUX)
     sha256 = hashlib.sha256(wanted.read_bytes()).hexdigest()
-    found = folder.library.search_hash("gone.safetensors", sha256.upper())
+    found = folder.loras.search_hash("gone.safetensors", sha256.upper())
     assert [item.name for item in found.candidates] == ["moved/a.safetensors"]
-    assert folder.library.finder().find("gone", sha256).candidates == ()  # its header is not read yet
-    assert folder.library.finder(60).find("gone", sha256).candidates[0].name == "moved/a.safetensors"
+    assert folder.loras.finder().find("gone", sha256).candidates == ()  # its header is not read yet
+    assert folder.loras.finder(60).find("gone", sha256).candidates[0].name == "moved/a.safetensors"
     monkeypatch.setattr(hashlib, "sha256", None)
-    assert folder.library.sha256(folder.file("moved/a.safetensors")) == sha256
+    assert folder.loras.sha256(folder.file("moved/a.safetensors")) == sha256
     monkeypatch.undo()
     size = wanted.stat().st_size
-    assert folder.library.search_hash("x", "c" * 64, size=size + 1).candidates == ()
+    assert folder.loras.search_hash("x", "c" * 64, size=size + 1).candidates == ()
     os.utime(wanted, ns=(1, 1))
-    late = folder.library.search_hash("x", sha256, seconds=-1)
+    late = folder.loras.search_hash("x", sha256, seconds=-1)
     assert (late.candidates, late.left) == ((), 2)

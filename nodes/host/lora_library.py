@@ -7,11 +7,11 @@ import sys
 
 import folder_paths
 
-from ...lorchestra.library import Library
+from ...lorchestra.lora_library import Library
 
 
 @functools.cache
-def library() -> Library:
+def lora_library() -> Library:
     """The library; made when it is first asked for, and nothing is read until somebody wants to know something."""
     return Library(
         lambda: folder_paths.get_filename_list("loras"), lambda: folder_paths.get_folder_paths("loras"), _is_running
