@@ -7,6 +7,7 @@
 import { fingerprint, pruned } from "./badges/graph.mjs";
 import { completed } from "./badges/inactive.mjs";
 import { findPlaces, rememberHosts } from "./badges/places.mjs";
+import { after } from "./canvas.mjs";
 import { setting } from "./settings.mjs";
 
 const DELAY = 300; // after a change, in milliseconds
@@ -182,7 +183,6 @@ export function createBadges({ app, api }) {
     const asked = there.filter(({ one }) => one.asked === undefined).slice(0, MOST_STACKS).map(({ one }) => one);
     if (!asked.length) return;
     const stacks = asked.map((one) => ({ node: one.id, loras: (one.asked = one.read()) }));
-    const texts = asked.map((one) => one.asked);
     const answer = await api.fetchApi("/lorchestra/check", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
@@ -192,7 +192,7 @@ export function createBadges({ app, api }) {
     const found = (await answer.json()).stacks;
     asked.forEach((one, index) => {
       const stack = found[index];
-      const isLate = one.read() !== texts[index] || one.id !== stacks[index].node; // then it is asked for again
+      const isLate = one.read() !== stacks[index].loras || one.id !== stacks[index].node; // then it is asked for again
       if (!stack || !watched.has(one) || isLate) return;
       one.model = stack.model;
       const names = loraNames(one.read()) ?? [];
@@ -212,8 +212,8 @@ export function createBadges({ app, api }) {
       watched.add(one);
       if (!chained.has(node)) {
         chained.add(node);
-        chain(node, "onConnectionsChange", () => { if (watched.size) later(); });
-        chain(node, "refreshComboInNode", () => { if (watched.size) refresh(); }); // the key r
+        after(node, "onConnectionsChange", () => { if (watched.size) later(); });
+        after(node, "refreshComboInNode", () => { if (watched.size) refresh(); }); // the key r
       }
       startLooking();
       soon();
@@ -225,21 +225,6 @@ export function createBadges({ app, api }) {
     notice: look,
     refresh,
     modelOf: (node, input) => [...watched].find((one) => one.node === node && one.input === input)?.model ?? null,
-  };
-}
-
-/**
- * Calls a function after one of the node's own methods; what others put there before and after stays.
- * @param {any} node
- * @param {string} name
- * @param {() => void} call
- */
-function chain(node, name, call) {
-  const original = node[name];
-  node[name] = function (/** @type {any[]} */ ...values) {
-    const result = original?.apply(this, values);
-    call();
-    return result;
   };
 }
 

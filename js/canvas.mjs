@@ -1,5 +1,5 @@
 // @ts-check
-/** What our elements and ComfyUI's canvas have to tell each other. Every function takes the `app`. */
+/** What our elements, ComfyUI's nodes and its canvas have to tell each other. */
 
 /** Nodes 2.0 make nodes this much higher than they compute, at most; in pixels. */
 const NODES2_SLACK = 30;
@@ -7,6 +7,40 @@ const NODES2_SLACK = 30;
 /** @returns {boolean} whether nodes are drawn by Nodes 2.0 */
 export function isNodes2() {
   return Boolean(/** @type {any} */ (globalThis).LiteGraph?.vueNodesMode);
+}
+
+/**
+ * Calls a function, with the same values, after one of the own functions of a node or of a widget; what others put
+ * there before and after stays.
+ * @param {any} of
+ * @param {string} name
+ * @param {(...values: any[]) => void} then
+ */
+export function after(of, name, then) {
+  const original = of[name];
+  of[name] = function (/** @type {any[]} */ ...values) {
+    const result = original?.apply(this, values);
+    then(...values);
+    return result;
+  };
+}
+
+/**
+ * The element that Nodes 2.0 draw for a node on the canvas.
+ * @param {any} node
+ * @returns {Element | null}
+ */
+export function drawnOnCanvas(node) {
+  return document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`);
+}
+
+/**
+ * Calls a function when the page has been drawn after undo and redo, and once more for slower parts of ComfyUI.
+ * @param {() => void} run
+ */
+export function whenDrawn(run) {
+  requestAnimationFrame(() => requestAnimationFrame(run));
+  setTimeout(run, 250);
 }
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 /** The text that a node shows after it ran. */
 
-import { guardWidth, makeRoom, passPointerOn } from "./canvas.mjs";
+import { after, guardWidth, makeRoom, passPointerOn } from "./canvas.mjs";
 
 export const RESULT_TYPE = "LORCHESTRA_RESULT";
 const NAME = "lorchestra_result";
@@ -26,25 +26,23 @@ const MARGIN = 10; // of a DOM widget in the classic renderer, above and below
  * @param {Result} result
  */
 export function showResults(app, node, { label, known = 0 }) {
-  const original = node.onExecuted;
-  node.onExecuted = function (/** @type {any} */ output, /** @type {any[]} */ ...rest) {
-    original?.call(this, output, ...rest);
-    if (output?.images?.length === 0) forgetPictures(this);
+  after(node, "onExecuted", (/** @type {any} */ output) => {
+    if (output?.images?.length === 0) forgetPictures(node);
     if (!Array.isArray(output?.text)) return;
-    const widget = this.widgets?.find((/** @type {any} */ own) => own.type === RESULT_TYPE) ?? create(app, this, label());
+    const widget = node.widgets?.find((/** @type {any} */ own) => own.type === RESULT_TYPE) ?? create(app, node, label());
     const all = output.text.join("\n");
     const text = all.split("\n").slice(known).join("\n");
     const hidden = known > 0 && !text;
     widget.element.value = hidden ? all : text;
     widget.element.style.display = hidden ? "none" : "block";
-    const perLine = Math.max(Math.floor((this.size[0] - SIDES) / CHARACTER_WIDTH), 1);
+    const perLine = Math.max(Math.floor((node.size[0] - SIDES) / CHARACTER_WIDTH), 1);
     const needed = text.split("\n").reduce(
       (/** @type {number} */ sum, /** @type {string} */ line) => sum + Math.max(Math.ceil(line.length / perLine), 1), 0,
     );
     const lines = Math.min(needed, MAX_LINES);
     widget.element.style.minHeight = `${lines * LINE_HEIGHT + PADDING}px`;
-    makeRoom(this);
-  };
+    makeRoom(node);
+  });
 }
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 /** The curve editor on the LoRA Schedule node. Its value is that of the node's `preset` and `text`; it has none itself. */
 
-import { guardWidth, isNodes2, passPointerOn } from "../canvas.mjs";
+import { after, drawnOnCanvas, guardWidth, isNodes2, passPointerOn, whenDrawn } from "../canvas.mjs";
 import { t } from "../words.mjs";
 import { createCurveEditor, CURVE_CLASS, CURVE_HEIGHT } from "./editor.mjs";
 import { runAfter, runOf } from "./run.mjs";
@@ -124,12 +124,11 @@ function keepHistoryOut(text, element) {
 function showLive(node, element) {
   const heal = () => {
     if (!isNodes2() || node.id == null || node.graph?.getNodeById(node.id) !== node) return;
-    const drawn = document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`);
+    const drawn = drawnOnCanvas(node);
     if (!drawn || drawn.contains(element)) return;
     drawn.querySelector(`.${CURVE_CLASS}`)?.replaceWith(element);
   };
-  requestAnimationFrame(() => requestAnimationFrame(heal));
-  setTimeout(heal, 250);
+  whenDrawn(heal);
 }
 
 /**
@@ -147,19 +146,4 @@ function widgetOf(node, name) {
 function isLinked(node, name) {
   const slot = node.inputs?.find((/** @type {any} */ input) => input.name === name);
   return slot?.link != null;
-}
-
-/**
- * Does something after what an object's own function does.
- * @param {any} object
- * @param {string} name
- * @param {(...values: any[]) => void} then
- */
-function after(object, name, then) {
-  const original = object[name];
-  object[name] = function (/** @type {any[]} */ ...values) {
-    const result = original?.apply(this, values);
-    then(...values);
-    return result;
-  };
 }

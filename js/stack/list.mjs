@@ -134,10 +134,15 @@ export function createStackList(host) {
     host.write(next);
     render();
   };
+  /** @param {import("./rows.mjs").Row[]} all @param {number} index @param {import("./rows.mjs").Row} changes */
+  const withChanges = (all, index, changes) => all.map((row, at) => (at === index ? changed(row, changes) : row));
   /** @param {number} index @param {import("./rows.mjs").Row} changes */
-  const withChanges = (index, changes) => writeStack(stack, stack.rows.map((row, at) => (at === index ? changed(row, changes) : row)));
-  /** @param {number} index @param {import("./rows.mjs").Row} changes */
-  const change = (index, changes) => edit((all) => all.map((row, at) => (at === index ? changed(row, changes) : row)));
+  const change = (index, changes) => edit((all) => withChanges(all, index, changes));
+  /** A change that may go on: no step of undo yet. @param {number} index @param {import("./rows.mjs").Row} changes */
+  const changeLive = (index, changes) => {
+    put(writeStack(stack, withChanges(stack.rows, index, changes)));
+    unsettled = true;
+  };
   const settle = () => {
     if (!unsettled) return;
     unsettled = false;
@@ -178,11 +183,11 @@ export function createStackList(host) {
   /** @param {number} index */
   const toggle = (index) => change(index, { on: isOn(stack.rows[index]) ? false : undefined });
 
-  /** @param {string[]} names */
-  const add = (names) => {
+  /** @param {string} lora */
+  const add = (lora) => {
     const { weight, split } = defaultsOf(comfy.app);
-    const fresh = names.map((lora) => ({ lora, model: weight, ...(split ? { clip: weight } : {}) }));
-    edit((all) => [...all, ...fresh], { ...stack.more, collapsed: undefined });
+    const fresh = { lora, model: weight, ...(split ? { clip: weight } : {}) };
+    edit((all) => [...all, fresh], { ...stack.more, collapsed: undefined });
     parts?.list.scrollTo?.(0, parts.list.scrollHeight);
   };
   /** @param {HTMLElement} anchor @param {string} current @param {(name: string) => void} onChoose */
@@ -196,10 +201,10 @@ export function createStackList(host) {
   /** @param {number} index @param {HTMLElement} [anchor] */
   const openSchedule = async (index, anchor = partOf(index, ".lorchestra-schedule")) => {
     const { openCurve } = await import("../curve/popover.mjs");
-    const setSchedule = (/** @type {string} */ text) => put(withChanges(index, { schedule: text.trim() ? text : undefined }));
+    const setSchedule = (/** @type {string} */ text) => changeLive(index, { schedule: text.trim() ? text : undefined });
     openCurve(comfy, {
       anchor, text: stack.rows[index].schedule ?? "", node: host.node,
-      onChange: (text) => { setSchedule(text); unsettled = true; },
+      onChange: setSchedule,
       onCommit: (text) => { setSchedule(text); settle(); },
       onClose: settle,
     });
@@ -249,10 +254,8 @@ export function createStackList(host) {
     lift: (index, event) => dragRow({ event, list: /** @type {any} */ (parts).list, index, onDrop: (to) => move(index, to) }),
     weigh: (index, key, weight, live) => {
       if (!stack.rows[index]) return;
-      if (live) {
-        put(withChanges(index, { [key]: weight }));
-        unsettled = true;
-      } else change(index, { [key]: weight });
+      if (live) changeLive(index, { [key]: weight });
+      else change(index, { [key]: weight });
     },
     reset: (index, key) => change(index, { [key]: rounded(defaultsOf(comfy.app).weight) }),
     settle,
@@ -328,7 +331,7 @@ export function createStackList(host) {
     } });
     const addButton = create("button", {
       type: "button", class: "lorchestra-button lorchestra-stack-add", "aria-haspopup": "dialog", "aria-label": t("Add a LoRA"), title: t("Add a LoRA"),
-      onclick: () => void pick(addButton, "", (name) => add([name])),
+      onclick: () => void pick(addButton, "", add),
     }, icon(ICONS.add, 12), t("Add"));
     const more = create("button", {
       type: "button", class: "lorchestra-more", "aria-haspopup": "menu", "aria-label": t("More for all LoRAs"), title: t("More"),
@@ -336,7 +339,7 @@ export function createStackList(host) {
     }, icon(ICONS.more));
     const list = create("div", { class: "lorchestra-stack-rows", role: "list", "aria-label": t("LoRAs") });
     const empty = create("button", {
-      type: "button", class: "lorchestra-stack-empty lorchestra-quiet", text: t("Add the first LoRA"), onclick: () => void pick(addButton, "", (name) => add([name])),
+      type: "button", class: "lorchestra-stack-empty lorchestra-quiet", text: t("Add the first LoRA"), onclick: () => void pick(addButton, "", add),
     });
     const text = create("textarea", {
       class: "lorchestra-stack-text", spellcheck: false, autocomplete: "off", "aria-label": t("LoRAs and their weights"), "data-capture-wheel": "true",
@@ -414,7 +417,6 @@ export function createStackList(host) {
       badges = next;
       if (parts && !isText() && !isCollapsed()) showRows(parts.list);
     },
-    rows: () => stack.rows,
   };
 }
 

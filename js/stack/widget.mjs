@@ -1,8 +1,8 @@
 // @ts-check
 /** The widget of the LoRA Stack, on its own node and where it was promoted to a subgraph's node. */
 
-import { asOneSizedStep, guardWidth, isNodes2, makeRoom, passPointerOn } from "../canvas.mjs";
 import { rememberHosts } from "../badges/places.mjs";
+import { after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, passPointerOn, whenDrawn } from "../canvas.mjs";
 import { appKey, appRows, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
 import { EMPTY, promptText, toText } from "./rows.mjs";
@@ -155,13 +155,7 @@ export function showLiveElements(app) {
       }
     }
   };
-  requestAnimationFrame(() => requestAnimationFrame(heal));
-  setTimeout(heal, 250);
-}
-
-/** @param {any} node */
-function drawnOnCanvas(node) {
-  return document.querySelector(`[data-node-id="${CSS.escape(String(node.id))}"]`);
+  whenDrawn(heal);
 }
 
 /**
@@ -216,34 +210,15 @@ function badgesOf(comfy) {
 }
 
 /**
- * Calls a function after one of the own methods of a node or of a widget.
- * @param {any} of
- * @param {string} name
- * @param {() => void} call
- */
-function after(of, name, call) {
-  const original = of[name];
-  of[name] = function (/** @type {any[]} */ ...values) {
-    const result = original?.apply(this, values);
-    call();
-    return result;
-  };
-}
-
-/**
  * Nodes 2.0 leaves a widget editable whose value comes through a link; then its edits would be for nothing.
  * @param {any} node
  * @param {string} name
  * @param {HTMLElement} element
  */
 function followLink(node, name, element) {
-  const original = node.onConnectionsChange;
-  node.onConnectionsChange = function (/** @type {any[]} */ ...values) {
-    const result = original?.apply(this, values);
-    const input = this.inputs?.find((/** @type {any} */ slot) => slot.widget?.name === name);
+  after(node, "onConnectionsChange", () => {
+    const input = node.inputs?.find((/** @type {any} */ slot) => slot.widget?.name === name);
     // Frontends without Nodes 2.0 show this very element on a subgraph's node, where it has to stay editable.
-    const linked = isNodes2() && input?.link != null;
-    element.inert = linked;
-    return result;
-  };
+    element.inert = isNodes2() && input?.link != null;
+  });
 }

@@ -353,6 +353,23 @@ class Face:
         self.editor.first.wait_for(state="visible")
         self.page.wait_for_timeout(500)
 
+    def reload(self, folder: Path) -> None:
+        """Saves to a folder, opens the page anew, and loads: nothing is left of the page before."""
+        path = folder / "workflow.json"
+        path.write_text(json.dumps(self.workflow()), encoding="utf-8")
+        self.open()
+        self.load(path)
+
+    def set_widget(self, kind: str, name: str, value: Any) -> None:
+        """Gives a widget of the first node of a kind a value."""
+        self.page.evaluate(
+            """([kind, name, value]) => {
+                const node = app.graph.nodes.find((node) => node.type === kind);
+                node.widgets.find((widget) => widget.name === name).value = value;
+            }""",
+            [kind, name, value],
+        )
+
     def press(self, keys: str) -> None:
         """Presses keys with the focus on the canvas, and waits for what they undo."""
         self.page.evaluate("document.getElementById('graph-canvas').focus({preventScroll: true})")

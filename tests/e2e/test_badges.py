@@ -375,10 +375,7 @@ def test_a_promoted_list_nested_twice_is_followed(face: Any, models: None, tmp_p
     host = face.page.evaluate(f"{HOST}[0].id")
     face.page.evaluate(CONNECT, [flux, 0, host, "model"])
     wait_for_lists(face, ["misfit", "fits", "misfit"])
-    path = tmp_path / "workflow.json"
-    path.write_text(json.dumps(face.workflow()), encoding="utf-8")
-    face.open()
-    face.load(path)
+    face.reload(tmp_path)
     wait_for_lists(face, ["misfit", "fits", "misfit"])
     face.page.evaluate(CONNECT, [sdxl, 0, host, "model"])
     wait_for_lists(face, ["fits", "misfit", "fits"])

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sparse_files import lora_shapes, write_sparse
 
-PIL = pytest.importorskip("PIL.Image")
+from tests.e2e.pictures import pixels, saved
 
 EXAMPLES = Path(__file__).parents[2] / "example_workflows"
 EXAMPLE = EXAMPLES / "lora_stack.json"
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 BOTH = json.dumps({"version": 1, "loras": [{"lora": WARM, "model": 0.75}, {"lora": LINES, "model": 0.5, "clip": 0.25}]})
-
-
-def set_widget(face: Any, kind: str, name: str, value: Any) -> None:
-    face.page.evaluate(
-        """([kind, name, value]) => {
-            const node = app.graph.nodes.find((node) => node.type === kind);
-            node.widgets.find((widget) => widget.name === name).value = value;
-        }""",
-        [kind, name, value],
-    )
-
-
-def pixels(server: Any, outputs: dict[str, Any]) -> bytes:
-    image = next(output["images"][0] for output in outputs.values() if output.get("images"))
-    picture = PIL.open(io.BytesIO(server.view(image))).convert("RGB")
-    colours = picture.getcolors(maxcolors=2**24)
-    assert len(colours) > 100, "the picture is empty"
-    return picture.tobytes()
 
 
 def test_example_workflow_runs_and_its_loras_change_the_picture(face: Any) -> None:
@@ -43,16 +23,16 @@ def test_example_workflow_runs_and_its_loras_change_the_picture(face: Any) -> No
     assert face.page.evaluate("app.graph.nodes.every((node) => node.type in LiteGraph.registered_node_types)")
     assert not face.page.get_by_text("Missing Node", exact=False).is_visible()
     for name in ("width", "height"):
-        set_widget(face, "EmptyLatentImage", name, 64)
-    set_widget(face, "KSampler", "steps", 2)
-    with_loras = pixels(face.server, face.queue())
+        face.set_widget("EmptyLatentImage", name, 64)
+    face.set_widget("KSampler", "steps", 2)
+    with_loras = pixels(face.server, saved(face.queue()))
     assert face.page.get_by_label("Report of the last run").input_value().count("modules fit") == 2
     face.screenshot("example")
     face.type(face.text.input_value().replace('"model"', '"on": false, "model"'))
     assert face.status.inner_text() == "2 LoRAs, 2 off"
     if face.renderer == "nodes2":
         return  # what is drawn does not depend on the renderer, and drawing takes long
-    assert pixels(face.server, face.queue()) != with_loras
+    assert pixels(face.server, saved(face.queue())) != with_loras
 
 
 def add_export(face: Any, text: str) -> None:
@@ -71,9 +51,9 @@ def add_export(face: Any, text: str) -> None:
 
 def test_api_export_shows_its_text_and_writes_a_file(face: Any) -> None:
     add_export(face, BOTH)
-    set_widget(face, "LorchestraApiExport", "format", "a1111")
+    face.set_widget("LorchestraApiExport", "format", "a1111")
     name = face.name.replace(".", "_")
-    set_widget(face, "LorchestraApiExport", "filename_prefix", f"exports/{name}")
+    face.set_widget("LorchestraApiExport", "filename_prefix", f"exports/{name}")
     before = face.workflow()
     outputs = face.queue()
     shown = face.page.get_by_label("What was written")
@@ -90,7 +70,7 @@ def test_api_export_shows_its_text_and_writes_a_file(face: Any) -> None:
     assert values[0] == values[1]
     assert not any("lorchestra_result" in node["inputs"] for node in face.prompt().values())
     # A second run writes into the same text area.
-    set_widget(face, "LorchestraApiExport", "format", "json")
+    face.set_widget("LorchestraApiExport", "format", "json")
     face.queue()
     assert shown.count() == 1
     assert json.loads(shown.input_value())["loras"][0]["lora"] == WARM
@@ -106,8 +86,8 @@ def test_text_that_does_not_parse_marks_the_node_with_our_sentence(face: Any) ->
 def test_missing_file_is_an_error_before_the_run_or_skipped(face: Any) -> None:
     add_export(face, json.dumps({"loras": [{"lora": "not-here.safetensors"}, {"lora": WARM}]}))
     assert "not-here.safetensors" in json.dumps(face.refused())
-    set_widget(face, "LorchestraLoraStack", "missing", "skip")
-    set_widget(face, "LorchestraApiExport", "format", "json")
+    face.set_widget("LorchestraLoraStack", "missing", "skip")
+    face.set_widget("LorchestraApiExport", "format", "json")
     face.queue()
     assert "not-here" in face.page.get_by_label("Report of the last run").input_value()
 
@@ -127,8 +107,8 @@ def test_a_lora_for_another_model_makes_the_node_red_or_is_skipped(face: Any) ->
     assert error["details"].startswith(f"loras - {sentence}")
     assert face.marked() == ["LorchestraLoraStack"]
     face.screenshot("refused")
-    set_widget(face, "LorchestraLoraStack", "policy", "warn")
-    set_widget(face, "LorchestraApiExport", "format", "json")
+    face.set_widget("LorchestraLoraStack", "policy", "warn")
+    face.set_widget("LorchestraApiExport", "format", "json")
     face.queue()
     report = face.page.get_by_label("Report of the last run").input_value()
     assert "modules fit" in report.splitlines()[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import time
@@ -13,23 +12,12 @@ from typing import Any
 import pytest
 
 from lorchestra.demo.prompt import SAVE_NODE, STACK_NODE, demo_prompt
-
-PIL = pytest.importorskip("PIL.Image")
+from tests.e2e.pictures import pixels, saved
 
 EXAMPLE = Path(__file__).parents[2] / "example_workflows/lora_schedule.json"
 KIND, STACK = "LorchestraLoraSchedule", "LorchestraLoraStack"
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 SAMPLER_NODE = "6"
-
-
-def set_widget(face: Any, kind: str, name: str, value: Any) -> None:
-    face.page.evaluate(
-        """([kind, name, value]) => {
-            const node = app.graph.nodes.find((node) => node.type === kind);
-            node.widgets.find((widget) => widget.name === name).value = value;
-        }""",
-        [kind, name, value],
-    )
 
 
 def shown(face: Any) -> list[int]:
@@ -44,13 +32,6 @@ def shown(face: Any) -> list[int]:
     )
 
 
-def pixels(server: Any, output: dict[str, Any]) -> bytes:
-    picture = PIL.open(io.BytesIO(server.view(output["images"][0]))).convert("RGB")
-    colours = picture.getcolors(maxcolors=2**24)
-    assert len(colours) > 100, "the picture is empty"
-    return picture.tobytes()
-
-
 def test_the_picture_is_on_the_node_and_the_preset_changes_it(face: Any) -> None:
     face.add(KIND)
     assert shown(face) == []
@@ -61,7 +42,7 @@ def test_the_picture_is_on_the_node_and_the_preset_changes_it(face: Any) -> None
     assert result.input_value() == "0:0, 1:1"
     face.page.wait_for_timeout(500)
     face.screenshot("schedule-after-run")
-    set_widget(face, KIND, "preset", "bell")
+    face.set_widget(KIND, "preset", "bell")
     (again,) = face.queue().values()
     assert again["images"] != output["images"]
     face.wait_for(lambda: result.input_value() == "0:0 cosine, 0.5:1 cosine, 1:0")
@@ -72,7 +53,7 @@ def test_a_run_without_a_picture_leaves_none_on_the_node(face: Any) -> None:
     face.add(KIND)
     face.queue()
     face.wait_for(lambda: shown(face) == [480, 220])
-    set_widget(face, KIND, "text", "sigma 14.6:0, 7:1")
+    face.set_widget(KIND, "text", "sigma 14.6:0, 7:1")
     (output,) = face.queue().values()
     assert output["images"] == []
     face.wait_for(lambda: shown(face) == [])
@@ -83,7 +64,7 @@ def test_a_run_without_a_picture_leaves_none_on_the_node(face: Any) -> None:
 
 def test_text_that_means_nothing_marks_the_node(face: Any) -> None:
     face.add(KIND)
-    set_widget(face, KIND, "text", "0:0, 1:x")
+    face.set_widget(KIND, "text", "0:0, 1:x")
     ((error,),) = face.refused().values()
     assert error["details"] == "text - column 8: expected a weight such as 0.7, found 'x'"
     assert face.marked() == [KIND]
@@ -96,21 +77,21 @@ def test_the_example_cross_fades(face: Any) -> None:
     assert not face.page.get_by_text("Missing Node", exact=False).is_visible()
     assert [row["schedule"] for row in face.rows()] == ["0:1 cosine, 1:0", "0:0 cosine, 1:1"]
     for name in ("width", "height"):
-        set_widget(face, "EmptyLatentImage", name, 64)
-    set_widget(face, "KSampler", "steps", 4)
-    set_widget(face, "KSampler", "seed", 2 if face.renderer == "nodes2" else 1)  # so that nothing is kept from before
+        face.set_widget("EmptyLatentImage", name, 64)
+    face.set_widget("KSampler", "steps", 4)
+    face.set_widget("KSampler", "seed", 2 if face.renderer == "nodes2" else 1)  # so that nothing is kept from before
     outputs = face.queue()
     face.wait_for(lambda: shown(face) == [480, 220])
     first, lines, warm = face.page.get_by_label("Report of the last run").input_value().splitlines()
     assert first.startswith("Live")
     assert lines.startswith(f"{LINES}: weight 0.8 × schedule 0:1 cosine, 1:0 * 0:0 ease, 0.2:1; all ")
     assert warm.startswith(f"{WARM}: weight 0.8 × schedule 0:0 cosine, 1:1 * 0:0 ease, 0.2:1; text encoder constant")
-    with_schedules = pixels(face.server, picture_output(outputs))
+    with_schedules = pixels(face.server, saved(outputs))
     face.screenshot("schedule-example")
     if face.renderer == "nodes2":
         return  # what is drawn does not depend on the renderer, and drawing takes long
     rows = [{key: row[key] for key in ("lora", "model")} for row in face.rows()]
-    set_widget(face, STACK, "loras", json.dumps({"version": 1, "loras": rows}))
+    face.set_widget(STACK, "loras", json.dumps({"version": 1, "loras": rows}))
     face.page.evaluate(
         """(kind) => {
             const stack = app.graph.nodes.find((node) => node.type === kind);
@@ -120,13 +101,7 @@ def test_the_example_cross_fades(face: Any) -> None:
     )
     outputs = face.queue()
     assert "schedule" not in face.page.get_by_label("Report of the last run").input_value()
-    assert pixels(face.server, picture_output(outputs)) != with_schedules
-
-
-def picture_output(outputs: dict[str, Any]) -> dict[str, Any]:
-    """What SaveImage gave; the LoRA Schedule's picture is a temporary file."""
-    (output,) = (o for o in outputs.values() if any(image["type"] == "output" for image in o.get("images", ())))
-    return output
+    assert pixels(face.server, saved(outputs)) != with_schedules
 
 
 class Runs:

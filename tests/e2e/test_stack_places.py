@@ -48,12 +48,15 @@ def names(rows: list[dict[str, Any]]) -> list[str]:
     return [row["lora"] for row in rows]
 
 
-def reload(face: Any, tmp_path: Path) -> None:
-    """Saves, opens the page anew, and loads: nothing is left of the page before."""
-    path = tmp_path / "workflow.json"
-    path.write_text(json.dumps(face.workflow()), encoding="utf-8")
-    face.open()
-    face.load(path)
+def copy_and_paste(face: Any) -> None:
+    """A second one of the only node, below it."""
+    face.page.evaluate("app.canvas.selectNodes([app.graph.nodes[0]])")
+    face.press("Control+c")
+    face.page.mouse.move(900, 500)
+    face.press("Control+v")
+    face.wait_for(lambda: face.editor.count() == 2)
+    face.page.evaluate("app.graph.nodes[1].pos = [300, 480]; app.canvas.setDirty(true, true)")
+    face.page.wait_for_timeout(300)
 
 
 def test_saved_and_loaded_again_it_is_the_very_text(face: Any, tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_saved_and_loaded_again_it_is_the_very_text(face: Any, tmp_path: Path) -
     text = '{"version": 1, "loras": [\n  {"lora": "a/b.safetensors", "model": 1e-3, "note": "ünï"}\n], "mine": 1}'
     face.page.evaluate(SET, [node, text])
     face.page.evaluate("app.graph.nodes[0].widgets[1].value = 'skip'")
-    reload(face, tmp_path)
+    face.reload(tmp_path)
     face.wait_for(lambda: face.loras() == text)
     assert names(face.same()) == ["a/b.safetensors"]
     assert next(iter(face.prompt().values()))["inputs"]["missing"] == "skip"
@@ -82,13 +85,7 @@ def test_api_format_loads_into_the_node(face: Any) -> None:
 def test_copies_are_independent(face: Any) -> None:
     first = face.add(y=60)
     face.page.evaluate(SET, [first, stack({"lora": WARM, "model": 1})])
-    face.page.evaluate("app.canvas.selectNodes([app.graph.nodes[0]])")
-    face.press("Control+c")
-    face.page.mouse.move(900, 500)
-    face.press("Control+v")
-    face.wait_for(lambda: face.editor.count() == 2)
-    face.page.evaluate("app.graph.nodes[1].pos = [300, 480]; app.canvas.setDirty(true, true)")
-    face.page.wait_for_timeout(300)
+    copy_and_paste(face)
     face.editor.nth(1).get_by_role("switch", name="warm").click()
     assert [row.get("on", True) for node in (0, 1) for row in face.same(node)] == [True, False]
     face.editor.nth(0).get_by_role("spinbutton").focus()
@@ -172,7 +169,7 @@ def test_promoted_nested_twice_saved_and_run(face: Any, tmp_path: Path) -> None:
         assert names(face.same()) == [WARM] + [LINES] * depth
     face.row(1).get_by_role("switch").click()
     assert [row.get("on", True) for row in rows_of(face)] == [True, False, True]
-    reload(face, tmp_path)
+    face.reload(tmp_path)
     face.wait_for(lambda: face.editor.count() == 1 and face.status.inner_text() == "3 LoRAs, 1 off")
     assert [row.get("on", True) for row in rows_of(face)] == [True, False, True]
     face.row(0).get_by_role("spinbutton").focus()
@@ -200,19 +197,13 @@ def test_two_hosts_of_one_subgraph_have_their_own_rows(face: Any, tmp_path: Path
     face.page.wait_for_timeout(500)
     face.page.evaluate(PROMOTE)
     face.wait_for(lambda: face.editor.count() == 1)
-    face.page.evaluate("app.canvas.selectNodes([app.graph.nodes[0]])")
-    face.press("Control+c")
-    face.page.mouse.move(900, 500)
-    face.press("Control+v")
-    face.wait_for(lambda: face.editor.count() == 2)
-    face.page.evaluate("app.graph.nodes[1].pos = [300, 480]; app.canvas.setDirty(true, true)")
-    face.page.wait_for_timeout(300)
+    copy_and_paste(face)
     face.editor.nth(1).get_by_role("button", name="Add a LoRA").click()
     face.choose(LINES)
     expected = [[WARM], [WARM, LINES]]
     face.wait_for(lambda: [names(json.loads(text)["loras"]) for text in face.values()] == expected)
     assert sorted(names(json.loads(text)["loras"]) for text in face.stacks()) == expected
-    reload(face, tmp_path)
+    face.reload(tmp_path)
     face.wait_for(lambda: [names(face.shown(index)) for index in (0, 1)] == expected)
     assert sorted(names(json.loads(text)["loras"]) for text in face.stacks()) == expected
 
