@@ -6,18 +6,18 @@ import { api } from "../../scripts/api.js";
 // @ts-ignore served by ComfyUI
 import { app } from "../../scripts/app.js";
 import { installCurve } from "./curve/widget.mjs";
-import { convertItems, installOldMenu } from "./exchange/convert.mjs";
+import { convertItems, installOldMenu } from "./convert/convert.mjs";
 import { installPaste } from "./exchange/paste.mjs";
 import { refreshLoras } from "./picker/library.mjs";
-import { showResults } from "./result_text.mjs";
-import { applyToNewNode, settingsForComfy } from "./settings.mjs";
+import { showResults } from "./result/text.mjs";
+import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
 import { createLorasWidget, installPromotion, LORAS_TYPE, showLiveElements } from "./stack/widget.mjs";
-import { loadWords, t } from "./words.mjs";
+import { loadWords, t } from "./base/words.mjs";
 
 const comfy = { app, api };
 /**
  * Node → its text after a run.
- * @type {Map<string, import("./result_text.mjs").Result>}
+ * @type {Map<string, import("./result/text.mjs").Result>}
  */
 const RESULTS = new Map([
   ["LorchestraLoraStack", { label: () => t("Report of the last run") }],

@@ -4,11 +4,11 @@
  * something has changed that matters. Where the server does not answer, rows show nothing.
  */
 
-import { fingerprint, pruned } from "./badges/graph.mjs";
-import { completed } from "./badges/inactive.mjs";
-import { findPlaces, rememberHosts } from "./badges/places.mjs";
-import { after } from "./canvas.mjs";
-import { setting } from "./settings.mjs";
+import { fingerprint, pruned } from "./graph.mjs";
+import { completed } from "./inactive.mjs";
+import { findPlaces, rememberHosts } from "./places.mjs";
+import { after } from "../base/canvas.mjs";
+import { setting } from "../base/settings.mjs";
 
 const DELAY = 300; // after a change, in milliseconds
 const LOOK = 1500; // between looks for changes that ComfyUI tells nobody about

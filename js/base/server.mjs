@@ -1,7 +1,7 @@
 // @ts-check
 /** What the exchange asks of the server. */
 
-import { t } from "../words.mjs";
+import { t } from "./words.mjs";
 
 /**
  * @param {{api: any}} comfy

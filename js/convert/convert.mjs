@@ -1,16 +1,16 @@
 // @ts-check
 /** "Convert to LoRA Stack" in the menu of other nodes that load LoRAs, also of nodes whose pack is not installed. */
 
-import { asOneStep } from "../canvas.mjs";
-import { EMPTY, readStack, toText, writeStack } from "../stack/rows.mjs";
-import { t } from "../words.mjs";
+import { asOneStep } from "../base/canvas.mjs";
+import { EMPTY, readStack, toText, writeStack } from "../values/stack.mjs";
+import { t } from "../base/words.mjs";
 import { connectSource, connectTarget, inputOf, outputOf } from "./links.mjs";
 import { kindOf } from "./loaders.mjs";
-import { withListedNames } from "./names.mjs";
-import { lorasWidget } from "./paste.mjs";
+import { withListedNames } from "../values/names.mjs";
+import { lorasWidget } from "../exchange/paste.mjs";
 import { planFor, STACK } from "./plan.mjs";
-import { listLoras } from "./server.mjs";
-import { tell } from "./toast.mjs";
+import { listLoras } from "../base/server.mjs";
+import { tell } from "../base/toast.mjs";
 
 /**
  * @typedef {{app: any, api: any}} Comfy

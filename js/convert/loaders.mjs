@@ -9,7 +9,7 @@
  */
 
 /**
- * @typedef {import("../stack/rows.mjs").Row} Row
+ * @typedef {import("../values/stack.mjs").Row} Row
  */
 
 /**

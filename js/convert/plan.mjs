@@ -1,18 +1,18 @@
 // @ts-check
 /** What a LoRA Stack in the place of other loaders would be: their rows, their links, and what would be lost. */
 
-import { readStack, toText } from "../stack/rows.mjs";
-import { t } from "../words.mjs";
+import { readStack, toText } from "../values/stack.mjs";
+import { t } from "../base/words.mjs";
 import { inputNamed, outputOf, sourceOf, targetsOf } from "./links.mjs";
 import { kindOf, rowsOf } from "./loaders.mjs";
-import { lorasWidget } from "./paste.mjs";
+import { lorasWidget } from "../exchange/paste.mjs";
 
 export const STACK = "LorchestraLoraStack";
 const [MUTED, BYPASSED] = [2, 4]; // modes of a node
 const LONGEST = 1000; // nodes in a chain
 
 /**
- * @typedef {import("../stack/rows.mjs").Row} Row
+ * @typedef {import("../values/stack.mjs").Row} Row
  * @typedef {import("./links.mjs").Source} Source
  * @typedef {import("./links.mjs").Target} Target
  */

@@ -1,9 +1,9 @@
 // @ts-check
 /** The curve editor in a pop-up, for the schedule of a row. */
 
-import { create, useStyle } from "../dom.mjs";
-import { openPopup } from "../popup.mjs";
-import { t } from "../words.mjs";
+import { create, useStyle } from "../base/dom.mjs";
+import { openPopup } from "../base/popup.mjs";
+import { t } from "../base/words.mjs";
 import { createCurveEditor } from "./editor.mjs";
 import { runAfter } from "./run.mjs";
 import { askServer } from "./server.mjs";
@@ -18,7 +18,7 @@ const STYLE = `
 /**
  * @param {{app: any, api: any}} comfy
  * @param {object} options
- * @param {import("../popup.mjs").Anchor} options.anchor
+ * @param {import("../base/popup.mjs").Anchor} options.anchor
  * @param {string} options.text the row's schedule; empty where it has none
  * @param {(text: string) => void} [options.onChange] while the schedule is being edited
  * @param {(text: string) => void} [options.onCommit] when an edit is done; in one step of undo with its changes

@@ -7,7 +7,7 @@ const FROM_SIGMAS = "sigmas";
 /**
  * The run that a node's `steps` and `sigmas` inputs mean.
  * @param {any} node
- * @returns {import("./view.mjs").Run}
+ * @returns {import("../values/axis.mjs").Run}
  */
 export function runOf(node) {
   const scheduler = sourceOf(node, FROM_SIGMAS);
@@ -17,7 +17,7 @@ export function runOf(node) {
 /**
  * The run of the nearest sampler or scheduler that the node's outputs come to.
  * @param {any} node
- * @returns {import("./view.mjs").Run}
+ * @returns {import("../values/axis.mjs").Run}
  */
 export function runAfter(node) {
   const seen = new Set([node]);

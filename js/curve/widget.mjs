@@ -1,8 +1,8 @@
 // @ts-check
 /** The curve editor on the LoRA Schedule node. Its value is that of the node's `preset` and `text`; it has none itself. */
 
-import { after, drawnOnCanvas, guardWidth, isNodes2, passPointerOn, whenDrawn } from "../canvas.mjs";
-import { t } from "../words.mjs";
+import { after, drawnOnCanvas, guardWidth, isNodes2, passPointerOn, whenDrawn } from "../base/canvas.mjs";
+import { t } from "../base/words.mjs";
 import { createCurveEditor, CURVE_CLASS, CURVE_HEIGHT } from "./editor.mjs";
 import { runAfter, runOf } from "./run.mjs";
 import { askServer } from "./server.mjs";

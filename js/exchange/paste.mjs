@@ -1,12 +1,12 @@
 // @ts-check
 /** Pasting rows onto a LoRA Stack that is selected. With the focus in the list, the list takes them itself. */
 
-import { asOneStep } from "../canvas.mjs";
-import { ROOT_CLASS } from "../dom.mjs";
-import { readStack, toText, writeStack } from "../stack/rows.mjs";
-import { t } from "../words.mjs";
+import { asOneStep } from "../base/canvas.mjs";
+import { ROOT_CLASS } from "../base/dom.mjs";
+import { readStack, toText, writeStack } from "../values/stack.mjs";
+import { t } from "../base/words.mjs";
 import { mayBeRows, readPasted } from "./clipboard.mjs";
-import { tell } from "./toast.mjs";
+import { tell } from "../base/toast.mjs";
 
 const LORAS_TYPE = "LORCHESTRA_LORAS"; // as Python declares it
 
@@ -33,7 +33,7 @@ export function installPaste(comfy) {
 /**
  * The rows that are in the clipboard, for a menu. Where there are none to be had, a toast says why.
  * @param {{app: any, api: any}} comfy
- * @returns {Promise<import("../stack/rows.mjs").Row[]>}
+ * @returns {Promise<import("../values/stack.mjs").Row[]>}
  */
 export async function rowsInClipboard(comfy) {
   let text;
@@ -67,7 +67,7 @@ async function pasteInto(comfy, node, text) {
  * Rows at the end of a stack, as one step of undo.
  * @param {any} app
  * @param {any} widget
- * @param {import("../stack/rows.mjs").Row[]} rows
+ * @param {import("../values/stack.mjs").Row[]} rows
  * @returns {boolean} false where the stack's text cannot be read; then nothing is changed
  */
 export function appendRows(app, widget, rows) {

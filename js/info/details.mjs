@@ -1,8 +1,8 @@
 // @ts-check
 /** What stands on the card once the server has answered. No ComfyUI, no requests. */
 
-import { create, formatWeight } from "../dom.mjs";
-import { t } from "../words.mjs";
+import { create, formatWeight } from "../base/dom.mjs";
+import { t } from "../base/words.mjs";
 
 const SHORT_HASH = 10; // digits, as model sites show it
 

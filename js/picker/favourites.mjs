@@ -4,7 +4,7 @@
  * pack, and is the same in all windows.
  */
 
-import { t } from "../words.mjs";
+import { t } from "../base/words.mjs";
 
 const FILE = "lorchestra.json";
 const MOST_RECENT = 20;

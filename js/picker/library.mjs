@@ -1,8 +1,8 @@
 // @ts-check
 /** The LoRAs that the server has: one list for all pickers of the page, shown at once and asked for anew. */
 
-import { createEntries, createFolders, readLora } from "./search.mjs";
-import { t } from "../words.mjs";
+import { createEntries, createFolders, readLora } from "../values/search.mjs";
+import { t } from "../base/words.mjs";
 
 const PATIENCE = 20_000; // for one answer, in milliseconds
 const FIRST_PAUSE = 1000;
@@ -10,8 +10,8 @@ const LAST_PAUSE = 15_000;
 
 /**
  * @typedef {object} Listed
- * @property {import("./search.mjs").Entry[]} entries
- * @property {Map<string, import("./search.mjs").Folder>} folders
+ * @property {import("../values/search.mjs").Entry[]} entries
+ * @property {Map<string, import("../values/search.mjs").Folder>} folders
  * @property {number} pending files that the server has not read yet
  * @property {boolean} loaded whether there ever was a list
  * @property {boolean} loading
@@ -70,7 +70,7 @@ function createLibrary(api) {
 
   const tell = () => { for (const listener of [...listeners]) listener(); };
 
-  /** @param {import("./search.mjs").Lora[]} loras */
+  /** @param {import("../values/search.mjs").Lora[]} loras */
   const take = (loras) => {
     listed.entries = createEntries(loras, listed.entries);
     listed.folders = createFolders(listed.entries);
@@ -141,7 +141,7 @@ function createLibrary(api) {
 
 /** @param {unknown[]} rows */
 function lorasIn(rows) {
-  return /** @type {import("./search.mjs").Lora[]} */ (rows.map(readLora).filter(Boolean));
+  return /** @type {import("../values/search.mjs").Lora[]} */ (rows.map(readLora).filter(Boolean));
 }
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 /** The text that a node shows after it ran. */
 
-import { after, guardWidth, makeRoom, passPointerOn } from "./canvas.mjs";
+import { after, guardWidth, makeRoom, passPointerOn } from "../base/canvas.mjs";
 
 export const RESULT_TYPE = "LORCHESTRA_RESULT";
 const NAME = "lorchestra_result";

@@ -1,7 +1,7 @@
 // @ts-check
 /** What new rows and steps are, as the user has set them. */
 
-import { setting } from "../settings.mjs";
+import { setting } from "../base/settings.mjs";
 
 /**
  * @typedef {object} Defaults

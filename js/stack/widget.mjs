@@ -2,10 +2,10 @@
 /** The widget of the LoRA Stack, on its own node and where it was promoted to a subgraph's node. */
 
 import { rememberHosts } from "../badges/places.mjs";
-import { after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, passPointerOn, whenDrawn } from "../canvas.mjs";
+import { after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, passPointerOn, whenDrawn } from "../base/canvas.mjs";
 import { appKey, appRows, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
-import { EMPTY, promptText, toText } from "./rows.mjs";
+import { EMPTY, promptText, toText } from "../values/stack.mjs";
 
 /** Type of the input, as Python declares it. */
 export const LORAS_TYPE = "LORCHESTRA_LORAS";
@@ -202,7 +202,7 @@ let loadingBadges;
 
 /** @param {Comfy} comfy @returns {Promise<any>} the badges of all nodes; null where they cannot be loaded */
 function badgesOf(comfy) {
-  loadingBadges ??= import("../badges.mjs").then(({ createBadges }) => createBadges(comfy)).catch((error) => {
+  loadingBadges ??= import("../badges/badges.mjs").then(({ createBadges }) => createBadges(comfy)).catch((error) => {
     console.warn("[Lorchestra] no badges:", error);
     return null;
   });
