@@ -147,11 +147,14 @@ export interface GraphNode {
   connect(slot: number, node: HandedBack, target: number, reroute?: number): unknown;
   getInputLink?(slot: number): Link | null;
   isSubgraphNode?(): boolean;
-  getExtraMenuOptions?: unknown;
+  getExtraMenuOptions?(canvas: HandedBack, options: HandedBack[]): unknown;
 }
 
-/** A node as ComfyUI's own hooks hand it out; the published types leave out what their extensions add to it. */
+/** A node as ComfyUI's own hooks hand it out; the published types leave out what its extensions add. */
 export interface HookedNode extends SubgraphNode {
+  /** The pictures of the last run, and which of them is shown large. */
+  imgs?: unknown[];
+  imageIndex?: number | null;
   addDOMWidget(name: string, type: string, element: HTMLElement, options: DomWidgetOptions): DomWidget;
 }
 
@@ -188,6 +191,9 @@ export interface DomWidgetOptions {
   hideOnZoom?: boolean;
   serialize?: boolean;
 }
+
+/** An input's type and options, as `/object_info` has them. */
+export type InputData = [type: string, options?: { default?: string }];
 
 /** What a node's menu takes. */
 export interface MenuItem {

@@ -8,6 +8,8 @@ import { createCurveEditor } from "./editor.mjs";
 import { runAfter } from "./run.mjs";
 import { askServer } from "./server.mjs";
 
+/** @import { Comfy } from "../types.d.ts" */
+
 const STYLE = `
 .lorchestra-curve-popover { width: 420px; max-width: calc(100vw - 18px); padding: 10px; display: flex; flex-direction: column; gap: 6px; }
 .lorchestra-curve-head { display: flex; align-items: center; gap: 8px; }
@@ -16,7 +18,7 @@ const STYLE = `
 `;
 
 /**
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {object} options
  * @param {import("../base/popup.mjs").Anchor} options.anchor
  * @param {string} options.text the row's schedule; empty where it has none

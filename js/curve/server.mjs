@@ -3,8 +3,10 @@
 
 import { t } from "../base/words.mjs";
 
+/** @import { Api } from "../types.d.ts" */
+
 /**
- * @param {any} api
+ * @param {Api} api
  * @param {string} text in any form that Python reads
  * @param {import("../values/axis.mjs").Run} run
  * @returns {Promise<any>} keyframes, or an error with the column

@@ -8,6 +8,8 @@ import { withListedNames } from "../values/names.mjs";
 import { listLoras, post } from "../base/server.mjs";
 import { tell } from "../base/toast.mjs";
 
+/** @import { Comfy } from "../types.d.ts" */
+
 const MOST_TEXT = 4_000_000; // characters, as in Python
 const TAG = /<(?:lora|lyco):[^<>]+>/; // <lora:pixel:0.7>
 
@@ -41,7 +43,7 @@ export function mayBeRows(text) {
 
 /**
  * The rows in a pasted text, with what was lost on the way. What there is to tell is told in a toast.
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {string} text
  * @returns {Promise<{rows: import("../values/stack.mjs").Row[], notes: string[]} | null>} null when there are none
  */
@@ -67,7 +69,7 @@ export async function readPasted(comfy, text) {
 
 /**
  * Puts rows into the clipboard. What the dialect cannot say, and what it refuses, is told in a toast.
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {import("../values/stack.mjs").Row[]} rows
  * @param {string} dialect one of `DIALECTS`
  * @returns {Promise<boolean>} whether the clipboard has them

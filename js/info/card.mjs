@@ -7,9 +7,11 @@ import { STYLE } from "./style.mjs";
 import { openPopup } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 
+/** @import { Comfy } from "../types.d.ts" */
+
 /**
  * Opens the card. Nothing in it is ever read as HTML.
- * @param {{app?: any, api: any}} comfy
+ * @param {Pick<Comfy, "api">} comfy
  * @param {object} options
  * @param {import("../base/popup.mjs").Anchor} options.anchor
  * @param {string} options.lora as ComfyUI lists it

@@ -4,6 +4,8 @@
 import { createEntries, createFolders, readLora } from "../values/search.mjs";
 import { t } from "../base/words.mjs";
 
+/** @import { Api, Comfy } from "../types.d.ts" */
+
 const PATIENCE = 20_000; // for one answer, in milliseconds
 const FIRST_PAUSE = 1000;
 const LAST_PAUSE = 15_000;
@@ -31,7 +33,7 @@ const LAST_PAUSE = 15_000;
 const libraries = new WeakMap();
 
 /**
- * @param {{api: any}} comfy
+ * @param {Pick<Comfy, "api">} comfy
  * @returns {Library} the one of this page
  */
 export function libraryOf({ api }) {
@@ -42,7 +44,7 @@ export function libraryOf({ api }) {
 
 /**
  * Asks for the list anew, if anybody has asked for it before: for ComfyUI's own refresh.
- * @param {{api: any}} comfy
+ * @param {Pick<Comfy, "api">} comfy
  */
 export async function refreshLoras(comfy) {
   const library = libraries.get(comfy.api);
@@ -51,7 +53,7 @@ export async function refreshLoras(comfy) {
 }
 
 /**
- * @param {any} api
+ * @param {Api} api
  * @returns {Library}
  */
 function createLibrary(api) {
@@ -145,7 +147,7 @@ function lorasIn(rows) {
 }
 
 /**
- * @param {any} api
+ * @param {Api} api
  * @param {string} route
  * @returns {Promise<string>} the answer's text
  */

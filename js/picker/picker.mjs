@@ -15,6 +15,8 @@ import { countFamilies, formatCount, newestFirst, select, wordsOf } from "../val
 import { STYLE } from "./style.mjs";
 import { createVirtualList } from "./virtual_list.mjs";
 
+/** @import { Comfy } from "../types.d.ts" */
+
 const FEWEST_ROWS = 5; // that the list has room for
 const MOST_ROWS = 40;
 
@@ -22,7 +24,7 @@ let opened = 0;
 let newest = false; // as it was left, until the page is closed
 
 /**
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {object} options
  * @param {import("../base/popup.mjs").Anchor} options.anchor the picker opens under it
  * @param {string} [options.current] the LoRA that is chosen now

@@ -4,6 +4,8 @@
 import { create } from "../base/dom.mjs";
 import { setting } from "../base/settings.mjs";
 
+/** @import { Comfy } from "../types.d.ts" */
+
 const PAUSE = 120; // on a row before its image is asked for, in milliseconds
 const GAP = 6;
 
@@ -15,7 +17,7 @@ const GAP = 6;
  */
 
 /**
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {() => Element} panelOf what it stands beside
  * @returns {Preview}
  */

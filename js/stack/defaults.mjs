@@ -3,6 +3,8 @@
 
 import { setting } from "../base/settings.mjs";
 
+/** @import { App } from "../types.d.ts" */
+
 /**
  * @typedef {object} Defaults
  * @property {number} weight of a new row, and what a double click resets to
@@ -11,7 +13,7 @@ import { setting } from "../base/settings.mjs";
  */
 
 /**
- * @param {any} app
+ * @param {App} app
  * @returns {Defaults}
  */
 export function defaultsOf(app) {

@@ -6,6 +6,8 @@ import { openPopup } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { stateWord } from "./row.mjs";
 
+/** @import { Comfy } from "../types.d.ts" */
+
 /**
  * @typedef {object} Candidate
  * @property {string} name
@@ -13,7 +15,7 @@ import { stateWord } from "./row.mjs";
  */
 
 /**
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {object} options
  * @param {HTMLElement} options.anchor
  * @param {import("../values/stack.mjs").Row} options.row

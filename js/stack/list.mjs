@@ -18,6 +18,8 @@ import { changed, clipWeight, inWords, isOn, modelWeight, moved, readStack, writ
 import { GAP, HEAD_HEIGHT, ICONS, ROW_HEIGHT, STYLE, TEXT_HEIGHT } from "./style.mjs";
 import { whenSeen } from "./seen.mjs";
 
+/** @import { Comfy, GraphNode } from "../types.d.ts" */
+
 export const LIST_CLASS = "lorchestra-loras";
 const MOST_ROWS = 20; // more than these are scrolled
 const BORDER = 2;
@@ -25,8 +27,8 @@ const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
 
 /**
  * @typedef {object} Host
- * @property {{app: any, api: any}} comfy
- * @property {any} node
+ * @property {Comfy} comfy
+ * @property {GraphNode} node
  * @property {() => string} read the value
  * @property {(text: string) => void} write takes a value that may still change
  * @property {(change: () => void) => void} step makes one step of undo out of a change; the node takes the size of its contents
