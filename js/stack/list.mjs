@@ -4,7 +4,7 @@
  * It holds no value: what it shows is the host's text, and every edit is a new text for the host.
  */
 
-import { create, icon, rounded, setAttribute, splitName, useStyle } from "../base/dom.mjs";
+import { create, icon, setAttribute, useStyle } from "../base/dom.mjs";
 import { copyAs, readPasted } from "../exchange/clipboard.mjs";
 import { rowsInClipboard } from "../exchange/paste.mjs";
 import { openMenu } from "../base/popup.mjs";
@@ -15,8 +15,10 @@ import { openExplanation } from "./explain.mjs";
 import { listItems, rowItems } from "./menus.mjs";
 import { createRow, rowInWords } from "./row.mjs";
 import { changed, clipWeight, inWords, isOn, modelWeight, moved, readStack, writeStack } from "../values/stack.mjs";
+import { MISSING, NOTHING } from "../values/verdicts.mjs";
 import { GAP, HEAD_HEIGHT, ICONS, ROW_HEIGHT, STYLE, TEXT_HEIGHT } from "./style.mjs";
 import { whenSeen } from "./seen.mjs";
+import { rounded, splitName } from "../values/numbers.mjs";
 
 /** @import { Comfy, GraphNode } from "../types.d.ts" */
 
@@ -32,7 +34,7 @@ const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
  * @property {() => string} read the value
  * @property {(text: string) => void} write takes a value that may still change
  * @property {(change: () => void) => void} step makes one step of undo out of a change; the node takes the size of its contents
- * @property {() => any} model of the node, for the picker; null where it is not known
+ * @property {() => import("../values/verdicts.mjs").Model | null} model of the node, for the picker; null where it is not known
  * @property {() => void} onBuilt called when the list is seen for the first time
  */
 
@@ -46,7 +48,7 @@ export function createStackList(host) {
   let value = host.read();
   let stack = readStack(value);
   let asText = false;
-  /** @type {any[]} */
+  /** @type {(import("../values/verdicts.mjs").Badge | undefined)[]} */
   let badges = [];
   /** @type {ReturnType<typeof createParts> | undefined} */
   let parts;
@@ -120,7 +122,7 @@ export function createStackList(host) {
   /**
    * One edit of the rows, and one step of undo.
    * @param {(rows: import("../values/stack.mjs").Row[]) => import("../values/stack.mjs").Row[]} change
-   * @param {Record<string, any>} [more] keys beside the rows
+   * @param {Record<string, unknown>} [more] keys beside the rows
    */
   const edit = (change, more = stack.more) => {
     if (stack.error) return;
@@ -136,11 +138,11 @@ export function createStackList(host) {
     host.write(next);
     render();
   };
-  /** @param {import("../values/stack.mjs").Row[]} all @param {number} index @param {import("../values/stack.mjs").Row} changes */
+  /** @param {import("../values/stack.mjs").Row[]} all @param {number} index @param {import("../values/stack.mjs").Changes} changes */
   const withChanges = (all, index, changes) => all.map((row, at) => (at === index ? changed(row, changes) : row));
-  /** @param {number} index @param {import("../values/stack.mjs").Row} changes */
+  /** @param {number} index @param {import("../values/stack.mjs").Changes} changes */
   const change = (index, changes) => edit((all) => withChanges(all, index, changes));
-  /** A change that may go on: no step of undo yet. @param {number} index @param {import("../values/stack.mjs").Row} changes */
+  /** A change that may go on: no step of undo yet. @param {number} index @param {import("../values/stack.mjs").Changes} changes */
   const changeLive = (index, changes) => {
     put(writeStack(stack, withChanges(stack.rows, index, changes)));
     unsettled = true;
@@ -233,7 +235,7 @@ export function createStackList(host) {
     pick: (index, anchor) => void pickFor(index, anchor),
     schedule: (index, anchor) => void openSchedule(index, anchor),
     explain: (index, anchor) => openExplanation(comfy, {
-      anchor, row: stack.rows[index], badge: badges[index] ?? { state: "" },
+      anchor, row: stack.rows[index], badge: badges[index] ?? NOTHING,
       onChoose: (lora) => change(index, { lora }),
       onPick: () => void pickFor(index),
       onInfo: () => void openInfo(index),
@@ -253,7 +255,7 @@ export function createStackList(host) {
         copy: () => void copyAs(comfy, [stack.rows[index]], "json"),
       }),
     }),
-    lift: (index, event) => dragRow({ event, list: /** @type {any} */ (parts).list, index, onDrop: (to) => move(index, to) }),
+    lift: (index, event) => dragRow({ event, list: /** @type {NonNullable<typeof parts>} */ (parts).list, index, onDrop: (to) => move(index, to) }),
     weigh: (index, key, weight, live) => {
       if (!stack.rows[index]) return;
       if (live) changeLive(index, { [key]: weight });
@@ -280,7 +282,7 @@ export function createStackList(host) {
   const toggleCollapsed = () => edit((all) => all, { ...stack.more, collapsed: isCollapsed() ? undefined : true });
   /** @param {HTMLElement} anchor */
   const openListMenu = (anchor) => {
-    const missing = stack.rows.map((_, index) => badges[index]?.state === "missing");
+    const missing = stack.rows.map((_, index) => badges[index]?.state === MISSING);
     openMenu({
       anchor, label: t("All LoRAs"),
       items: listItems({
@@ -415,7 +417,7 @@ export function createStackList(host) {
     /** Waits until the element is seen, and then builds what is in it. */
     start,
     stop: stopWaiting,
-    showBadges: (/** @type {any[]} */ next) => {
+    showBadges: (/** @type {(import("../values/verdicts.mjs").Badge | undefined)[]} */ next) => {
       badges = next;
       if (parts && !isText() && !isCollapsed()) showRows(parts.list);
     },
