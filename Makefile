@@ -18,14 +18,19 @@ WORKERS ?= 2
 # Workers go on with each other's tests when their own are done, a module's in a row as far as may be.
 SHARED := -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-slow test-frontends test-all lint bench clean
+.PHONY: demo test test-js test-slow test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
 
-test: $(VENV)/ready
+test: test-js $(VENV)/ready
 	$(BIN)/pytest $(SHARED) -m "not slow" tests/lorchestra
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) quick $(SHARED)
+
+# What the face computes by itself, in Node; and that it is what Python computes.
+test-js: $(VENV)/ready
+	node --test tests/js/*.test.mjs
+	$(BIN)/pytest tests/js
 
 test-slow: $(VENV)/ready
 	$(BIN)/pytest $(SHARED) -m slow tests/lorchestra

@@ -2,16 +2,14 @@
 /** Rows from the clipboard and to it, also in the words of other programs; those are Python's to read and to write. */
 
 import { create, ROOT_CLASS } from "../base/dom.mjs";
-import { MAX_TEXT } from "../values/limits.mjs";
-import { EMPTY, isObject, readStack, writeStack } from "../values/stack.mjs";
+import { mayBeRows } from "../values/pasted.mjs";
+import { EMPTY, readStack, writeStack } from "../values/stack.mjs";
 import { t } from "../base/words.mjs";
 import { withListedNames } from "../values/names.mjs";
 import { listLoras, post } from "../base/server.mjs";
 import { tell } from "../base/toast.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
-
-const TAG = /<(?:lora|lyco):[^<>]+>/; // <lora:pixel:0.7>
 
 /** What rows can be copied as: the server's word and ours. */
 export const DIALECTS = [
@@ -21,25 +19,6 @@ export const DIALECTS = [
   { id: "rgthree", label: () => t("Power Lora Loader rows (rgthree)") },
   { id: "lora-manager", label: () => t("LoRA-Manager rows") },
 ];
-
-/**
- * Whether a text is worth asking the server about: our JSON, a Runware array or request, `<lora:…>` text, or rows of
- * rgthree's or LoRA-Manager's. Quick, and no for workflows and all else that people paste.
- * @param {string} text
- * @returns {boolean}
- */
-export function mayBeRows(text) {
-  if (!text || text.length > MAX_TEXT) return false;
-  const stripped = text.trim();
-  if (/^[[{]/.test(stripped)) {
-    try {
-      return holdsRows(JSON.parse(stripped));
-    } catch {
-      return TAG.test(stripped); // a prompt may begin with a bracket
-    }
-  }
-  return TAG.test(stripped);
-}
 
 /**
  * The rows in a pasted text, with what was lost on the way. What there is to tell is told in a toast.
@@ -116,36 +95,4 @@ export async function writeText(text) {
     before?.focus?.({ preventScroll: true });
     return done;
   }
-}
-
-/**
- * @param {unknown} data parsed JSON
- * @param {number} [depth]
- * @returns {boolean}
- */
-function holdsRows(data, depth = 0) {
-  if (depth > 4) return false;
-  if (Array.isArray(data)) return data.length > 0 && data.every((one) => isRow(one) || isTask(one));
-  if (!isObject(data)) return false;
-  if (Array.isArray(data.nodes)) return false; // a workflow
-  if (isRow(data) || isTask(data)) return true;
-  if ("loras" in data) return Array.isArray(data.loras) && (holdsRows(data.loras, depth + 1) || "version" in data);
-  if ("__value__" in data) return holdsRows(data.__value__, depth + 1);
-  return Object.entries(data).some(([key, value]) => /^lora_\d+$/i.test(key) && isRow(value));
-}
-
-/** @param {unknown} row ours, Runware's, rgthree's or LoRA-Manager's; or a LORA_STACK triple */
-function isRow(row) {
-  if (Array.isArray(row)) return row.length === 3 && typeof row[0] === "string" && row.slice(1).every((one) => typeof one === "number");
-  if (!isObject(row)) return false;
-  if ("lora" in row) return typeof row.lora === "string" || (row.lora === null && "strength" in row);
-  if (typeof row.name === "string") return "strength" in row;
-  return typeof row.model === "string" && ("weight" in row || /^[\w-]+:[^\s:@]+@[^\s:@]+$|^urn:air:/i.test(row.model));
-}
-
-/** @param {unknown} task of a Runware request */
-function isTask(task) {
-  if (!isObject(task)) return false;
-  const rows = task.lora ?? (typeof task.taskType === "string" ? [] : null);
-  return Array.isArray(rows) && (typeof task.taskType === "string" || rows.some(isRow));
 }

@@ -6,7 +6,8 @@ import { ROOT_CLASS } from "../base/dom.mjs";
 import { isInGraph } from "../base/graph.mjs";
 import { readStack, toText, writeStack } from "../values/stack.mjs";
 import { t } from "../base/words.mjs";
-import { mayBeRows, readPasted } from "./clipboard.mjs";
+import { mayBeRows } from "../values/pasted.mjs";
+import { readPasted } from "./clipboard.mjs";
 import { tell } from "../base/toast.mjs";
 
 /** @import { App, Comfy, GraphNode, Widget } from "../types.d.ts" */

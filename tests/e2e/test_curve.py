@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-import random
 import re
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from lorchestra.errors import ScheduleError
-from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
-from lorchestra.schedule.curve import ADDRESSINGS
+from lorchestra.schedule import Schedule
 
 pytestmark = pytest.mark.slow  # test_stack_list.py opens it in the quick run
 
 
 NODE = "LorchestraLoraSchedule"
-MODEL = "/values/schedule.mjs"
-TYPED = [
-    "0:0, 0.3:1 ease, 1:0.2", "30%:1", "12.5%:.5, 1/3:1", " 0 : 1 , 1 / 2 : 3 linear", "-0", "0:-0, 1:+1", "0.8",
-    "bell", "step 3:1 hold, 5:0", "SIGMAS 14.6:0, sigma 7:1e-3", "steps 1:0, step 2:1",
-    "fade_in * step 1:0 HOLD, 2:1",
-    "0:1 Ease In, 1:0 ease_in-out", "0.5:0.2, 0.5:1", "First Half*2", "progress 0:1, 0.30000000000000004:1e-5",
-    "", "0.5:", "0:0,", "1:1,0:0", "2:1", "0:101", "0:1 foo", "step 0:1", "0:0,0:1,0:2", "0.5%", "50%", "0:1%",
-    "1/0:1", "0:0 * ", "sigma 1:1, 2:0", "0:1, step 2:1", "0:20 * 0:20", "1.00000000000000000001:1",
-    "-0.5:1", "+0.5:1", "1/2",
-    "step 50%:1", "0:1 1:1", "0:1 hold hold", "\N{NO-BREAK SPACE}0:1", "0:1\n,\t1:0", "1" * 500,
-    "0.1/0.3:1", "1e2/400:1",
-]  # fmt: skip
-
-
 BELL = ("point 1: at 0, weight 0, cosine", "point 2: at 0.5, weight 1, cosine", "point 3: at 1, weight 0")
 
 
@@ -106,121 +88,6 @@ class Editor:
 def curve(face: Any) -> Editor:
     face.add(NODE, x=420, y=120)
     return Editor(face)
-
-
-def evaluate(face: Any, folder: str, body: str, value: Any) -> Any:
-    """Runs a function of the model in the page."""
-    script = f"async ([url, value]) => {{ const model = await import(url); {body} }}"
-    return face.page.evaluate(script, [f"/extensions/{folder}{MODEL}", value])
-
-
-def python_text(text: str) -> str | None:
-    try:
-        return Schedule.parse(text).to_text()
-    except ScheduleError:
-        return None
-
-
-def many_schedules(count: int) -> list[Schedule]:
-    """Schedules of every kind, the same ones each time."""
-    chance = random.Random(7)
-    return [Schedule(tuple(_curve(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))) for _ in range(count)]
-
-
-def _curve(chance: random.Random) -> Curve:
-    addressing = chance.choice(ADDRESSINGS)
-    low, high = addressing.lowest, {"progress": 1, "step": 30, "sigma": 15}[addressing.by]
-    places = [
-        chance.choice((chance.uniform(low, high), low, high, 1, 1 / 3, 2 / 3 + low, 1e-7 + low)) for _ in range(5)
-    ]
-    keyframes: list[Keyframe] = []
-    for place in sorted({min(max(place, low), high) for place in places}, reverse=addressing.forward < 0):
-        for _ in range(chance.choice((1, 1, 1, 2))):
-            weight = chance.choice((0.0, 1.0, -0.0, chance.uniform(-4, 4), round(chance.uniform(-4, 4), 2), 1e-6))
-            keyframes.append(Keyframe(place, weight, chance.choice(EASINGS).word))
-    return Curve(tuple(keyframes), addressing.by)
-
-
-def test_texts_and_weights_are_those_of_python(opened: Any, pack_folder: str) -> None:
-    cases = [(schedule.to_text(), _samples(schedule)) for schedule in many_schedules(400)]
-    body = """return value.map(([text, curves]) => {
-        const found = model.readSchedule(text);
-        const weights = found.map((curve, index) => curves[index].map(([at]) => model.weightAt(curve, at)));
-        return [model.writeSchedule(found), weights];
-    })"""
-    answers = evaluate(opened, pack_folder, body, cases)
-    assert len(answers) == 400
-    for (text, curves), (written, weights) in zip(cases, answers, strict=True):
-        assert written == text
-        for expected, got in zip(curves, weights, strict=True):
-            assert got == pytest.approx([weight for _, weight in expected], abs=1e-6), text
-
-
-def _samples(schedule: Schedule) -> list[list[tuple[float, float]]]:
-    result: list[list[tuple[float, float]]] = []
-    for curve in schedule.curves:
-        places = [keyframe.position for keyframe in curve.keyframes]
-        between = [a + (b - a) * share for a, b in pairwise(places) for share in (0.1, 0.37, 0.5, 0.9)]
-        sign = curve.addressing.forward
-        result.append([(at, curve.at_place(sign * at)) for at in {*places, *between, curve.addressing.lowest}])
-    return result
-
-
-@pytest.mark.parametrize("text", TYPED)
-def test_typed_text_means_the_same_or_is_left_to_python(opened: Any, pack_folder: str, text: str) -> None:
-    body = "const found = model.readSchedule(value); return found && model.writeSchedule(found)"
-    found = evaluate(opened, pack_folder, body, text)
-    assert found in (None, python_text(text))
-    if re.fullmatch(r"[0-9]:[0-9.], [0-9]:[0-9.]|0\.8|bell|30%:1", text):
-        assert found is not None
-
-
-def test_presets_and_easings_are_those_of_python(opened: Any, pack_folder: str) -> None:
-    script = """async (folder) => [
-        (await import(`/extensions/${folder}/values/presets.mjs`)).PRESETS.map(({name, text}) => [name, text]),
-        (await import(`/extensions/${folder}/values/easings.mjs`)).EASINGS.map(({word, short}) => [word, short]),
-    ]"""
-    presets, easings = opened.page.evaluate(script, pack_folder)
-    assert presets == [[preset.name, Schedule.parse(preset.text).to_text()] for preset in PRESETS]
-    assert sorted(easings) == sorted([easing.word, easing.short] for easing in EASINGS)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "0:0, 0.3:1 ease-in, 1:0.2",
-        "0:1 hold, 0.5:0",
-        "0:0 hold, 0.2:1 hold, 0.5:0",
-        "middle third",
-        "0.5:0.2, 0.5:1",
-        "0.8",
-    ],
-)
-def test_mirrored_is_the_same_from_the_other_end(opened: Any, pack_folder: str, text: str) -> None:
-    body = "return model.writeSchedule([model.mirroredCurve(model.readSchedule(value)[0], 0, 1)])"
-    mirrored = Schedule.parse(evaluate(opened, pack_folder, body, text))
-    original = Schedule.parse(text)
-    for index in range(1, 100):
-        at = (index + 0.3) / 101  # at a jump itself the two ends differ
-        assert mirrored.at(Moment(1 - at)) == pytest.approx(original.at(Moment(at)))
-
-
-@pytest.mark.parametrize(
-    ("text", "index", "to", "expected"),
-    [
-        ("0:0, 0.5:1, 1:0", 1, {"at": 2}, "0:0, 1:1, 1:0"),
-        ("0:0, 0.5:1, 1:0, 1:1", 1, {"at": 2}, "0:0, 0.99:1, 1:0, 1:1"),
-        ("0:0, 0.5:1, 1:0", 1, {"at": -1, "weight": 300}, "0:0, 0:100, 1:0"),
-        ("0:0, 0.5:1, 1:0", 0, {"easing": "cosine"}, "0:0 cosine, 0.5:1, 1:0"),
-        ("sigma 14:0, 7:1, 7:0", 0, {"at": 3}, "sigma 7.01:0, 7:1, 7:0"),
-        ("step 1:0, 5:1", 1, {"at": 0}, "step 1:0, 1:1"),
-    ],
-)
-def test_points_never_pass_each_other(
-    opened: Any, pack_folder: str, text: str, index: int, to: dict[str, Any], expected: str
-) -> None:
-    body = "return model.writeSchedule([model.movePoint(model.readSchedule(value[0])[0], value[1], value[2])])"
-    assert evaluate(opened, pack_folder, body, [text, index, to]) == expected == python_text(expected)
 
 
 def test_a_dragged_point_is_in_the_text_the_prompt_and_the_output(curve: Editor) -> None:

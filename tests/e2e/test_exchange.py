@@ -280,10 +280,10 @@ def test_other_pastes_are_left_untouched(exchange: Exchange) -> None:
     exchange.face.press("Control+v")
     assert exchange.count(STACK) == 2  # the node, as ComfyUI does it
     for text, _ in PASTED.values():
-        assert exchange.pure("exchange/clipboard", "mayBeRows", text)
+        assert exchange.pure("values/pasted", "mayBeRows", text)
     workflow = exchange.face.workflow()
-    assert not exchange.pure("exchange/clipboard", "mayBeRows", json.dumps(workflow))
-    assert not exchange.pure("exchange/clipboard", "mayBeRows", json.dumps(exchange.face.prompt()))
+    assert not exchange.pure("values/pasted", "mayBeRows", json.dumps(workflow))
+    assert not exchange.pure("values/pasted", "mayBeRows", json.dumps(exchange.face.prompt()))
 
 
 def test_a_refused_or_unanswered_paste_is_said_and_keeps_the_rows(exchange: Exchange) -> None:

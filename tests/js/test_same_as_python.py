@@ -1,0 +1,204 @@
+"""What the face computes by itself is what Python computes: limits, words, stacks, schedules. Node, and no browser."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lorchestra import badges, stack
+from lorchestra.errors import ScheduleError, StackError
+from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
+from lorchestra.schedule.curve import ADDRESSINGS, MAX_KEYFRAMES
+from lorchestra.schedule.steps import MAX_SIGMA, MAX_STEPS
+from lorchestra.schedule.text import MAX_TEXT
+from lorchestra.stack import Stack
+
+VALUES = Path(__file__).parents[2] / "js/values"
+NODE = shutil.which("node")
+CASES = json.loads((Path(__file__).parent / "stacks.json").read_text(encoding="utf-8"))
+TYPED = [
+    "0:0, 0.3:1 ease, 1:0.2", "30%:1", "12.5%:.5, 1/3:1", " 0 : 1 , 1 / 2 : 3 linear", "-0", "0:-0, 1:+1", "0.8",
+    "bell", "step 3:1 hold, 5:0", "SIGMAS 14.6:0, sigma 7:1e-3", "steps 1:0, step 2:1",
+    "fade_in * step 1:0 HOLD, 2:1",
+    "0:1 Ease In, 1:0 ease_in-out", "0.5:0.2, 0.5:1", "First Half*2", "progress 0:1, 0.30000000000000004:1e-5",
+    "", "0.5:", "0:0,", "1:1,0:0", "2:1", "0:101", "0:1 foo", "step 0:1", "0:0,0:1,0:2", "0.5%", "50%", "0:1%",
+    "1/0:1", "0:0 * ", "sigma 1:1, 2:0", "0:1, step 2:1", "0:20 * 0:20", "1.00000000000000000001:1",
+    "-0.5:1", "+0.5:1", "1/2",
+    "step 50%:1", "0:1 1:1", "0:1 hold hold", "\N{NO-BREAK SPACE}0:1", "0:1\n,\t1:0", "1" * 500,
+    "0.1/0.3:1", "1e2/400:1",
+]  # fmt: skip
+
+pytestmark = pytest.mark.skipif(NODE is None, reason="no Node was found")
+
+
+def evaluate(module: str, body: str, value: Any = None) -> Any:
+    """What a function of one of the pure modules answers; `values` is the module, and `value` what it is given."""
+    url = json.dumps((VALUES / f"{module}.mjs").as_uri())
+    script = f"""import * as values from {url};
+        let text = "";
+        for await (const part of process.stdin) text += part;
+        const answer = ((value) => {{ {body} }})(JSON.parse(text));
+        process.stdout.write(JSON.stringify(answer ?? null));"""
+    done = subprocess.run(
+        [str(NODE), "--input-type=module", "--eval", script],
+        input=json.dumps(value), capture_output=True, text=True, encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_limits() -> None:
+    found = evaluate("limits", "return {...values}")
+    assert found["MAX_STACKS"] < 5000  # of the server's; below it
+    del found["MAX_STACKS"]
+    assert found == {
+        "WEIGHT_LIMIT": stack.WEIGHT_LIMIT,
+        "DEFAULT_WEIGHT": stack.DEFAULT_WEIGHT,
+        "MAX_TEXT": stack.MAX_TEXT,
+        "MAX_SCHEDULE": MAX_TEXT,
+        "MAX_KEYFRAMES": MAX_KEYFRAMES,
+        "MAX_STEPS": MAX_STEPS,
+        "MAX_SIGMA": MAX_SIGMA,
+    }
+
+
+def test_verdict_words() -> None:
+    assert evaluate("verdicts", "return values.STATES") == list(badges.STATES)
+
+
+def test_presets_and_easings() -> None:
+    presets = evaluate("presets", "return values.PRESETS.map(({name, text}) => [name, text])")
+    assert presets == [[preset.name, Schedule.parse(preset.text).to_text()] for preset in PRESETS]
+    easings = evaluate("easings", "return values.EASINGS.map(({word, short}) => [word, short])")
+    assert sorted(easings) == sorted([easing.word, easing.short] for easing in EASINGS)
+
+
+def rewritten(texts: list[str], lora: str = "") -> list[str]:
+    """The stacks as the face writes them, with one more row."""
+    body = """return value[0].map((text) => {
+        const stack = values.readStack(text);
+        return values.writeStack(stack, [...stack.rows, ...(value[1] ? [{lora: value[1], model: 2}] : [])]);
+    })"""
+    return evaluate("stack", body, [texts, lora])
+
+
+def test_what_python_reads_is_read_and_written_as_the_same_stack() -> None:
+    texts = [text for text, _ in CASES["good"]]
+    for text, written, longer in zip(texts, rewritten(texts), rewritten(texts, "new"), strict=True):
+        assert Stack.parse(written) == Stack.parse(text)
+        entries = Stack.parse(longer).entries
+        assert entries[-1].triple == ("new", 2, 2)
+        assert entries[:-1] == Stack.parse(text).entries
+
+
+@pytest.mark.parametrize("text", [text for text, _ in CASES["bad"]])
+def test_what_the_face_refuses_python_refuses(text: str) -> None:
+    with pytest.raises(StackError):
+        Stack.parse(text)
+
+
+def many_schedules(count: int) -> list[Schedule]:
+    """Schedules of every kind, the same ones each time."""
+    chance = random.Random(7)
+    return [Schedule(tuple(_curve(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))) for _ in range(count)]
+
+
+def _curve(chance: random.Random) -> Curve:
+    addressing = chance.choice(ADDRESSINGS)
+    low, high = addressing.lowest, {"progress": 1, "step": 30, "sigma": 15}[addressing.by]
+    places = [
+        chance.choice((chance.uniform(low, high), low, high, 1, 1 / 3, 2 / 3 + low, 1e-7 + low)) for _ in range(5)
+    ]
+    keyframes: list[Keyframe] = []
+    for place in sorted({min(max(place, low), high) for place in places}, reverse=addressing.forward < 0):
+        for _ in range(chance.choice((1, 1, 1, 2))):
+            weight = chance.choice((0.0, 1.0, -0.0, chance.uniform(-4, 4), round(chance.uniform(-4, 4), 2), 1e-6))
+            keyframes.append(Keyframe(place, weight, chance.choice(EASINGS).word))
+    return Curve(tuple(keyframes), addressing.by)
+
+
+def _samples(schedule: Schedule) -> list[list[tuple[float, float]]]:
+    result: list[list[tuple[float, float]]] = []
+    for curve in schedule.curves:
+        places = [keyframe.position for keyframe in curve.keyframes]
+        between = [a + (b - a) * share for a, b in pairwise(places) for share in (0.1, 0.37, 0.5, 0.9)]
+        sign = curve.addressing.forward
+        result.append([(at, curve.at_place(sign * at)) for at in {*places, *between, curve.addressing.lowest}])
+    return result
+
+
+def test_texts_and_weights_of_schedules() -> None:
+    cases = [(schedule.to_text(), _samples(schedule)) for schedule in many_schedules(400)]
+    body = """return value.map(([text, curves]) => {
+        const found = values.readSchedule(text);
+        const weights = found.map((curve, index) => curves[index].map(([at]) => values.weightAt(curve, at)));
+        return [values.writeSchedule(found), weights];
+    })"""
+    answers = evaluate("schedule", body, cases)
+    assert len(answers) == 400
+    for (text, curves), (written, weights) in zip(cases, answers, strict=True):
+        assert written == text
+        for expected, got in zip(curves, weights, strict=True):
+            assert got == pytest.approx([weight for _, weight in expected], abs=1e-6), text
+
+
+def python_text(text: str) -> str | None:
+    try:
+        return Schedule.parse(text).to_text()
+    except ScheduleError:
+        return None
+
+
+def test_typed_text_means_the_same_or_is_left_to_python() -> None:
+    body = """return value.map((text) => {
+        const found = values.readSchedule(text);
+        return found && values.writeSchedule(found);
+    })"""
+    for text, found in zip(TYPED, evaluate("schedule", body, TYPED), strict=True):
+        assert found in (None, python_text(text)), text
+        if re.fullmatch(r"[0-9]:[0-9.], [0-9]:[0-9.]|0\.8|bell|30%:1", text):
+            assert found is not None, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0:0, 0.3:1 ease-in, 1:0.2",
+        "0:1 hold, 0.5:0",
+        "0:0 hold, 0.2:1 hold, 0.5:0",
+        "middle third",
+        "0.5:0.2, 0.5:1",
+        "0.8",
+    ],
+)
+def test_mirrored_is_the_same_from_the_other_end(text: str) -> None:
+    body = "return values.writeSchedule([values.mirroredCurve(values.readSchedule(value)[0], 0, 1)])"
+    mirrored = Schedule.parse(evaluate("schedule", body, text))
+    original = Schedule.parse(text)
+    for index in range(1, 100):
+        at = (index + 0.3) / 101  # at a jump itself the two ends differ
+        assert mirrored.at(Moment(1 - at)) == pytest.approx(original.at(Moment(at)))
+
+
+@pytest.mark.parametrize(
+    ("text", "index", "to", "expected"),
+    [
+        ("0:0, 0.5:1, 1:0", 1, {"at": 2}, "0:0, 1:1, 1:0"),
+        ("0:0, 0.5:1, 1:0, 1:1", 1, {"at": 2}, "0:0, 0.99:1, 1:0, 1:1"),
+        ("0:0, 0.5:1, 1:0", 1, {"at": -1, "weight": 300}, "0:0, 0:100, 1:0"),
+        ("0:0, 0.5:1, 1:0", 0, {"easing": "cosine"}, "0:0 cosine, 0.5:1, 1:0"),
+        ("sigma 14:0, 7:1, 7:0", 0, {"at": 3}, "sigma 7.01:0, 7:1, 7:0"),
+        ("step 1:0, 5:1", 1, {"at": 0}, "step 1:0, 1:1"),
+    ],
+)
+def test_points_never_pass_each_other(text: str, index: int, to: dict[str, Any], expected: str) -> None:
+    body = "return values.writeSchedule([values.movePoint(values.readSchedule(value[0])[0], value[1], value[2])])"
+    assert evaluate("schedule", body, [text, index, to]) == expected == python_text(expected)
