@@ -25,7 +25,7 @@ const comfy = { app, api };
 const RESULTS = new Map([
   ["LorchestraLoraStack", { label: () => t("Report of the last run") }],
   // The first line is the schedule, which the node's own text and its curve show already.
-  ["LorchestraLoraSchedule", { label: () => t("What the schedule is"), known: 1 }],
+  ["LorchestraLoraSchedule", { label: () => t("The schedule in words"), known: 1 }],
   ["LorchestraLoraCheck", { label: () => t("What fits the model") }],
   ["LorchestraApiExport", { label: () => t("What was written") }],
 ]);

@@ -4,13 +4,14 @@
  * something has changed that matters. Where the server does not answer, rows show nothing.
  */
 
-import { fingerprint, pruned } from "./graph.mjs";
-import { completed } from "./inactive.mjs";
-import { findPlaces, rememberHosts } from "./places.mjs";
 import { after } from "../base/canvas.mjs";
+import { ask as askServer } from "../base/server.mjs";
 import { setting } from "../base/settings.mjs";
 import { MAX_STACKS } from "../values/limits.mjs";
 import { NOTHING } from "../values/verdicts.mjs";
+import { fingerprint, pruned } from "./graph.mjs";
+import { completed } from "./inactive.mjs";
+import { findPlaces, rememberHosts } from "./places.mjs";
 
 /** @import { Comfy, Graph, GraphNode, Prompt } from "../types.d.ts" */
 
@@ -21,6 +22,7 @@ const MOST_LOST = 1; // looks at which a stack was in no graph yet
 
 /** @typedef {import("../values/verdicts.mjs").Badge} Badge */
 /** @typedef {import("../values/verdicts.mjs").Model} Model */
+/** @typedef {{model: Model | null, rows: Badge[]}} Checked a stack, as the server answers */
 
 /**
  * @typedef {object} Watched
@@ -171,20 +173,15 @@ export function createBadges({ app, api }) {
     const asked = there.filter(({ one }) => one.asked === undefined).slice(0, MAX_STACKS).map(({ one }) => one);
     if (!asked.length) return;
     const stacks = asked.map((one) => ({ node: one.id, loras: (one.asked = one.read()) }));
-    const answer = await api.fetchApi("/lorchestra/check", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ prompt, stacks }),
-    });
-    if (!answer.ok) throw new Error(`ComfyUI answered with ${answer.status}`);
-    const found = (await answer.json()).stacks;
+    const answer = await askServer({ api }, "/lorchestra/check", { prompt, stacks });
+    const { stacks: found } = /** @type {{stacks: (Checked | undefined)[]}} */ (answer);
     asked.forEach((one, index) => {
       const stack = found[index];
       const isLate = one.read() !== stacks[index].loras || one.id !== stacks[index].node; // then it is asked for again
       if (!stack || !watched.has(one) || isLate) return;
       one.model = stack.model;
       const names = loraNames(one.read()) ?? [];
-      one.known = new Map(stack.rows.map((/** @type {Badge} */ row, /** @type {number} */ at) => [names[at], row]));
+      one.known = new Map(stack.rows.map((row, at) => [names[at], row]));
       one.show(stack.rows);
     });
     if (there.some(({ one }) => one.asked === undefined)) again = true;

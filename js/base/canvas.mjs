@@ -1,7 +1,7 @@
 // @ts-check
 /** What our elements, ComfyUI's nodes and its canvas have to tell each other. */
 
-/** @import { App, GraphNode, Page, Widget } from "../types.d.ts" */
+/** @import { App, GraphNode, HookedNode, Page, Widget } from "../types.d.ts" */
 
 /** Nodes 2.0 make nodes this much higher than they compute, at most; in pixels. */
 const NODES2_SLACK = 30;
@@ -114,6 +114,34 @@ function scrollsIn(target, outermost) {
  */
 export function guardWidth(widget) {
   Object.defineProperty(widget, "width", { get: () => undefined, set() {}, configurable: true });
+}
+
+/**
+ * A widget that only shows something. It is the last of the node's widgets and saved nowhere: values are restored by
+ * position, so one before others would shift them.
+ * @param {App} app
+ * @param {HookedNode} node
+ * @param {object} of
+ * @param {string} of.name
+ * @param {string} of.type
+ * @param {HTMLElement} of.element
+ * @param {() => string} [of.value] what others may read
+ * @param {() => number} of.least height in pixels
+ * @param {() => number | undefined} [of.most]
+ */
+export function addShownWidget(app, node, { name, type, element, value = () => "", least, most }) {
+  const widget = node.addDOMWidget(name, type, element, {
+    getValue: value,
+    setValue: () => {},
+    getMinHeight: least,
+    ...(most && { getMaxHeight: most }),
+    hideOnZoom: false,
+    serialize: false,
+  });
+  widget.serialize = false;
+  guardWidth(widget);
+  passPointerOn(app, element);
+  return widget;
 }
 
 /**

@@ -1,40 +1,64 @@
 // @ts-check
-/** What the exchange asks of the server. */
+/** Requests to the server, whose answers are JSON; what goes wrong is an error in our words. */
 
 import { t } from "./words.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
 /**
+ * @typedef {object} Answer
+ * @property {boolean} ok
+ * @property {number} status
+ * @property {unknown} data null where the answer is not JSON
+ */
+
+/**
  * @param {Pick<Comfy, "api">} comfy
  * @param {string} path
- * @param {unknown} body
- * @returns {Promise<any>} the answer; its error as an Error with our sentence
+ * @param {unknown} [body] makes it a POST
+ * @returns {Promise<Answer>}
  */
-export async function post({ api }, path, body) {
+export async function request({ api }, path, body) {
+  const options = body === undefined ? undefined : {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  };
   let answer;
   try {
-    answer = await api.fetchApi(path, {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-    });
+    answer = await api.fetchApi(path, options);
   } catch {
     throw new Error(t("the server cannot be reached"));
   }
-  const data = await answer.json().catch(() => null);
-  if (!answer.ok || !data) throw new Error(data?.error || t("the server answered with the error {status}", { status: answer.status }));
+  return { ok: answer.ok, status: answer.status, data: await answer.json().catch(() => null) };
+}
+
+/**
+ * The data of an answer. Where the server refuses, its sentence becomes an Error.
+ * @param {Pick<Comfy, "api">} comfy
+ * @param {string} path
+ * @param {unknown} [body] makes it a POST
+ * @returns {Promise<unknown>}
+ */
+export async function ask(comfy, path, body) {
+  const { ok, status, data } = await request(comfy, path, body);
+  if (!ok || !data) throw new Error(errorIn(data) || statusInWords(status));
   return data;
+}
+
+/** @param {unknown} data @returns {string | undefined} what the server says went wrong */
+function errorIn(data) {
+  return /** @type {{error?: string} | null} */ (data)?.error;
+}
+
+/** @param {number} status */
+export function statusInWords(status) {
+  return t("the server answered with error {status}", { status });
 }
 
 /**
  * @param {Pick<Comfy, "api">} comfy
- * @returns {Promise<string[]>} the LoRAs as ComfyUI lists them; none where they cannot be had
+ * @returns {Promise<string[]>} the LoRAs as ComfyUI lists them; empty if they cannot be listed
  */
-export async function listLoras({ api }) {
-  try {
-    const answer = await api.fetchApi("/models/loras");
-    const names = answer.ok ? await answer.json() : [];
-    return Array.isArray(names) ? names : [];
-  } catch {
-    return [];
-  }
+export async function listLoras(comfy) {
+  const names = await ask(comfy, "/models/loras").catch(() => []);
+  return Array.isArray(names) ? names : [];
 }

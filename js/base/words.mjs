@@ -38,6 +38,14 @@ export function t(text, values) {
 }
 
 /**
+ * A text that stands in the middle of a sentence elsewhere, as one of its own.
+ * @param {string} text
+ */
+export function asSentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/**
  * @param {Api} api
  * @param {string} locale
  */

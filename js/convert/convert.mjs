@@ -2,15 +2,15 @@
 /** "Convert to LoRA Stack" in the menu of other nodes that load LoRAs, also of nodes whose pack is not installed. */
 
 import { asOneStep, page } from "../base/canvas.mjs";
-import { EMPTY, readStack, toText, writeStack } from "../values/stack.mjs";
-import { t } from "../base/words.mjs";
-import { connectSource, connectTarget, inputOf, outputOf } from "./links.mjs";
-import { kindOf } from "./loaders.mjs";
-import { withListedNames } from "../values/names.mjs";
-import { lorasWidget } from "../exchange/paste.mjs";
-import { planFor, STACK } from "./plan.mjs";
 import { listLoras } from "../base/server.mjs";
 import { tell } from "../base/toast.mjs";
+import { t } from "../base/words.mjs";
+import { lorasWidget } from "../exchange/paste.mjs";
+import { withListedNames } from "../values/names.mjs";
+import { EMPTY, readStack, toText, writeStack } from "../values/stack.mjs";
+import { connectSource, connectTarget, inputOf, outputOf } from "./links.mjs";
+import { kindOf } from "./loaders.mjs";
+import { planFor, STACK } from "./plan.mjs";
 
 /** @import { App, Comfy, Graph, GraphNode, MenuItem, Widget } from "../types.d.ts" */
 

@@ -1,11 +1,11 @@
 // @ts-check
 /** What a LoRA Stack in the place of other loaders would be: their rows, their links, and what would be lost. */
 
-import { readStack, toText } from "../values/stack.mjs";
 import { t } from "../base/words.mjs";
+import { lorasWidget } from "../exchange/paste.mjs";
+import { readStack, toText } from "../values/stack.mjs";
 import { inputLike, outputOf, sourceOf, targetsOf } from "./links.mjs";
 import { kindOf, rowsOf } from "./loaders.mjs";
-import { lorasWidget } from "../exchange/paste.mjs";
 
 /** @import { GraphNode } from "../types.d.ts" */
 
@@ -166,9 +166,9 @@ function endOf(node) {
     if (!targets.length) return { reason: t("its rows go nowhere; connect it to a LoRA Stack first") };
     if (targets.length > 1) return { reason: t("its rows go to several nodes") };
     const { node: next, slot } = targets[0];
-    if (!next || slot !== stackInput(next)) return { reason: t("what it feeds is neither a LoRA Stack nor a known loader") };
+    if (!next || slot !== stackInput(next)) return { reason: t("it feeds neither a LoRA Stack nor a known loader") };
     const kind = kindOf(next);
-    if (next.type !== STACK && !kind) return { reason: t("what it feeds is neither a LoRA Stack nor a known loader") };
+    if (next.type !== STACK && !kind) return { reason: t("it feeds neither a LoRA Stack nor a known loader") };
     const trouble = kind && troubleOf(next);
     if (trouble) return { reason: t("in the next node, {reason}", { reason: trouble }) };
     if (kind?.role !== "stacker") return { node: next };

@@ -50,7 +50,7 @@ function createTop(state, edits, host) {
   const invert = iconButton(ICONS.invert, t("Invert: 1 minus each weight"), edits.invert);
   const mirror = iconButton(ICONS.mirror, t("Mirror: from the end to the beginning"), edits.mirror);
   const factor = create("select", {
-    class: "lorchestra-field lorchestra-curve-factor", "aria-label": t("Curve of the product that is edited"),
+    class: "lorchestra-field lorchestra-curve-factor", "aria-label": t("Curve of the product to edit"),
     onchange: () => edits.chooseFactor(Number(factor.value)),
   });
   const status = create("span", { class: "lorchestra-curve-status lorchestra-quiet", role: "status" });
@@ -97,15 +97,15 @@ function stepsInWords(host, { steps, sigmas }) {
  * @param {Edits} edits
  */
 function createBottom(state, edits) {
-  const before = iconButton(ICONS.before, t("Point before"), () => edits.select(state.selected - 1));
+  const before = iconButton(ICONS.before, t("Previous point"), () => edits.select(state.selected - 1));
   const count = create("span", { class: "lorchestra-curve-count lorchestra-quiet" });
-  const after = iconButton(ICONS.after, t("Point after"), () => edits.select(state.selected + 1));
+  const after = iconButton(ICONS.after, t("Next point"), () => edits.select(state.selected + 1));
   for (const one of [before, after]) one.classList.add("lorchestra-curve-turn");
   const position = createField();
   const positionName = create("span", { class: "lorchestra-quiet" });
   const weight = createField();
   const way = create("select", {
-    class: "lorchestra-field lorchestra-curve-way-field", "aria-label": t("Way to the next point"), title: t("Way to the next point"),
+    class: "lorchestra-field lorchestra-curve-way-field", "aria-label": t("Transition to the next point"), title: t("Transition to the next point"),
     onchange: () => edits.step(movePoint(state.curve, state.selected, { easing: way.value })),
   }, ...EASINGS.map((easing) => create("option", { value: easing.word, text: t(easing.label) })));
   const add = iconButton(ICONS.add, t("Add a point (or double-click the curve)"), edits.addAfter);

@@ -3,10 +3,10 @@
 
 import { useStyle } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
-import { easingOf, LINEAR } from "../values/easings.mjs";
-import { weightAt, writeNumber, writePosition } from "../values/schedule.mjs";
 import { axisOf, linePath, Scale, startsOf, weightsOf } from "../values/axis.mjs";
+import { easingOf, LINEAR } from "../values/easings.mjs";
 import { clamp } from "../values/numbers.mjs";
+import { weightAt, writeNumber, writePosition } from "../values/schedule.mjs";
 
 /**
  * @typedef {import("../values/schedule.mjs").Curve} Curve

@@ -1,7 +1,7 @@
 // @ts-check
 /** What the server says of a schedule's text. */
 
-import { t } from "../base/words.mjs";
+import { request, statusInWords } from "../base/server.mjs";
 
 /** @import { Api } from "../types.d.ts" */
 
@@ -12,12 +12,8 @@ import { t } from "../base/words.mjs";
  * @returns {Promise<import("../values/schedule.mjs").Answer>}
  */
 export async function askServer(api, text, run) {
-  const answer = await api.fetchApi("/lorchestra/schedule", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ text, steps: run.steps, sigmas: run.sigmas }),
-  });
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok && !found?.error) throw new Error(t("the server answered with the error {status}", { status: answer.status }));
-  return found;
+  const { ok, status, data } = await request({ api }, "/lorchestra/schedule", { text, steps: run.steps, sigmas: run.sigmas });
+  const answer = /** @type {import("../values/schedule.mjs").Answer} */ (data ?? {});
+  if (!ok && !answer.error) throw new Error(statusInWords(status));
+  return answer;
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** The curve editor on the LoRA Schedule node. Its value is that of the node's `preset` and `text`; it has none itself. */
 
-import { after, drawnOnCanvas, guardWidth, isNodes2, passPointerOn, whenDrawn } from "../base/canvas.mjs";
+import { addShownWidget, after, drawnOnCanvas, isNodes2, whenDrawn } from "../base/canvas.mjs";
 import { inputNamed, isInGraph, widgetNamed } from "../base/graph.mjs";
 import { t } from "../base/words.mjs";
 import { createCurveEditor, CURVE_CLASS } from "./editor.mjs";
@@ -58,17 +58,7 @@ export function installCurve({ app, api }, node) {
     takeSteps: (count) => write(steps, count),
   });
 
-  // Last of the node's widgets and saved nowhere: values are restored by position, so one before others would shift them.
-  const widget = node.addDOMWidget(NAME, CURVE_TYPE, editor.element, {
-    getValue: () => "",
-    setValue: () => {},
-    getMinHeight: () => CURVE_HEIGHT + 2 * MARGIN,
-    hideOnZoom: false,
-    serialize: false,
-  });
-  widget.serialize = false;
-  guardWidth(widget);
-  passPointerOn(app, editor.element);
+  addShownWidget(app, node, { name: NAME, type: CURVE_TYPE, element: editor.element, least: () => CURVE_HEIGHT + 2 * MARGIN });
 
   let waiting = false;
   const renderSoon = () => {

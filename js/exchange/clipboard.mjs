@@ -1,13 +1,13 @@
 // @ts-check
 /** Rows from the clipboard and to it, also in the words of other programs; those are Python's to read and to write. */
 
-import { create, ROOT_CLASS } from "../base/dom.mjs";
-import { mayBeRows } from "../values/pasted.mjs";
-import { EMPTY, readStack, writeStack } from "../values/stack.mjs";
+import { writeToClipboard } from "../base/clipboard.mjs";
+import { ask, listLoras } from "../base/server.mjs";
+import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
 import { withListedNames } from "../values/names.mjs";
-import { listLoras, post } from "../base/server.mjs";
-import { tell } from "../base/toast.mjs";
+import { mayBeRows } from "../values/pasted.mjs";
+import { EMPTY, readStack, writeStack } from "../values/stack.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
@@ -32,7 +32,9 @@ export async function readPasted(comfy, text) {
   let answer;
   let listed;
   try {
-    [answer, listed] = await Promise.all([post(comfy, "/lorchestra/read", { text }), listLoras(comfy)]);
+    const both = await Promise.all([ask(comfy, "/lorchestra/read", { text }), listLoras(comfy)]);
+    answer = /** @type {typeof answer} */ (both[0]);
+    listed = both[1];
   } catch (error) {
     tell(comfy.app, "error", t("The LoRAs could not be pasted"), [/** @type {Error} */ (error).message]);
     return null;
@@ -55,44 +57,24 @@ export async function readPasted(comfy, text) {
  * @returns {Promise<boolean>} whether the clipboard has them
  */
 export async function copyAs(comfy, rows, dialect) {
+  /** @type {{text: string, losses?: string[]}} */
   let answer;
   try {
-    answer = dialect === "json" // as it stands in the widget, without asking anybody
-      ? { text: writeStack(readStack(EMPTY), rows), losses: [] }
-      : await post(comfy, "/lorchestra/write", { loras: { version: 1, loras: rows }, as: dialect });
+    answer = dialect === "json" // as it stands in the widget; the server is not needed
+      ? { text: writeStack(readStack(EMPTY), rows) }
+      : /** @type {typeof answer} */ (await ask(comfy, "/lorchestra/write", { loras: { version: 1, loras: rows }, as: dialect }));
   } catch (error) {
     tell(comfy.app, "error", t("The LoRAs could not be copied"), [/** @type {Error} */ (error).message]);
     return false;
   }
-  if (!(await writeText(answer.text))) {
+  if (!(await writeToClipboard(answer.text))) {
     tell(comfy.app, "error", t("The browser does not allow copying"));
     return false;
   }
   const count = rows.length;
   const summary = count === 1 ? t("Copied 1 LoRA") : t("Copied {count} LoRAs", { count });
   const losses = Array.isArray(answer.losses) ? answer.losses : [];
-  if (losses.length) tell(comfy.app, "warn", summary, [t("Not said in this format:"), ...losses]);
+  if (losses.length) tell(comfy.app, "warn", summary, [t("Lost in this format:"), ...losses]);
   else tell(comfy.app, "success", summary);
   return true;
-}
-
-/**
- * Pages that are not served safely have no clipboard but the old one.
- * @param {string} text
- * @returns {Promise<boolean>}
- */
-export async function writeText(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const before = /** @type {HTMLElement | null} */ (document.activeElement);
-    const area = create("textarea", { class: `${ROOT_CLASS} lorchestra-hidden`, value: text, "aria-hidden": true });
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    before?.focus?.({ preventScroll: true });
-    return done;
-  }
 }

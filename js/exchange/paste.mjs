@@ -4,11 +4,11 @@
 import { asOneStep } from "../base/canvas.mjs";
 import { ROOT_CLASS } from "../base/dom.mjs";
 import { isInGraph } from "../base/graph.mjs";
-import { readStack, toText, writeStack } from "../values/stack.mjs";
+import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
 import { mayBeRows } from "../values/pasted.mjs";
+import { readStack, toText, writeStack } from "../values/stack.mjs";
 import { readPasted } from "./clipboard.mjs";
-import { tell } from "../base/toast.mjs";
 
 /** @import { App, Comfy, GraphNode, Widget } from "../types.d.ts" */
 
@@ -45,7 +45,7 @@ export async function rowsInClipboard(comfy) {
     text = await navigator.clipboard.readText();
   } catch { // refused, or a page over plain http, which has no clipboard
     tell(comfy.app, "warn", t("The browser does not let this page read the clipboard"), [
-      t("Press Ctrl+V instead, while the LoRA Stack is selected. On a Mac: Cmd+V."),
+      t("Press Ctrl+V instead (Cmd+V on a Mac) while the LoRA Stack is selected."),
     ]);
     return [];
   }

@@ -1,12 +1,14 @@
 // @ts-check
 /** The card of one LoRA: all that its file and the files beside it say, with words to copy and a weight to take over. */
 
-import { create, ROOT_CLASS, useStyle } from "../base/dom.mjs";
+import { writeToClipboard } from "../base/clipboard.mjs";
+import { create, useStyle } from "../base/dom.mjs";
+import { openPopup } from "../base/popup.mjs";
+import { ask } from "../base/server.mjs";
+import { asSentence, t } from "../base/words.mjs";
+import { splitName } from "../values/numbers.mjs";
 import { createDetails } from "./details.mjs";
 import { STYLE } from "./style.mjs";
-import { openPopup } from "../base/popup.mjs";
-import { t } from "../base/words.mjs";
-import { splitName } from "../values/numbers.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
@@ -43,10 +45,8 @@ export function openInfoCard({ api }, { anchor, lora, row, onChange, onClose }) 
 
   const say = (/** @type {string} */ words) => { said.textContent = words; };
   const fetchInfo = async (/** @type {Record<string, string>} */ more = {}) => {
-    const answer = await api.fetchApi(`/lorchestra/info?${new URLSearchParams({ lora, ...more })}`);
-    const data = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(data.error || t("ComfyUI answered with {status}", { status: answer.status }));
-    return data;
+    const info = await ask({ api }, `/lorchestra/info?${new URLSearchParams({ lora, ...more })}`);
+    return /** @type {import("./details.mjs").Info} */ (info);
   };
   const load = async () => {
     body.setAttribute("aria-busy", "true");
@@ -65,7 +65,7 @@ export function openInfoCard({ api }, { anchor, lora, row, onChange, onClose }) 
     } catch (error) {
       if (!open) return;
       body.replaceChildren(create("div", { class: "lorchestra-info-wait", role: "alert" },
-        create("p", { class: "lorchestra-bad", text: /** @type {Error} */ (error).message }),
+        create("p", { class: "lorchestra-bad", text: asSentence(/** @type {Error} */ (error).message) }),
         create("button", { type: "button", class: "lorchestra-button", text: t("Try again"), onclick: () => void load() })));
       say("");
     }
@@ -77,25 +77,14 @@ export function openInfoCard({ api }, { anchor, lora, row, onChange, onClose }) 
 }
 
 /**
- * Puts a text into the clipboard and says so. Pages that are not served safely have no clipboard but the old one.
+ * Puts a text into the clipboard and says so.
  * @param {string} text
- * @param {HTMLElement} card
+ * @param {HTMLElement} card that is open over the page
  * @param {HTMLElement} button
  * @param {(words: string) => void} say
  */
 async function copy(text, card, button, say) {
-  let done = false;
-  try {
-    await navigator.clipboard.writeText(text);
-    done = true;
-  } catch {
-    const area = create("textarea", { class: `${ROOT_CLASS} lorchestra-hidden`, value: text, "aria-hidden": true });
-    card.append(area);
-    area.select();
-    done = document.execCommand("copy");
-    area.remove();
-    button.focus({ preventScroll: true });
-  }
+  const done = await writeToClipboard(text, card);
   say(done ? t("Copied: {text}", { text }) : t("The browser does not allow copying"));
   button.dataset.copied = String(done);
   setTimeout(() => { delete button.dataset.copied; }, 1200);

@@ -2,7 +2,7 @@
 /** What stands on the card once the server has answered. No ComfyUI, no requests. */
 
 import { create } from "../base/dom.mjs";
-import { t } from "../base/words.mjs";
+import { asSentence, t } from "../base/words.mjs";
 import { formatWeight } from "../values/numbers.mjs";
 
 const SHORT_HASH = 10; // digits, as model sites show it
@@ -23,6 +23,7 @@ const SHORT_HASH = 10; // digits, as model sites show it
  * The answer of `/lorchestra/info`.
  * @typedef {object} Info
  * @property {string | null} title
+ * @property {boolean} preview whether an image lies beside the file
  * @property {string} kind
  * @property {string | null} kind_title
  * @property {string | null} problem why the file could not be read
@@ -71,7 +72,7 @@ export function createDetails(info, actions) {
     createWords(t("For the negative prompt"), info.negative ? [info.negative] : [], actions),
     ...info.notes.map((note) => createText(NOTES[note.kind]?.() ?? note.kind, note.text)),
     createWords(t("Frequent training tags"), info.tags, actions),
-    createFacts(t("Base model, as somebody wrote it"), claims(info)),
+    createFacts(t("Base model, as stated"), claims(info)),
     createList(t("Good to know"), info.warnings),
     createIdentity(info, actions),
     createFile(info, actions),
@@ -91,7 +92,7 @@ const NOTES = {
 const CLAIMS = {
   sidecar: () => t("Model site"),
   ss_sd_model_name: () => t("Trained on the file"),
-  ss_base_model_version: () => t("Trainer's word"),
+  ss_base_model_version: () => t("According to the trainer"),
   "modelspec.architecture": () => t("Architecture"),
   ss_network_module: () => t("Network module"),
 };
@@ -140,13 +141,13 @@ function madeFor(info) {
   if (info.partial.length) {
     return info.partial.map((one) => `${Math.round(one.share * 100)} % ${one.title}`).join(", ");
   }
-  return info.modules ? t("a model that is not known here") : null;
+  return info.modules ? t("an unknown model") : null;
 }
 
 /** @param {Info} info */
 function createProblem(info) {
   if (!info.problem) return null;
-  return create("section", {}, create("p", { class: "lorchestra-bad", role: "note", text: sentence(info.problem) }));
+  return create("section", {}, create("p", { class: "lorchestra-bad", role: "note", text: asSentence(info.problem) }));
 }
 
 /**
@@ -183,14 +184,14 @@ function createWeight(info, { onChange, say }) {
   if (hasClip) parts.push(t("clip {weight}", { weight: formatWeight(clip) }));
   if (range) {
     const [low, high] = range.map(formatWeight);
-    parts.push(t("{low} to {high} works", { low, high }));
+    parts.push(t("{low} to {high} work", { low, high }));
   }
   const take = weight !== null && onChange && create("button", {
     type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Use it"),
     "aria-label": t("Use the recommended weight"),
     onclick: () => {
       onChange({ model: weight, ...(hasClip ? { clip } : {}) });
-      say(t("The row has the weight {weight} now", { weight: formatWeight(weight) }));
+      say(t("The row now has the weight {weight}", { weight: formatWeight(weight) }));
     },
   });
   return create("section", {}, create("h3", {}, create("span", { text: t("Recommended weight") })),
@@ -213,7 +214,7 @@ function createText(label, text) {
 function createList(label, lines) {
   if (!lines.length) return null;
   return create("section", {}, create("h3", {}, create("span", { text: label })),
-    create("ul", {}, ...lines.map((text) => create("li", { text: sentence(text) }))));
+    create("ul", {}, ...lines.map((text) => create("li", { text: asSentence(text) }))));
 }
 
 /**
@@ -251,7 +252,7 @@ function createIdentity(info, actions) {
     if (sha256) facts.push(["SHA-256", copyable(sha256, `${sha256.slice(0, SHORT_HASH)}…`, actions)]);
     else {
       const find = create("button", {
-        type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Work it out"),
+        type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Compute it"),
         title: t("Reads the whole file once"),
         onclick: async () => {
           find.disabled = true;
@@ -275,11 +276,11 @@ function createIdentity(info, actions) {
     };
     const keep = onChange && Object.keys(changes).length > 0 && create("button", {
       type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Keep in the row"),
-      title: t("So that others who open this workflow can find the file, whatever they call it"),
+      title: t("So that others who open this workflow can find the file, whatever it is called there"),
       onclick: () => {
         onChange(changes);
         keep && keep.remove();
-        say(t("The row has them now"));
+        say(t("Saved in the row"));
       },
     });
     line.replaceChildren(definitions(facts), ...(keep ? [keep] : []));
@@ -302,7 +303,7 @@ function createFile(info, actions) {
   if (info.sidecars.length) facts.push([t("Beside it"), info.sidecars.join(", ")]);
   const isBare = !info.modules && !info.triggers.length && !info.notes.length && !info.claims.length && !info.problem;
   return create("section", {},
-    isBare && create("p", { class: "lorchestra-quiet", text: t("Nothing more is known of this file.") }),
+    isBare && create("p", { class: "lorchestra-quiet", text: t("Nothing else is known about this file.") }),
     create("h3", {}, create("span", { text: t("File") })), definitions(facts));
 }
 
@@ -347,9 +348,4 @@ function size(bytes) {
   const units = ["B", "kB", "MB", "GB"];
   const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
   return `${Number((bytes / 1000 ** power).toPrecision(3))} ${units[power]}`;
-}
-
-/** @param {string} text in the middle of a sentence on the server */
-function sentence(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -118,7 +118,7 @@ async function read(api) {
   try {
     data = JSON.parse(await answer.text());
   } catch {
-    throw new Error(t("favourites could not be read: {file} in ComfyUI's user folder is no JSON", { file: FILE }));
+    throw new Error(t("favourites could not be read: {file} in ComfyUI's user folder is not valid JSON", { file: FILE }));
   }
   return { ...data, favourites: textsOf(data?.favourites), recent: textsOf(data?.recent) };
 }
@@ -135,5 +135,5 @@ function textsOf(value) {
 async function write(api, kept) {
   const body = JSON.stringify({ version: 1, ...kept }, null, 1);
   const answer = await api.fetchApi(`/userdata/${FILE}?overwrite=true`, { method: "POST", body });
-  if (!answer.ok) throw new Error(t("favourites could not be kept: error {status}", { status: answer.status }));
+  if (!answer.ok) throw new Error(t("favourites could not be saved: error {status}", { status: answer.status }));
 }

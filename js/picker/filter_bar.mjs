@@ -49,8 +49,8 @@ export function createFilterBar(choice, { model, families, onChange }) {
     type: "button", class: "lorchestra-picker-chip", "aria-haspopup": "menu", onclick: () => openFamilies(),
   }, familyText, icon(DOWN, 10));
   const favourites = createToggle("favourites", t("Favourites"), t("Only LoRAs with a star"));
-  const recent = createToggle("recent", t("Recent"), t("The LoRAs chosen last"));
-  const newest = createToggle("newest", t("Newest first"), t("By the date of the file instead of its name"));
+  const recent = createToggle("recent", t("Recent"), t("The LoRAs chosen most recently"));
+  const newest = createToggle("newest", t("Newest first"), t("By file date instead of by name"));
   const element = create("div", {
     class: "lorchestra-picker-chips", role: "group", "aria-label": t("Filters"),
   }, fits, family, favourites, recent, newest);
@@ -68,7 +68,7 @@ export function createFilterBar(choice, { model, families, onChange }) {
       { label: t("All architectures"), checked: choice.family === null && !choice.fits, run: () => chooseFamily(null) },
       "-",
       ...[...families()].map(([title, count]) => ({
-        label: title || t("Not known"), hint: formatCount(count), checked: choice.family === title,
+        label: title || t("Unknown"), hint: formatCount(count), checked: choice.family === title,
         run: () => chooseFamily(title),
       })),
     ],
@@ -80,7 +80,7 @@ export function createFilterBar(choice, { model, families, onChange }) {
       for (const [chip, on] of /** @type {const} */ ([
         [fits, choice.fits], [favourites, choice.favourites], [recent, choice.recent], [newest, choice.newest],
       ])) if (chip) setAttribute(chip, "aria-pressed", on);
-      familyText.textContent = choice.family === null ? t("Architecture") : choice.family || t("Not known");
+      familyText.textContent = choice.family === null ? t("Architecture") : choice.family || t("Unknown");
       family.classList.toggle("lorchestra-picker-chosen", choice.family !== null);
       family.hidden = !families().size;
     },

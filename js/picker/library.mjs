@@ -1,8 +1,9 @@
 // @ts-check
 /** The LoRAs that the server has: one list for all pickers of the page, shown at once and asked for anew. */
 
-import { createEntries, createFolders, readLora } from "../values/search.mjs";
+import { statusInWords } from "../base/server.mjs";
 import { t } from "../base/words.mjs";
+import { createEntries, createFolders, readLora } from "../values/search.mjs";
 
 /** @import { Api, Comfy } from "../types.d.ts" */
 
@@ -83,7 +84,7 @@ function createLibrary(api) {
     const text = await ask(api, "/lorchestra/loras");
     if (text !== answered) {
       const data = JSON.parse(text);
-      if (!Array.isArray(data?.loras)) throw new Error(t("the server answered something else than a list"));
+      if (!Array.isArray(data?.loras)) throw new Error(t("the server did not answer with a list"));
       take(lorasIn(data.loras));
       listed.pending = typeof data.pending === "number" ? data.pending : 0;
       answered = text;
@@ -93,7 +94,7 @@ function createLibrary(api) {
 
   const askForNames = async () => {
     const names = JSON.parse(await ask(api, "/models/loras"));
-    if (!Array.isArray(names)) throw new Error(t("the server answered something else than a list"));
+    if (!Array.isArray(names)) throw new Error(t("the server did not answer with a list"));
     const known = new Map(listed.entries.map(({ lora }) => [lora.name, lora]));
     take(lorasIn(names).map((lora) => known.get(lora.name) ?? lora));
     listed.pending = 0;
@@ -156,7 +157,7 @@ async function ask(api, route) {
   const timer = setTimeout(() => abort.abort(), PATIENCE);
   try {
     const answer = await api.fetchApi(route, { signal: abort.signal });
-    if (!answer.ok) throw new Error(t("the server answered with the error {status}", { status: answer.status }));
+    if (!answer.ok) throw new Error(statusInWords(answer.status));
     return await answer.text();
   } catch (error) {
     if (abort.signal.aborted) throw new Error(t("the server did not answer"));

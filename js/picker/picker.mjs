@@ -5,16 +5,16 @@ import { create, setAttribute, useStyle } from "../base/dom.mjs";
 import { openPopup } from "../base/popup.mjs";
 import { setting } from "../base/settings.mjs";
 import { t } from "../base/words.mjs";
+import { formatCount } from "../values/numbers.mjs";
+import { countFamilies, newestFirst, select, wordsOf } from "../values/search.mjs";
 import { favouritesOf } from "./favourites.mjs";
 import { createFilterBar } from "./filter_bar.mjs";
 import { createFolderTree } from "./folder_tree.mjs";
 import { libraryOf } from "./library.mjs";
 import { createPreview } from "./preview.mjs";
 import { createRow, ROW_HEIGHT, showRow } from "./row.mjs";
-import { countFamilies, newestFirst, select, wordsOf } from "../values/search.mjs";
 import { STYLE } from "./style.mjs";
 import { createVirtualList } from "./virtual_list.mjs";
-import { formatCount } from "../values/numbers.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
@@ -147,13 +147,13 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     }
     if (listed.pending) words.push(t("{count} not read yet", { count: formatCount(listed.pending) }));
     if (listed.namesOnly) words.push(t("only their names are known"));
-    if (listed.loaded && listed.problem) words.push(t("the list is old: {problem}", { problem: listed.problem }));
+    if (listed.loaded && listed.problem) words.push(t("the list is out of date: {problem}", { problem: listed.problem }));
     if (favourites.problem) words.push(favourites.problem);
     const text = words.join(" · ");
     if (status.textContent !== text) status.textContent = text;
     hint.replaceChildren(listed.loaded && (listed.problem || listed.namesOnly)
       ? createButton(t("Try again"), refresh)
-      : t("Enter chooses · Ctrl+F stars"));
+      : t("Enter: choose · Ctrl+F: favourite"));
   };
 
   /** @param {string} text @param {() => void} run */
@@ -171,19 +171,19 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
           create("div", {}, createButton(t("Try again"), refresh)));
       } else says.replaceChildren(t("Reading the list of LoRAs…"));
     } else if (!listed.entries.length) {
-      says.replaceChildren(t("There is no LoRA in ComfyUI's folders for LoRAs."));
+      says.replaceChildren(t("There are no LoRAs in ComfyUI's LoRA folders."));
     } else says.replaceChildren(...nothingFound());
   };
 
   /** @returns {(string | Node)[]} why nothing is shown, and the filters that one may take off */
   const nothingFound = () => {
     const where = [
-      choice.folder, choice.fits ? target?.title : choice.family === "" ? t("Not known") : choice.family,
+      choice.folder, choice.fits ? target?.title : choice.family === "" ? t("Unknown") : choice.family,
       choice.favourites && t("Favourites"), choice.recent && t("Recent"),
     ].filter(Boolean).join(", ");
     const values = { query: choice.query.trim(), where };
     const sentence = !values.query
-      ? t("There is no LoRA in {where}.", values)
+      ? t("There are no LoRAs in {where}.", values)
       : where ? t("No LoRA matches “{query}” in {where}.", values) : t("No LoRA matches “{query}”.", values);
     /** @type {[boolean, string, Partial<typeof choice>][]} */
     const ways = [
@@ -195,7 +195,7 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     const offered = ways.filter(([on]) => on);
     if (offered.length > 1) {
       const none = { fits: false, family: null, folder: "", favourites: false, recent: false };
-      offered.push([true, t("Take off all filters"), none]);
+      offered.push([true, t("Clear all filters"), none]);
     }
     const buttons = offered.map(([, text, change]) => {
       const count = select(known.entries, filterOf({ ...choice, ...change })).found.length;

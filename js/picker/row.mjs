@@ -3,8 +3,8 @@
 
 import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
-import { BROKEN, MISFIT } from "../values/verdicts.mjs";
 import { fitOf, foundBy } from "../values/search.mjs";
+import { BROKEN, MISFIT } from "../values/verdicts.mjs";
 
 export const ROW_HEIGHT = 28;
 const WHOLE = 24; // letters of a text that is not cut in two
@@ -64,7 +64,7 @@ export function showRow(row, entry, shown) {
   family.textContent = said.text;
   family.classList.toggle("lorchestra-picker-unread", !lora.known);
   star.classList.toggle("lorchestra-picker-starred", shown.favourite);
-  star.title = shown.favourite ? t("Remove from the favourites (Ctrl+F)") : t("Add to the favourites (Ctrl+F)");
+  star.title = shown.favourite ? t("Remove from favourites (Ctrl+F)") : t("Add to favourites (Ctrl+F)");
 }
 
 /**
@@ -75,8 +75,8 @@ function familyOf(lora) {
   if (!lora.known) return { text: "…", title: t("The file has not been read yet.") };
   if (lora.kind === "unreadable") return { text: t("unreadable"), title: t("The file cannot be read.") };
   if (lora.kind === BROKEN) return { text: t("broken"), title: t("The LoRA cannot be applied.") };
-  if (lora.kind && lora.kind !== "lora") return { text: t("no LoRA"), title: t("The file is no LoRA.") };
-  if (!lora.family.length) return { text: "?", title: t("Nobody knows which model it is for.") };
+  if (lora.kind && lora.kind !== "lora") return { text: t("not a LoRA"), title: t("The file is not a LoRA.") };
+  if (!lora.family.length) return { text: "?", title: t("It is not known which model it is for.") };
   return { text: lora.family[0], title: t("For {families}.", { families: lora.family.join(", ") }) };
 }
 

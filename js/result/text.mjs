@@ -1,7 +1,7 @@
 // @ts-check
 /** The text that a node shows after it ran. */
 
-import { after, guardWidth, makeRoom, passPointerOn } from "../base/canvas.mjs";
+import { addShownWidget, after, makeRoom } from "../base/canvas.mjs";
 
 /** @import { App, HookedNode } from "../types.d.ts" */
 
@@ -81,17 +81,9 @@ function create(app, node, label) {
     border:1px solid var(--border-color,#4e4e4e);border-radius:6px;
     background:transparent;color:var(--component-node-foreground,var(--input-text,#ddd))`;
   const isShown = () => element.style.display !== "none";
-  // Last of the node's widgets and saved nowhere: values are restored by position, so one before others would shift them.
-  const widget = node.addDOMWidget(NAME, RESULT_TYPE, element, {
-    getValue: () => element.value,
-    setValue: () => {},
-    getMinHeight: () => (isShown() ? Number.parseInt(element.style.minHeight || "0", 10) + 2 * MARGIN : 0),
-    getMaxHeight: () => (isShown() ? undefined : 0),
-    hideOnZoom: false,
-    serialize: false,
+  return addShownWidget(app, node, {
+    name: NAME, type: RESULT_TYPE, element, value: () => element.value,
+    least: () => (isShown() ? Number.parseInt(element.style.minHeight || "0", 10) + 2 * MARGIN : 0),
+    most: () => (isShown() ? undefined : 0),
   });
-  widget.serialize = false;
-  guardWidth(widget);
-  passPointerOn(app, element);
-  return widget;
 }

@@ -3,7 +3,8 @@
 
 import { create } from "../base/dom.mjs";
 import { openPopup } from "../base/popup.mjs";
-import { t } from "../base/words.mjs";
+import { ask } from "../base/server.mjs";
+import { asSentence, t } from "../base/words.mjs";
 import { MISSING } from "../values/verdicts.mjs";
 import { stateWord } from "./row.mjs";
 
@@ -50,16 +51,11 @@ export function openExplanation(comfy, { anchor, row, badge, onChoose, onPick, o
   const find = async () => {
     result.replaceChildren(create("span", { class: "lorchestra-quiet", text: t("Searching all files…") }));
     try {
-      const answer = await comfy.api.fetchApi("/lorchestra/find", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ lora: row.lora, sha256, air, deep: true }),
-      });
-      const data = await answer.json();
-      if (!answer.ok) throw new Error(data.error ?? t("ComfyUI answered with {status}", { status: answer.status }));
-      showFound(data.candidates, t("There is no file with this name, AIR or hash."));
+      const answer = await ask(comfy, "/lorchestra/find", { lora: row.lora, sha256, air, deep: true });
+      const { candidates } = /** @type {{candidates: Candidate[]}} */ (answer);
+      showFound(candidates, t("There is no file with this name, AIR or hash."));
     } catch (error) {
-      result.replaceChildren(create("span", { class: "lorchestra-bad", text: /** @type {Error} */ (error).message }));
+      result.replaceChildren(create("span", { class: "lorchestra-bad", text: asSentence(/** @type {Error} */ (error).message) }));
     }
   };
   const panel = create("div", { class: "lorchestra-find" },

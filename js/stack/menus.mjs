@@ -1,10 +1,10 @@
 // @ts-check
 /** The menus of a row and of the whole list, as items; what they do is the list's. */
 
-import { DIALECTS } from "../exchange/clipboard.mjs";
 import { t } from "../base/words.mjs";
-import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
+import { DIALECTS } from "../exchange/clipboard.mjs";
 import { formatWeight } from "../values/numbers.mjs";
+import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
 
 const PRESETS = [0, 0.5, 1];
 

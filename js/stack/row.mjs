@@ -3,11 +3,11 @@
 
 import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
+import { formatWeight, splitName } from "../values/numbers.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
 import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, PARTLY, UNKNOWN } from "../values/verdicts.mjs";
 import { ICONS } from "./style.mjs";
 import { createWeight } from "./weight.mjs";
-import { formatWeight, splitName } from "../values/numbers.mjs";
 
 /**
  * @typedef {object} RowActions what a row asks for; it is told nothing but its number
@@ -171,7 +171,7 @@ function marksOf(row) {
   if (row.expert === "high") words.push(["H", t("Only on the high-noise model")]);
   if (row.expert === "low") words.push(["L", t("Only on the low-noise model")]);
   if (row.expert === "both") words.push(["HL", t("On both models of a pair")]);
-  if (row.blocks && Object.keys(row.blocks).length) words.push(["B", t("With block weights")]);
+  if (row.blocks && Object.keys(row.blocks).length) words.push(["B", t("Has block weights")]);
   return words;
 }
 
@@ -183,8 +183,8 @@ export function stateWord(state) {
   if (!state) return "";
   return {
     [FITS]: t("Fits the model"), [PARTLY]: t("Fits in part"), [MISFIT]: t("Does not fit the model"),
-    [UNKNOWN]: t("Not known"), [MISSING]: t("Not on this machine"), [BROKEN]: t("The file is broken"),
-    [NOT_A_LORA]: t("This is no LoRA"),
+    [UNKNOWN]: t("Unknown"), [MISSING]: t("Not on this machine"), [BROKEN]: t("The file is broken"),
+    [NOT_A_LORA]: t("This is not a LoRA"),
   }[state];
 }
 

@@ -163,7 +163,7 @@ export function createWeight(actions) {
       label = weight.label;
       letter.textContent = weight.letter;
       setAttribute(spin, "aria-label", label);
-      spin.title = t("{label}. Type, turn the wheel or drag; Shift: fine, Ctrl: coarse; double-click: default", { label });
+      spin.title = t("{label}. Type, scroll or drag; Shift: fine, Ctrl: coarse; double-click: default", { label });
       display();
     },
   };

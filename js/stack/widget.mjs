@@ -2,10 +2,12 @@
 /** The widget of the LoRA Stack, on its own node and where it was promoted to a subgraph's node. */
 
 import { rememberHosts } from "../badges/places.mjs";
-import { after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, page, passPointerOn, whenDrawn } from "../base/canvas.mjs";
+import {
+  after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, page, passPointerOn, whenDrawn,
+} from "../base/canvas.mjs";
+import { EMPTY, promptText, toText } from "../values/stack.mjs";
 import { appKey, appRows, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
-import { EMPTY, promptText, toText } from "../values/stack.mjs";
 
 /** @import { App, Comfy, GraphNode, HookedNode, InputData, PromotedInput, SubgraphNode } from "../types.d.ts" */
 

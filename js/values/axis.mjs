@@ -1,8 +1,8 @@
 // @ts-check
 /** Where a curve lies on the screen: axes, ticks and paths. Pure functions; lengths in pixels. */
 
-import { weightAt } from "./schedule.mjs";
 import { clamp, rounded } from "./numbers.mjs";
+import { weightAt } from "./schedule.mjs";
 
 /**
  * @typedef {import("./schedule.mjs").Curve} Curve

@@ -8,8 +8,8 @@
 
 import { easingOf, easingTyped, LINEAR } from "./easings.mjs";
 import { MAX_KEYFRAMES, MAX_SCHEDULE, MAX_SIGMA, MAX_STEPS, WEIGHT_LIMIT } from "./limits.mjs";
-import { presetTyped } from "./presets.mjs";
 import { clamp, rounded } from "./numbers.mjs";
+import { presetTyped } from "./presets.mjs";
 
 /**
  * @typedef {"progress" | "step" | "sigma"} Unit what keyframes are placed by

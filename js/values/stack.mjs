@@ -190,7 +190,7 @@ function failed(error) {
  */
 function readData(data, depth) {
   if (Array.isArray(data)) return readRows(data, {}, VERSION);
-  if (!isObject(data)) return failed(t("This is JSON, but no list of LoRAs."));
+  if (!isObject(data)) return failed(t("This is JSON, but not a list of LoRAs."));
   if (Object.keys(data).join() === "__value__" && depth < 5) {
     const inner = data.__value__;
     return typeof inner === "string" ? readStack(inner) : readData(inner, depth + 1);
@@ -200,7 +200,7 @@ function readData(data, depth) {
   if (!Array.isArray(rows)) return failed(t('This is JSON without a list of "loras".'));
   if (key === "lora") return readRows(rows, {}, VERSION); // of a request: Python takes nothing else from it
   if (version !== undefined && (!Number.isInteger(version) || /** @type {number} */ (version) < 1)) {
-    return failed(t("The version {version} is none.", { version: shorten(JSON.stringify(version)) }));
+    return failed(t("{version} is not a version number.", { version: shorten(JSON.stringify(version)) }));
   }
   return readRows(rows, more, /** @type {number} */ (version ?? VERSION));
 }
@@ -258,15 +258,15 @@ function troubleOf(row) {
   if ("on" in row && typeof row.on !== "boolean") return t('"on" is neither true nor false');
   for (const key of ["model", "clip"]) {
     if (row[key] === undefined || (key === "clip" && row[key] === null)) continue;
-    if (!isWeight(row[key])) return t('the weight "{key}" is no number in -100 to 100', { key });
+    if (!isWeight(row[key])) return t('the weight "{key}" is not a number from -100 to 100', { key });
   }
   if ("weight" in row && !("model" in row)) return t('the weights are called "model" and "clip"');
   for (const [key, known] of Object.entries(CHOICES)) {
     const value = row[key];
     if (value == null && key === "expert") continue;
-    if (value !== undefined && !known.includes(/** @type {string} */ (value))) return t('"{key}" is none of {known}', { key, known: known.join(", ") });
+    if (value !== undefined && !known.includes(/** @type {string} */ (value))) return t('"{key}" is not one of {known}', { key, known: known.join(", ") });
   }
-  if (row.schedule != null && typeof row.schedule !== "string") return t('"{key}" is no text', { key: "schedule" });
+  if (row.schedule != null && typeof row.schedule !== "string") return t('"{key}" is not text', { key: "schedule" });
   return "";
 }
 
@@ -278,7 +278,7 @@ function readTags(text) {
   const tags = [...text.matchAll(TAG)].map((match) => match[1]);
   const rest = text.replace(TAG, " ").replace(/[\s,]+/g, " ").trim();
   if (!tags.length && !rest.startsWith("<l")) return failed(t("This is neither JSON nor <lora:name:weight> text."));
-  if (rest) return failed(t("There is more than <lora:name:weight> tags here: {rest}", { rest: shorten(rest) }));
+  if (rest) return failed(t("There is more here than <lora:name:weight> tags: {rest}", { rest: shorten(rest) }));
   const rows = tags.map(readTag);
   for (const [index, row] of rows.entries()) {
     if (typeof row === "string") return failed(t("Row {row}: {trouble}.", { row: index + 1, trouble: row }));
@@ -303,9 +303,9 @@ function readTag(tag) {
   }
   const { te, unet, dyn, ...unknown } = values;
   const wrong = [te, unet].find((part) => part !== undefined && !isWeight(numberIn(part)));
-  if (wrong !== undefined) return t("the weight {weight} is no number in -100 to 100", { weight: shorten(wrong) });
+  if (wrong !== undefined) return t("the weight {weight} is not a number from -100 to 100", { weight: shorten(wrong) });
   const other = Object.keys(unknown)[0];
-  if (other !== undefined) return t("the option {name} is not known", { name: shorten(other) });
+  if (other !== undefined) return t("the option {name} is unknown", { name: shorten(other) });
   const clip = te === undefined ? RUNWARE_WEIGHT : numberIn(te);
   const model = unet === undefined ? clip : numberIn(unet);
   return { lora, model, ...(clip === model ? {} : { clip }), ...(dyn === undefined ? {} : { dyn: Number(dyn) }) };

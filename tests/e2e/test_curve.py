@@ -186,7 +186,7 @@ def test_sigmas_of_the_last_run_are_marked(curve: Editor) -> None:
 
 
 def test_the_report_says_only_what_text_and_curve_do_not(curve: Editor) -> None:
-    report = curve.page.get_by_label("What the schedule is")
+    report = curve.page.get_by_label("The schedule in words")
     height = "() => app.graph.nodes[0].size[1]"
     before = curve.page.evaluate(height)
     for text, words in (("0:0, 1:1", ""), ("step 1:0.2, 30:1", "step 30"), ("0:0, 0.5:1, 1:0", "")):
@@ -305,7 +305,7 @@ def test_everything_by_keyboard(curve: Editor) -> None:
     page.keyboard.press("Enter")
     assert curve.text == "0:0, 0.25:0.5, 0.9:0.94"
     page.keyboard.press("ArrowUp")
-    curve.root.get_by_label("Way to the next point").select_option("cubic")
+    curve.root.get_by_label("Transition to the next point").select_option("cubic")
     assert curve.text == "0:0, 0.25:0.55 cubic, 0.9:0.94"
     curve.points.nth(1).focus()
     page.keyboard.press("Delete")
@@ -331,7 +331,7 @@ def test_text_of_other_forms_is_asked_of_the_server(curve: Editor) -> None:
 
 def test_a_product_is_edited_curve_by_curve(curve: Editor) -> None:
     curve.type("fade-in * 0:1, 1:0.5")
-    factor = curve.root.get_by_label("Curve of the product that is edited")
+    factor = curve.root.get_by_label("Curve of the product to edit")
     curve.wait_for_labels("point 1: at 0, weight 0", "point 2: at 1, weight 1")
     factor.select_option("1")
     curve.wait_for_labels("point 1: at 0, weight 1", "point 2: at 1, weight 0.5")
@@ -365,7 +365,7 @@ def test_a_server_that_fails_leaves_the_text(curve: Editor) -> None:
     curve.page.route("**/lorchestra/schedule", lambda route: route.fulfill(status=500, body="<b>no</b>"))
     try:
         curve.type("0@0.2,1@0.5")
-        curve.face.wait_for(lambda: curve.status.inner_text().endswith("answered with the error 500"))
+        curve.face.wait_for(lambda: curve.status.inner_text().endswith("answered with error 500"))
         assert curve.text == "0@0.2,1@0.5"
     finally:
         curve.page.unroute("**/lorchestra/schedule")

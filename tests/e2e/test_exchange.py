@@ -325,12 +325,12 @@ def test_what_cannot_be_copied_is_said(exchange: Exchange) -> None:
 def test_copying_without_the_clipboard_of_safe_pages(exchange: Exchange) -> None:
     copied = exchange.page.evaluate(
         """async (folder) => {
-            const { writeText } = await import(`/extensions/${folder}/exchange/clipboard.mjs`);
+            const { writeToClipboard } = await import(`/extensions/${folder}/base/clipboard.mjs`);
             let text = null;
             const listen = () => { text = document.activeElement.value; };
             document.addEventListener("copy", listen, true);
             Object.defineProperty(navigator, "clipboard", { value: undefined, configurable: true });
-            const done = await writeText("some text");
+            const done = await writeToClipboard("some text");
             delete navigator.clipboard;
             document.removeEventListener("copy", listen, true);
             return [done, text, document.querySelectorAll("body > textarea.lorchestra").length];

@@ -161,7 +161,7 @@ def test_a_hash_that_nobody_knows_is_worked_out(card: Card) -> None:
     element.get_by_text("None of its 1 tensors").or_(element.get_by_text("not a LoRA")).or_(
         element.get_by_text("Nothing more is known")
     ).or_(element.get_by_text("No layer of any model")).first.wait_for()
-    element.get_by_role("button", name="Work it out").click()
+    element.get_by_role("button", name="Compute it").click()
     element.get_by_role("button", name="Keep in the row").click()
     (change,) = card.changes()
     assert len(change["sha256"]) == 64
@@ -175,7 +175,7 @@ def test_loading_and_errors(card: Card) -> None:
     while not held:
         card.page.wait_for_timeout(50)
     held.pop().fulfill(status=500, body="<html>")
-    element.get_by_role("alert").get_by_text("ComfyUI answered with 500").wait_for()
+    element.get_by_role("alert").get_by_text("The server answered with error 500").wait_for()
     card.page.unroute("**/lorchestra/info?*")
     element.get_by_role("button", name="Try again").click()
     element.get_by_text("Best at 0.8").wait_for()

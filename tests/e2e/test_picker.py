@@ -289,7 +289,7 @@ def test_one_architecture_can_be_chosen_without_a_model(picker: Picker) -> None:
     assert picker.root.get_by_role("button", name="Show all").count() == 0  # it would not help
     picker.search.fill("")
     picker.root.get_by_role("button", name="FLUX.1").click()
-    picker.page.get_by_role("menuitemcheckbox").filter(has_text="Not known").click()
+    picker.page.get_by_role("menuitemcheckbox").filter(has_text="Unknown").click()
     assert picker.shown() == ["broken", "puzzle", "unread"]
 
 
@@ -539,7 +539,7 @@ def test_a_server_that_fails_is_said_so_and_asked_again(picker: Picker, kind: st
     picker.page.route(LISTED, answers[kind])
     picker.page.keyboard.press("Escape")
     picker.open()
-    expect(picker.status).to_contain_text("8 LoRAs · the list is old")
+    expect(picker.status).to_contain_text("8 LoRAs · the list is out of date")
     expect(picker.rows).to_have_count(len(LIBRARY))
     picker.page.unroute(NAMES)
 

@@ -38,7 +38,7 @@ def test_the_picture_is_on_the_node_and_the_preset_changes_it(face: Any) -> None
     (output,) = face.queue().values()
     assert output["text"] == ["0:0, 1:1"]
     face.wait_for(lambda: shown(face) == [480, 220])
-    result = face.page.get_by_label("What the schedule is")
+    result = face.page.get_by_label("The schedule in words")
     assert result.input_value() == "0:0, 1:1"
     face.page.wait_for_timeout(500)
     face.screenshot("schedule-after-run")
@@ -57,7 +57,7 @@ def test_a_run_without_a_picture_leaves_none_on_the_node(face: Any) -> None:
     (output,) = face.queue().values()
     assert output["images"] == []
     face.wait_for(lambda: shown(face) == [])
-    assert "connect sigmas" in face.page.get_by_label("What the schedule is").input_value()
+    assert "connect sigmas" in face.page.get_by_label("The schedule in words").input_value()
     face.page.wait_for_timeout(500)  # a few frames, in which it could come back
     assert shown(face) == []
 

@@ -36,7 +36,6 @@ NO_WORDS = re.compile(
 ELSEWHERE = ("base/settings.mjs", "values/easings.mjs", "values/presets.mjs", "convert/loaders.mjs")
 """Translated by ComfyUI, or where they are shown; and the names that other packs give their nodes."""
 NOT_SHOWN = {
-    ("badges/badges.mjs", "ComfyUI answered with …"),
     ("curve/widget.mjs", "from text"),  # a value of the node's
     ("convert/convert.mjs", "ComfyUI does not know the LoRA Stack"),
 }
