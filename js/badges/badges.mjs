@@ -16,7 +16,7 @@ import { findPlaces, rememberHosts } from "./places.mjs";
 /** @import { Comfy, Graph, GraphNode, Prompt } from "../types.d.ts" */
 
 const DELAY = 300; // after a change, in milliseconds
-const LOOK = 1500; // between looks for changes that ComfyUI tells nobody about
+const LOOK = 1500; // between looks for changes that ComfyUI does not announce
 const RETRY = 30_000; // after the server did not answer
 const MOST_LOST = 1; // looks at which a stack was in no graph yet
 
@@ -63,7 +63,7 @@ export function createBadges({ app, api }) {
   rememberHosts(app);
 
   const root = () => /** @type {Graph} */ (app.rootGraph ?? app.graph?.rootGraph ?? app.graph);
-  /** Those that are in a graph, each with its place; the others are forgotten when they have been in one, or come to none. */
+  /** Those that are in a graph, each with its place. The others are forgotten once they have been in one, or if they never get there. */
   const placed = () => {
     const all = [...watched];
     return findPlaces(root(), all).flatMap((place, index) => {

@@ -155,8 +155,8 @@ export function makeRoom(node) {
 }
 
 /**
- * One step of undo that may change how high the node's contents are. The node follows them, unless somebody has made it
- * higher than they were. It follows by the difference: Nodes 2.0 measure more than is computed, and a size that is not
+ * One step of undo that may change how high the node's contents are. The node follows them, unless it was made
+ * higher than they are. It follows by the difference: Nodes 2.0 measure more than is computed, and a size that is not
  * the measured one would be a change of its own after the next undo.
  * @param {App} app
  * @param {GraphNode} node

@@ -25,7 +25,7 @@
  * @property {string} type the node's class
  * @property {"loader" | "applier" | "stacker"} role a loader and an applier change a model; a stacker hands rows on
  * @property {boolean} [chains] whether a chain of them becomes one stack
- * @property {string[]} titles what the node is called when nobody has renamed it
+ * @property {string[]} titles what the node is called as long as it is not renamed
  * @property {string[]} [widgets] names by position
  * @property {(values: Values) => Row[]} read
  */
@@ -132,7 +132,7 @@ export function rowsOf(node, kind) {
 }
 
 /**
- * A row, or none where no LoRA is chosen.
+ * A row in a list, which is empty if no LoRA is chosen.
  * @param {unknown} lora
  * @param {unknown} model
  * @param {unknown} [clip] undefined means the same as `model`

@@ -75,7 +75,7 @@ export class Plot {
   }
 
   /**
-   * Draws into the size that the element has now. Returns false while it has none.
+   * Draws into the size that the element has now. Returns false while it has no size.
    * @param {Picture} picture
    */
   draw({ curve, others = [], run, selected, locked }) {

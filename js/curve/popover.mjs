@@ -21,7 +21,7 @@ const STYLE = `
  * @param {Comfy} comfy
  * @param {object} options
  * @param {import("../base/popup.mjs").Anchor} options.anchor
- * @param {string} options.text the row's schedule; empty where it has none
+ * @param {string} options.text the row's schedule; empty if it has no schedule
  * @param {(text: string) => void} [options.onChange] while the schedule is being edited
  * @param {(text: string) => void} [options.onCommit] when an edit is done; in one step of undo with its changes
  * @param {() => void} [options.onClose]

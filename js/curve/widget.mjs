@@ -1,5 +1,5 @@
 // @ts-check
-/** The curve editor on the LoRA Schedule node. Its value is that of the node's `preset` and `text`; it has none itself. */
+/** The curve editor on the LoRA Schedule node. It has no value of its own: it shows and edits the node's `preset` and `text`. */
 
 import { addShownWidget, after, drawnOnCanvas, isNodes2, whenDrawn } from "../base/canvas.mjs";
 import { inputNamed, isInGraph, widgetNamed } from "../base/graph.mjs";

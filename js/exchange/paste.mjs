@@ -35,7 +35,7 @@ export function installPaste(comfy) {
 }
 
 /**
- * The rows that are in the clipboard, for a menu. Where there are none to be had, a toast says why.
+ * The rows that are in the clipboard, for a menu. If there are none, a toast says why.
  * @param {Comfy} comfy
  * @returns {Promise<import("../values/stack.mjs").Row[]>}
  */

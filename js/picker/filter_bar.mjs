@@ -11,7 +11,7 @@ const DOWN = "M4 6l4 4 4-4";
 /**
  * @typedef {object} Choice what the chips say
  * @property {boolean} fits
- * @property {string | null} family null for all, "" for those of which nobody knows
+ * @property {string | null} family null for all, "" for those whose family is not known
  * @property {boolean} favourites
  * @property {boolean} recent
  * @property {boolean} newest

@@ -44,7 +44,7 @@ export function libraryOf({ api }) {
 }
 
 /**
- * Asks for the list anew, if anybody has asked for it before: for ComfyUI's own refresh.
+ * Asks for the list anew, if it has been asked for before: for ComfyUI's own refresh.
  * @param {Pick<Comfy, "api">} comfy
  */
 export async function refreshLoras(comfy) {

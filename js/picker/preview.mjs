@@ -1,5 +1,5 @@
 // @ts-check
-/** The image beside the picker: what lies beside the LoRA's file, loaded when somebody stays on its row. */
+/** The image beside the picker: what lies beside the LoRA's file, loaded when the pointer or the focus stays on its row. */
 
 import { create } from "../base/dom.mjs";
 import { setting } from "../base/settings.mjs";

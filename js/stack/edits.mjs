@@ -45,12 +45,12 @@ export function createEdits(state, target, render) {
 
   return {
     change,
-    /** A change that may go on: no step of undo yet. @param {number} index @param {Changes} changes */
+    /** A change that may go on: not a step of undo yet. @param {number} index @param {Changes} changes */
     changeLive(index, changes) {
       put(writeStack(state.stack, withChanges(state.rows, index, changes)));
       state.unsettled = true;
     },
-    /** @param {string} text as the user is typing it: no step of undo yet */
+    /** @param {string} text as the user is typing it: not a step of undo yet */
     type(text) {
       state.asText = true;
       put(text);

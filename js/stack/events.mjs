@@ -77,7 +77,7 @@ function keepKey(event, target) {
  */
 export function listenToText(text, read, edits) {
   // The browser's own undo reaches a text without the focus, too, before ComfyUI's undo runs, and may focus it on the
-  // way: that is no edit.
+  // way: that is not an edit.
   let typed = true;
   text.addEventListener("beforeinput", () => { typed = document.activeElement === text; });
   text.addEventListener("input", () => {

@@ -6,7 +6,7 @@ const SPIN = ".lorchestra-weight-spin";
 const SECOND_SPIN = ".lorchestra-weight + .lorchestra-weight .lorchestra-weight-spin";
 
 /**
- * Gives a row the focus; the button that adds rows where there are none.
+ * Gives a row the focus; or, if there are no rows, the button that adds one.
  * @param {import("./view.mjs").ListView} view
  * @param {number} index the nearest row is taken
  * @param {string} [selector] of the part of the row that is wanted; its name where that cannot be seen

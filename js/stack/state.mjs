@@ -13,7 +13,7 @@ export class ListState {
   badges = [];
   /** Whether the user asked for the text. */
   asText = false;
-  /** Whether something was written that is no step of undo yet. */
+  /** Whether something was written that is not a step of undo yet. */
   unsettled = false;
 
   /** @param {() => string} read gives the host's text */

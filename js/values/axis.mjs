@@ -151,7 +151,7 @@ export function linePath(curve, scale, only) {
 }
 
 /**
- * The starts of the sampler's steps, in the curve's unit; empty where nobody knows them, or where they are too many.
+ * The starts of the sampler's steps, in the curve's unit; empty if they are not known, or too many to show.
  * @param {Curve} curve
  * @param {Run} run
  * @returns {number[]}

@@ -3,7 +3,7 @@
 
 /** Weights are in -WEIGHT_LIMIT … WEIGHT_LIMIT. */
 export const WEIGHT_LIMIT = 100;
-/** The weight of a row that names none. */
+/** The weight of a row that does not say one. */
 export const DEFAULT_WEIGHT = 0.75;
 /** Longest text of a stack or a request that is read, in characters. */
 export const MAX_TEXT = 4_000_000;

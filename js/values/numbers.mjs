@@ -34,7 +34,7 @@ export function clamp(value, low, high) {
 }
 
 /**
- * The number that somebody typed, with a point or a comma; null when it is none.
+ * The number that was typed, with a point or a comma; null if it is not a number.
  * @param {string} text
  * @returns {number | null}
  */

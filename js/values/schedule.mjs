@@ -35,7 +35,7 @@ const UNIT = /(progress|step|sigma)s?(?![A-Za-z])/iy;
 const SPACE = /\s*/y;
 
 /**
- * The schedule of a text in the canonical form, or null: then the text is another form's, or none's, and Python knows.
+ * The schedule of a text in the canonical form, or null if it is in another form or no schedule at all: that is for Python to say.
  * @param {string} text
  * @returns {Curve[] | null}
  */
@@ -103,7 +103,7 @@ function readCurve(text) {
 }
 
 /**
- * A position, rounded once as Python rounds it; null where that takes exact fractions, or where it is none.
+ * A position, rounded once as Python rounds it; null if that takes exact fractions, or if it is not a position.
  * @param {string} whole
  * @param {string} below what stands under the line of a fraction
  * @param {Unit} unit

@@ -12,7 +12,7 @@ import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
  * @property {string[]} triggers
  * @property {string[]} architectures ids of all that it is meant to work on
  * @property {string[]} family titles of the families it is for, the likeliest first
- * @property {string} kind `lora`, another kind of file, or "" when nobody knows
+ * @property {string} kind `lora`, another kind of file, or "" if it is not known
  * @property {boolean} preview whether an image lies beside it
  * @property {boolean} known false until it has been read
  * @property {number} modified
@@ -47,7 +47,7 @@ import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
  * @property {string} query
  * @property {string} folder "" for all
  * @property {Model | null} fits only LoRAs that may fit this model
- * @property {string | null} family only LoRAs for this family; "" asks for those of which nobody knows
+ * @property {string | null} family only LoRAs for this family; "" asks for those whose family is not known
  * @property {((name: string) => boolean) | null} favourite only those
  * @property {string[] | null} recent only those, the last one first
  */
@@ -246,7 +246,7 @@ export function fitOf(lora, model) {
 
 /**
  * @param {Lora} lora
- * @param {string} family a title, or "" for LoRAs of which nobody knows
+ * @param {string} family a title, or "" for LoRAs whose family is not known
  * @returns {boolean} what has not been read yet may be for any
  */
 export function isFor(lora, family) {

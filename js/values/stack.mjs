@@ -222,7 +222,7 @@ function readRows(values, more, version) {
 
 /**
  * @param {unknown} value
- * @returns {Record<string, unknown> | string} what is wrong with it, when it is no row
+ * @returns {Record<string, unknown> | string} what is wrong with it, if it is not a row
  */
 function readRow(value) {
   if (Array.isArray(value)) {
