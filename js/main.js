@@ -11,7 +11,8 @@ import { installPaste } from "./exchange/paste.mjs";
 import { refreshLoras } from "./picker/library.mjs";
 import { showResults } from "./result/text.mjs";
 import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
-import { createLorasWidget, installPromotion, LORAS_TYPE, showLiveElements } from "./stack/widget.mjs";
+import { LORAS_TYPE, STACK } from "./stack/node.mjs";
+import { createLorasWidget, installPromotion, showLiveElements } from "./stack/widget.mjs";
 import { loadWords, t } from "./base/words.mjs";
 
 /** @import { Comfy } from "./types.d.ts" */
@@ -23,7 +24,7 @@ const comfy = { app, api };
  * @type {Map<string | undefined, import("./result/text.mjs").Result>}
  */
 const RESULTS = new Map([
-  ["LorchestraLoraStack", { label: () => t("Report of the last run") }],
+  [STACK, { label: () => t("Report of the last run") }],
   // The first line is the schedule, which the node's own text and its curve show already.
   ["LorchestraLoraSchedule", { label: () => t("The schedule in words"), known: 1 }],
   ["LorchestraLoraCheck", { label: () => t("What fits the model") }],
@@ -41,7 +42,7 @@ comfy.app.registerExtension({
     const result = RESULTS.get(node.comfyClass);
     if (result) showResults(comfy.app, node, result);
     if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
-    if (node.comfyClass === "LorchestraLoraStack") applyToNewNode(comfy.app, node);
+    if (node.comfyClass === STACK) applyToNewNode(comfy.app, node);
     installOldMenu(comfy, node);
     if (node.isSubgraphNode?.()) installPromotion(comfy, node);
   },

@@ -4,14 +4,13 @@
  * LoRA Stack off for a while still wants to know what fits. Plain data in and out.
  */
 
-import { linkOf } from "../base/graph.mjs";
+import { BYPASSED, linkOf } from "../base/graph.mjs";
 import { placeOf } from "./places.mjs";
 
 /** @import { Graph, GraphNode, InputSlot, Link, Prompt } from "../types.d.ts" */
 
 /** @typedef {import("./places.mjs").Place} Place */
 
-const BYPASS = 4;
 const INSIDE = -10; // the id that links have which come into a subgraph
 const MOST_STEPS = 1000; // along one link
 
@@ -70,7 +69,7 @@ function along(link, hosts, graph, left) {
 /** @param {Omit<Place, "id">} place @param {number} slot @param {number} left @returns {Source | undefined} */
 function outOf(place, slot, left) {
   const { hosts, node } = place;
-  if (node.mode === BYPASS) {
+  if (node.mode === BYPASSED) {
     const { type } = node.outputs[slot];
     const same = (/** @type {InputSlot | undefined} */ input) => input?.type === type;
     const through = same(node.inputs?.[slot]) ? slot : (node.inputs ?? []).findIndex(same);

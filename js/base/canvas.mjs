@@ -3,6 +3,8 @@
 
 /** @import { App, GraphNode, HookedNode, Page, Widget } from "../types.d.ts" */
 
+/** Of a DOM widget in the classic renderer, above and below; in pixels. */
+export const MARGIN = 10;
 /** Nodes 2.0 make nodes this much higher than they compute, at most; in pixels. */
 const NODES2_SLACK = 30;
 

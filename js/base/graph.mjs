@@ -3,6 +3,10 @@
 
 /** @import { Graph, GraphNode, InputSlot, Link, Widget } from "../types.d.ts" */
 
+/** Modes of a node in which it takes no part, as ComfyUI numbers them. */
+export const MUTED = 2;
+export const BYPASSED = 4;
+
 /**
  * @param {Graph} graph
  * @returns {GraphNode[]}

@@ -5,12 +5,12 @@ import { asOneStep, page } from "../base/canvas.mjs";
 import { listLoras } from "../base/server.mjs";
 import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
-import { lorasWidget } from "../exchange/paste.mjs";
+import { lorasWidget, STACK } from "../stack/node.mjs";
 import { withListedNames } from "../values/names.mjs";
 import { EMPTY, readStack, toText, writeStack } from "../values/stack.mjs";
 import { connectSource, connectTarget, inputOf, outputOf } from "./links.mjs";
 import { kindOf } from "./loaders.mjs";
-import { planFor, STACK } from "./plan.mjs";
+import { planFor } from "./plan.mjs";
 
 /** @import { App, Comfy, Graph, GraphNode, MenuItem, Widget } from "../types.d.ts" */
 

@@ -1,16 +1,15 @@
 // @ts-check
 /** What a LoRA Stack in the place of other loaders would be: their rows, their links, and what would be lost. */
 
+import { BYPASSED, MUTED } from "../base/graph.mjs";
 import { t } from "../base/words.mjs";
-import { lorasWidget } from "../exchange/paste.mjs";
+import { lorasWidget, STACK } from "../stack/node.mjs";
 import { readStack, toText } from "../values/stack.mjs";
 import { inputLike, outputOf, sourceOf, targetsOf } from "./links.mjs";
 import { kindOf, rowsOf } from "./loaders.mjs";
 
 /** @import { GraphNode } from "../types.d.ts" */
 
-export const STACK = "LorchestraLoraStack";
-const [MUTED, BYPASSED] = [2, 4]; // modes of a node
 const LONGEST = 1000; // nodes in a chain
 
 /**

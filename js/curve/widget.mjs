@@ -1,7 +1,7 @@
 // @ts-check
 /** The curve editor on the LoRA Schedule node. It has no value of its own: it shows and edits the node's `preset` and `text`. */
 
-import { addShownWidget, after, drawnOnCanvas, isNodes2, whenDrawn } from "../base/canvas.mjs";
+import { addShownWidget, after, drawnOnCanvas, isNodes2, MARGIN, whenDrawn } from "../base/canvas.mjs";
 import { inputNamed, isInGraph, widgetNamed } from "../base/graph.mjs";
 import { t } from "../base/words.mjs";
 import { createCurveEditor, CURVE_CLASS } from "./editor.mjs";
@@ -14,7 +14,6 @@ import { CURVE_HEIGHT } from "./style.mjs";
 export const CURVE_TYPE = "LORCHESTRA_CURVE";
 const NAME = "lorchestra_curve";
 const FROM_TEXT = "from text"; // the choice of `preset` with which the text counts
-const MARGIN = 10; // of a DOM widget in the classic renderer, above and below
 const MIN_WIDTH = 380;
 
 /**

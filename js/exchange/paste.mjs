@@ -6,13 +6,12 @@ import { ROOT_CLASS } from "../base/dom.mjs";
 import { isInGraph } from "../base/graph.mjs";
 import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
+import { lorasWidget } from "../stack/node.mjs";
 import { mayBeRows } from "../values/pasted.mjs";
 import { readStack, toText, writeStack } from "../values/stack.mjs";
 import { readPasted } from "./clipboard.mjs";
 
 /** @import { App, Comfy, GraphNode, Widget } from "../types.d.ts" */
-
-const LORAS_TYPE = "LORCHESTRA_LORAS"; // as Python declares it
 
 /**
  * Listens for pasting, before ComfyUI does. Every paste that is not rows onto one selected stack is left untouched.
@@ -82,17 +81,6 @@ export function appendRows(app, widget, rows) {
     widget.callback?.(widget.value);
   });
   return true;
-}
-
-/**
- * @param {GraphNode} node
- * @returns {Widget | undefined} the widget with the rows, also one that was promoted to a subgraph's node; undefined
- *   where the rows come through a link
- */
-export function lorasWidget(node) {
-  const widget = node?.widgets?.find((one) => one.type === LORAS_TYPE);
-  const input = widget && node.inputs?.find((one) => one.widget?.name === widget.name);
-  return input?.link == null ? widget : undefined;
 }
 
 /** @param {App} app @returns {GraphNode | undefined} the only selected node, when it has rows */

@@ -5,6 +5,7 @@
  */
 
 import { t } from "../base/words.mjs";
+import { textsOf } from "../values/json.mjs";
 
 /** @import { Api, Comfy } from "../types.d.ts" */
 
@@ -121,11 +122,6 @@ async function read(api) {
     throw new Error(t("favourites could not be read: {file} in ComfyUI's user folder is not valid JSON", { file: FILE }));
   }
   return { ...data, favourites: textsOf(data?.favourites), recent: textsOf(data?.recent) };
-}
-
-/** @param {unknown} value */
-function textsOf(value) {
-  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
 }
 
 /**

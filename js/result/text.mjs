@@ -1,7 +1,7 @@
 // @ts-check
 /** The text that a node shows after it ran. */
 
-import { addShownWidget, after, makeRoom } from "../base/canvas.mjs";
+import { addShownWidget, after, makeRoom, MARGIN } from "../base/canvas.mjs";
 
 /** @import { App, HookedNode } from "../types.d.ts" */
 
@@ -13,7 +13,6 @@ const CHARACTER_WIDTH = 6.7; // of a monospace font at 11 pixels
 const SIDES = 40; // margins and padding left and right of the text
 const MAX_LINES = 10;
 const PADDING = 14;
-const MARGIN = 10; // of a DOM widget in the classic renderer, above and below
 
 /**
  * @typedef {object} Result

@@ -3,17 +3,15 @@
 
 import { rememberHosts } from "../badges/places.mjs";
 import {
-  after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, page, passPointerOn, whenDrawn,
+  after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, MARGIN, page, passPointerOn, whenDrawn,
 } from "../base/canvas.mjs";
 import { EMPTY, promptText, toText } from "../values/stack.mjs";
 import { appKey, appRows, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
+import { LORAS_TYPE } from "./node.mjs";
 
 /** @import { App, Comfy, GraphNode, HookedNode, InputData, PromotedInput, SubgraphNode } from "../types.d.ts" */
 
-/** Type of the input, as Python declares it. */
-export const LORAS_TYPE = "LORCHESTRA_LORAS";
-const MARGIN = 10; // of a DOM widget in the classic renderer, above and below
 const MIN_WIDTH = 400;
 
 /**

@@ -1,6 +1,9 @@
 // @ts-check
 /** Numbers and names as people write and read them. */
 
+/** Endings of LoRA files, which people do not read. */
+export const ENDING = /\.(safetensors|sft|pt|pth|ckpt|bin|gguf)$/i;
+
 /**
  * A weight with at least two decimals, and as many as it needs: 1 → "1.00", 0.125 → "0.125".
  * @param {number} value
@@ -52,7 +55,8 @@ export function readNumber(text) {
 export function splitName(name) {
   const start = Math.max(name.lastIndexOf("/"), name.lastIndexOf("\\")) + 1;
   const file = name.slice(start);
-  return { folder: name.slice(0, start), title: file.replace(/(.)\.(safetensors|sft|pt|pth|ckpt|bin|gguf)$/i, "$1") };
+  // A file whose whole name is an ending keeps it.
+  return { folder: name.slice(0, start), title: file.charAt(0) + file.slice(1).replace(ENDING, "") };
 }
 
 /** @type {Intl.NumberFormat | undefined} */

@@ -1,8 +1,8 @@
 // @ts-check
 /** Whether a pasted text may hold rows. Python reads them; this only saves asking about all else that people paste. */
 
+import { isObject } from "./json.mjs";
 import { MAX_TEXT } from "./limits.mjs";
-import { isObject } from "./stack.mjs";
 
 const TAG = /<(?:lora|lyco):[^<>]+>/; // <lora:pixel:0.7>
 

@@ -1,6 +1,8 @@
 // @ts-check
 /** LoRAs by words, folder and architecture: what the picker shows of ten thousand files. Plain data, no page. */
 
+import { textsOf } from "./json.mjs";
+import { ENDING } from "./numbers.mjs";
 import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
 
 /** @typedef {import("./verdicts.mjs").State} State */
@@ -52,8 +54,6 @@ import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
  * @property {string[] | null} recent only those, the last one first
  */
 
-/** The endings that `splitName` leaves out, too. */
-const ENDING = /\.(safetensors|sft|pt|pth|ckpt|bin|gguf)$/i;
 /** Where no accents can be: most names. */
 // eslint-disable-next-line no-control-regex
 const PLAIN = /^[\x00-\x7f]*$/;
@@ -87,11 +87,6 @@ export function readLora(raw) {
     known: row.known === true,
     modified: typeof row.modified === "number" ? row.modified : 0,
   };
-}
-
-/** @param {unknown} value */
-function textsOf(value) {
-  return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
 }
 
 /**

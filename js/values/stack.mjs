@@ -6,6 +6,7 @@
  */
 
 import { t } from "../base/words.mjs";
+import { isObject } from "./json.mjs";
 import { DEFAULT_WEIGHT, WEIGHT_LIMIT } from "./limits.mjs";
 
 export const EMPTY = '{"version": 1, "loras": []}';
@@ -341,14 +342,6 @@ function isWeight(value) {
 /** @param {string} name e.g. `civitai:120096@135931` */
 function isAir(name) {
   return /^urn:air:/i.test(name) || /^[a-z0-9_-]+:[^\s:@]+@[^\s:@]+$/i.test(name);
-}
-
-/**
- * @param {unknown} value
- * @returns {value is Record<string, unknown>}
- */
-export function isObject(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** @param {string} text */
