@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..lorchestra.policies import IGNORE
+from ..lorchestra.stack.policies import IGNORE
 from .host import files
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows, to_rows
 
 if TYPE_CHECKING:
-    from ..lorchestra.check import Outcome
-    from ..lorchestra.plan import Plan
+    from ..lorchestra.apply.plan import Plan
+    from ..lorchestra.fit.outcome import Outcome
 
 VERSION = 1
 """Version of the data that the node gives."""
@@ -60,7 +60,7 @@ class LoraCheck(io.ComfyNode):
     def execute(cls, model: Any, lora_stack: Any, clip: Any = None) -> io.NodeOutput:
         """Makes a plan and throws it away. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.architectures.names import family_titles
-        from ..lorchestra.check import COMPATIBLE, PARTIAL, UNKNOWN, report
+        from ..lorchestra.fit.outcome import COMPATIBLE, PARTIAL, UNKNOWN, report
         from .host import model as models
         from .host import plans
 

@@ -8,7 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..lorchestra.exchange import DIALECTS, find_dialect_or_raise
-from ..lorchestra.schema.stack import stack_schema
+from ..lorchestra.workflow.stack_schema import stack_schema
 from .host import files
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows

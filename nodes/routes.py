@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..lorchestra.errors import LorchestraError, ScheduleError, StackError, quoted
 
 if TYPE_CHECKING:
-    from ..lorchestra.lora_library import Facts, File
+    from ..lorchestra.library.catalog import Facts, File
 
 PREFIX = "/lorchestra"
 MAX_BODY = 32_000_000
@@ -146,7 +146,7 @@ def check(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def info(query: Mapping[str, str]) -> dict[str, Any]:
     """All that is known of one LoRA; with `hash=1` its SHA-256 is worked out if nobody has said it."""
-    from ..lorchestra.details import read_details
+    from ..lorchestra.library.card import read_details
     from .host.lora_library import lora_library
 
     shelf, file = lora_library(), _file(query.get("lora"))
@@ -167,7 +167,7 @@ def preview(query: Mapping[str, str]) -> Any:
     """The image beside a LoRA, and nothing else: its type is that of its bytes, and no browser may guess another."""
     from aiohttp import web
 
-    from ..lorchestra.sidecars import find_preview, read_image
+    from ..lorchestra.library.sidecars import find_preview, read_image
 
     path = find_preview(_file(query.get("lora")).path)
     image = read_image(path) if path else None

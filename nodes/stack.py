@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..lorchestra.errors import LorchestraError, quoted
-from ..lorchestra.modes import AUTO, LIVE, MERGE, MODES
-from ..lorchestra.policies import ERROR, IGNORE, MISSING_POLICIES, POLICIES, REFUSE, SKIP, WARN
 from ..lorchestra.stack import Stack
+from ..lorchestra.stack.modes import AUTO, LIVE, MERGE, MODES
+from ..lorchestra.stack.policies import ERROR, IGNORE, MISSING_POLICIES, POLICIES, REFUSE, SKIP, WARN
 from .host import bases, experts, files, prompt
 from .host.schema import schema
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
 if TYPE_CHECKING:
-    from ..lorchestra.plan import Plan
+    from ..lorchestra.apply.plan import Plan
 
 EMPTY = '{"version": 1, "loras": []}'
 
@@ -113,7 +113,7 @@ class LoraStack(io.ComfyNode):
         ComfyUI passes `loras` alone, since it shows the sentence once for each argument that is passed by position;
         the choices are read from the queued prompt. Where they are not known, what they decide is left to the run.
         """
-        from ..lorchestra.precheck import refusals  # loads all that is known of models
+        from ..lorchestra.fit.refusals import refusals  # loads all that is known of models
 
         try:
             inputs = prompt.find_queued_inputs()
@@ -161,7 +161,7 @@ class LoraStack(io.ComfyNode):
         schedule: Any = None,
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
-        from ..lorchestra.check import report
+        from ..lorchestra.fit.outcome import report
         from .host import live, patch, plans
 
         own, upstream = Stack.parse(loras), read_rows(lora_stack)
@@ -203,7 +203,7 @@ class LoraStack(io.ComfyNode):
 
 def _warnings(plan: Plan, policy: str) -> list[str]:
     """What a policy wants to be told: LoRAs that fit in part, and with `warn` what is left out; a file's once."""
-    from ..lorchestra.check import INCOMPATIBLE, PARTIAL, REFUSED
+    from ..lorchestra.fit.outcome import INCOMPATIBLE, PARTIAL, REFUSED
 
     told = {REFUSE: {PARTIAL}, WARN: {PARTIAL, *REFUSED}}.get(policy, set())
     chosen = {id(item.weighted.entry) for item in plan.chosen}

@@ -1,6 +1,6 @@
 """Puts the repository's root at the end of sys.path: in front, our `nodes/` would hide ComfyUI's `nodes.py`.
 
-`tests/files` comes after it: what makes files for tests in several folders.
+`tests` comes after it, for the helpers in `tests/support`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HERE = Path(__file__).resolve().parent
-for folder in (str(HERE.parent), str(HERE / "files")):
+for folder in (str(HERE.parent), str(HERE)):
     if folder not in sys.path:
         sys.path.append(folder)

@@ -19,7 +19,7 @@ frontends) newest="" oldest="" face="other_frontend and not slow" ;;
 *) echo "usage: with_comfyui.sh VENV quick|slow|frontends [pytest arguments]" >&2 && exit 2 ;;
 esac
 shift 2
-found=$("${PYTHON:-python3}" tests/find_comfyui.py) || exit $?
+found=$("${PYTHON:-python3}" tests/support/find_comfyui.py) || exit $?
 if [ -z "$found" ]; then
     if [ "${REQUIRE_COMFYUI:-}" = 1 ]; then
         echo "FAILED: no ComfyUI was found, and REQUIRE_COMFYUI=1 asks for one. Set COMFYUI_PATH." >&2

@@ -29,8 +29,8 @@ from lorchestra.architectures.aliases import alias_sites
 from lorchestra.architectures.patterns import Pattern, Shape, compact, ranges
 from lorchestra.architectures.signatures import AliasPattern, Offset, Signature, from_json
 from lorchestra.architectures.unet import diffusers_names
-from lorchestra.comfyui import find_comfyui
-from lorchestra.header import read_header
+from lorchestra.demo.comfyui import find_comfyui
+from lorchestra.files.header import read_header
 from lorchestra.spelling.prefixes import flatten, split
 
 FILE = ROOT / "lorchestra" / "architectures" / "signatures.json"

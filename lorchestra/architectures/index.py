@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..placing import model_sites
+from ..models.placing import model_sites
 from ..spelling.prefixes import flatten
 from .aliases import TABLES
 from .encoders import ENCODERS

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..architectures.names import with_article
-from ..bases import Base, architecture_ids, base_by_name, read_base_model
-from ..check import BROKEN, COMPATIBLE, Outcome
 from ..errors import CheckpointError, FileProblem, HeaderError, LorchestraError, quoted
-from ..examine import check_file, read_examined
-from ..header import read_header
+from ..files.header import read_header
+from ..fit.outcome import BROKEN, COMPATIBLE, Outcome
+from ..lora.examined import check_file, read_examined
+from ..models.base import Base, architecture_ids, base_by_name, read_base_model
 from ..spelling.modules import read_modules
 from ..stack import Entry
 from .export import Subparsers

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..bases import architecture_ids
 from ..errors import LorchestraError
+from ..models.base import architecture_ids
 from ..spelling.targets import TARGETS
 from .check import unknown_model
 from .export import Subparsers

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from ..errors import FileProblem, LorchestraError
 from ..exchange import DIALECTS, Loss, Reading, a1111, find_dialect_or_raise, runware
-from ..schema import stack_schema
 from ..stack import Json, Stack
+from ..workflow import stack_schema
 
 MAX_BYTES = 4_000_000
 """Largest file that is read."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from ..architectures.names import family_titles
 from ..errors import FileProblem, HeaderError
-from ..examine import Examined, read_examined
-from ..metadata import trained_on, training, trigger_words
+from ..lora.examined import Examined, read_examined
+from ..lora.metadata import trained_on, training, trigger_words
+from ..lora.numbers import counts, statistics
 from ..spelling import kinds
-from ..summary import counts, statistics
 from .export import Subparsers
 from .files import find_given, progress, write
 from .terminal import printable

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from ..errors import LorchestraError
-from ..summary import Statistics, Summary, read_summary
+from ..lora.numbers import Statistics, Summary, read_summary
 from .export import Subparsers
 from .terminal import printable
 

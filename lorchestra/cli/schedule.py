@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import FileProblem, ScheduleError
-from ..newfile import check_output, new_file
+from ..files.new_file import check_output, new_file
 from ..schedule import PRESETS, Schedule, Steps
 from ..schedule.steps import MAX_STEPS
 from .export import Subparsers

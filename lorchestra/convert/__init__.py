@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..adapters import DTYPES, find_key, is_finite, open_lora
 from ..architectures.names import title
 from ..errors import AdapterError, CheckpointError, shortened
-from ..header import parse_header
-from ..newfile import check_output, header_bytes, new_file
-from ..placing import place
+from ..files.header import parse_header
+from ..files.new_file import check_output, header_bytes, new_file
+from ..lora.file import DTYPES, find_key, is_finite, open_lora
+from ..models.placing import place
 from ..spelling.modules import Module, read_modules
 from ..spelling.targets import COMFYUI, DIFFUSERS, KOHYA
 from .by_layer import write_comfyui, write_kohya

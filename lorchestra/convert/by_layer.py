@@ -9,10 +9,10 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from ..adapters import LoraFile
 from ..architectures.diffusers_names import diffusers_names
 from ..architectures.encoders import BERT, LLM, find_encoder
 from ..errors import shortened
+from ..lora.file import LoraFile
 from ..spelling import slots
 from ..spelling.modules import BIAS
 from ..spelling.prefixes import MODEL, flatten

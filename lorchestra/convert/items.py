@@ -9,10 +9,10 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from ..adapters import LoraFile
 from ..algorithms.lora import LoRA
 from ..errors import AdapterError
-from ..placing import Placed, Shape, place
+from ..lora.file import LoraFile
+from ..models.placing import Placed, Shape, place
 from ..spelling import slots
 from ..spelling.layouts import is_old_glora
 from ..spelling.modules import BIAS, Module

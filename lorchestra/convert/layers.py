@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..architectures import checkpoint
-from ..architectures.base_file import read_base
 from ..architectures.encoders import BERT, LLM, XLM_ROBERTA, find_encoder
 from ..architectures.names import Architecture, are_related, family_titles, find_architecture, title
 from ..architectures.signatures import find_signature
 from ..errors import AdapterError, CheckpointError
-from ..examine import Examined
-from ..identify import identify_base
-from ..placing import Shape, Site, Targets, encoder_sites, model_sites, place
+from ..lora.examined import Examined
+from ..lora.identify import identify_base
+from ..models import checkpoint
+from ..models.base_file import read_base
+from ..models.placing import Shape, Site, Targets, encoder_sites, model_sites, place
 from ..spelling.prefixes import MODEL
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import DialectError, quoted
 from . import a1111, lora_manager, rgthree, runware
 from .dialect import Dialect, Loss, Reading, Writing
-from .reading import read_any
+from .parse import read_any
 
 __all__ = ["DIALECTS", "Dialect", "Loss", "Reading", "Writing", "find_dialect", "find_dialect_or_raise", "read_any"]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..air import find_air
 from ..errors import DialectError, StackError, quoted
 from ..stack import MAX_NAME, MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Entry, Json, Stack
+from ..stack.air import find_air
 from .dialect import Dialect, Loss, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
 
 ORDERS = ("te-first", "model-first")

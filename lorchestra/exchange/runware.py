@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from ..air import find_air
 from ..errors import DialectError, StackError, quoted
 from ..stack import EXPERTS, MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Entry, Json, Stack
+from ..stack.air import find_air
 from .dialect import Dialect, Loss, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
 
 WEIGHT_MIN, WEIGHT_MAX = -4.0, 4.0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from ..header import Header
+from ..files.header import Header
 from . import numbered, prefixes, slots
 from .layouts import Layout, layout
 from .prefixes import flatten

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from ..errors import quoted
-from ..header import Header
+from ..files.header import Header
 from . import prefixes, slots
 from .modules import Module
 

@@ -10,15 +10,15 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ...lorchestra.errors import StackError, shortened
-from ...lorchestra.lora_library import File, Library
-from ...lorchestra.modes import MERGE
+from ...lorchestra.library.catalog import File, Library
 from ...lorchestra.stack import Entry
+from ...lorchestra.stack.modes import MERGE
 from . import bases, experts, files, prompt
 from .lora_library import lora_library
 
 if TYPE_CHECKING:
-    from ...lorchestra.badges import Badge
-    from ...lorchestra.bases import Base
+    from ...lorchestra.fit.badge import Badge
+    from ...lorchestra.models.base import Base
 
 _MOST_KEPT = 20_000
 """Badges that are kept: a file and a model each."""
@@ -38,7 +38,7 @@ class Model:
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for models that give the same badges."""
-        from ...lorchestra.adapters import find_key
+        from ...lorchestra.lora.file import find_key
 
         return (find_key(self.path) if self.path and self.base else None, self.has_clip)
 
@@ -66,7 +66,7 @@ class _Checker:
         self._base = cache(bases.read)
 
     def check(self, queued: Mapping[str, Any], stacks: list[tuple[str, object]]) -> list[dict[str, Any]]:
-        from ...lorchestra.badges import read_rows  # loads all that is known of models
+        from ...lorchestra.fit.badge import read_rows  # loads all that is known of models
 
         parsed: list[list[Entry | StackError] | StackError] = []
         for _, rows in stacks:
@@ -105,7 +105,7 @@ class _Checker:
         )
 
     def _row(self, entry: Entry | StackError, model: Model) -> dict[str, Any]:
-        from ...lorchestra import badges
+        from ...lorchestra.fit import badge as badges
 
         if isinstance(entry, StackError):
             return _answer(badges.Badge(badges.BROKEN, entry.reason))
@@ -125,7 +125,7 @@ class _Checker:
         return _answer(badge, entry, [], *known)
 
     def _look(self, file: File, model: Model) -> Badge:
-        from ...lorchestra import badges
+        from ...lorchestra.fit import badge as badges
 
         key = (file.path, file.modified_ns, file.size, *model.key)
         with _lock:

@@ -9,8 +9,8 @@ from ...lorchestra.errors import LorchestraError
 from . import prompt
 
 if TYPE_CHECKING:
-    from ...lorchestra.adapters import FileKey
-    from ...lorchestra.bases import Base
+    from ...lorchestra.lora.file import FileKey
+    from ...lorchestra.models.base import Base
 
 
 def find_queued_base() -> Base | None:
@@ -21,7 +21,7 @@ def find_queued_base() -> Base | None:
 
 def read(path: str) -> Base | None:
     """The base in a file, read once while it stays as it is; None where it cannot be read."""
-    from ...lorchestra.adapters import find_key
+    from ...lorchestra.lora.file import find_key
 
     key = find_key(path)
     return None if key is None else _read(path, key)
@@ -30,7 +30,7 @@ def read(path: str) -> Base | None:
 @functools.lru_cache(maxsize=4)  # the base, a refiner, a pair of Wan's
 def _read(path: str, key: FileKey) -> Base | None:
     """By path, because a link's name tells the format, and by key, so that a file that changed is read anew."""
-    from ...lorchestra.bases import read_base_model  # loads all that is known of models
+    from ...lorchestra.models.base import read_base_model  # loads all that is known of models
 
     try:
         return read_base_model(path)

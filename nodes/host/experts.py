@@ -11,7 +11,7 @@ import folder_paths
 from . import bases, model, prompt
 
 if TYPE_CHECKING:
-    from ...lorchestra.bases import Base
+    from ...lorchestra.models.base import Base
 
 
 def find_expert(patcher: Any, queued: Mapping[str, Any] | None = None, node_id: str | None = None) -> str | None:
@@ -20,7 +20,7 @@ def find_expert(patcher: Any, queued: Mapping[str, Any] | None = None, node_id: 
     ComfyUI's own loaders say the file since 0.33. For others it is looked for in the prompt that is run (the hidden
     inputs `prompt` and `unique_id` of a node), upstream of the node's `model`.
     """
-    from ...lorchestra.experts import find_model_expert  # loads all that is known of models
+    from ...lorchestra.models.experts import find_model_expert  # loads all that is known of models
 
     path = _find_file(patcher) or (prompt.find_base(queued, node_id) if queued and node_id else None)
     return None if path is None else find_model_expert(_listed(path), model.architectures(patcher))
@@ -34,7 +34,7 @@ def find_queued_expert() -> str | None:
 
 def find_file_expert(path: str, base: Base) -> str | None:
     """The same for a base and the file that it was read from."""
-    from ...lorchestra.experts import find_model_expert
+    from ...lorchestra.models.experts import find_model_expert
 
     return find_model_expert(_listed(path), base.architectures)
 

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 import folder_paths
 
 from ...lorchestra.errors import StackError
-from ...lorchestra.listing import Listing
-from ...lorchestra.policies import SKIP
+from ...lorchestra.library.listing import Listing
 from ...lorchestra.stack import Entry, Stack
+from ...lorchestra.stack.policies import SKIP
 
 if TYPE_CHECKING:
-    from ...lorchestra.adapters import LoraCache
+    from ...lorchestra.lora.file import LoraCache
 
 
 @functools.cache
 def lora_cache() -> LoraCache:
     """The opened LoRA files of this process, shared by all nodes."""
-    from ...lorchestra.adapters import LoraCache
+    from ...lorchestra.lora.file import LoraCache
 
     return LoraCache()
 
@@ -60,8 +60,8 @@ def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]
 
 def fingerprint(stack: Stack) -> str:
     """Changes when the file of an active row changes on disk, comes or goes."""
-    from ...lorchestra.adapters import find_key
-    from ...lorchestra.plan import find_files
+    from ...lorchestra.apply.plan import find_files
+    from ...lorchestra.lora.file import find_key
 
     _, paths = find_files(stack, finder(read_listing()), has_clip=True, missing=SKIP, schedules=True)
     return repr([find_key(path) for path in paths.values()])

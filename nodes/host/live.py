@@ -27,8 +27,8 @@ import torch
 from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
 from torch import Tensor
 
-from ...lorchestra.live import Geometry, LiveLayer, LiveTerm, is_plain, supports
-from ...lorchestra.plan import Change, Part, Plan
+from ...lorchestra.apply.live import Geometry, LiveLayer, LiveTerm, is_plain, supports
+from ...lorchestra.apply.plan import Change, Part, Plan
 from ...lorchestra.schedule import Moment, Steps
 from ...lorchestra.spelling.prefixes import MODEL
 from ...lorchestra.stack import NEGATIVE, POSITIVE, Weighted

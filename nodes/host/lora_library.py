@@ -7,7 +7,7 @@ import sys
 
 import folder_paths
 
-from ...lorchestra.lora_library import Library
+from ...lorchestra.library.catalog import Library
 
 
 @functools.cache

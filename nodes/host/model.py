@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, ref
 
 import comfy.lora
 
-from ...lorchestra.placing import Offset, Shape, Site, Sites, Targets, encoder_sites, model_sites
+from ...lorchestra.models.placing import Offset, Shape, Site, Sites, Targets, encoder_sites, model_sites
 from ...lorchestra.spelling.prefixes import MODEL
 
 _MODEL_PREFIX = "diffusion_model."
@@ -71,7 +71,7 @@ class _Layers:
     @cached_property
     def architectures(self) -> tuple[str, ...]:
         """What the diffusion model is."""
-        from ...lorchestra.identify import identify_base  # loads all that is known of models
+        from ...lorchestra.lora.identify import identify_base  # loads all that is known of models
 
         return identify_base({name: shape for name, (_, shape) in self.tensors.items()})
 
@@ -91,7 +91,7 @@ def _layers(patcher: Any) -> _Layers:
 
 
 def _read_layers(patcher: Any, diffusion_model: Callable[[], object]) -> _Layers:
-    from ...lorchestra.architectures.base_file import RENAMED
+    from ...lorchestra.models.base_file import RENAMED
 
     packed = {
         f"{path}.weight": _packed_shape(module.weight)

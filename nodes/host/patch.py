@@ -11,8 +11,8 @@ import torch
 from comfy.weight_adapter.base import WeightAdapterBase
 
 from ...lorchestra.algorithms import pack, unpack
-from ...lorchestra.fuse import Parts, Term, add_updates, padded_shape
-from ...lorchestra.plan import CLIP, Plan, by_offset
+from ...lorchestra.apply.fuse import Parts, Term, add_updates, padded_shape
+from ...lorchestra.apply.plan import CLIP, Plan, by_offset
 from ...lorchestra.spelling.prefixes import MODEL
 
 

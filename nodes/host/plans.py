@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...lorchestra.listing import Listing
-from ...lorchestra.plan import Plan, make_plan
+from ...lorchestra.apply.plan import Plan, make_plan
+from ...lorchestra.library.listing import Listing
 from ...lorchestra.stack import Stack
 from . import files
 from . import model as models

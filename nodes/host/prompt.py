@@ -16,7 +16,7 @@ from comfy_execution.utils import get_executing_context
 
 import nodes
 
-from ...lorchestra.prompt import Prompt, find_base_path
+from ...lorchestra.workflow.upstream import Prompt, find_base_path
 
 _FOLDERS: Mapping[str, tuple[str, ...]] = {
     "ckpt_name": ("checkpoints",),

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, sync_playwright
+from support.frontends import OTHERS, Frontend, unpacked
 
-from lorchestra.comfyui import PACK_FOLDER, Server, find_comfyui, pack_root
 from lorchestra.demo.checkpoint import write_checkpoint
+from lorchestra.demo.comfyui import PACK_FOLDER, Server, find_comfyui, pack_root
 from lorchestra.demo.loras import layers, write_lora
 from lorchestra.demo.prompt import CHECKPOINT
-from tests.e2e.frontends import OTHERS, Frontend, unpacked
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 FLAGS = [

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).absolute().parents[2] / "tools"))
-
-import collect_signatures as tool
-
 from lorchestra.architectures.signatures import find_signature
-from lorchestra.placing import Site, model_sites
+from lorchestra.models.placing import Site, model_sites
 from lorchestra.spelling.prefixes import flatten, split
+from tools import collect_signatures as tool
 
 MODELS = (
     "sd35_medium",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,13 +14,10 @@ import folder_paths
 import pytest
 import torch
 from comfy_api.latest import io
-from sparse_files import base_shapes, write_sparse
+from support.sparse_files import base_shapes, write_sparse
 
 import nodes
-
-sys.path.append(str(Path(__file__).absolute().parents[2] / "tools"))
-
-import collect_signatures
+from tools import collect_signatures
 
 pytestmark = pytest.mark.oldest
 

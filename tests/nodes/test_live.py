@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,10 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from safetensors.torch import save_file
+from support.algorithm_files import CONVOLUTION, MATRIX, made
+from support.models import load_flux, load_unet, plain, same_bits
 
 from lorchestra.demo.loras import layers, write_lora
-
-sys.path.append(str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1] / "lorchestra"))
-
-from algorithm_files import CONVOLUTION, MATRIX, made
-from models import load_flux, load_unet, plain, same_bits
 
 # make test runs them in the newest ComfyUI only, make test-all in the oldest too.
 pytestmark = [] if hasattr(comfy.model_patcher.ModelPatcher, "deepclone_multigpu") else [pytest.mark.slow]

@@ -12,14 +12,11 @@ import comfy.model_patcher
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from sparse_files import base_shapes, lora_shapes, write_sparse
+from support.models import load_flux, load_unet, patched, plain, same_bits
+from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 from lorchestra.demo.loras import layers, write_lora
-
-sys.path += [str(Path(__file__).parent), str(Path(__file__).absolute().parents[2] / "tools")]
-
-import collect_signatures as tool
-from models import load_flux, load_unet, patched, plain, same_bits
+from tools import collect_signatures as tool
 
 pytestmark = pytest.mark.oldest
 

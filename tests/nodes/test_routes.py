@@ -16,15 +16,12 @@ import folder_paths
 import pytest
 import torch
 from aiohttp.test_utils import TestClient, TestServer
-from sparse_files import base_shapes, lora_shapes, write_sparse
+from support.models import load_unet
+from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 import nodes
 from lorchestra.demo.checkpoint import write_checkpoint
 from lorchestra.demo.loras import layers, write_lora
-
-sys.path.append(str(Path(__file__).parent))
-
-from models import load_unet
 
 pytestmark = pytest.mark.oldest
 

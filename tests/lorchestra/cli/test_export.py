@@ -11,8 +11,8 @@ import pytest
 
 from lorchestra.cli.export import MAX_BYTES, add_export, add_import
 from lorchestra.errors import DialectError, FileProblem, LorchestraError, StackError
-from lorchestra.schema import stack_schema
 from lorchestra.stack import Entry, Stack
+from lorchestra.workflow import stack_schema
 
 AIR = "civitai:120096@135931"
 STACK = Stack((Entry("styles/pixel.safetensors", model=0.7, clip=0.5, air=AIR),))

@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from schedules import STEPS, curves
+from support.schedules import STEPS, curves
 
 from lorchestra.errors import ScheduleError
 from lorchestra.schedule import Curve, Keyframe, Moment

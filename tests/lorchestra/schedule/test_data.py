@@ -7,7 +7,7 @@ import math
 
 import pytest
 from hypothesis import given
-from schedules import schedules
+from support.schedules import schedules
 
 from lorchestra.errors import ScheduleError
 from lorchestra.schedule import Schedule

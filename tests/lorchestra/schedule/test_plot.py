@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from PIL import Image
-from schedules import STEPS, schedules
+from support.schedules import STEPS, schedules
 
 from lorchestra.errors import LorchestraError, ScheduleError
 from lorchestra.schedule import Schedule, Steps

@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from schedules import SIGMAS, STEPS, curves, schedules
+from support.schedules import SIGMAS, STEPS, curves, schedules
 
 from lorchestra.errors import ScheduleError
 from lorchestra.schedule import Curve, Keyframe, Moment, Schedule, Steps

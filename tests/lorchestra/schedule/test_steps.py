@@ -8,7 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from schedules import SIGMAS, STEPS
+from support.schedules import SIGMAS, STEPS
 
 from lorchestra.errors import ScheduleError
 from lorchestra.schedule import Moment, Steps

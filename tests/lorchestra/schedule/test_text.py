@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from schedules import schedules
+from support.schedules import schedules
 
 from lorchestra.errors import ScheduleError
 from lorchestra.schedule import PRESETS, Curve, Keyframe, Schedule
