@@ -257,18 +257,22 @@ def _groups(parts: _Parts, algorithms: Mapping[str, str]) -> tuple[list[tuple[st
 
 def _slices(module: Module) -> Iterator[Module]:
     """kohya's OFT of a fused layer, which has blocks for each of q, k, v (and the MLP): one module for each."""
+    rest = {name: tensor for name, tensor in module.slots.items() if not name.startswith("blocks")}
     for number in range(4):
         slot = f"blocks_{number}" if number else "blocks"
         if slot in module.slots:
-            shared = {name: tensor for name, tensor in module.slots.items() if not name.startswith("blocks")}
-            tensors = {"blocks": module.slots[slot], **shared}
+            tensors = {"blocks": module.slots[slot], **rest}
             yield module._replace(
                 name=f"{module.name}.{number}",
                 path=f"{module.path}.{number}",
                 slots=tensors,
-                shapes={"blocks": module.shapes[slot], **{name: module.shapes[name] for name in shared}},
+                shapes={"blocks": module.shapes[slot], **{name: module.shapes[name] for name in rest}},
             )
+            rest = {name: tensor for name, tensor in rest.items() if name in _OF_ALL_SLICES}
 
+
+_OF_ALL_SLICES = ("alpha", "magnitude", "magnitude_vector")
+"""Slots that every slice of a fused layer has a part in; a stray tensor of another kind counts once, in the first."""
 
 _DENSE = (slots.DIFF, slots.NORM, slots.REPLACEMENT)
 """Algorithms without an alpha."""
