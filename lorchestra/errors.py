@@ -38,10 +38,15 @@ class AdapterError(FileProblem):
 
 
 class NotALora(AdapterError):
-    """A sound file that is no LoRA at all."""
+    """A sound file that is not a LoRA at all.
 
-    def __init__(self, file: str | Path, reason: str) -> None:
-        super().__init__(file, "", reason)
+    `finding` says what it is, without what to do about it, which is `hint`: a sentence of its own, or empty.
+    """
+
+    def __init__(self, file: str | Path, finding: str, hint: str = "") -> None:
+        self.finding = finding
+        self.hint = hint
+        super().__init__(file, "", f"{finding}. {hint}" if hint else finding)
 
 
 class CheckpointError(FileProblem):

@@ -242,18 +242,13 @@ def read(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(body: Mapping[str, Any]) -> dict[str, Any]:
     """Text in a dialect from rows."""
-    from ..lorchestra.exchange import find_dialect_or_raise
-    from ..lorchestra.stack import Stack
+    from ..lorchestra.exchange import parse_stack, write_any
 
     rows, name = body.get("loras"), body.get("as")
     if not isinstance(rows, list | dict | str):
         raise StackError(f'"loras" is {quoted(rows)}; expected rows')
-    stack = Stack.parse(rows)
-    if name == "json":
-        return {"text": json.dumps(stack.to_json(), indent=2, ensure_ascii=False), "losses": []}
-    dialect = find_dialect_or_raise(name if isinstance(name, str) else "")
-    options = {key: body.get(key) is True for key in ("allow_names",) if key in dialect.write_options}
-    writing = dialect.write(stack, **options)
+    form = name if isinstance(name, str) else ""
+    writing = write_any(parse_stack(rows), form, {"allow_names": body.get("allow_names") is True})
     return {"text": writing.text, "losses": [str(loss) for loss in writing.losses]}
 
 

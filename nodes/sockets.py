@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
+from ..lorchestra.exchange import parse_stack
 from ..lorchestra.stack import Entry, Stack
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def to_rows(entries: Iterable[Entry]) -> list[Row]:
 
 def read_rows(value: object) -> Stack:
     """The stack that came in through a LORA_STACK socket; None is the empty stack."""
-    return Stack.parse(value)
+    return parse_stack(value)
 
 
 def find_schedule(value: object) -> Schedule | None:

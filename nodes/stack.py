@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..lorchestra.errors import LorchestraError, quoted
-from ..lorchestra.stack import Stack
-from ..lorchestra.stack.modes import AUTO, LIVE, MERGE, MODES
-from ..lorchestra.stack.policies import ERROR, IGNORE, MISSING_POLICIES, POLICIES, REFUSE, SKIP, WARN
+from ..lorchestra.exchange import parse_stack
+from ..lorchestra.stack.choices import (
+    AUTO,
+    ERROR,
+    IGNORE,
+    LIVE,
+    MISSING_POLICIES,
+    MODES,
+    POLICIES,
+    REFUSE,
+    SKIP,
+    WARN,
+    Choices,
+)
 from .host import bases, experts, files, prompt
 from .host.schema import schema
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
@@ -126,15 +137,11 @@ class LoraStack(io.ComfyNode):
                 if value not in known:
                     return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
             sentences = refusals(
-                Stack.parse(loras),
-                find=files.finder(files.read_listing()),
-                open_file=files.lora_cache().open,
-                base=bases.find_queued_base,
+                parse_stack(loras),
+                files.row_files(files.read_listing()),
+                bases.find_queued_base,
+                Choices(missing, policy, mode),
                 has_clip=inputs is None or "clip" in inputs,
-                missing=missing,
-                policy=policy,
-                schedules=mode != MERGE,
-                expert=experts.find_queued_expert,
             )
         except LorchestraError as error:
             return str(error)
@@ -144,7 +151,7 @@ class LoraStack(io.ComfyNode):
     def fingerprint_inputs(cls, loras: Any = None, **_: Any) -> str:
         """The node runs again when a LoRA file changed on disk."""
         try:
-            return files.fingerprint(Stack.parse(loras))
+            return files.fingerprint(parse_stack(loras))
         except LorchestraError as error:
             return str(error)
 
@@ -161,25 +168,19 @@ class LoraStack(io.ComfyNode):
         schedule: Any = None,
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
+        from ..lorchestra.apply.plan import make_plan
         from ..lorchestra.fit.outcome import report
-        from .host import live, patch, plans
+        from .host import live, patch
+        from .host.model import live_base
 
-        own, upstream = Stack.parse(loras), read_rows(lora_stack)
+        own, upstream = parse_stack(loras), read_rows(lora_stack)
         for_all = find_schedule(schedule)
         if for_all is not None:
             own = own.scheduled(for_all)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
         listing = files.read_listing()
-        plan = plans.make(
-            stack,
-            listing,
-            model,
-            clip,
-            missing=missing,
-            policy=policy,
-            schedules=mode != MERGE,
-            expert=lambda: experts.find_expert(model),
-        )
+        base = live_base(model, clip, lambda: experts.find_listed_name(model))
+        plan = make_plan(stack, files.row_files(listing), base, Choices(missing, policy, mode))
         for sentence in _warnings(plan, policy):
             logging.warning("LoRA Stack: %s", sentence)
         notes: list[str] = []
@@ -206,11 +207,11 @@ def _warnings(plan: Plan, policy: str) -> list[str]:
     from ..lorchestra.fit.outcome import INCOMPATIBLE, PARTIAL, REFUSED
 
     told = {REFUSE: {PARTIAL}, WARN: {PARTIAL, *REFUSED}}.get(policy, set())
-    chosen = {id(item.weighted.entry) for item in plan.chosen}
+    chosen = {item.weighted.row for item in plan.chosen}
     return [
         str(item)
         for item in plan.outcomes
-        if item.verdict in told and (id(item.entry) in chosen or item.verdict not in (PARTIAL, INCOMPATIBLE))
+        if item.verdict in told and (item.row in chosen or item.verdict not in (PARTIAL, INCOMPATIBLE))
     ]
 
 

@@ -27,8 +27,9 @@ from support import synthetic
 from lorchestra.architectures.names import find_architecture
 from lorchestra.architectures.patterns import Shape
 from lorchestra.architectures.signatures import find_signature
+from lorchestra.architectures.sites import model_sites
 from lorchestra.demo.comfyui import find_comfyui
-from lorchestra.models.placing import model_sites, place
+from lorchestra.models.placing import place
 from lorchestra.spelling.modules import read_modules
 from lorchestra.spelling.prefixes import MODEL, flatten
 

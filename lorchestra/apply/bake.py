@@ -17,14 +17,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ..architectures.sites import Offset
 from ..errors import CheckpointError, shortened
 from ..files.header import Header, TensorInfo, read_header
 from ..files.new_file import check_output, header_bytes, new_file
 from ..fit.outcome import Outcome
+from ..fit.rows import Files
 from ..lora.file import DTYPES, find_key, is_finite, open_lora
-from ..lora.identify import identify_base
 from ..models import checkpoint
-from ..models.placing import Offset
+from ..models.base import Base
+from ..models.recognise import identify_base
 from ..stack import Stack
 from .fuse import Parts, Term, add_updates
 from .plan import Part, Plan, by_offset, make_plan
@@ -76,10 +78,15 @@ def bake(
     check_output(Path(output), inputs, "the base or one of the LoRAs", force)
     plan = make_plan(
         stack,
-        find=lambda entry, row: entry.lora,  # opening a file that is not there says so
-        open_file=lambda path: open_lora(path, mapped=False),
-        targets=checkpoint.targets(header.shapes),
-        architectures=lambda: identify_base(checkpoint.model_tensors(header.shapes)),
+        Files(
+            find=lambda entry, _: entry.lora,  # opening a file that is not there says so
+            open=lambda path: open_lora(path, mapped=False),
+        ),
+        Base(
+            Path(base).name,
+            checkpoint.targets(header.shapes),
+            lambda: identify_base(checkpoint.model_tensors(header.shapes)),
+        ),
     )
     changes = _changes(header, plan)
     metadata = {**header.metadata, METADATA_KEY: _record(header, plan)}

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..algorithms.base import Adapter
 from ..algorithms.lora import LoRA, down_matrix, up_matrix
-from ..models.placing import Offset
+from ..architectures.sites import Offset
 
 _CHUNK = 1 << 19
 """Elements of W that are worked on at a time on a CPU, so that scratch space stays in its cache."""

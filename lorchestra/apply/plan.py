@@ -5,23 +5,24 @@ The plan is made before anything is changed; the parts of a change stand in cano
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from ..errors import FileProblem, MissingLora, NotALora, ScheduleError, StackError
-from ..fit.outcome import BROKEN, INCOMPATIBLE, MISSING, NOT_A_LORA, OFF, Outcome, outcome
+from ..architectures.sites import Offset, has_text_encoders
+from ..errors import FileProblem, NotALora, StackError
+from ..fit.outcome import BROKEN, INCOMPATIBLE, NOT_A_LORA, OFF, Outcome, outcome
+from ..fit.rows import Files, find_rows, missing_error
 from ..lora.file import LoraFile, content_ids
-from ..models.experts import find_expert
-from ..models.placing import Offset, Placed, Placement, Site, Targets, has_text_encoders, place
+from ..models.base import Base
+from ..models.placing import Placed, Placement, place
 from ..spelling.modules import Module
 from ..spelling.prefixes import MODEL
-from ..stack import BOTH, Entry, Stack, Weighted
-from ..stack.air import find_air
-from ..stack.policies import ERROR, REFUSE, SKIP
-from ..stack.weights import told
+from ..stack import Entry, Stack, Weighted
+from ..stack.choices import MERGE, REFUSE, Choices
 from .fuse import Term
 
+MERGED = Choices(mode=MERGE)
+"""Refuses what does not fit, and takes constant weights only."""
 CLIP = "clip"
 """The component of a change to any text encoder; the diffusion model's is `MODEL`."""
 
@@ -91,98 +92,45 @@ class Plan:
         )
 
 
-def make_plan(
-    stack: Stack,
-    *,
-    find: Callable[[Entry, int], str | None],
-    open_file: Callable[[str], LoraFile],
-    targets: Targets,
-    fallback: Callable[[], Mapping[str, Site]] | None = None,
-    architectures: Callable[[], Sequence[str]] | None = None,
-    hidden: bool = False,
-    missing: str = ERROR,
-    policy: str = REFUSE,
-    schedules: bool = False,
-    expert: Callable[[], str | None] | None = None,
-) -> Plan:
+def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED) -> Plan:
     """Makes the plan; nothing is changed and no tensor is read.
 
-    `find` gives a row's file (the path to open) or None, from the row and its number; it and `open_file` are called
-    for rows that are on and have a weight other than zero that something is connected for. `fallback` gives places by
-    full module name, for modules that our own names do not place; it is called when there are such.
+    Only rows that are on and have a weight other than zero, for something that is connected, need their file. Rows
+    for the other model of a pair than the base are off. Rows whose weight changes over the steps are refused under
+    every policy if the choices say that all is merged.
 
-    `architectures` says what the model is (ids, the likeliest first), `hidden` that layers of it cannot be seen.
-    `schedules` says that weights may change over the steps and with the conditioning; without it, rows with such
-    weights are refused, under every policy. `expert` gives `HIGH` or `LOW` where the model is known to be that one of
-    a pair; it is asked when a row is for one of them, and rows for the other one are off.
-
-    With the policy `refuse`, raises `MissingLora` that names all rows without a file (unless `missing` is `skip`),
+    With the policy `refuse`, raises `MissingLora` that names all rows without a file (unless they are to be skipped),
     `StackError` that names all rows whose LoRA is for another model, `HeaderError` or `AdapterError` for a file that
     cannot be used. With the others, what fits is applied and the rest is told in the outcomes.
     """
-    skips_missing = SKIP if policy != REFUSE else missing
-    skipped, paths = find_files(
-        stack, find, has_clip=has_text_encoders(targets), missing=skips_missing, schedules=schedules, expert=expert
-    )
-    files: dict[str, LoraFile] = {}
-    for path in stack.combined(lambda entry: paths.get(id(entry))):
-        if path is None:
-            continue
-        try:
-            files[path] = open_file(path)
-        except FileProblem as error:
-            if policy == REFUSE:
-                raise
-            _skip(stack, paths, path, error, skipped)
-    contents = dict(zip(files, content_ids(list(files.values())), strict=True))
-    chosen = _choose(stack, paths, files, contents)
+    found = find_rows(stack, files.find, lambda: base, choices, has_clip=has_text_encoders(base.targets))
+    if found.lost:
+        raise missing_error(found.lost)
+    outcomes = dict(found.skipped)
+    opened, broken = _open(stack, found.paths, files, choices)
+    for row, path in found.paths.items():
+        if path in broken:
+            outcomes[row] = _left_out(stack.entries[row - 1], row, broken[path])
+    contents = dict(zip(opened, content_ids(list(opened.values())), strict=True))
+    rows = {row: contents[path] for row, path in found.paths.items() if path in contents}
+    chosen = _choose(stack, rows, opened, contents)
     changes: dict[Change, list[Part]] = {}
-    outcomes: dict[int, Outcome] = {}
-    firsts: dict[str, int] = {}
-    aliases: Mapping[str, Site] | None = None
-    base: Sequence[str] | None = None
-    refused: list[tuple[int, str]] = []
+    refused: list[Outcome] = []
     for index, item in enumerate(chosen):
-        weighted = item.weighted
-        modules = [
-            module
-            for module in item.file.reading.modules
-            if (weighted.shares if module.component == MODEL else weighted.clip)
-        ]
-        placement = place(modules, targets)
-        if (placement.unmatched or placement.misshapen) and fallback:
-            aliases = fallback() if aliases is None else aliases
-            placement = place(modules, targets, aliases)
-        if base is None:
-            base = architectures() if architectures else ()
-        result = outcome(
-            weighted.entry,
-            placement,
-            weighted.model,
-            weighted.clip,
-            unread=len(item.file.reading.leftovers),
-            identity=item.file.examined.identity,
-            base=base,
-            hidden=hidden,
-            weights="" if weighted.is_constant else told(weighted, _has_encoders(placement)),
-        )
-        row = _row(stack, weighted.entry)
-        if result.verdict == INCOMPATIBLE and policy == REFUSE:
-            refused.append((row, str(result)))
-        outcomes[row], firsts[item.content] = result, row
+        placement = _place(item, base)
+        result = outcome(item.weighted, placement, item.file.examined, base)
+        if result.verdict == INCOMPATIBLE and choices.policy == REFUSE:
+            refused.append(result)
+        outcomes[item.weighted.row] = result
         for placed in sorted(placement.placed, key=_order):
             change, part = _change(item, index, placed)
             changes.setdefault(change, []).append(part)
     if refused:
-        row, sentence = min(refused)
-        others = "".join(f"\nrow {number}: {text}" for number, text in sorted(refused)[1:_MOST_REFUSED])
-        more = len(refused) - _MOST_REFUSED
-        raise StackError(f"{sentence}{others}{f' … and {more} more' if more > 0 else ''}", row)
-    outcomes.update(skipped)
-    for row, entry in enumerate(stack.entries, 1):
-        path = paths.get(id(entry))
-        if path is not None and row not in outcomes:
-            outcomes[row] = _added_up(entry, firsts.get(contents.get(path, "")), outcomes)
+        raise _refusal(refused)
+    firsts = {item.content: item.weighted.row for item in chosen}
+    for row in found.paths:
+        if row not in outcomes:
+            outcomes[row] = _added_up(stack.entries[row - 1], row, firsts.get(rows.get(row, "")), outcomes)
     return Plan(
         {change: tuple(parts) for change, parts in changes.items()},
         tuple(outcomes[row] for row in sorted(outcomes)),
@@ -194,13 +142,49 @@ _MOST_REFUSED = 8
 """Rows that an error names."""
 
 
-def _skip(stack: Stack, paths: dict[int, str], path: str, error: FileProblem, skipped: dict[int, Outcome]) -> None:
-    """Leaves all rows of a file out that cannot be used."""
-    verdict = NOT_A_LORA if isinstance(error, NotALora) else BROKEN
-    for row, entry in enumerate(stack.entries, 1):
-        if paths.get(id(entry)) == path:
-            del paths[id(entry)]
-            skipped[row] = Outcome(entry, verdict, f"{error.reason.removesuffix('.')}; skipped")
+def _open(
+    stack: Stack, paths: Mapping[int, str], files: Files, choices: Choices
+) -> tuple[dict[str, LoraFile], dict[str, FileProblem]]:
+    """The files whose weights do not add up to zero, by their paths; and those that cannot be used."""
+    opened: dict[str, LoraFile] = {}
+    broken: dict[str, FileProblem] = {}
+    for path in stack.combined(paths):
+        try:
+            opened[path] = files.open(path)
+        except FileProblem as error:
+            if choices.policy == REFUSE:
+                raise
+            broken[path] = error
+    return opened, broken
+
+
+def _left_out(entry: Entry, row: int, error: FileProblem) -> Outcome:
+    """The outcome of a row whose file cannot be used."""
+    if isinstance(error, NotALora):
+        return Outcome(entry, NOT_A_LORA, f"{error.finding}; skipped", row=row)
+    return Outcome(entry, BROKEN, f"{error.reason}; skipped", row=row)
+
+
+def _place(item: Chosen, base: Base) -> Placement:
+    """The modules of a file that the row has a weight for, on the base."""
+    weighted = item.weighted
+    modules = [
+        module
+        for module in item.file.reading.modules
+        if (weighted.shares if module.component == MODEL else weighted.clip)
+    ]
+    placement = place(modules, base.targets)
+    if placement.unmatched or placement.misshapen:
+        placement = place(modules, base.targets, base.fallback)
+    return placement
+
+
+def _refusal(refused: Sequence[Outcome]) -> StackError:
+    """The error that names the rows whose LoRA is for another model, the first of them first."""
+    first, *others = sorted(refused, key=lambda item: item.row or 0)
+    named = "".join(f"\nrow {item.row}: {item}" for item in others[: _MOST_REFUSED - 1])
+    more = len(refused) - _MOST_REFUSED
+    return StackError(f"{first}{named}{f' … and {more} more' if more > 0 else ''}", first.row)
 
 
 def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:
@@ -214,113 +198,25 @@ def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:
     return sorted(groups.items(), key=lambda item: item[0] or (-1, 0, 0))
 
 
-def find_files(
-    stack: Stack,
-    find: Callable[[Entry, int], str | None],
-    *,
-    has_clip: bool,
-    missing: str,
-    schedules: bool = False,
-    expert: Callable[[], str | None] | None = None,
-) -> tuple[dict[int, Outcome], dict[int, str]]:
-    """(row → outcome of rows that need no file or have none, `id` of the entry → path).
-
-    `schedules` and `expert` are as for `make_plan`. Raises `MissingLora` that names all rows without a file, unless
-    `missing` is `skip`, and `StackError` for a row with something that cannot be applied.
-    """
-    skipped: dict[int, Outcome] = {}
-    paths: dict[int, str] = {}
-    lost: list[tuple[int, str]] = []
-    expert = cache(expert) if expert else None
-    for row, entry in enumerate(stack.entries, 1):
-        if not entry.active:
-            skipped[row] = Outcome(entry, OFF, "off" if not entry.on else "weight 0")
-            continue
-        if entry.model == 0 and not has_clip:
-            skipped[row] = Outcome(entry, OFF, "model weight 0, and no CLIP is connected")
-            continue
-        other = _find_other_expert(entry, expert)
-        if other:
-            skipped[row] = Outcome(entry, OFF, other)
-            continue
-        _refuse_unsupported(entry, row, schedules)
-        path = find(entry, row)
-        if path is not None:
-            paths[id(entry)] = path
-        elif missing == SKIP:
-            skipped[row] = Outcome(entry, MISSING, "not found; skipped")
-        else:
-            lost.append((row, entry.lora))
-    if lost:
-        row, name = lost[0]
-        names = "; ".join(f"row {row}: {name}" for row, name in lost[1:6])
-        more = f" (also {names}{' …' if len(lost) > 6 else ''})" if names else ""
-        what = f"{name} is an AIR, and no local file is known for it" if find_air(name) else f"{name} was not found"
-        raise MissingLora(
-            f"{what}{more}. Put the file into a LoRA folder and name it, switch the row off, or set missing to skip.",
-            row,
-        )
-    return skipped, paths
-
-
-def _find_other_expert(entry: Entry, expert: Callable[[], str | None] | None) -> str | None:
-    """Why a row is not for this model of a pair; None where it is, or where nobody knows which one the model is."""
-    wanted = entry.expert or find_expert(entry.lora)
-    this = expert() if expert and wanted not in (None, BOTH) else None
-    if this in (None, wanted):
-        return None
-    how = "" if entry.expert else " by its name"
-    return f"for the {wanted}-noise model{how}, and this is the {this}-noise one; not applied"
-
-
-def _refuse_unsupported(entry: Entry, row: int, schedules: bool) -> None:
-    if not schedules:
-        what = None if entry.conditioning == BOTH else f"is for the {entry.conditioning} conditioning alone"
-        if _changes(entry, row):
-            what = "has a schedule"
-        if what:
-            raise StackError(f"{entry.lora} {what}; {_MERGE_HINT}", row)
-    if entry.blocks:
-        raise StackError(f"{entry.lora} has block weights; this version applies whole LoRAs only", row)
-
-
-_MERGE_HINT = "merging takes constant weights only. Use a LoRA Stack whose mode is auto or live"
-"""What to do about a row that merging cannot apply."""
-
-
-def _changes(entry: Entry, row: int) -> bool:
-    """True when the row's weight changes over the steps."""
-    try:
-        schedule = entry.find_schedule()
-    except ScheduleError as error:
-        raise StackError(f"schedule: {error}", row) from error
-    return schedule is not None and not schedule.is_constant
-
-
-def _has_encoders(placement: Placement) -> bool:
-    return any(placed.module.component != MODEL for placed in placement.placed)
-
-
 def _choose(
-    stack: Stack, paths: Mapping[int, str], files: Mapping[str, LoraFile], contents: Mapping[str, str]
+    stack: Stack, rows: Mapping[int, str], opened: Mapping[str, LoraFile], contents: Mapping[str, str]
 ) -> list[Chosen]:
-    """In canonical order, copies of one file added up; of their names the first in the alphabet stands for all."""
-    groups = stack.combined(lambda entry: contents.get(paths.get(id(entry), "")))
+    """In canonical order, copies of one file added up; of their names the first in the alphabet stands for all.
+
+    `rows` is row → content, `contents` path → content.
+    """
+    groups = stack.combined(rows)
     by_content: dict[str, LoraFile] = {}
-    for path in sorted(files):
-        by_content.setdefault(contents[path], files[path])
+    for path in sorted(opened):
+        by_content.setdefault(contents[path], opened[path])
     return [Chosen(groups[content], file, content) for content, file in sorted(by_content.items()) if content in groups]
 
 
-def _added_up(entry: Entry, first: int | None, outcomes: Mapping[int, Outcome]) -> Outcome:
+def _added_up(entry: Entry, row: int, first: int | None, outcomes: Mapping[int, Outcome]) -> Outcome:
     """The outcome of a row whose weight went to row `first` of the same file, or that other rows cancel."""
     if first is None:
-        return Outcome(entry, OFF, "the weights of all rows of this file add up to 0")
-    return Outcome(entry, outcomes[first].verdict, f"the same file as row {first}, where it is added up")
-
-
-def _row(stack: Stack, entry: Entry) -> int:
-    return next(row for row, other in enumerate(stack.entries, 1) if other is entry)
+        return Outcome(entry, OFF, "the weights of all rows of this file add up to 0", row=row)
+    return Outcome(entry, outcomes[first].verdict, f"the same file as row {first}, where it is added up", row=row)
 
 
 def _change(item: Chosen, index: int, placed: Placed) -> tuple[Change, Part]:

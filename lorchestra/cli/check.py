@@ -12,8 +12,8 @@ from typing import Any
 from ..architectures.names import with_article
 from ..errors import CheckpointError, FileProblem, HeaderError, LorchestraError, quoted
 from ..files.header import read_header
-from ..fit.outcome import BROKEN, COMPATIBLE, Outcome
-from ..lora.examined import check_file, read_examined
+from ..fit.outcome import BROKEN, COMPATIBLE, Outcome, check_file
+from ..lora.examined import read_examined
 from ..models.base import Base, architecture_ids, base_by_name, read_base_model
 from ..spelling.modules import read_modules
 from ..stack import Entry

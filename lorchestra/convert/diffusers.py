@@ -14,8 +14,8 @@ from ..algorithms.lora import LoRA, down_matrix
 from ..architectures.aliases import Rows
 from ..architectures.diffusers_names import diffusers_names
 from ..architectures.encoders import CLIP, T5, T5_FIRST, find_encoder
+from ..architectures.sites import Shape
 from ..lora.file import LoraFile
-from ..models.placing import Shape
 from ..spelling import slots
 from ..spelling.prefixes import MODEL
 from ..spelling.scales import METADATA_KEY

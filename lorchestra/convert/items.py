@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..algorithms.lora import LoRA
+from ..architectures.sites import Shape
 from ..errors import AdapterError
 from ..lora.file import LoraFile
-from ..models.placing import Placed, Shape, place
+from ..models.placing import Placed, place
 from ..spelling import slots
 from ..spelling.layouts import is_old_glora
 from ..spelling.modules import BIAS, Module

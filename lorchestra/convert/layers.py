@@ -9,12 +9,13 @@ from pathlib import Path
 from ..architectures.encoders import BERT, LLM, XLM_ROBERTA, find_encoder
 from ..architectures.names import Architecture, are_related, family_titles, find_architecture, title
 from ..architectures.signatures import find_signature
+from ..architectures.sites import Shape, Site, Targets, encoder_sites, model_sites
 from ..errors import AdapterError, CheckpointError
 from ..lora.examined import Examined
-from ..lora.identify import identify_base
 from ..models import checkpoint
 from ..models.base_file import read_base
-from ..models.placing import Shape, Site, Targets, encoder_sites, model_sites, place
+from ..models.placing import place
+from ..models.recognise import identify_base
 from ..spelling.prefixes import MODEL
 
 

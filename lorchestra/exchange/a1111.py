@@ -12,7 +12,8 @@ import re
 from collections.abc import Sequence
 
 from ..errors import DialectError, StackError, quoted
-from ..stack import MAX_NAME, MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Entry, Json, Stack
+from ..limits import MAX_NAME, MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Json
+from ..stack import Entry, Stack
 from ..stack.air import find_air
 from .dialect import Dialect, Loss, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
 

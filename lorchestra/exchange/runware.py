@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ..errors import DialectError, StackError, quoted
-from ..stack import EXPERTS, MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Entry, Json, Stack
+from ..limits import MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Json
+from ..stack import EXPERTS, Entry, Stack
+from ..stack import read_row as read_own_row
 from ..stack.air import find_air
 from .dialect import Dialect, Loss, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
 
@@ -59,7 +61,7 @@ def read_row(data: Mapping[str, Json], row: int) -> Entry:
     if find_air(name) is not None:
         own["air"] = name
     try:
-        return Stack.parse([own]).entries[0]
+        return read_own_row(own, 1)
     except StackError as error:
         raise DialectError(error.reason, row) from error
 

@@ -5,31 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from ..apply.plan import find_files
-from ..errors import FileProblem, MissingLora, NotALora, StackError
-from ..models.placing import Targets, has_text_encoders, place
+from ..architectures.names import family_titles
+from ..architectures.sites import Targets, has_text_encoders
+from ..errors import FileProblem, NotALora, StackError
+from ..exchange import parse_stack
+from ..exchange.parse import parse_row
+from ..limits import MAX_ROWS
+from ..lora.file import LoraFile
+from ..models.base import Base, base_by_name
+from ..models.placing import place
 from ..spelling.prefixes import MODEL
-from ..stack import MAX_ROWS, Entry, Stack
-from ..stack.policies import ERROR, SKIP
-from .outcome import COMPATIBLE, INCOMPATIBLE, PARTIAL, outcome
-from .refusals import refusals
-
-if TYPE_CHECKING:
-    from ..lora.file import LoraFile
-    from ..models.base import Base
+from ..stack import Entry, Stack
+from ..stack.choices import Choices
+from .outcome import BROKEN, COMPATIBLE, INCOMPATIBLE, MISSING, NOT_A_LORA, PARTIAL, UNKNOWN, outcome
+from .refusals import find_misfit
+from .rows import find_rows, missing_error
 
 FITS = "fits"
 PARTLY = "partly"
 MISFIT = "misfit"
-UNKNOWN = "unknown"
-MISSING = "missing"
-BROKEN = "broken"
-NOT_A_LORA = "not-a-lora"
 
 STATES = (FITS, PARTLY, MISFIT, UNKNOWN, MISSING, BROKEN, NOT_A_LORA)
-"""`broken`: the file, or the row itself, cannot be used. `unknown`: nobody can tell before the model is loaded."""
+"""`broken`: the file, or the row itself, cannot be used. `unknown`: it cannot be told before the model is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,9 @@ class Badge:
 
 
 def read_rows(value: object) -> list[Entry | StackError]:
-    """The rows of a stack, each that cannot be read as its error; raises `StackError` where there are none."""
+    """The rows of a stack, each that cannot be read as its error; raises `StackError` if there are none."""
     try:
-        return list(Stack.parse(value).entries)
+        return list(parse_stack(value).entries)
     except StackError as error:
         if error.row is None:
             raise
@@ -55,7 +54,7 @@ def read_rows(value: object) -> list[Entry | StackError]:
     result: list[Entry | StackError] = []
     for row in rows[:MAX_ROWS]:
         try:
-            result.append(Stack.parse([row]).entries[0])
+            result.append(parse_row(row, 1))
         except StackError as error:
             result.append(error)
     return result
@@ -72,41 +71,28 @@ def _find_rows(value: object) -> list[Any] | None:
     return cast("list[Any]", data) if isinstance(data, list) else None
 
 
-def row_problem(
-    entry: Entry, *, schedules: bool = True, expert: Callable[[], str | None] | None = None
-) -> Badge | None:
-    """What is to say of a row whatever its file is: that it cannot be applied, or is for the other model of a pair.
-
-    `schedules` and `expert` are as for `make_plan`.
-    """
+def row_problem(entry: Entry, find_base: Callable[[], Base | None], choices: Choices) -> Badge | None:
+    """What is to say of a row whatever its file is: that it cannot be applied, or is for the other model of a pair."""
     weighted = replace(entry, on=True, model=entry.model or 1.0)
     try:
-        skipped, _ = find_files(
-            Stack((weighted,)), lambda _, __: "", has_clip=True, missing=SKIP, schedules=schedules, expert=expert
-        )
+        found = find_rows(Stack((weighted,)), lambda _, __: "", find_base, choices, has_clip=True)
     except StackError as error:
         return Badge(BROKEN, error.reason)
-    return Badge(PARTLY, skipped[1].sentence) if skipped else None
+    return Badge(PARTLY, found.skipped[1].sentence) if found.skipped else None
 
 
 def missing_sentence(entry: Entry) -> str:
     """What is said when a prompt with this row, whose file is not there, is queued."""
-    try:
-        find_files(
-            Stack((Entry(entry.lora, model=1.0),)), lambda _, __: None, has_clip=True, missing=ERROR, schedules=True
-        )
-    except MissingLora as error:
-        return error.reason
-    return ""
+    return missing_error([(1, entry.lora)]).reason
 
 
 def look(
     name: str, path: str, open_file: Callable[[str], LoraFile], base: Base | None, *, has_clip: bool = True
 ) -> Badge:
-    """Whether the LoRA in a file fits a base, at any weight; the base is None where nobody knows it.
+    """Whether the LoRA in a file fits a base, at any weight; the base is None if it is not known.
 
     What is refused when a prompt is queued is refused here, with the same sentence; what is not certain before the
-    model is loaded is unknown. `name` is the row's, `open_file` as for `make_plan`.
+    model is loaded is unknown. `name` is the row's, `open_file` as in `Files`.
     """
     try:
         file = open_file(path)
@@ -114,27 +100,18 @@ def look(
         return Badge(NOT_A_LORA if isinstance(error, NotALora) else BROKEN, error.reason)
     if base is None:
         return Badge(UNKNOWN, _made_for(file))
-    entry = Entry(name, model=1.0)
-    refused = refusals(Stack((entry,)), find=lambda _, __: path, open_file=lambda _: file, base=lambda: base)
-    if refused:
-        return Badge(MISFIT, refused[0].removeprefix("row 1: ").removeprefix(f"{name}: "))
+    (weighted,) = Stack((Entry(name, model=1.0),)).combined({1: path}).values()
+    misfit = find_misfit(file, weighted, lambda: base)
+    if misfit:
+        return Badge(MISFIT, misfit)
     best: Badge | None = None
     for targets in _all_targets(base, has_clip):
-        found = outcome(
-            entry,
-            place(file.reading.modules, targets),
-            1.0,
-            1.0,
-            unread=len(file.reading.leftovers),
-            identity=file.examined.identity,
-            base=base.architectures,
-            hidden=base.hidden,
-        )
-        sentence = found.sentence.removeprefix("weight 1, ")
+        found = outcome(weighted, place(file.reading.modules, targets), file.examined, base)
         if found.verdict in (COMPATIBLE, PARTIAL):
             state = FITS if found.verdict == COMPATIBLE and found.applied else PARTLY
-            best = Badge(state, sentence)
+            best = Badge(state, found.advice)
             break
+        sentence = found.advice
         if found.verdict == INCOMPATIBLE:
             sentence = f"{found.applied} modules fit by what is known before the model is loaded; {_made_for(file)}"
         best = best or Badge(UNKNOWN, sentence)
@@ -147,8 +124,6 @@ def _all_targets(base: Base, has_clip: bool) -> list[Targets]:
     A checkpoint's text encoders may not be the ones that are connected, and a diffusion model's file has none: then
     they are those that the architecture is used with.
     """
-    from ..models.base import base_by_name
-
     loaded = base_by_name(base.architectures[0]) if base.architectures else None
     result: list[Targets] = [base.targets]
     if loaded:
@@ -159,8 +134,6 @@ def _all_targets(base: Base, has_clip: bool) -> list[Targets]:
 
 
 def _made_for(file: LoraFile) -> str:
-    from ..architectures.names import family_titles
-
     titles = family_titles(file.examined.identity.made_for)
     made = f"made for {' or '.join(titles)}" if titles else "made for a model that is not known here"
     return f"{made}; whether it fits is told when the model is loaded"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
-from ..apply.plan import find_files
-from ..errors import FileProblem, MissingLora
+from ..architectures.sites import Targets
+from ..errors import FileProblem
 from ..lora.file import LoraFile
 from ..models.base import Base, base_by_name
-from ..models.placing import Targets, place
+from ..models.placing import place
 from ..spelling.prefixes import MODEL
-from ..stack import Entry, Stack, Weighted
-from ..stack.policies import ERROR, REFUSE, SKIP
+from ..stack import Stack, Weighted
+from ..stack.choices import REFUSE, Choices
 from .outcome import INCOMPATIBLE, Outcome, outcome
+from .rows import Files, find_rows, missing_error
 
 _MOST = 8
 """Rows that are named."""
@@ -22,59 +23,55 @@ _COMFYUI = "model.diffusion_model."
 """Start of the diffusion model's tensors in a checkpoint that ComfyUI loads under these very names."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that cannot be applied."""
+
+    row: int
+    name: str
+    reason: str
+    """What was found and what to do, without row and name."""
+
+    def __str__(self) -> str:
+        return f"row {self.row}: {self.name}: {self.reason}"
+
+
 def refusals(
-    stack: Stack,
-    *,
-    find: Callable[[Entry, int], str | None],
-    open_file: Callable[[str], LoraFile],
-    base: Callable[[], Base | None],
-    has_clip: bool = True,
-    missing: str = ERROR,
-    policy: str = REFUSE,
-    schedules: bool = False,
-    expert: Callable[[], str | None] | None = None,
+    stack: Stack, files: Files, find_base: Callable[[], Base | None], choices: Choices, *, has_clip: bool = True
 ) -> list[str]:
-    """One sentence, with its number, for each row that `make_plan` would refuse on this base; files that lack first.
+    """One sentence, with its number, for each row that `make_plan` would refuse on this base; missing files first.
 
-    Rows of one file are added up, and the first of them is named. `base` gives the base model, or None where nobody
-    knows it, and is asked when a row needs it; all else is as for `make_plan`.
-
-    Only what is certain counts. Text encoders are not looked at: their model is not known yet. Where neither the base
-    nor what the file is made for is known, and where a quantization hides layers, a row passes, and is checked again
-    on the loaded model.
+    Rows of one file are added up, and the first of them is named. `find_base` gives the base model, or None if it is
+    not known, and is asked when a row needs it.
 
     Raises `StackError` for a row that no policy lets through: a name of several files, a schedule.
     """
-    sentences: list[str] = []
-    skips = SKIP if policy != REFUSE else missing
-    find_all = partial(find_files, stack, find, has_clip=has_clip, schedules=schedules, expert=expert)
-    try:
-        _, paths = find_all(missing=skips)
-    except MissingLora as error:
-        sentences.append(str(error))
-        _, paths = find_all(missing=SKIP)
-    if policy != REFUSE:
+    found = find_rows(stack, files.find, find_base, choices, has_clip=has_clip)
+    sentences = [str(missing_error(found.lost))] if found.lost else []
+    if choices.policy != REFUSE:
         return []
-    refused: list[tuple[int, str]] = []
-    for path, weighted in stack.combined(lambda entry: paths.get(id(entry))).items():
-        if path is None:
-            continue
+    refused: list[Refusal] = []
+    for path, weighted in stack.combined(found.paths).items():
         try:
-            reason = _misfit(open_file(path), weighted, base)
+            reason = find_misfit(files.open(path), weighted, find_base)
         except FileProblem as error:
-            reason = f"{weighted.entry.lora}: {error.reason}"
+            reason = error.reason
         if reason:
-            row = next(row for row, entry in enumerate(stack.entries, 1) if entry is weighted.entry)
-            refused.append((row, reason))
-    refused.sort()
-    sentences += [f"row {row}: {reason}" for row, reason in refused[:_MOST]]
+            refused.append(Refusal(weighted.row, weighted.entry.lora, reason))
+    refused.sort(key=lambda refusal: refusal.row)
+    sentences += map(str, refused[:_MOST])
     if len(refused) > _MOST:
         sentences.append(f"… and {len(refused) - _MOST} more rows")
     return sentences
 
 
-def _misfit(file: LoraFile, weighted: Weighted, find_base: Callable[[], Base | None]) -> str | None:
-    """Why a LoRA cannot be for the base, with its name; None where it may be."""
+def find_misfit(file: LoraFile, weighted: Weighted, find_base: Callable[[], Base | None]) -> str | None:
+    """Why a LoRA cannot be for the base, and what to do; None if it may be.
+
+    Only what is certain counts. Text encoders are not looked at: their model is not known yet. If neither the base nor
+    what the file is made for is known, and if a quantization hides layers, a row passes, and is checked again on the
+    loaded model.
+    """
     base = find_base() if weighted.shares else None
     if base is None or base.hidden:
         return None
@@ -87,20 +84,13 @@ def _misfit(file: LoraFile, weighted: Weighted, find_base: Callable[[], Base | N
         # The file may name its layers as ComfyUI does not, and be renamed when it is loaded.
         loaded = base_by_name(base.architectures[0])
         is_certain = loaded is not None and _outcome(file, weighted, base, loaded.targets).verdict == INCOMPATIBLE
-    return str(found) if is_certain else None
+    return found.advice if is_certain else None
 
 
 def _outcome(file: LoraFile, weighted: Weighted, base: Base, targets: Targets) -> Outcome:
     """What the diffusion model's modules alone say."""
     modules = [module for module in file.reading.modules if module.component == MODEL]
-    return outcome(
-        weighted.entry,
-        place(modules, targets),
-        weighted.model,
-        weighted.model,
-        identity=file.examined.identity,
-        base=base.architectures,
-    )
+    return outcome(weighted, place(modules, targets), file.examined, base)
 
 
 def _is_as_loaded(base: Base) -> bool:

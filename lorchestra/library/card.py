@@ -9,11 +9,11 @@ from typing import Any
 
 from ..architectures.names import family_titles, title
 from ..errors import LorchestraError, shortened
+from ..limits import Json
 from ..lora.examined import Examined, read_examined
 from ..lora.metadata import shorten, trained_on, training, trigger_words
 from ..lora.numbers import Statistics, Summary, read_summary
 from ..spelling import kinds
-from ..stack import Json
 from .catalog import UNREADABLE
 from .plaintext import plain
 from .sidecars import Sidecars, find_preview, read_sidecars

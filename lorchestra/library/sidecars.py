@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
+from ..limits import WEIGHT_LIMIT
 from ..lora.metadata import shorten
-from ..stack import WEIGHT_LIMIT
 from .plaintext import plain, tidy
 
 MAX_JSON = 2_000_000

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ..architectures.names import are_interchangeable, family_titles
 from ..errors import shortened
 from ..files.header import Header, read_header
-from ..fit.outcome import BROKEN, NOT_A_LORA, Outcome, outcome
-from ..models.base import Base
-from ..models.placing import Site, place
+from ..models.experts import find_model_expert, listed_part
 from ..spelling import kinds
 from ..spelling.modules import Reading, read_modules
 from ..spelling.scales import Scales, metadata_scales
-from ..stack import Entry
 from .identify import Identity, explain, identify
 from .metadata import Claim, claims, unread
 
-VARIANTS: tuple[tuple[str, str], ...] = (
-    ("high_noise", "Wan 2.2, high noise"), ("highnoise", "Wan 2.2, high noise"), ("low_noise", "Wan 2.2, low noise"),
-    ("lownoise", "Wan 2.2, low noise"), ("lightning", "a distillation: fewer steps, other sampler settings"),
-    ("lightx2v", "a distillation: fewer steps, other sampler settings"),
-)  # fmt: skip
-"""What only a file's name says: part of it in small letters → what it means."""
+DISTILLED = ("lightning", "lightx2v")
+"""Parts of a file's name, in small letters, that say it was distilled: nothing in the tensors does."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ class Examined:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """What somebody should know, in sentences."""
+        """What is worth knowing, in sentences."""
         return tuple(_warnings(self))
 
 
@@ -87,27 +80,6 @@ def examine(header: Header, reading: Reading | None = None) -> Examined:
 def read_examined(path: str | Path) -> Examined:
     """Reads a file's header and examines it; raises `HeaderError` where it is no sound safetensors file."""
     return examine(read_header(path))
-
-
-def check_file(examined: Examined, base: Base, fallback: Mapping[str, Site] | None = None) -> Outcome:
-    """Whether a LoRA fits a base, at weight 1. `fallback` gives places by full module name, as for `place`."""
-    entry = Entry(examined.path)
-    if examined.problem:
-        verdict = NOT_A_LORA if examined.kind != kinds.LORA else BROKEN
-        return Outcome(entry, verdict, examined.problem)
-    found = outcome(
-        entry,
-        place(examined.reading.modules, base.targets, fallback),
-        1.0,
-        1.0,
-        unread=len(examined.reading.leftovers),
-        identity=examined.identity,
-        base=base.architectures,
-        hidden=base.hidden,
-    )
-    # There is no row to switch off, and the weight is only a stand-in.
-    sentence = found.sentence.removeprefix("weight 1, ").replace(" or switch this row off", "")
-    return replace(found, sentence=sentence, evidence=tuple(examined.evidence))
 
 
 def _warnings(examined: Examined) -> Iterable[str]:
@@ -133,10 +105,11 @@ def _warnings(examined: Examined) -> Iterable[str]:
     titles = family_titles(identity.best, 6)
     if len(titles) > 1:
         yield f"its names and shapes fit {', '.join(titles)} equally well"
-    for word, meaning in VARIANTS:
-        if word in Path(examined.path).name.lower():
-            yield f"by the file's name: {meaning}"
-            break
+    expert = find_model_expert(listed_part(examined.path), identity.made_for)
+    if expert:
+        yield f"by its name: for the {expert}-noise model of a pair such as Wan 2.2"
+    if any(word in Path(examined.path).name.lower() for word in DISTILLED):
+        yield "by its name: a distillation, for fewer steps and other sampler settings"
     if examined.scales:
         yield from examined.scales.warnings
     for key in unread(examined.header.metadata):

@@ -204,7 +204,7 @@ def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
     reading = read_modules(header)
     kind = kinds.kind(header, reading)
     if kind not in (kinds.LORA, kinds.EMPTY, kinds.UNKNOWN):
-        raise NotALora(header.path, f"this is {kinds.title(kind)}, not a LoRA. Switch this row off.")
+        raise NotALora(header.path, f"this is {kinds.title(kind)}, not a LoRA", "Switch this row off.")
     if not reading.modules:
         raise NotALora(header.path, _no_modules(header))
     for module in reading.modules:

@@ -9,20 +9,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..architectures.index import EncoderIndex, Index, Layer, encoder_index, having, index, squeezed, with_one_encoder
+from ..architectures.index import (
+    EncoderIndex,
+    Index,
+    Layer,
+    any_of,
+    encoder_index,
+    having,
+    index,
+    squeezed,
+    with_one_encoder,
+)
 from ..architectures.names import are_interchangeable, title
 from ..architectures.patterns import Shape
 from ..models.placing import FLATTENED, misfit
 from ..spelling import slots
 from ..spelling.modules import BIAS, Module
 from ..spelling.prefixes import MODEL
-
-COMMONEST: tuple[str, ...] = (
-    "sd15", "sdxl", "flux1_dev", "flux1_schnell", "flux1_fill", "qwen_image", "wan21_t2v_14b", "wan22_i2v_14b",
-    "wan21_i2v_14b", "wan21_t2v_1_3b", "wan22_5b", "z_image", "anima", "sd21", "chroma", "hunyuan_video",
-    "hunyuan_video_i2v", "ltxv_13b", "sd35_medium", "sd3_medium", "cascade_c", "pixart_sigma", "pixart_alpha",
-)  # fmt: skip
-"""Which of several architectures that explain a file equally well is the likeliest; the others follow by size."""
 
 COMPLETE = 0.98
 """Share of an architecture's layers of the kinds that a file has, from which on the file is taken to have them all."""
@@ -115,42 +118,6 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
     return _ranked(found, masks, kinds, exact, len(modules) - neutral, of_model, found.mask(claimed))
 
 
-def identify_base(shapes: Mapping[str, Shape | None]) -> tuple[str, ...]:
-    """Which architectures a base model is, from its diffusion model's tensors by native name; best first, or none.
-
-    Every tensor that has a name and a shape of an architecture speaks for it; what a model has and what it lacks
-    decide. Packed tensors (None) count by their names.
-    """
-    found = index()
-    counts: dict[int, int] = {}
-    total = 0
-    for name, shape in shapes.items():
-        layer = found.layer(name.removesuffix(".weight"))
-        total += layer is not None or name.endswith((".weight", ".bias"))  # not the scales of quantized weights
-        if layer:
-            mask = _packed_mask(layer) if shape is None else (layer.exact or layer.shapes).get(shape, 0)
-            counts[mask] = counts.get(mask, 0) + 1
-    likeness: dict[int, float] = {}
-    for bit in range(len(found.ids)):
-        common = sum(count for mask, count in counts.items() if mask >> bit & 1)
-        if common:
-            likeness[bit] = common / max(total, found.tensors[bit])
-    best = max(likeness.values(), default=0.0)
-    if best < _LEAST_LIKENESS:
-        return ()
-    close = [bit for bit, value in likeness.items() if value >= best - 0.002]
-    return tuple(found.ids[bit] for bit in sorted(close, key=lambda bit: (-likeness[bit], _commonness(found, bit))))
-
-
-_LEAST_LIKENESS = 0.8
-
-
-def _packed_mask(layer: Layer) -> int:
-    """The architectures whose layer of that name may be packed: linear layers are, convolutions hardly ever."""
-    shapes = layer.exact or layer.shapes
-    return _any({shape: mask for shape, mask in shapes.items() if len(shape) == 2}) or _any(shapes)
-
-
 def explain(modules: Iterable[Module], identity: Identity, most: int = 3) -> list[str]:
     """The deciding evidence in sentences: for each rival of the likeliest architecture, a module that rules it out."""
     first = identity.likeliest
@@ -170,7 +137,7 @@ def explain(modules: Iterable[Module], identity: Identity, most: int = 3) -> lis
         mask = layer.shapes.get(squeezed(shape), 0) or _loose_mask(module, layer)
         if mask & found.mask([first]):
             for rival in found.names(wanted & ~mask):
-                there = _any(layer.shapes) & found.mask([rival])
+                there = any_of(layer.shapes) & found.mask([rival])
                 why = "has another shape there" if there else "has no such layer"
                 sentences[rival] = f"{module.name} {list(shape)}: {title(rival)} {why}"
             wanted &= mask
@@ -226,13 +193,6 @@ def _counted_so(module: Module, found: Index) -> int:
     return found.all & ~with_one_encoder() if module.name.startswith("lora_te1_") else found.all
 
 
-def _any(shapes: Mapping[Shape, int]) -> int:
-    mask = 0
-    for having_it in shapes.values():
-        mask |= having_it
-    return mask
-
-
 def _ranked(
     found: Index, masks: Mapping[int, int], kinds: Collection[str], exact: int, total: int, of_model: int, claimed: int
 ) -> Identity:
@@ -261,19 +221,14 @@ def _ranked(
         """False is better, so that it sorts first."""
         return not claimed >> bit & 1, not exact >> bit & 1, not complete >> bit & 1
 
-    ranked = sorted(whole, key=lambda bit: (evidence(bit), _commonness(found, bit)))
+    ranked = sorted(whole, key=lambda bit: (evidence(bit), found.commonness(bit)))
     ties = sum(1 for bit in ranked if evidence(bit) == evidence(ranked[0]))
     parts = sorted(
         (bit for bit, count in shares.items() if not everything >> bit & 1 and count >= _LEAST_SHARE * total),
-        key=lambda bit: (-shares[bit], not claimed >> bit & 1, _commonness(found, bit)),
+        key=lambda bit: (-shares[bit], not claimed >> bit & 1, found.commonness(bit)),
     )
     partial = tuple(Match(found.ids[bit], round(shares[bit] / total, 4)) for bit in parts[:_MOST_PARTIAL])
     unplaced = 0 if ranked else total - (shares[parts[0]] if parts else 0)
     names = tuple(found.ids[bit] for bit in ranked)
     whole_ones = tuple(found.ids[bit] for bit in ranked if complete >> bit & 1)
     return Identity(names, ties, partial, total, unplaced, whole_ones)
-
-
-def _commonness(found: Index, bit: int) -> tuple[int, int]:
-    name = found.ids[bit]
-    return (COMMONEST.index(name) if name in COMMONEST else len(COMMONEST), found.tensors[bit])

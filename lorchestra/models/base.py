@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from ..architectures.encoders import find_encoder
 from ..architectures.names import ARCHITECTURES, family_titles, find_architecture
 from ..architectures.signatures import find_signature
+from ..architectures.sites import Shape, Site, Targets, encoder_sites, model_sites
 from ..errors import CheckpointError
-from ..lora.identify import identify_base
 from ..spelling.prefixes import MODEL
 from . import checkpoint
 from .base_file import read_base
-from .placing import Shape, Site, Targets, encoder_sites, model_sites
+from .experts import find_model_expert
+from .recognise import identify_base
 
 
-@dataclass(frozen=True, slots=True)
+def _not_known() -> tuple[str, ...]:
+    return ()
+
+
+def _no_sites() -> Mapping[str, Site]:
+    return {}
+
+
+def _no_name() -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
 class Base:
-    """What LoRAs are checked against."""
+    """What LoRAs are checked against and applied to. What takes time to find out is found when it is first needed."""
 
     name: str
     """The file's name or the architecture's title, for people."""
     targets: Targets
-    architectures: tuple[str, ...]
-    """What it is, the likeliest id first; empty where its layers are those of no model we know."""
+    find_architectures: Callable[[], tuple[str, ...]] = _not_known
     hidden: bool = False
-    """True where a quantization renamed or packed layers: what is not found may be there all the same."""
+    """True if a quantization renamed or packed layers: what is not found may be there all the same."""
     notes: tuple[str, ...] = ()
-    """What somebody should know about how it was read, in sentences."""
+    """What is worth knowing about how it was read, in sentences."""
+    find_fallback: Callable[[], Mapping[str, Site]] = _no_sites
+    find_listed_name: Callable[[], str | None] = _no_name
+
+    @cached_property
+    def architectures(self) -> tuple[str, ...]:
+        """What it is, the likeliest id first; empty if its layers are those of no model we know."""
+        return self.find_architectures()
+
+    @cached_property
+    def fallback(self) -> Mapping[str, Site]:
+        """Places by full module name, for modules that our own names do not place."""
+        return self.find_fallback()
+
+    @cached_property
+    def expert(self) -> str | None:
+        """`HIGH` or `LOW` if it is known to be that one of a pair, by the name under which its file is listed."""
+        name = self.find_listed_name()
+        return None if name is None else find_model_expert(name, self.architectures)
 
     @property
     def title(self) -> str:
@@ -49,7 +79,15 @@ def read_base_model(path: str | Path) -> Base:
     if MODEL not in targets:
         raise CheckpointError(path, "this file holds no diffusion model")
     architectures = identify_base(checkpoint.model_tensors(found.shapes))
-    return Base(Path(path).name, targets, architectures, found.renamed or bool(found.packed), found.notes)
+    name = Path(path).name
+    return Base(
+        name,
+        targets,
+        lambda: architectures,
+        found.renamed or bool(found.packed),
+        found.notes,
+        find_listed_name=lambda: name,
+    )
 
 
 @cache
@@ -69,7 +107,7 @@ def base_by_name(architecture: str) -> Base | None:
                     layer: Site(f"{encoder.comfyui}.{layer}", shape) for layer, shape in encoder.shapes()
                 }
     targets: dict[str, Mapping[str, Site]] = {**encoder_sites(encoders), MODEL: model_sites(tensors)}
-    return Base(row.title, targets, (architecture,))
+    return Base(row.title, targets, lambda: (architecture,))
 
 
 def architecture_ids() -> tuple[str, ...]:

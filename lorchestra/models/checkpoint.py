@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..architectures import text_encoders
+from ..architectures.sites import Shape, Site, Targets, encoder_sites, model_sites
 from ..spelling.prefixes import MODEL
-from .placing import Shape, Site, Targets, encoder_sites, model_sites
 
 _MODEL_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.")
 """Where the diffusion model begins; a file with none of these is a diffusion model alone."""

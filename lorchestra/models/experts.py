@@ -56,7 +56,7 @@ _HIGHS, _LOWS = re.compile(r" hi(?:gh)? ?(?:noise)? "), re.compile(r" lo(?:w)? ?
 
 
 def find_expert(name: str) -> str | None:
-    """`HIGH` or `LOW` where a file's name says it, or else the nearest folder's; None where none does, or a name both.
+    """`HIGH` or `LOW` if a file's name says it, or else the nearest folder's; None if no name does, or one says both.
 
     `name` is as ComfyUI lists it: `wan/HighNoise/style.safetensors`.
     """
@@ -71,10 +71,23 @@ def find_expert(name: str) -> str | None:
     return None
 
 
-def find_model_expert(name: str, architectures: Iterable[str]) -> str | None:
-    """Which one of a pair a model is, by its file's name; None for models that do not come as a pair.
+def listed_part(path: str) -> str:
+    """The part of a file's path that ComfyUI lists: what follows the last folder called `loras`, else the file alone.
 
-    `architectures` says what it is (ids): an SDXL checkpoint may be called "high" as well, and means nothing by it.
+    What stands above it says nothing about the file.
+    """
+    parts = re.split(r"[/\\]", path)
+    roots = [at for at, part in enumerate(parts[:-1]) if part.lower() in _ROOTS]
+    return "/".join(parts[roots[-1] + 1 :]) if roots else parts[-1]
+
+
+_ROOTS = ("loras", "lora", "lycoris")
+
+
+def find_model_expert(name: str, architectures: Iterable[str]) -> str | None:
+    """Which one of a pair a file is or is for, by its name; None for models that do not come as a pair.
+
+    `architectures` says what the model is (ids): an SDXL checkpoint called "high" means nothing by it.
     """
     rows = [find_architecture(architecture) for architecture in architectures]
     return find_expert(name) if any(row and row.family in PAIRED for row in rows) else None

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from ..errors import ScheduleError, quoted
-from ..stack import WEIGHT_LIMIT
+from ..limits import WEIGHT_LIMIT
 from .easing import EASINGS, HOLD, LINEAR, find_easing, shape
 from .steps import MAX_SIGMA, MAX_STEPS, Moment
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..errors import ScheduleError
-from ..stack import WEIGHT_LIMIT, Json
+from ..limits import WEIGHT_LIMIT, Json
+from . import data, reading, writing
 from .curve import MAX_KEYFRAMES, Curve, Keyframe
 from .easing import HOLD
 from .steps import Moment, Steps
@@ -39,13 +40,11 @@ class Schedule:
 
     @staticmethod
     def parse(text: str) -> Schedule:
-        """A schedule from text: our own form, a preset's name, loractl's, or prompt-control's; see `schedule/text.py`.
+        """A schedule from text: our own form, a preset's name, loractl's, or prompt-control's; see `reading.py`.
 
         Raises `ScheduleError` with the column.
         """
-        from . import text as form
-
-        return form.read(text)
+        return Schedule(reading.read(text))
 
     @staticmethod
     def from_json(value: Json) -> Schedule:
@@ -53,9 +52,7 @@ class Schedule:
 
         Raises `ScheduleError` for anything else, unknown keys too: half a schedule would be another picture.
         """
-        from . import data
-
-        return data.read(value)
+        return Schedule(data.read(value))
 
     @staticmethod
     def constant(weight: float) -> Schedule:
@@ -64,15 +61,11 @@ class Schedule:
 
     def to_text(self) -> str:
         """Our own text form; `parse` gives the same schedule back, to the bit."""
-        from . import text as form
-
-        return form.write(self)
+        return writing.write(self.curves)
 
     def to_json(self) -> Json:
         """JSON data; `from_json` gives the same schedule back. In a stack's row stands the text."""
-        from . import data
-
-        return data.write(self)
+        return data.write(self.curves)
 
     def __str__(self) -> str:
         return self.to_text()

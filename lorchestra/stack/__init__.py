@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from .stack import (
-    BOTH,
-    CONDITIONINGS,
-    DEFAULT_WEIGHT,
-    EXPERTS,
-    HIGH,
-    LOW,
-    MAX_DEPTH,
-    MAX_NAME,
-    MAX_ROWS,
-    MAX_TEXT,
-    NEGATIVE,
-    POSITIVE,
-    VERSION,
-    WEIGHT_LIMIT,
-    Entry,
-    Json,
-    Stack,
-    Weighted,
-)
+from .entry import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, HIGH, LOW, NEGATIVE, POSITIVE, Entry
+from .rows import check_row, read_row
+from .stack import VERSION, Stack
+from .weights import Share, Weighted
 
 __all__ = [
-    "BOTH", "CONDITIONINGS", "DEFAULT_WEIGHT", "EXPERTS", "HIGH", "LOW", "MAX_DEPTH", "MAX_NAME", "MAX_ROWS",
-    "MAX_TEXT", "NEGATIVE", "POSITIVE", "VERSION", "WEIGHT_LIMIT", "Entry", "Json", "Stack", "Weighted",
+    "BOTH", "CONDITIONINGS", "DEFAULT_WEIGHT", "EXPERTS", "HIGH", "LOW", "NEGATIVE", "POSITIVE", "VERSION", "Entry",
+    "Share", "Stack", "Weighted", "check_row", "read_row",
 ]  # fmt: skip

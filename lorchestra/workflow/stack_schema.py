@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..stack import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, MAX_NAME, MAX_ROWS, VERSION, WEIGHT_LIMIT, Json
+from ..limits import MAX_NAME, MAX_ROWS, WEIGHT_LIMIT, Json
+from ..stack import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, VERSION
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_ID = f"urn:lorchestra:schema:stack:{VERSION}"

@@ -6,14 +6,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from ...lorchestra.errors import StackError, shortened
 from ...lorchestra.library.catalog import File, Library
 from ...lorchestra.stack import Entry
-from ...lorchestra.stack.modes import MERGE
-from . import bases, experts, files, prompt
+from ...lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices
+from . import bases, files, prompt
 from .lora_library import lora_library
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Model:
     path: str | None
     base: Base | None
     has_clip: bool
-    schedules: bool
+    choices: Choices
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -101,7 +101,7 @@ class _Checker:
             path,
             None if path is None else self._base(path),
             has_clip="clip" in inputs,
-            schedules=inputs.get("mode") != MERGE,
+            choices=Choices(SKIP, mode=MERGE if inputs.get("mode") == MERGE else AUTO),
         )
 
     def _row(self, entry: Entry | StackError, model: Model) -> dict[str, Any]:
@@ -120,8 +120,7 @@ class _Checker:
         known = (facts.sha256, facts.air) if facts else (None, None)
         badge = self._look(file, model)
         if badge.state in (badges.FITS, badges.PARTLY, badges.UNKNOWN):
-            expert = partial(_find_expert, model)
-            badge = badges.row_problem(entry, schedules=model.schedules, expert=expert) or badge
+            badge = badges.row_problem(entry, lambda: model.base, model.choices) or badge
         return _answer(badge, entry, [], *known)
 
     def _look(self, file: File, model: Model) -> Badge:
@@ -143,10 +142,6 @@ class _Checker:
     def _candidates(self, entry: Entry) -> list[dict[str, str]]:
         found = self._finder().find(entry.lora, entry.sha256, entry.air)
         return [{"name": item.name, "why": item.why} for item in found.candidates]
-
-
-def _find_expert(model: Model) -> str | None:
-    return None if model.base is None or model.path is None else experts.find_file_expert(model.path, model.base)
 
 
 def _answer(

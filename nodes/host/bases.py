@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...lorchestra.errors import LorchestraError
 from . import prompt
+from .experts import listed
 
 if TYPE_CHECKING:
     from ...lorchestra.lora.file import FileKey
@@ -33,6 +35,6 @@ def _read(path: str, key: FileKey) -> Base | None:
     from ...lorchestra.models.base import read_base_model  # loads all that is known of models
 
     try:
-        return read_base_model(path)
+        return replace(read_base_model(path), find_listed_name=lambda: listed(path))
     except (LorchestraError, OSError):  # loading it says what is wrong
         return None

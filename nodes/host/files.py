@@ -16,9 +16,10 @@ import folder_paths
 from ...lorchestra.errors import StackError
 from ...lorchestra.library.listing import Listing
 from ...lorchestra.stack import Entry, Stack
-from ...lorchestra.stack.policies import SKIP
+from ...lorchestra.stack.choices import SKIP, Choices
 
 if TYPE_CHECKING:
+    from ...lorchestra.fit.rows import Files
     from ...lorchestra.lora.file import LoraCache
 
 
@@ -36,7 +37,7 @@ def read_listing() -> Listing:
 
 
 def finder(listing: Listing) -> Callable[[Entry, int], str | None]:
-    """A function that gives a row's file: the full path, or None where there is none.
+    """A function that gives a row's file: the full path, or None if there is none.
 
     Names come from prompts and are not trusted: only names that ComfyUI lists in its LoRA folders are found, so that
     `..`, absolute paths and drive letters lead nowhere.
@@ -47,6 +48,13 @@ def finder(listing: Listing) -> Callable[[Entry, int], str | None]:
         return None if name is None else folder_paths.get_full_path("loras", name)
 
     return find
+
+
+def row_files(listing: Listing) -> Files:
+    """The files of rows among those that ComfyUI lists, opened once and shared by all nodes."""
+    from ...lorchestra.fit.rows import Files
+
+    return Files(finder(listing), lora_cache().open)
 
 
 def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]:
@@ -60,11 +68,12 @@ def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]
 
 def fingerprint(stack: Stack) -> str:
     """Changes when the file of an active row changes on disk, comes or goes."""
-    from ...lorchestra.apply.plan import find_files
+    from ...lorchestra.fit.rows import find_rows
     from ...lorchestra.lora.file import find_key
 
-    _, paths = find_files(stack, finder(read_listing()), has_clip=True, missing=SKIP, schedules=True)
-    return repr([find_key(path) for path in paths.values()])
+    find = finder(read_listing())
+    found = find_rows(stack, find, lambda: None, Choices(missing=SKIP), has_clip=True)
+    return repr([find_key(path) for path in found.paths.values()])
 
 
 def write_output(prefix: str, texts: dict[str, str]) -> list[dict[str, str]]:

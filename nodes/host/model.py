@@ -10,24 +10,35 @@ from weakref import WeakKeyDictionary, ref
 
 import comfy.lora
 
-from ...lorchestra.models.placing import Offset, Shape, Site, Sites, Targets, encoder_sites, model_sites
+from ...lorchestra.architectures.sites import Offset, Shape, Site, Sites, Targets, encoder_sites, model_sites
+from ...lorchestra.models.base import Base
 from ...lorchestra.spelling.prefixes import MODEL
 
 _MODEL_PREFIX = "diffusion_model."
 
 
-def targets(model: Any, clip: Any | None) -> Targets:
-    """The places in a MODEL and, where one is connected, a CLIP."""
-    return {MODEL: _layers(model).sites, **(_layers(clip.patcher).encoders if clip is not None else {})}
+def live_base(model: Any, clip: Any | None, find_listed_name: Callable[[], str | None] = lambda: None) -> Base:
+    """A MODEL and, if one is connected, a CLIP, as what LoRAs are applied to.
+
+    `find_listed_name` gives the name under which ComfyUI lists its file, which tells one model of a pair.
+    """
+    return Base(
+        type(model.model).__name__,
+        {MODEL: _layers(model).sites, **(_layers(clip.patcher).encoders if clip is not None else {})},
+        lambda: architectures(model),
+        _is_hidden(model),
+        find_fallback=lambda: _fallback(model, clip),
+        find_listed_name=find_listed_name,
+    )
 
 
 def architectures(model: Any) -> tuple[str, ...]:
-    """What a MODEL is, by its layers; the likeliest id first, empty for a model that nobody knows."""
+    """What a MODEL is, by its layers; the likeliest id first, empty for a model that is not known."""
     return _layers(model).architectures
 
 
-def hidden(model: Any) -> bool:
-    """True where a quantization packed or renamed layers, so that what is not found may be there all the same.
+def _is_hidden(model: Any) -> bool:
+    """True if a quantization packed or renamed layers, so that what is not found may be there all the same.
 
     Nunchaku's layers have a `qweight`, or are in no state dict at all; others keep numbers that are no weights' own
     under `weight`. Packed weights of GGUF and bitsandbytes tell their shapes, and ComfyUI's own quantized ones do.
@@ -71,7 +82,7 @@ class _Layers:
     @cached_property
     def architectures(self) -> tuple[str, ...]:
         """What the diffusion model is."""
-        from ...lorchestra.lora.identify import identify_base  # loads all that is known of models
+        from ...lorchestra.models.recognise import identify_base  # loads all that is known of models
 
         return identify_base({name: shape for name, (_, shape) in self.tensors.items()})
 
@@ -109,7 +120,7 @@ def _read_layers(patcher: Any, diffusion_model: Callable[[], object]) -> _Layers
     return _Layers(diffusion_model, shapes, hidden)
 
 
-def fallback(model: Any, clip: Any | None) -> Mapping[str, Site]:
+def _fallback(model: Any, clip: Any | None) -> Mapping[str, Site]:
     """Places by full module name from ComfyUI's own maps, for models that are newer than our names."""
     aliases: dict[str, Any] = {}
     comfy.lora.model_lora_keys_unet(model.model, aliases)

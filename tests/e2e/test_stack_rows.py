@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lorchestra.errors import StackError
-from lorchestra.stack import Stack
+from lorchestra.exchange import parse_stack
 
 READ = """async ([folder, text]) => {
     const { inWords, readStack } = await import(`/extensions/${folder}/stack/rows.mjs`);
@@ -68,10 +68,10 @@ def test_what_python_reads_is_read_and_written_as_the_same_stack(
 ) -> None:
     assert opened.page.evaluate(READ, [pack_folder, text]) == words
     written = opened.page.evaluate(REWRITE, [pack_folder, text, ""])
-    assert Stack.parse(written) == Stack.parse(text)
-    longer = Stack.parse(opened.page.evaluate(REWRITE, [pack_folder, text, "new"]))
+    assert parse_stack(written) == parse_stack(text)
+    longer = parse_stack(opened.page.evaluate(REWRITE, [pack_folder, text, "new"]))
     assert longer.entries[-1].triple == ("new", 2, 2)
-    assert longer.entries[:-1] == Stack.parse(text).entries
+    assert longer.entries[:-1] == parse_stack(text).entries
 
 
 @pytest.mark.parametrize(("text", "words"), BAD)
@@ -79,7 +79,7 @@ def test_what_python_refuses_is_said_in_words(opened: Any, pack_folder: str, tex
     assert opened.page.evaluate(READ, [pack_folder, text]).startswith(words)
     assert opened.page.evaluate(PROMPT, [pack_folder, text]) == text
     with pytest.raises(StackError):
-        Stack.parse(text)
+        parse_stack(text)
 
 
 def test_only_rows_that_are_on_enter_the_prompt(opened: Any, pack_folder: str) -> None:

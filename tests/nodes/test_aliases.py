@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lorchestra.architectures.signatures import find_signature
-from lorchestra.models.placing import Site, model_sites
+from lorchestra.architectures.sites import Site, model_sites
 from lorchestra.spelling.prefixes import flatten, split
 from tools import collect_signatures as tool
 

@@ -325,10 +325,11 @@ def examine_all(path: Path) -> dict[str, Any]:
 
 
 def _examine(path: Path) -> dict[str, Any]:
+    from lorchestra.architectures.sites import model_sites
     from lorchestra.files.header import read_header
     from lorchestra.lora.examined import examine
     from lorchestra.lora.metadata import trained_on, training, trigger_words
-    from lorchestra.models.placing import model_sites, place
+    from lorchestra.models.placing import place
 
     header = read_header(path)
     found = examine(header)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...algorithms.base import Adapter
-from ...models.placing import Offset
+from ...architectures.sites import Offset
 
 
 @dataclass(frozen=True, slots=True)

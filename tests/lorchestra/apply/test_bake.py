@@ -333,7 +333,7 @@ def test_pieces_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_an_offset_on_the_second_dimension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No checkpoint of today needs it; ComfyUI's maps may give one."""
-    from lorchestra.models.placing import Site
+    from lorchestra.architectures.sites import Site
 
     shape = (16, 24, 3, 3)
     checkpoint = write(tmp_path / "base.safetensors", {"x.weight": weight(shape)})

@@ -18,7 +18,7 @@ from torch import Tensor
 from lorchestra.algorithms import Adapter, read
 from lorchestra.algorithms.lora import LoRA
 from lorchestra.apply.fuse import Term, add_updates, padded_shape
-from lorchestra.models.placing import Offset
+from lorchestra.architectures.sites import Offset
 from lorchestra.spelling import slots
 
 Parts = Mapping[str, Tensor]

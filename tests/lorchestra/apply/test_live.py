@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lorchestra.algorithms import BOFT, IA3, OFT, Adapter, DoRA, GLoRA, InputOFT, LoHa, LoKr, LoRA, read
 from lorchestra.apply.fuse import Term, add_updates
 from lorchestra.apply.live import Geometry, LiveLayer, LiveTerm, supports
-from lorchestra.models.placing import Offset
+from lorchestra.architectures.sites import Offset
 from lorchestra.spelling import slots
 
 LIMITS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}

@@ -21,12 +21,14 @@ from torch import Tensor
 
 from lorchestra.apply.fuse import Parts, add_updates
 from lorchestra.apply.plan import Part, Plan, by_offset, make_plan
+from lorchestra.architectures.sites import Site, Targets, encoder_sites, model_sites
 from lorchestra.errors import AdapterError, LorchestraError, MissingLora, StackError
 from lorchestra.fit.outcome import COMPATIBLE, MISSING, OFF, PARTIAL
+from lorchestra.fit.rows import Files
 from lorchestra.lora.file import LoraCache, LoraFile, open_lora
-from lorchestra.models.placing import Site, Targets, encoder_sites, model_sites
+from lorchestra.models.base import Base
 from lorchestra.stack import Entry, Stack
-from lorchestra.stack.policies import SKIP
+from lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices
 
 SHAPES: Mapping[str, tuple[int, ...]] = {"a.to_q": (48, 40), "b.conv": (16, 12, 3, 3), "c.qkv": (30, 20)}
 MODEL = model_sites({f"{name}.weight": (f"m.{name}.weight", shape) for name, shape in SHAPES.items()})
@@ -48,9 +50,17 @@ def plan(
     targets: Targets = TARGETS,
     open_file: Callable[[str], LoraFile] = open_lora,
     find: Callable[[Entry, int], str | None] = lambda entry, row: entry.lora,
-    **options: object,
+    schedules: bool = False,
+    fallback: Callable[[], Mapping[str, Site]] = dict,
+    expert: Callable[[], str | None] | None = None,
+    **choices: str,
 ) -> Plan:
-    return make_plan(Stack(rows), find=find, open_file=open_file, targets=targets, **options)
+    """`expert` says which one of a pair the model's file is for by its name."""
+    name = (lambda: (noise := expert()) and f"wan2.2_{noise}_noise_14B") if expert else (lambda: None)
+    pair = (lambda: ("wan22_i2v_14b",)) if expert else tuple
+    base = Base("test", targets, pair, find_fallback=fallback, find_listed_name=name)
+    mode = AUTO if schedules else MERGE
+    return make_plan(Stack(rows), Files(find, open_file), base, Choices(mode=mode, **choices))
 
 
 def row(path: Path, model: float, clip: float | None = None, **changes: object) -> Entry:

@@ -12,9 +12,11 @@ from support.sparse_files import base_shapes, lora_shapes, write_sparse
 from lorchestra.errors import StackError
 from lorchestra.fit import badge as badges
 from lorchestra.fit.refusals import refusals
+from lorchestra.fit.rows import Files
 from lorchestra.lora.file import open_lora
-from lorchestra.models.base import read_base_model
+from lorchestra.models.base import Base, read_base_model
 from lorchestra.stack import Entry, Stack
+from lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices
 
 SDXL_LORA = lora_shapes("sdxl", "*attn?.to_*")
 
@@ -57,10 +59,8 @@ def test_states(
     assert badge.state == state, badge
     assert sentence in badge.sentence
     assert not badge.sentence.startswith(("weight", "row 1", "a.safetensors"))
-    refused = refusals(
-        Stack((Entry("a.safetensors", model=1.0),)),
-        find=lambda _, __: path, open_file=open_lora, base=lambda: bases[base],
-    )  # fmt: skip
+    rows = Stack((Entry("a.safetensors", model=1.0),))
+    refused = refusals(rows, Files(lambda _, __: path, open_lora), lambda: bases[base], Choices())
     if state == badges.MISFIT:
         assert refused == [f"row 1: a.safetensors: {badge.sentence}"]
     assert bool(refused) == (state in (badges.MISFIT, badges.NOT_A_LORA, badges.BROKEN))
@@ -72,16 +72,20 @@ def test_a_file_that_is_no_safetensors_file_is_broken(tmp_path: Path, bases: dic
     assert badges.look("a", str(path), open_lora, bases["sdxl"]) == badges.Badge("broken", "the file is empty")
 
 
-def test_rows_that_cannot_be_applied() -> None:
-    assert badges.row_problem(Entry("a", model=0.0, clip=0.0, on=False)) is None
-    problem = badges.row_problem(Entry("a", blocks={"mid": 0.5}))
+def problem_of(entry: Entry, base: Base | None = None, mode: str = AUTO) -> badges.Badge | None:
+    return badges.row_problem(entry, lambda: base, Choices(SKIP, mode=mode))
+
+
+def test_rows_that_cannot_be_applied(bases: dict[str, Any]) -> None:
+    assert problem_of(Entry("a", model=0.0, clip=0.0, on=False)) is None
+    problem = problem_of(Entry("a", blocks={"mid": 0.5}))
     assert problem and problem.state == badges.BROKEN and "block weights" in problem.sentence
-    assert badges.row_problem(Entry("a", schedule="fade-in")) is None
-    problem = badges.row_problem(Entry("a", schedule="fade-in"), schedules=False)
+    assert problem_of(Entry("a", schedule="fade-in")) is None
+    problem = problem_of(Entry("a", schedule="fade-in"), mode=MERGE)
     assert problem and "has a schedule" in problem.sentence
-    problem = badges.row_problem(Entry("wan_high_noise"), expert=lambda: "low")
+    problem = problem_of(Entry("wan_high_noise"), bases["wan"])
     assert problem and problem.state == badges.PARTLY and "for the high-noise model by its name" in problem.sentence
-    assert badges.row_problem(Entry("wan_low_noise"), expert=lambda: "low") is None
+    assert problem_of(Entry("wan_low_noise"), bases["wan"]) is None
 
 
 def test_missing_rows_say_what_the_queue_says() -> None:

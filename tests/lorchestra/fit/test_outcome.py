@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from support.synthetic import header
 
+from lorchestra.architectures.sites import Site
 from lorchestra.fit.outcome import COMPATIBLE, INCOMPATIBLE, OFF, PARTIAL, Outcome, outcome, report
-from lorchestra.models.placing import Placed, Placement, Site
+from lorchestra.lora.examined import examine
+from lorchestra.models.placing import Placed, Placement
 from lorchestra.spelling.modules import Module
-from lorchestra.stack import Entry
+from lorchestra.stack import Entry, Stack, Weighted
 
 ENTRY = Entry("pixel.safetensors")
+
+
+def weighted(model: float, clip: float | None = None) -> Weighted:
+    entry = Entry("pixel.safetensors", model=model, clip=clip)
+    (found,) = Stack((entry,)).combined({1: "the file"}).values()
+    return found
 
 
 def module(name: str) -> Module:
@@ -54,13 +63,15 @@ FITS = Placed(X, Site("x.weight", (1, 1)))
     ],
 )
 def test_outcome(placement: Placement, verdict: str, sentence: str) -> None:
-    result = outcome(ENTRY, placement, 0.5, 0.5)
+    result = outcome(weighted(0.5), placement, None, None)
     assert (result.verdict, result.sentence) == (verdict, sentence)
     assert str(result) == f"pixel.safetensors: {sentence}"
 
 
 def test_two_weights_and_unread_tensors() -> None:
-    result = outcome(ENTRY, Placement((FITS,), (), (), ()), 0.75, -1, unread=3)
+    leftovers = header(dict.fromkeys(["one", "two", "three"], (1,)))
+    examined = examine(leftovers)
+    result = outcome(weighted(0.75, -1), Placement((FITS,), (), (), ()), examined, None)
     assert (
         result.sentence
         == "weight model 0.75, clip -1, all 1 modules fit; 3 tensors of the file belong to no LoRA module"
@@ -71,7 +82,7 @@ def test_two_weights_and_unread_tensors() -> None:
 def test_sentences_are_bounded() -> None:
     long = module("x" * 1_000_000)
     for placement in (Placement((), (long,), (), ()), Placement((FITS,), (), ((long, "y" * 1_000_000),), ())):
-        assert len(outcome(ENTRY, placement, 1, 1).sentence) < 1000
+        assert len(outcome(weighted(1), placement, None, None).sentence) < 1000
 
 
 def test_report() -> None:

@@ -14,10 +14,11 @@ from lorchestra.architectures.patterns import Shape
 from lorchestra.demo.checkpoint import checkpoint_shapes
 from lorchestra.errors import StackError
 from lorchestra.fit.refusals import refusals
+from lorchestra.fit.rows import Files
 from lorchestra.lora.file import LoraCache
 from lorchestra.models.base import Base, read_base_model
 from lorchestra.stack import Entry, Stack
-from lorchestra.stack.policies import IGNORE, SKIP, WARN
+from lorchestra.stack.choices import AUTO, ERROR, IGNORE, MERGE, REFUSE, SKIP, WARN, Choices
 
 DEMO = "demo"
 LORAS: Mapping[str, Mapping[str, Shape]] = {
@@ -65,12 +66,21 @@ def never() -> Base | None:
     pytest.fail("the base is not needed")
 
 
-def check(folder: Path, *entries: Entry, base: Callable[[], Base | None] = never, **options: object) -> list[str]:
+def check(
+    folder: Path,
+    *entries: Entry,
+    base: Callable[[], Base | None] = never,
+    missing: str = ERROR,
+    policy: str = REFUSE,
+    schedules: bool = False,
+    has_clip: bool = True,
+) -> list[str]:
     def find(entry: Entry, row: int) -> str | None:
         path = folder / entry.lora
         return str(path) if path.exists() else None
 
-    return refusals(Stack(entries), find=find, open_file=CACHE.open, base=base, **options)
+    choices = Choices(missing, policy, AUTO if schedules else MERGE)
+    return refusals(Stack(entries), Files(find, CACHE.open), base, choices, has_clip=has_clip)
 
 
 @pytest.mark.parametrize(
@@ -210,10 +220,14 @@ def test_schedules_change_nothing_where_they_are_allowed(folder: Path, base: Cal
     assert found.startswith("row 1: flux.safetensors: made for FLUX.1")
 
 
+def wan(noise: str) -> Base:
+    return Base(noise, {}, lambda: ("wan22_i2v_14b",), find_listed_name=lambda: f"wan2.2_{noise}_noise_14B.safetensors")
+
+
 def test_rows_for_the_other_model_of_a_pair_are_not_looked_at(folder: Path) -> None:
     rows = [Entry("gone_high_noise.safetensors"), Entry("gone.safetensors", expert="high")]
-    assert check(folder, *rows, expert=lambda: "low") == []
-    (found,) = check(folder, *rows, expert=lambda: "high")
+    assert check(folder, *rows, base=lambda: wan("low")) == []
+    (found,) = check(folder, *rows, base=lambda: wan("high"))
     assert "gone_high_noise.safetensors was not found (also row 2: gone.safetensors)" in found
 
 

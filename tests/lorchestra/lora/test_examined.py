@@ -9,8 +9,8 @@ import pytest
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 from lorchestra.errors import CheckpointError
-from lorchestra.fit.outcome import BROKEN, COMPATIBLE, INCOMPATIBLE, NOT_A_LORA, PARTIAL, UNKNOWN
-from lorchestra.lora.examined import check_file, read_examined
+from lorchestra.fit.outcome import BROKEN, COMPATIBLE, INCOMPATIBLE, NOT_A_LORA, PARTIAL, UNKNOWN, check_file
+from lorchestra.lora.examined import read_examined
 from lorchestra.models.base import base_by_name, read_base_model
 
 Shapes = dict[str, tuple[int, ...]]
@@ -108,7 +108,10 @@ def test_metadata_settles_ties_alone(tmp_path: Path, metadata: Mapping[str, str]
 
 def test_names_of_files_that_tell_more_than_tensors(tmp_path: Path) -> None:
     wan = lora_shapes("wan21_t2v_14b", "blocks.*attn.*")
-    assert "by the file's name: Wan 2.2, high noise" in examined(tmp_path, wan, name="style_high_noise").warnings
+    assert (
+        "by its name: for the high-noise model of a pair such as Wan 2.2"
+        in examined(tmp_path, wan, name="style_high_noise").warnings
+    )
 
 
 def test_evidence_names_a_layer_that_rules_a_rival_out(tmp_path: Path) -> None:

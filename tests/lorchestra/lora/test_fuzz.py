@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from support import broken_files
 from support.broken_files import CORPUS, LIMIT, SECONDS, Broken
 
+from lorchestra.architectures.sites import model_sites
 from lorchestra.errors import LorchestraError
 from lorchestra.files.header import Header, parse_header
 from lorchestra.lora.examined import examine
 from lorchestra.lora.metadata import trained_on, training, trigger_words
 from lorchestra.lora.numbers import read_summary
-from lorchestra.models.placing import model_sites, place
+from lorchestra.models.placing import place
 from lorchestra.spelling import slots
 
 ROOT = Path(__file__).resolve().parents[3]

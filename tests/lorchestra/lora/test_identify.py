@@ -15,7 +15,8 @@ from lorchestra.architectures.names import are_interchangeable
 from lorchestra.architectures.patterns import Shape
 from lorchestra.architectures.signatures import find_signature
 from lorchestra.demo.checkpoint import checkpoint_shapes
-from lorchestra.lora.identify import Identity, explain, identify, identify_base
+from lorchestra.lora.identify import Identity, explain, identify
+from lorchestra.models.recognise import identify_base
 from lorchestra.spelling.modules import Module, read_modules
 
 FLUX1 = ("flux1_dev", "flux1_schnell", "flux1_fill")

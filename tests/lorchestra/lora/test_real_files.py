@@ -12,10 +12,11 @@ from support.exact import sum_of, ulps_off
 from support.lora_files import read, weight, write
 
 from lorchestra.apply.bake import bake
+from lorchestra.architectures.sites import model_sites
 from lorchestra.cli import main
 from lorchestra.lora.file import open_lora
 from lorchestra.lora.numbers import read_summary
-from lorchestra.models.placing import model_sites, place
+from lorchestra.models.placing import place
 from lorchestra.stack import Entry, Stack
 
 FOLDER = Path(__file__).resolve().parents[4] / "shared" / "loras"

@@ -17,10 +17,12 @@ from support.synthetic import ATTENTION, FULL, MAIN, THREE_BLOCKS, Spelling, Ten
 from lorchestra.architectures.names import are_interchangeable, are_related
 from lorchestra.architectures.patterns import Shape
 from lorchestra.architectures.signatures import find_signature
-from lorchestra.fit.outcome import COMPATIBLE, INCOMPATIBLE, PARTIAL, Outcome, outcome
+from lorchestra.fit.outcome import COMPATIBLE, INCOMPATIBLE, PARTIAL, Outcome, finding
+from lorchestra.lora.examined import Examined
 from lorchestra.lora.identify import Identity, identify
 from lorchestra.models.base import Base, base_by_name
 from lorchestra.models.placing import place
+from lorchestra.spelling import kinds
 from lorchestra.spelling.modules import Reading, read_modules
 from lorchestra.stack import Entry
 
@@ -60,11 +62,8 @@ def named(tensors: Mapping[str, Shape]) -> Identity:
 
 def checked(reading: Reading, identity: Identity, architecture: str) -> Outcome:
     model = base(architecture)
-    placement = place(reading.modules, model.targets)
-    return outcome(
-        Entry("x.safetensors"), placement, 1, 1, unread=len(reading.leftovers), identity=identity,
-        base=model.architectures, hidden=model.hidden,
-    )  # fmt: skip
+    examined = Examined(synthetic.header({}), reading, kinds.LORA, (), identity)
+    return finding(Entry("x.safetensors"), place(reading.modules, model.targets), examined, model)
 
 
 @cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from support import unet_table
 
+from lorchestra.architectures.sites import Site
 from lorchestra.models.checkpoint import targets
-from lorchestra.models.placing import Site
 from lorchestra.spelling.prefixes import flatten
 
 UNET = {native: shape for native, _, shape in unet_table.rows(unet_table.SD15)}

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import unet_table
 
-from lorchestra.models.placing import Placement, Site, Targets, encoder_sites, has_text_encoders, model_sites, place
+from lorchestra.architectures.sites import Site, Targets, encoder_sites, has_text_encoders, model_sites
+from lorchestra.models.placing import Placement, place
 from lorchestra.spelling import prefixes
 from lorchestra.spelling.modules import Module
 from lorchestra.spelling.prefixes import flatten

@@ -10,8 +10,8 @@ from hypothesis import given
 from support.schedules import schedules
 
 from lorchestra.errors import ScheduleError
+from lorchestra.exchange import parse_stack
 from lorchestra.schedule import Schedule
-from lorchestra.stack import Stack
 
 
 @given(schedules())
@@ -21,8 +21,8 @@ def test_comes_back_to_the_bit(schedule: Schedule) -> None:
 
 @given(schedules())
 def test_a_row_carries_the_text(schedule: Schedule) -> None:
-    stack = Stack.parse({"loras": [{"lora": "a", "schedule": schedule.to_text()}]})
-    text = Stack.parse(stack.to_text()).entries[0].schedule
+    stack = parse_stack({"loras": [{"lora": "a", "schedule": schedule.to_text()}]})
+    text = parse_stack(stack.to_text()).entries[0].schedule
     assert Schedule.from_json(text) == schedule
 
 

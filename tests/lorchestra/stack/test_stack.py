@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -14,20 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorchestra.errors import StackError, quoted
+from lorchestra.exchange import parse_stack
+from lorchestra.limits import MAX_NAME, MAX_ROWS, WEIGHT_LIMIT
 from lorchestra.schedule import Schedule
-from lorchestra.stack import (
-    BOTH,
-    CONDITIONINGS,
-    DEFAULT_WEIGHT,
-    EXPERTS,
-    MAX_NAME,
-    MAX_ROWS,
-    NEGATIVE,
-    POSITIVE,
-    WEIGHT_LIMIT,
-    Entry,
-    Stack,
-)
+from lorchestra.stack import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, NEGATIVE, POSITIVE, Entry, Stack, Weighted
 
 NAMES = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
     lambda name: bool(name.strip())
@@ -68,7 +57,7 @@ PAIR = Stack((Entry("a", model=0.7), Entry("civitai:1@2", model=-1.0, clip=0.5, 
 
 def row_of(value: object) -> int | None:
     with pytest.raises(StackError) as caught:
-        Stack.parse(value)
+        parse_stack(value)
     assert caught.value.reason
     assert len(str(caught.value)) < 1000
     assert "\n" not in str(caught.value)
@@ -106,28 +95,28 @@ class TestForms:
         ],
     )
     def test_all_mean_the_same(self, value: object) -> None:
-        assert Stack.parse(value) == Stack((Entry("a", model=0.7),))
+        assert parse_stack(value) == Stack((Entry("a", model=0.7),))
 
     @pytest.mark.parametrize(
         "value", [None, "", " \n", [], (), {"loras": []}, {"lora": []}, "[]", '{"loras":[]}', '""', {"__value__": None}]
     )
     def test_empty(self, value: object) -> None:
-        assert Stack.parse(value) == Stack()
+        assert parse_stack(value) == Stack()
 
     def test_an_air_is_kept(self) -> None:
-        assert Stack.parse([{"model": "civitai:1@2"}]) == Stack((Entry("civitai:1@2", model=1.0, air="civitai:1@2"),))
+        assert parse_stack([{"model": "civitai:1@2"}]) == Stack((Entry("civitai:1@2", model=1.0, air="civitai:1@2"),))
 
     def test_two_weights_and_the_default(self) -> None:
-        assert Stack.parse([("a", 0.5, 0.25)]) == Stack((Entry("a", model=0.5, clip=0.25),))
-        assert Stack.parse([{"lora": "a", "strength": 0.5, "strengthTwo": 0.25}]).entries[0].clip == 0.25
-        assert Stack.parse("<lora:a:0.25:0.5>") == Stack((Entry("a", model=0.5, clip=0.25),))
-        assert Stack.parse([{"lora": "a"}]) == Stack((Entry("a", model=DEFAULT_WEIGHT),))
+        assert parse_stack([("a", 0.5, 0.25)]) == Stack((Entry("a", model=0.5, clip=0.25),))
+        assert parse_stack([{"lora": "a", "strength": 0.5, "strengthTwo": 0.25}]).entries[0].clip == 0.25
+        assert parse_stack("<lora:a:0.25:0.5>") == Stack((Entry("a", model=0.5, clip=0.25),))
+        assert parse_stack([{"lora": "a"}]) == Stack((Entry("a", model=DEFAULT_WEIGHT),))
 
     def test_whole_numbers_are_weights(self) -> None:
-        assert Stack.parse([{"lora": "a", "model": 1, "clip": -100}]) == Stack((Entry("a", model=1.0, clip=-100.0),))
+        assert parse_stack([{"lora": "a", "model": 1, "clip": -100}]) == Stack((Entry("a", model=1.0, clip=-100.0),))
 
     def test_a_newer_version_is_kept(self) -> None:
-        stack = Stack.parse({"version": 2, "loras": [{"lora": "a", "swing": 3}], "tempo": [1]})
+        stack = parse_stack({"version": 2, "loras": [{"lora": "a", "swing": 3}], "tempo": [1]})
         assert stack.is_newer
         assert stack.to_json() == {
             "version": 2, "loras": [{"lora": "a", "model": DEFAULT_WEIGHT, "swing": 3}], "tempo": [1]
@@ -135,13 +124,13 @@ class TestForms:
 
     def test_unknown_keys_are_a_copy(self) -> None:
         note = {"tags": ["x"]}
-        stack = Stack.parse([{"lora": "a", "note": note}])
+        stack = parse_stack([{"lora": "a", "note": note}])
         note["tags"].append("y")
         assert stack.entries[0].extra == {"note": {"tags": ["x"]}}
 
     @pytest.mark.parametrize("value", [PAIR, PAIR.to_json(), PAIR.to_text(), {"__value__": PAIR.to_json()}])
     def test_a_pair(self, value: object) -> None:
-        assert Stack.parse(value) == PAIR
+        assert parse_stack(value) == PAIR
 
 
 class TestRoundTrips:
@@ -157,7 +146,7 @@ class TestRoundTrips:
             {"__value__": stack.to_text()},
             json.dumps({"__value__": stack.to_json()}),
         ):
-            again = Stack.parse(value)
+            again = parse_stack(value)
             assert again == stack
             assert again.to_text() == stack.to_text()
 
@@ -174,7 +163,7 @@ class TestRoundTrips:
     @given(STACKS)
     def test_tuples(self, stack: Stack) -> None:
         tuples = stack.to_tuples()
-        assert Stack.parse(tuples).to_tuples() == tuples
+        assert parse_stack(tuples).to_tuples() == tuples
         assert tuples == [(e.lora, e.model, e.clip_weight) for e in stack.entries if e.active]
         assert all(type(model) is type(clip) is float for _, model, clip in tuples)
 
@@ -185,7 +174,7 @@ class TestRoundTrips:
         assert both.entries == a.entries + b.entries
         assert both.version == max(a.version, b.version)
         assert both.extra == {**b.extra, **a.extra}
-        assert Stack.parse(both.to_text()) == both
+        assert parse_stack(both.to_text()) == both
 
     def test_joined_is_bounded(self) -> None:
         many = Stack((Entry("a"),) * MAX_ROWS)
@@ -278,8 +267,8 @@ class TestErrors:
 
     def test_limits_belong_to_the_range(self) -> None:
         for weight in (100, -100, 100.0, 0, -0.0, 5e-324):
-            assert Stack.parse([{"lora": "a", "model": weight}]).entries[0].model == weight
-        assert len(Stack.parse([{"lora": "a" * MAX_NAME}] * MAX_ROWS).entries) == MAX_ROWS
+            assert parse_stack([{"lora": "a", "model": weight}]).entries[0].model == weight
+        assert len(parse_stack([{"lora": "a" * MAX_NAME}] * MAX_ROWS).entries) == MAX_ROWS
 
     @pytest.mark.parametrize(
         "value",
@@ -354,11 +343,11 @@ class TestErrors:
     def test_nothing_else_is_ever_raised(self, value: object) -> None:
         for form in (value, [value], {"loras": [value]}, {"lora": [value]}, json.dumps(value)):
             try:
-                stack = Stack.parse(form)
+                stack = parse_stack(form)
             except StackError as error:
                 assert error.reason
             else:
-                assert Stack.parse(stack.to_text()) == stack
+                assert parse_stack(stack.to_text()) == stack
 
 
 class TestSchedules:
@@ -366,19 +355,19 @@ class TestSchedules:
     def test_errors_name_row_and_column(self, text: str, column: int | None) -> None:
         rows = [GOOD_ROW, {"lora": "a", "schedule": text}]
         if column is None:
-            assert Stack.parse(rows).entries[1].schedule is None
+            assert parse_stack(rows).entries[1].schedule is None
             return
         with pytest.raises(StackError, match=rf"^row 2: schedule: column {column}: "):
-            Stack.parse(rows)
+            parse_stack(rows)
 
     @pytest.mark.parametrize("blank", ["", " \n", None])
     def test_blank_is_none(self, blank: str | None) -> None:
-        assert Stack.parse([{"lora": "a", "schedule": blank}]) == Stack.parse([{"lora": "a"}])
+        assert parse_stack([{"lora": "a", "schedule": blank}]) == parse_stack([{"lora": "a"}])
         assert Entry("a", schedule=blank).find_schedule() is None
 
     def test_rows_are_written_as_they_came(self) -> None:
         row = {"lora": "a", "model": 0.5, "schedule": "Fade_In", "conditioning": "negative", "expert": "low"}
-        (entry,) = Stack.parse([row]).entries
+        (entry,) = parse_stack([row]).entries
         assert entry.to_json() == row
         assert entry.find_schedule() == Schedule.parse("0:0, 1:1")
         assert "conditioning" not in Entry("a").to_json() and "expert" not in Entry("a").to_json()
@@ -393,45 +382,47 @@ class TestSchedules:
             Stack((Entry("a"), Entry("b", schedule="0:0, 1:60"))).scheduled(Schedule.parse("0:2, 1:0"))
 
 
-def by_name(entry: Entry) -> str:
-    return entry.lora
+def by_name(stack: Stack) -> dict[int, str]:
+    return {row: entry.lora for row, entry in stack.rows}
+
+
+def combined_by_name(stack: Stack) -> dict[str, Weighted]:
+    return stack.combined(by_name(stack))
 
 
 class TestCombined:
     def test_adds_up(self) -> None:
         stack = Stack((Entry("a", model=0.5), Entry("b", model=1.0), Entry("a", model=0.25, clip=0.0)))
-        combined = stack.combined(by_name)
+        combined = combined_by_name(stack)
         assert {name: (w.model, w.clip) for name, w in combined.items()} == {"a": (0.75, 0.5), "b": (1.0, 1.0)}
         assert combined["a"].entry is stack.entries[0]
 
     def test_zero_drops_out(self) -> None:
         stack = Stack((Entry("a", model=0.7), Entry("a", model=-0.7), Entry("b", model=0.0, clip=0.5)))
-        assert set(stack.combined(by_name)) == {"b"}
+        assert set(combined_by_name(stack)) == {"b"}
         # added one after the other in plain floating point, these leave 2.8e-17 in this order
         cancelling = Stack(tuple(Entry("a", model=w) for w in (0.1, 0.2, -0.1, -0.2)))
-        assert cancelling.combined(by_name) == {}
+        assert combined_by_name(cancelling) == {}
 
-    def test_asks_for_active_rows_only(self) -> None:
-        asked: list[str] = []
-
-        def identity(entry: Entry) -> str:
-            asked.append(entry.lora)
-            return entry.lora
-
+    def test_takes_active_rows_only(self) -> None:
         rows = (Entry("off", on=False), Entry("zero", model=0.0), Entry("-0", model=-0.0, clip=0.0), Entry("on"))
-        assert set(Stack(rows).combined(identity)) == {"on"}
-        assert asked == ["on"]
+        assert set(combined_by_name(Stack(rows))) == {"on"}
+        assert Stack(rows).combined({1: "off", 2: "zero"}) == {}
+
+    def test_one_entry_may_stand_twice(self) -> None:
+        entry = Entry("a", model=0.5)
+        (one,) = combined_by_name(Stack((Entry("b", on=False), entry, entry))).values()
+        assert (one.row, one.entry, one.model) == (2, entry, 1.0)
 
     def test_groups_by_identity(self) -> None:
         stack = Stack((Entry("a", model=1.0), Entry("folder/a", model=1.0)))
-        identity: Callable[[Entry], str] = lambda entry: entry.lora[-1]  # noqa: E731
-        assert stack.combined(identity)["a"].model == 2.0
+        assert stack.combined({1: "a", 2: "a"})["a"].model == 2.0
 
     @settings(deadline=None)
     @given(st.lists(st.tuples(st.sampled_from("ab"), WEIGHTS, WEIGHTS), max_size=5))
     def test_in_any_order(self, rows: list[tuple[str, float, float]]) -> None:
         results = {
-            tuple(sorted((name, w.model, w.clip) for name, w in Stack.parse(list(order)).combined(by_name).items()))
+            tuple(sorted((name, w.model, w.clip) for name, w in combined_by_name(parse_stack(list(order))).items()))
             for order in itertools.permutations(rows)
         }
         assert len(results) == 1
@@ -451,7 +442,7 @@ class TestCombined:
             Entry("a", model=-1.0, schedule="fade-out", conditioning=NEGATIVE),
         )
         for order in itertools.permutations(rows):
-            (one,) = Stack(order).combined(by_name).values()
+            (one,) = combined_by_name(Stack(order)).values()
             assert not one.is_constant
             assert (one.model, one.clip) == (math.fsum((0.5, 0.2, 0.1, 0.2, -1)), math.fsum((0.5, 0.2, 0.4, -1)))
             assert [(share.conditioning, share.weight) for share in one.shares] == [
@@ -462,16 +453,16 @@ class TestCombined:
 
     def test_a_schedule_that_never_changes_is_a_factor(self) -> None:
         rows = (Entry("a", model=0.5, schedule="step 3:0.5"), Entry("a", model=1.0, schedule="sigma 3:0"))
-        (one,) = Stack(rows).combined(by_name).values()
+        (one,) = combined_by_name(Stack(rows)).values()
         assert one.is_constant and one.model == one.at(0.5, POSITIVE) == 0.25
         assert (
-            Stack((Entry("a", schedule="0", clip=0.0), Entry("b", model=0.0, schedule="fade-in"))).combined(by_name)
+            combined_by_name(Stack((Entry("a", schedule="0", clip=0.0), Entry("b", model=0.0, schedule="fade-in"))))
             == {}
         )
 
     def test_equal_schedules_cancel_and_others_do_not(self) -> None:
         fades = (Entry("a", model=0.3, schedule="0:0, 1:1"), Entry("a", model=-0.3, schedule="fade-in"))
-        assert Stack(fades).combined(by_name) == {}
-        (one,) = Stack((fades[0], Entry("a", model=-0.3))).combined(by_name).values()
+        assert combined_by_name(Stack(fades)) == {}
+        (one,) = combined_by_name(Stack((fades[0], Entry("a", model=-0.3)))).values()
         assert one.model == 0 and len(one.shares) == 2
         assert one.at(0, POSITIVE) == -0.3

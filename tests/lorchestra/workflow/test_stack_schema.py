@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -11,17 +12,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from lorchestra.errors import StackError
-from lorchestra.stack import (
-    CONDITIONINGS,
-    DEFAULT_WEIGHT,
-    EXPERTS,
-    MAX_NAME,
-    MAX_ROWS,
-    VERSION,
-    WEIGHT_LIMIT,
-    Entry,
-    Stack,
-)
+from lorchestra.exchange import parse_stack
+from lorchestra.limits import MAX_NAME, MAX_ROWS, WEIGHT_LIMIT
+from lorchestra.stack import CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, VERSION, Entry, Stack
 from lorchestra.workflow import stack_schema
 
 VALIDATOR = Draft202012Validator(stack_schema())
@@ -53,7 +46,7 @@ STACKS = st.builds(
 
 def is_stack(value: object) -> bool:
     try:
-        Stack.parse(value)
+        parse_stack(value)
     except StackError:
         return False
     return True
@@ -77,7 +70,7 @@ def test_examples() -> None:
     assert examples
     for example in examples:
         VALIDATOR.validate(example)
-        assert Stack.parse(example).to_json() == example
+        assert parse_stack(example).to_json() == example
 
 
 def test_numbers_come_from_the_stack() -> None:
@@ -93,7 +86,7 @@ def test_numbers_come_from_the_stack() -> None:
 def test_defaults_are_those_of_an_entry() -> None:
     row = stack_schema()["$defs"]["row"]["properties"]
     entry = Entry("a")
-    assert set(row) == set(Entry.__dataclass_fields__) - {"extra"}
+    assert set(row) == {field.name for field in fields(Entry) if field.init} - {"extra"}
     for key in set(row) - {"lora"}:
         assert row[key]["default"] == getattr(entry, key), key
 

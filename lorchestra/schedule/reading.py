@@ -1,4 +1,4 @@
-"""The text form of a schedule.
+"""Reads the text forms of a schedule.
 
 | text | means |
 | --- | --- |
@@ -15,7 +15,7 @@
 
 A word after the weight says how the weight goes on to the *next* keyframe: hold, ease-in, ease-out, ease (or
 ease-in-out), cosine, cubic; without one, linear. Text with an `@` is read as loractl's, text that begins with `[` as
-prompt-control's. What is written is always keyframes: `1-2:1` comes back as `1:1 hold, 3:0`.
+prompt-control's.
 """
 
 from __future__ import annotations
@@ -27,68 +27,39 @@ from fractions import Fraction
 from typing import cast
 
 from ..errors import ScheduleError, quoted
-from ..stack import WEIGHT_LIMIT
+from ..limits import WEIGHT_LIMIT
+from . import loractl, prompt_control
 from .curve import ADDRESSINGS, MAX_KEYFRAMES, By, Curve, Keyframe, number
-from .easing import EASINGS, HOLD, LINEAR, find_easing, find_easing_typed
+from .easing import EASINGS, HOLD, LINEAR, find_easing_typed
 from .presets import PRESETS, find_preset
-from .product import Schedule
+from .writing import TIMES
 
 MAX_TEXT = 100_000
 """Longest text that is read, in characters."""
-TIMES = "*"
-
 _SPACE = re.compile(r"\s*")
 _WORD = re.compile(r"[A-Za-z](?:[A-Za-z _-]*[A-Za-z])?")  # ease-in
 _UNIT = re.compile(r"(progress|steps?|sigmas?)(?![A-Za-z])", re.IGNORECASE)  # step
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)  # -0.5, .3, 1e-07
 _LONGEST_NUMBER = 400
-_LARGEST_BELOW = 12
 
 
-def read(text: str) -> Schedule:
-    """The schedule that the text means. Raises `ScheduleError` with the column, from 1, where it means none."""
-    from . import loractl, prompt_control
-
+def read(text: str) -> tuple[Curve, ...]:
+    """The curves of the schedule in a text. Raises `ScheduleError` with the column, from 1, if there is none."""
     if len(text) > MAX_TEXT:
         raise ScheduleError(f"the text has {len(text):,} characters; at most {MAX_TEXT:,} are read", MAX_TEXT + 1)
     if not text.strip():
         raise ScheduleError("the schedule is empty; write for example 0:0, 1:1", 1)
     if text.lstrip().startswith("["):
-        return prompt_control.read_one(text)
+        return (prompt_control.read_one(text),)
     if "@" in text:
-        return loractl.read(text)
+        return (loractl.read(text),)
     reader = _Reader(text)
     curves: list[Curve] = []
     while True:
         curves += reader.factor(MAX_KEYFRAMES - sum(len(curve.keyframes) for curve in curves))
         if not reader.take(TIMES):
             break
-    return Schedule(tuple(curves))
-
-
-def write(schedule: Schedule) -> str:
-    """The schedule as text; `read` gives the same one back, to the bit."""
-    return f" {TIMES} ".join(_curve(curve) for curve in schedule.curves)
-
-
-def _curve(curve: Curve) -> str:
-    first = curve.keyframes[0]
-    if curve.by == "progress" and curve.keyframes == (Keyframe(0, first.weight),):
-        return number(first.weight)
-    unit = "" if curve.by == "progress" else f"{curve.by} "
-    return unit + ", ".join(_keyframe(keyframe) for keyframe in curve.keyframes)
-
-
-def _keyframe(keyframe: Keyframe) -> str:
-    easing = find_easing(keyframe.easing)
-    word = f" {easing.short}" if easing and easing.short else ""
-    return f"{_position(keyframe.position)}:{number(keyframe.weight)}{word}"
-
-
-def _position(position: float) -> str:
-    """As a fraction where that is the same float and reads better: 2/3."""
-    near = Fraction(position).limit_denominator(_LARGEST_BELOW)
-    return str(near) if position < 1 and len(repr(position)) > 8 and float(near) == position else number(position)
+    return tuple(curves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +121,7 @@ class _Reader:
         if preset:
             self.at += len(name)
             self.skip()
-            return read(preset.text).curves
+            return read(preset.text)
         by = self.unit()
         if by is None:
             constant = self.constant()

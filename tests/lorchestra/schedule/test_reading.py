@@ -10,7 +10,7 @@ from support.schedules import schedules
 from lorchestra.errors import ScheduleError
 from lorchestra.schedule import PRESETS, Curve, Keyframe, Schedule
 from lorchestra.schedule.easing import EASINGS
-from lorchestra.schedule.text import MAX_TEXT
+from lorchestra.schedule.reading import MAX_TEXT
 
 PARSE = Schedule.parse
 
