@@ -13,6 +13,7 @@ from ..lora.examined import Examined, read_examined
 from ..lora.metadata import trained_on, training, trigger_words
 from ..lora.numbers import counts, statistics
 from ..spelling import kinds
+from ..spelling.scales import module_scale
 from .export import Subparsers
 from .files import find_given, progress, write
 from .terminal import printable
@@ -115,10 +116,9 @@ def _scales(examined: Examined) -> dict[str, Any] | None:
         if not rank:
             continue
         if "alpha" not in module.slots:
-            scale = examined.scales.scale(module) if examined.scales else None
-            result.append(1.0 if scale is None else scale)
+            result.append(module_scale(module, None, examined.scales))
         elif trained.alpha is not None and trained.rank == rank:
-            result.append(trained.alpha / rank)
+            result.append(module_scale(module, trained.alpha, examined.scales))
         else:
             return None
     return _spread(result)

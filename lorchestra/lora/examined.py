@@ -13,7 +13,7 @@ from ..files.header import Header, read_header
 from ..models.experts import find_model_expert, listed_part
 from ..spelling import kinds
 from ..spelling.modules import Reading, read_modules
-from ..spelling.scales import Scales, metadata_scales
+from ..spelling.scales import Scales, read_scales
 from .identify import Identity, explain, identify
 from .metadata import Claim, claims, unread
 
@@ -53,8 +53,8 @@ class Examined:
 
     @cached_property
     def scales(self) -> Scales | None:
-        """The scales that the metadata gives to modules without an alpha."""
-        return metadata_scales(self.header)
+        """The scales that the metadata, or settings beside the file, give to modules without an alpha."""
+        return read_scales(self.header)
 
     @property
     def evidence(self) -> list[str]:

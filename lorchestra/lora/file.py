@@ -25,7 +25,7 @@ from ..files.header import Header, read_header
 from ..spelling import kinds, slots
 from ..spelling.modules import Module, Reading, read_modules
 from ..spelling.prefixes import PEFT
-from ..spelling.scales import Scales, metadata_scales, read_adapter_config
+from ..spelling.scales import Scales, read_scales
 
 if TYPE_CHECKING:
     from .examined import Examined
@@ -62,7 +62,7 @@ class LoraFile:
         self._keep = keep
         self._adapters: dict[tuple[str, str, str], Adapter] = {}
         self._is_peft = PEFT in reading.spellings
-        self._scales = metadata_scales(header) or read_adapter_config(header.path)
+        self._scales = read_scales(header)
         self._sha256: str | None = None
         self._lock = threading.Lock()
 

@@ -13,6 +13,7 @@ from typing import IO, Any
 from ..errors import HeaderError
 from ..files.header import Header, TensorInfo, read_header
 from ..spelling.modules import read_modules
+from ..spelling.scales import module_scale, read_scales
 from .metadata import shorten, trigger_words
 
 METADATA_KEYS = (
@@ -55,9 +56,11 @@ class Summary:
     """Dtype → number of tensors."""
     rank: Statistics | None
     scale: Statistics | None
-    """alpha / rank; modules without an alpha count as 1, those of `odd_alphas` are left out."""
+    """What is multiplied with the halves: alpha / rank, or what settings say; without those of `odd_alphas`."""
     without_alpha: int
     """Modules that have no alpha."""
+    assumed: int
+    """Those of them for which no settings say a scale: it is 1."""
     odd_alphas: tuple[str, ...]
     """Modules whose alpha is not one finite number: the file cannot be applied."""
     incomplete: tuple[str, ...]
@@ -83,8 +86,10 @@ def read_summary(path: str | Path) -> Summary:
         header, {module.name: module.slots["alpha"] for module in reading.modules if "alpha" in module.slots}
     )
     odd = [name for name, alpha in alphas.items() if not math.isfinite(alpha)]
-    ranks = [module.rank for module in reading.modules if module.rank]
-    scales = [alphas.get(module.name, module.rank) / module.rank for module in reading.modules if module.rank]
+    settings = read_scales(header)
+    ranked = [module for module in reading.modules if module.rank]
+    scales = [module_scale(module, alphas.get(module.name), settings) for module in ranked]
+    assumed = [m for m in ranked if "alpha" not in m.slots and (settings is None or settings.scale(m) is None)]
     return Summary(
         file=str(path),
         size=header.file_size,
@@ -94,9 +99,10 @@ def read_summary(path: str | Path) -> Summary:
         spellings=reading.spellings,
         components=counts(module.component for module in reading.modules),
         dtypes=counts(info.dtype for info in header.tensors.values()),
-        rank=statistics(ranks),
+        rank=statistics(module.rank or 0 for module in ranked),
         scale=statistics(scale for scale in scales if math.isfinite(scale)),
         without_alpha=sum(1 for module in reading.modules if module.rank and "alpha" not in module.slots),
+        assumed=len(assumed),
         odd_alphas=tuple(odd),
         incomplete=tuple(module.name for module in reading.modules if not module.is_complete),
         doubled=tuple(tensor for module in reading.modules for tensor in module.doubled),
