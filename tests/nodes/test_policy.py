@@ -150,20 +150,20 @@ def test_a_quantization_that_hides_layers_lets_everything_pass(
 
 
 def test_what_is_packed_and_does_not_tell_its_shape(pack: Any) -> None:
-    hidden = sys.modules[f"{pack.__name__}.nodes.host.model"].hidden
+    live_base = sys.modules[f"{pack.__name__}.nodes.host.model"].live_base
     plain_layer, packed_layer = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
     packed_layer.weight = torch.nn.Parameter(torch.ones(8, 4).to(torch.uint8), requires_grad=False)
-    assert not hidden(load_flux())
-    assert not hidden(holding(load_flux(), plain_layer))
-    assert hidden(holding(load_flux(), packed_layer))
-    assert hidden(holding(load_flux(), nunchaku()))
+    assert not live_base(load_flux(), None).hidden
+    assert not live_base(holding(load_flux(), plain_layer), None).hidden
+    assert live_base(holding(load_flux(), packed_layer), None).hidden
+    assert live_base(holding(load_flux(), nunchaku()), None).hidden
 
     class Foreign(torch.nn.Module):
         """As Nunchaku wraps FLUX.1: its layers are in no state dict."""
 
     foreign = load_flux()
     foreign.model.diffusion_model = Foreign()
-    assert hidden(foreign)
+    assert live_base(foreign, None).hidden
 
 
 def check(check_node: Any, model: Any, rows: Any, **inputs: Any) -> dict[str, Any]:
