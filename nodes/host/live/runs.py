@@ -27,12 +27,12 @@ import torch
 from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
 from torch import Tensor
 
-from ...lorchestra.apply.live import Geometry, LiveLayer, LiveTerm, is_plain, supports
-from ...lorchestra.apply.plan import Change, Part, Plan
-from ...lorchestra.schedule import Moment, Steps
-from ...lorchestra.spelling.prefixes import MODEL
-from ...lorchestra.stack import NEGATIVE, POSITIVE, Weighted
-from . import patch
+from ....lorchestra.apply.live import Geometry, LiveLayer, LiveTerm, is_plain, supports
+from ....lorchestra.apply.plan import Change, Part, Plan
+from ....lorchestra.schedule import Moment, Steps
+from ....lorchestra.spelling.prefixes import MODEL
+from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
+from .. import patch
 
 _MODEL_PREFIX = "diffusion_model."
 _PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
