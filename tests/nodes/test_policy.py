@@ -26,7 +26,7 @@ SENTENCES = {
     "part": "weight 0.75, 2 of 3 modules fit; left out: lora_unet_none, the model has no such layer",
     "flux": "made for FLUX.1 or Chroma; 0 of 38 modules fit this model. Choose a LoRA made for this model or",
     "clip": "1 text encoder modules are not used, no such CLIP is connected",
-    "base": "this is a whole checkpoint, not a LoRA. Switch this row off",
+    "base": "this is a whole checkpoint, not a LoRA",
     "half": "module lora_unet_x: ",
     "gone": "not found",
 }
@@ -143,7 +143,7 @@ def test_a_quantization_that_hides_layers_lets_everything_pass(
 ) -> None:
     packed = holding(load_unet(torch.float16), nunchaku())
     out, _, rows, report = stack_node.execute(model=packed, loras="<lora:flux:1> <lora:part:1>", mode="merge").args
-    assert report.splitlines()[0].startswith("flux: weight 1, nobody can tell whether it fits")
+    assert report.splitlines()[0].startswith("flux: weight 1, whether it fits cannot be told")
     assert warned(caplog) == []
     assert len(out.patches) == 2
     assert [row["verdict"] for row in check(check_node, packed, rows)["rows"]] == ["unknown", "unknown"]
