@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
-from ..lorchestra.errors import LorchestraError, ScheduleError, StackError, quoted
+from ...lorchestra.errors import LorchestraError, ScheduleError, StackError, quoted
 
 if TYPE_CHECKING:
-    from ..lorchestra.library.catalog import Facts, File
+    from ...lorchestra.library.catalog import Facts, File
 
 PREFIX = "/lorchestra"
 MAX_BODY = 32_000_000
@@ -102,7 +102,7 @@ def _to_json(value: Any) -> bytes:
 
 def loras(query: Mapping[str, str]) -> dict[str, Any]:
     """All LoRAs with what is known of each by now; the rest is read in the background."""
-    from .host.lora_library import lora_library
+    from ..host.lora_library import lora_library
 
     shelf = lora_library()
     with shelf.attended():
@@ -128,7 +128,7 @@ def _row(file: File, facts: Facts | None) -> dict[str, Any]:
 
 def check(body: Mapping[str, Any]) -> dict[str, Any]:
     """A badge for each row of each stack, against the model that the prompt connects it to."""
-    from .host import badges
+    from ..host import badges
 
     queued, stacks = body.get("prompt"), body.get("stacks")
     if queued is not None and not isinstance(queued, dict):
@@ -146,8 +146,8 @@ def check(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def info(query: Mapping[str, str]) -> dict[str, Any]:
     """All that is known of one LoRA; with `hash=1` its SHA-256 is worked out if nobody has said it."""
-    from ..lorchestra.library.card import read_details
-    from .host.lora_library import lora_library
+    from ...lorchestra.library.card import read_details
+    from ..host.lora_library import lora_library
 
     shelf, file = lora_library(), _file(query.get("lora"))
     details = read_details(file.path)
@@ -167,7 +167,7 @@ def preview(query: Mapping[str, str]) -> Any:
     """The image beside a LoRA, and nothing else: its type is that of its bytes, and no browser may guess another."""
     from aiohttp import web
 
-    from ..lorchestra.library.sidecars import find_preview, read_image
+    from ...lorchestra.library.sidecars import find_preview, read_image
 
     path = find_preview(_file(query.get("lora")).path)
     image = read_image(path) if path else None
@@ -184,7 +184,7 @@ def preview(query: Mapping[str, str]) -> Any:
 
 def find(body: Mapping[str, Any]) -> dict[str, Any]:
     """Files that may be the one that a row means; with `deep`, whole files are hashed."""
-    from .host.lora_library import lora_library
+    from ..host.lora_library import lora_library
 
     lora, sha256, air = (_text(body, key) for key in ("lora", "sha256", "air"))
     size = body.get("size")
@@ -200,7 +200,7 @@ def find(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def schedule(body: Mapping[str, Any]) -> dict[str, Any]:
     """A schedule's text as the canonical one, its keyframes, and points of its curve over the run."""
-    from ..lorchestra.schedule import Schedule, Steps
+    from ...lorchestra.schedule import Schedule, Steps
 
     text, sigmas, count = body.get("text"), body.get("sigmas"), body.get("steps")
     if not isinstance(text, str):
@@ -232,7 +232,7 @@ def schedule(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def read(body: Mapping[str, Any]) -> dict[str, Any]:
     """Rows from text of any dialect."""
-    from ..lorchestra.exchange import read_any
+    from ...lorchestra.exchange import read_any
 
     text = _text(body, "text") or ""
     order = body.get("order")
@@ -242,7 +242,7 @@ def read(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(body: Mapping[str, Any]) -> dict[str, Any]:
     """Text in a dialect from rows."""
-    from ..lorchestra.exchange import parse_stack, write_any
+    from ...lorchestra.exchange import parse_stack, write_any
 
     rows, name = body.get("loras"), body.get("as")
     if not isinstance(rows, list | dict | str):
@@ -253,7 +253,7 @@ def write(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file(name: str | None) -> Any:
-    from .host.lora_library import lora_library
+    from ..host.lora_library import lora_library
 
     file = lora_library().find_file(name) if name else None
     if file is None:
