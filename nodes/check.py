@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
@@ -16,6 +16,7 @@ from .sockets import LoraStackSocket, read_rows, to_rows
 if TYPE_CHECKING:
     from ..lorchestra.apply.plan import Plan
     from ..lorchestra.fit.outcome import Outcome
+    from .host.protocols import Clip, Patcher
 
 VERSION = 1
 """Version of the data that the node gives."""
@@ -57,7 +58,7 @@ class LoraCheck(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: Any, lora_stack: Any, clip: Any = None) -> io.NodeOutput:
+    def execute(cls, model: Patcher, lora_stack: object, clip: Clip | None = None) -> io.NodeOutput:
         """Makes a plan and throws it away. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.apply.plan import make_plan
         from ..lorchestra.architectures.names import family_titles

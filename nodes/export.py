@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io
 
 from ..lorchestra.exchange import FORMS, suffix, write_any
@@ -48,7 +46,7 @@ class ApiExport(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        lora_stack: Any,
+        lora_stack: object,
         format: str,  # noqa: A002 - the name of the input
         filename_prefix: str,
         allow_names: bool,

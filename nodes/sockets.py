@@ -25,7 +25,7 @@ ScheduleSocket = io.Custom("LORCHESTRA_SCHEDULE")
 
 
 class Row(tuple):
-    """A LORA_STACK row that remembers the entry it came from.
+    """A LORA_STACK row that remembers its entry.
 
     To every other pack it is the plain triple; when it comes back to us untouched, its AIR, hash and unknown keys are
     still there.
@@ -51,9 +51,9 @@ def read_rows(value: object) -> Stack:
 
 
 def find_schedule(value: object) -> Schedule | None:
-    """The schedule that came in through its socket; None where nothing is connected.
+    """The schedule that came in through its socket; None if nothing is connected.
 
-    Text and JSON data are taken as well. Raises `ScheduleError` for anything else.
+    Text and JSON data are accepted too. Raises `ScheduleError` for anything else.
     """
     from ..lorchestra.schedule import Schedule
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
@@ -29,6 +29,7 @@ from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read
 
 if TYPE_CHECKING:
     from ..lorchestra.apply.plan import Plan
+    from .host.protocols import Clip, Patcher
 
 EMPTY = '{"version": 1, "loras": []}'
 
@@ -117,12 +118,12 @@ class LoraStack(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, loras: Any = None, *, missing: str | None = None, policy: str | None = None, mode: str | None = None
+        cls, loras: object = None, *, missing: str | None = None, policy: str | None = None, mode: str | None = None
     ) -> bool | str:
         """Runs when the prompt is queued: rows that cannot be read, found or used on this model stop it there.
 
         ComfyUI passes `loras` alone, since it shows the sentence once for each argument that is passed by position;
-        the choices are read from the queued prompt. Where they are not known, what they decide is left to the run.
+        the choices are read from the queued prompt. What they decide is left to the run if they are not known.
         """
         from ..lorchestra.fit.refusals import refusals  # loads all that is known of models
 
@@ -148,7 +149,7 @@ class LoraStack(io.ComfyNode):
         return "\n".join(sentences) or True
 
     @classmethod
-    def fingerprint_inputs(cls, loras: Any = None, **_: Any) -> str:
+    def fingerprint_inputs(cls, loras: object = None, **_: object) -> str:
         """The node runs again when a LoRA file changed on disk."""
         try:
             return files.fingerprint(parse_stack(loras))
@@ -158,14 +159,14 @@ class LoraStack(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model: Any,
-        clip: Any = None,
-        loras: Any = None,
+        model: Patcher,
+        clip: Clip | None = None,
+        loras: object = None,
         missing: str = ERROR,
-        lora_stack: Any = None,
+        lora_stack: object = None,
         policy: str = REFUSE,
         mode: str = AUTO,
-        schedule: Any = None,
+        schedule: object = None,
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.apply.plan import make_plan
@@ -215,7 +216,7 @@ def _warnings(plan: Plan, policy: str) -> list[str]:
     ]
 
 
-def _choice(inputs: Mapping[str, Any] | None, name: str, default: str, *, unknown: str) -> str:
-    """A choice in the queued prompt; `unknown` where nobody knows the prompt yet, or the choice comes by a link."""
+def _choice(inputs: Mapping[str, object] | None, name: str, default: str, *, unknown: str) -> str:
+    """A choice in the queued prompt; `unknown` if the prompt is not known yet, or the choice comes by a link."""
     value = unknown if inputs is None else inputs.get(name, default)
     return value if isinstance(value, str) else unknown

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import folder_paths
 
 from . import prompt
+from .protocols import Patcher
 
 
-def find_listed_name(patcher: Any, queued: Mapping[str, Any] | None = None, node_id: str | None = None) -> str | None:
+def find_listed_name(
+    patcher: Patcher, queued: Mapping[str, object] | None = None, node_id: str | None = None
+) -> str | None:
     """The name under which ComfyUI lists the file of a live MODEL; None if its file is not known.
 
     ComfyUI's own loaders say the file since 0.33. For others it is looked for in the prompt that is run (the hidden
@@ -21,13 +24,13 @@ def find_listed_name(patcher: Any, queued: Mapping[str, Any] | None = None, node
     return None if path is None else listed(path)
 
 
-def _find_file(patcher: Any) -> str | None:
+def _find_file(patcher: Patcher) -> str | None:
     """The file that a patcher would be loaded from again: the first argument of its loader."""
     factory = getattr(patcher, "cached_patcher_init", None)
-    if not isinstance(factory, tuple) or len(cast("tuple[Any, ...]", factory)) < 2:
+    if not isinstance(factory, tuple) or len(cast("tuple[object, ...]", factory)) < 2:
         return None
-    arguments = cast("tuple[Any, ...]", factory)[1]
-    first = cast("tuple[Any, ...]", arguments)[0] if isinstance(arguments, tuple) and arguments else None
+    arguments = cast("tuple[object, ...]", factory)[1]
+    first = cast("tuple[object, ...]", arguments)[0] if isinstance(arguments, tuple) and arguments else None
     return first if isinstance(first, str) else None
 
 

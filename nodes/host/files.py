@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import threading
@@ -17,18 +16,10 @@ from ...lorchestra.errors import StackError
 from ...lorchestra.library.listing import Listing
 from ...lorchestra.stack import Entry, Stack
 from ...lorchestra.stack.choices import SKIP, Choices
+from . import process
 
 if TYPE_CHECKING:
     from ...lorchestra.fit.rows import Files
-    from ...lorchestra.lora.file import LoraCache
-
-
-@functools.cache
-def lora_cache() -> LoraCache:
-    """The opened LoRA files of this process, shared by all nodes."""
-    from ...lorchestra.lora.file import LoraCache
-
-    return LoraCache()
 
 
 def read_listing() -> Listing:
@@ -51,10 +42,10 @@ def finder(listing: Listing) -> Callable[[Entry, int], str | None]:
 
 
 def row_files(listing: Listing) -> Files:
-    """The files of rows among those that ComfyUI lists, opened once and shared by all nodes."""
+    """The files of rows, among those that ComfyUI lists; each is opened once for all nodes."""
     from ...lorchestra.fit.rows import Files
 
-    return Files(finder(listing), lora_cache().open)
+    return Files(finder(listing), process.lora_cache().open)
 
 
 def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]:
@@ -67,7 +58,7 @@ def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]
 
 
 def fingerprint(stack: Stack) -> str:
-    """Changes when the file of an active row changes on disk, comes or goes."""
+    """Changes when the file of an active row appears, goes, or changes on disk."""
     from ...lorchestra.fit.rows import find_rows
     from ...lorchestra.lora.file import find_key
 
@@ -79,7 +70,7 @@ def fingerprint(stack: Stack) -> str:
 def write_output(prefix: str, texts: dict[str, str]) -> list[dict[str, str]]:
     """Writes texts as `<prefix>_<number>_<suffix>` into ComfyUI's output folder.
 
-    `texts` is suffix (with its dot) → text. Returns ComfyUI's description of each file. Raises `StackError` where the
+    `texts` is suffix (with its dot) → text. Returns ComfyUI's description of each file. Raises `StackError` if the
     prefix leads out of the output folder.
     """
     output = folder_paths.get_output_directory()
@@ -96,9 +87,9 @@ def write_output(prefix: str, texts: dict[str, str]) -> list[dict[str, str]]:
 
 
 def write_preview(png: bytes, prefix: str) -> dict[str, str]:
-    """Writes a picture into ComfyUI's temporary folder, under a name that is its content's; gives its description.
+    """Writes a picture into ComfyUI's temporary folder, under a name made of its content; gives its description.
 
-    The same picture is one file, however often it is made, and another one has another name: browsers keep pictures.
+    The same picture is one file, however often it is made, and a new picture has a new name: browsers keep pictures.
     """
     folder = Path(folder_paths.get_temp_directory())
     file = f"{prefix}_{hashlib.sha256(png).hexdigest()[:16]}.png"

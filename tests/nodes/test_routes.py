@@ -52,7 +52,7 @@ def ask(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     for node in pack.node_list:
         monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, node.GET_SCHEMA().node_id, node)
     routes = sys.modules[f"{pack.__name__}.nodes.routes"]
-    importlib.import_module(f"{pack.__name__}.nodes.host.lora_library").lora_library.cache_clear()
+    importlib.import_module(f"{pack.__name__}.nodes.host.process").lora_library.cache_clear()
     loop = asyncio.new_event_loop()
     before = getattr(comfyui.PromptServer, "instance", None)
 

@@ -1,0 +1,37 @@
+"""ComfyUI's server, where there is one: a script that imports nodes has none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Prompt = dict[str, Any]
+"""The body of a request to queue a prompt."""
+
+
+def find_server() -> Any | None:
+    """The `PromptServer`. Not imported: where ComfyUI is a server it has done so, and elsewhere its import can fail."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+
+
+def is_running() -> bool:
+    """True while ComfyUI runs a prompt."""
+    queue = getattr(find_server(), "prompt_queue", None)
+    return bool(getattr(queue, "currently_running", None))
+
+
+def add_routes(prefix: str, routes: Iterable[tuple[str, str, Callable[..., object]]]) -> None:
+    """Adds (method, path, handler) below a prefix; does nothing if there are routes with it already."""
+    known = getattr(find_server(), "routes", None)
+    if known is None or any(getattr(route, "path", "").startswith(prefix + "/") for route in known):
+        return
+    for method, path, handler in routes:
+        known.route(method, prefix + path)(handler)
+
+
+def listen(handler: Callable[[Prompt], Prompt]) -> None:
+    """Lets a function see each prompt that is to be queued; does nothing if it does so already."""
+    server = find_server()
+    if server is not None and handler not in server.on_prompt_handlers:
+        server.add_on_prompt_handler(handler)
