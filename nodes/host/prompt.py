@@ -25,7 +25,7 @@ _FOLDERS: Mapping[str, tuple[str, ...]] = {
 """Loader's input → the folders it may choose from; `unet_gguf` is ComfyUI-GGUF's, `model_gguf` the gguf pack's."""
 
 core_nodes: Any = import_module("nodes")
-"""ComfyUI's own. Read as text, `import nodes` here is this package."""
+"""ComfyUI's own. By `import nodes` a type checker would find this package."""
 
 
 def listen() -> None:
@@ -36,7 +36,7 @@ def listen() -> None:
     server.listen(remember)
 
 
-def remember(request: dict[str, Any]) -> dict[str, Any]:
+def remember(request: server.QueueRequest) -> server.QueueRequest:
     """Keeps the body of a request to queue a prompt while it is validated, and passes it on as it is."""
     process.request.set(request)
     return request
@@ -59,8 +59,8 @@ def find_queued_inputs() -> Mapping[str, object] | None:
     """
     prompt, node_id = _validated() or ({}, "")
     node = prompt.get(node_id)
-    inputs = cast("dict[str, Any]", node).get("inputs") if isinstance(node, dict) else None
-    return cast("dict[str, Any]", inputs) if isinstance(inputs, dict) else None
+    inputs = cast("dict[str, object]", node).get("inputs") if isinstance(node, dict) else None
+    return cast("dict[str, object]", inputs) if isinstance(inputs, dict) else None
 
 
 def _validated() -> tuple[Prompt, str] | None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
-Prompt = dict[str, Any]
+QueueRequest = dict[str, object]
 """The body of a request to queue a prompt."""
 
 
-def find_server() -> Any | None:
+class Server(Protocol):
+    """What we use of ComfyUI's `PromptServer`."""
+
+    on_prompt_handlers: Sequence[object]
+
+    def add_on_prompt_handler(self, handler: Callable[[QueueRequest], QueueRequest]) -> None:
+        """Called with each request to queue a prompt."""
+        ...
+
+
+def find_server() -> Server | None:
     """The `PromptServer`. Not imported: where ComfyUI is a server it has done so, and elsewhere its import can fail."""
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
@@ -30,7 +40,7 @@ def add_routes(prefix: str, routes: Iterable[tuple[str, str, Callable[..., objec
         known.route(method, prefix + path)(handler)
 
 
-def listen(handler: Callable[[Prompt], Prompt]) -> None:
+def listen(handler: Callable[[QueueRequest], QueueRequest]) -> None:
     """Lets a function see each prompt that is to be queued; does nothing if it does so already."""
     server = find_server()
     if server is not None and handler not in server.on_prompt_handlers:
