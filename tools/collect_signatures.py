@@ -204,7 +204,8 @@ def comfyui_map(model: Any) -> dict[str, Target]:
 
     result: dict[str, Target] = {}
     for name, target in comfy.lora.model_lora_keys_unet(model, {}).items():
-        key, offset, change = (target, None, None) if isinstance(target, str) else (*target, None)[:3]
+        key, *rest = (target,) if isinstance(target, str) else target
+        offset, change = (*rest, None, None)[:2]
         if change in (None, comfy.utils.swap_scale_shift):  # no other change to a weight can be said in the file
             native = key[len(PREFIX) :].removesuffix(".weight")
             result[name] = Target(native, tuple(offset) if offset else None, swapped=change is not None)

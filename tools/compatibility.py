@@ -195,7 +195,8 @@ class _Log(logging.Handler):
 
     def __enter__(self) -> _Log:
         root = logging.getLogger()
-        self._others, root.handlers = root.handlers, [self]
+        self._others = root.handlers
+        root.handlers = [self]
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -82,7 +82,7 @@ class Broken:
     """One file."""
 
     name: str
-    write: Callable[[Path], None]
+    write: Callable[[Path], object]
     made_for: str | None = None
     """The architecture that must be found all the same; None where the file is refused or nothing is found."""
     is_read: bool = False
@@ -148,8 +148,8 @@ def tensor(start: int, end: int, **changes: Any) -> dict[str, Any]:
 HALVES = {"x.lora_down.weight": (4, 8), "x.lora_up.weight": (8, 4)}
 
 SMALL: tuple[Broken, ...] = (
-    Broken("empty", lambda path: path.write_bytes(b"") and None),
-    Broken("seven bytes", lambda path: path.write_bytes(b"1234567") and None),
+    Broken("empty", lambda path: path.write_bytes(b"")),
+    Broken("seven bytes", lambda path: path.write_bytes(b"1234567")),
     row("truncated data", described(HALVES)[0], 10),
     row("length beyond the file", b"{}", 0, 1000),
     row("length of all bits", b"{}", 0, 2**64 - 1),

@@ -158,8 +158,9 @@ class Q8Ops(comfy.ops.manual_cast):
             if not isinstance(found, Q8Tensor):
                 super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
                 return
-            self.weight = torch.nn.Parameter(found, requires_grad=False)
-            self.weight.tensor_shape = found.tensor_shape
+            weight: Any = torch.nn.Parameter(found, requires_grad=False)
+            weight.tensor_shape = found.tensor_shape
+            self.weight = weight
             if self.bias is not None:
                 self.bias = torch.nn.Parameter(state_dict[f"{prefix}bias"], requires_grad=False)
 
