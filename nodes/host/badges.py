@@ -38,7 +38,7 @@ class Model:
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for models that give the same badges."""
-        from ...lorchestra.lora.file import find_key
+        from ...lorchestra.files.key import find_key
 
         return (find_key(self.path) if self.path and self.base else None, self.has_clip)
 

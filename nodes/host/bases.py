@@ -11,7 +11,7 @@ from . import prompt
 from .experts import listed
 
 if TYPE_CHECKING:
-    from ...lorchestra.lora.file import FileKey
+    from ...lorchestra.files.key import FileKey
     from ...lorchestra.models.base import Base
 
 
@@ -23,7 +23,7 @@ def find_queued_base() -> Base | None:
 
 def read(path: str) -> Base | None:
     """The base in a file, read once while it stays as it is; None where it cannot be read."""
-    from ...lorchestra.lora.file import find_key
+    from ...lorchestra.files.key import find_key
 
     key = find_key(path)
     return None if key is None else _read(path, key)

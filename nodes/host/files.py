@@ -20,13 +20,13 @@ from ...lorchestra.stack.choices import SKIP, Choices
 
 if TYPE_CHECKING:
     from ...lorchestra.fit.rows import Files
-    from ...lorchestra.lora.file import LoraCache
+    from ...lorchestra.lora.cache import LoraCache
 
 
 @functools.cache
 def lora_cache() -> LoraCache:
     """The opened LoRA files of this process, shared by all nodes."""
-    from ...lorchestra.lora.file import LoraCache
+    from ...lorchestra.lora.cache import LoraCache
 
     return LoraCache()
 
@@ -68,8 +68,8 @@ def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]
 
 def fingerprint(stack: Stack) -> str:
     """Changes when the file of an active row changes on disk, comes or goes."""
+    from ...lorchestra.files.key import find_key
     from ...lorchestra.fit.rows import find_rows
-    from ...lorchestra.lora.file import find_key
 
     find = finder(read_listing())
     found = find_rows(stack, find, lambda: None, Choices(missing=SKIP), has_clip=True)
