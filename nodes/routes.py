@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..lorchestra.errors import LorchestraError, ScheduleError, StackError, quoted
 
 if TYPE_CHECKING:
-    from ..lorchestra.library.catalog import Facts, File
+    from ..lorchestra.library.facts import Facts, File
 
 PREFIX = "/lorchestra"
 MAX_BODY = 32_000_000

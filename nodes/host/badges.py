@@ -10,7 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from ...lorchestra.errors import StackError, shortened
-from ...lorchestra.library.catalog import File, Library
+from ...lorchestra.library.catalog import Library
+from ...lorchestra.library.facts import File
 from ...lorchestra.stack import Entry
 from ...lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices
 from . import bases, files, prompt
