@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from ..spelling.layouts import triangle_width
-from . import boft
 from .base import DEFAULTS, Adapter, Settings, brought, wide
 from .boft import cayley_step, limited, rescaled
+from .boft import read as read_boft
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def read(parts: Mapping[str, Tensor], alpha: float | None, settings: Settings = 
     """From a sound module's tensors by slot. `oft_blocks` of four dimensions are BOFT's."""
     blocks = parts.get("blocks")
     if blocks is not None and blocks.dim() == 4:
-        return boft.read(parts, alpha, settings)
+        return read_boft(parts, alpha, settings)
     if blocks is not None:
         return OFT(blocks, parts.get("rescale"), (alpha or 0.0) * blocks.shape[0] * blocks.shape[1], False, False)
     if "diag" in parts:

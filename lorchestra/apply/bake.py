@@ -20,10 +20,11 @@ from torch import Tensor
 from ..architectures.sites import Offset
 from ..errors import CheckpointError, shortened
 from ..files.header import Header, TensorInfo, read_header
+from ..files.key import find_key
 from ..files.new_file import check_output, header_bytes, new_file
 from ..fit.outcome import Outcome
 from ..fit.rows import Files
-from ..lora.file import DTYPES, find_key, is_finite, open_lora
+from ..lora.cache import DTYPES, is_finite, open_lora
 from ..models import checkpoint
 from ..models.base import Base
 from ..models.recognise import identify_base

@@ -12,7 +12,7 @@ from ..architectures.sites import Offset, has_text_encoders
 from ..errors import FileProblem, NotALora, StackError
 from ..fit.outcome import BROKEN, INCOMPATIBLE, NOT_A_LORA, OFF, Outcome, outcome
 from ..fit.rows import Files, find_rows, missing_error
-from ..lora.file import LoraFile, content_ids
+from ..lora.cache import OpenLora, content_ids
 from ..models.base import Base
 from ..models.placing import Placed, Placement, place
 from ..spelling.modules import Module
@@ -31,7 +31,7 @@ CLIP = "clip"
 class Part:
     """One module of one LoRA at its weight."""
 
-    file: LoraFile
+    file: OpenLora
     module: Module
     weight: float
     """Of an entry that is not constant, as if it were: the rows' weights without what changes."""
@@ -62,7 +62,7 @@ class Chosen:
     """A LoRA of the stack with its file."""
 
     weighted: Weighted
-    file: LoraFile
+    file: OpenLora
     content: str
     """Equal for equal contents; the canonical order."""
 
@@ -144,9 +144,9 @@ _MOST_REFUSED = 8
 
 def _open(
     stack: Stack, paths: Mapping[int, str], files: Files, choices: Choices
-) -> tuple[dict[str, LoraFile], dict[str, FileProblem]]:
+) -> tuple[dict[str, OpenLora], dict[str, FileProblem]]:
     """The files whose weights do not add up to zero, by their paths; and those that cannot be used."""
-    opened: dict[str, LoraFile] = {}
+    opened: dict[str, OpenLora] = {}
     broken: dict[str, FileProblem] = {}
     for path in stack.combined(paths):
         try:
@@ -199,14 +199,14 @@ def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:
 
 
 def _choose(
-    stack: Stack, rows: Mapping[int, str], opened: Mapping[str, LoraFile], contents: Mapping[str, str]
+    stack: Stack, rows: Mapping[int, str], opened: Mapping[str, OpenLora], contents: Mapping[str, str]
 ) -> list[Chosen]:
     """In canonical order, copies of one file added up; of their names the first in the alphabet stands for all.
 
     `rows` is row → content, `contents` path → content.
     """
     groups = stack.combined(rows)
-    by_content: dict[str, LoraFile] = {}
+    by_content: dict[str, OpenLora] = {}
     for path in sorted(opened):
         by_content.setdefault(contents[path], opened[path])
     return [Chosen(groups[content], file, content) for content, file in sorted(by_content.items()) if content in groups]

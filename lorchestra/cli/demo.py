@@ -79,7 +79,7 @@ def _inspect(loras: dict[str, Path]) -> None:
 
 def _bake(folder: Path, checkpoint: Path, loras: dict[str, Path]) -> bool:
     from ..apply.bake import bake
-    from ..lora.file import read_sha256
+    from ..files.key import read_sha256
     from ..stack import Entry, Stack
 
     print("\n3. Baking the four LoRAs into the checkpoint, in two different orders (lorchestra bake):\n")

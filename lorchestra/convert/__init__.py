@@ -17,8 +17,9 @@ from torch import Tensor
 from ..architectures.names import title
 from ..errors import AdapterError, CheckpointError, shortened
 from ..files.header import parse_header
+from ..files.key import find_key
 from ..files.new_file import check_output, header_bytes, new_file
-from ..lora.file import DTYPES, find_key, is_finite, open_lora
+from ..lora.cache import DTYPES, is_finite, open_lora
 from ..models.placing import place
 from ..spelling.modules import Module, read_modules
 from ..spelling.targets import COMFYUI, DIFFUSERS, KOHYA

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..architectures.diffusers_names import diffusers_names
 from ..architectures.encoders import BERT, LLM, find_encoder
 from ..errors import shortened
-from ..lora.file import LoraFile
+from ..lora.cache import OpenLora
 from ..spelling import slots
 from ..spelling.modules import BIAS
 from ..spelling.prefixes import MODEL, flatten
@@ -67,17 +67,17 @@ _SUFFIXES: Mapping[tuple[str, str], str] = {
 """What ComfyUI and kohya's programs write for a slot; `.alpha` and `.dora_scale` go with any of them."""
 
 
-def write_comfyui(file: LoraFile, layers: Layers, items: Sequence[Item]) -> Written:
+def write_comfyui(file: OpenLora, layers: Layers, items: Sequence[Item]) -> Written:
     """ComfyUI's own layer names."""
     return _written_by_layer(file, layers, items, COMFYUI)
 
 
-def write_kohya(file: LoraFile, layers: Layers, items: Sequence[Item]) -> Written:
+def write_kohya(file: OpenLora, layers: Layers, items: Sequence[Item]) -> Written:
     """kohya's names; ComfyUI's where kohya has none."""
     return _written_by_layer(file, layers, items, KOHYA)
 
 
-def _written_by_layer(file: LoraFile, layers: Layers, items: Sequence[Item], to: str) -> Written:
+def _written_by_layer(file: OpenLora, layers: Layers, items: Sequence[Item], to: str) -> Written:
     tensors: dict[str, Tensor] = {}
     notes: list[str] = []
     names = _Names(layers, to)
@@ -155,7 +155,7 @@ class _Names:
 
 
 def _write_weight(
-    file: LoraFile, names: _Names, items: list[Item], tensors: dict[str, Tensor], notes: list[str]
+    file: OpenLora, names: _Names, items: list[Item], tensors: dict[str, Tensor], notes: list[str]
 ) -> None:
     """All that changes one weight."""
     items = sorted(items, key=lambda item: item.start)
@@ -240,7 +240,7 @@ def _put(name: str, item: Item, tensors: dict[str, Tensor]) -> None:
         tensors[f"{name}.alpha"] = alpha
 
 
-def _bias(file: LoraFile, items: Sequence[Item]) -> Tensor:
+def _bias(file: OpenLora, items: Sequence[Item]) -> Tensor:
     """All that changes one bias, as one difference."""
     vectors = [folded(next(iter(_vector(item))), item.scale) for item in items]
     if len(items) == 1 and items[0].length is None:

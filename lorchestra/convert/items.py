@@ -12,7 +12,7 @@ from torch import Tensor
 from ..algorithms.lora import LoRA
 from ..architectures.sites import Shape
 from ..errors import AdapterError
-from ..lora.file import LoraFile
+from ..lora.cache import OpenLora
 from ..models.placing import Placed, place
 from ..spelling import slots
 from ..spelling.layouts import is_old_glora
@@ -62,7 +62,7 @@ class Item:
         return self.length if self.length is not None else self.shape[0] if self.shape else self.module.out_features
 
 
-def read_items(file: LoraFile, layers: Layers) -> list[Item]:
+def read_items(file: OpenLora, layers: Layers) -> list[Item]:
     """All modules at their places; raises `AdapterError` for one that has none, or whose tensors are not finite."""
     placement = place(file.reading.modules, layers.targets)
     for module in (*placement.unmatched, *placement.unused):
@@ -72,7 +72,7 @@ def read_items(file: LoraFile, layers: Layers) -> list[Item]:
     return [_read_item(file, layers, placed) for placed in placement.placed]
 
 
-def _read_item(file: LoraFile, layers: Layers, placed: Placed) -> Item:
+def _read_item(file: OpenLora, layers: Layers, placed: Placed) -> Item:
     module, site = placed.module, placed.site
     parts = file.tensors(module)
     if module.pads:
@@ -114,7 +114,7 @@ def is_per_row(magnitude: Tensor, module: Module) -> bool:
     return "magnitude_vector" in module.slots or magnitude.shape[1] != (module.in_shape or (0,))[0]
 
 
-def _exchanged(file: LoraFile, module: Module, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _exchanged(file: OpenLora, module: Module, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors with the halves of the rows exchanged."""
     result = dict(parts)
     dims: dict[str, int] = {}
@@ -156,6 +156,6 @@ def side(item: Item) -> str:
     return MODEL if item.module.component == MODEL else "te"
 
 
-def unsaid(file: LoraFile, item: Item, reason: str) -> AdapterError:
+def unsaid(file: OpenLora, item: Item, reason: str) -> AdapterError:
     """The error for a module that the other spelling has no words for."""
     return AdapterError(file.path, item.module.name, f"this cannot be said in the other spelling: {reason}")

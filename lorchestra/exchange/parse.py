@@ -9,14 +9,22 @@ from typing import cast
 from ..errors import StackError, quoted
 from ..limits import MAX_TEXT, Json
 from ..stack import Entry, Stack, read_row
-from . import a1111, lora_manager, rgthree, runware
+from .a1111 import ORDERS, read_tags
+from .a1111 import read as read_prompt
 from .dialect import Reading
+from .lora_manager import find_rows as find_lora_manager
+from .lora_manager import read as read_lora_manager
+from .rgthree import find_rows as find_rgthree
+from .rgthree import read as read_rgthree
+from .runware import is_request
+from .runware import read as read_runware
+from .runware import read_row as read_runware_row
 
 _MOST_WRAPPED = 4
 """How often JSON text may hold JSON text, or `__value__` another one."""
 
 
-def read_any(text: str, *, order: str = a1111.ORDERS[0]) -> Reading:
+def read_any(text: str, *, order: str = ORDERS[0]) -> Reading:
     """The stack in a text: ours, Runware's, rgthree's or LoRA-Manager's JSON, or a prompt with `<lora:…>` tags in it.
 
     `order` is for the tags, as in `a1111.read`. Raises `StackError`, which names the row, for anything else.
@@ -27,17 +35,18 @@ def read_any(text: str, *, order: str = a1111.ORDERS[0]) -> Reading:
         value: Json = json.loads(text)
     except (ValueError, RecursionError):
         if "<lora:" in text or "<lyco:" in text:
-            return a1111.read(text, order=order)
+            return read_prompt(text, order=order)
         return Reading(parse_stack(text))  # says what is wrong with it
     try:
-        for dialect in (rgthree, lora_manager):
-            if dialect.find_rows(value):
-                return dialect.read(value)
+        if find_rgthree(value):
+            return read_rgthree(value)
+        if find_lora_manager(value):
+            return read_lora_manager(value)
     except RecursionError as error:
         raise StackError("the JSON is nested too deeply") from error
     if isinstance(value, str):
         return read_any(value, order=order) if value != text and len(value) < len(text) else Reading(parse_stack(value))
-    return runware.read(value) if runware.is_request(value) else Reading(parse_stack(value))
+    return read_runware(value) if is_request(value) else Reading(parse_stack(value))
 
 
 def parse_stack(value: object) -> Stack:
@@ -59,7 +68,7 @@ def parse_row(value: Json, row: int) -> Entry:
     if isinstance(value, Mapping):
         data = cast("Mapping[str, Json]", value)
         if "lora" not in data and isinstance(data.get("model"), str):
-            return runware.read_row(data, row)
+            return read_runware_row(data, row)
     return read_row(value, row)
 
 
@@ -103,5 +112,5 @@ def _parse_text(text: str, depth: int) -> Stack:
             raise StackError(f"the stack is not JSON: {error}") from error
         return _parse(data, depth + 1)
     if "<lora:" in stripped or "<lyco:" in stripped:
-        return a1111.read_tags(stripped).checked()
+        return read_tags(stripped).checked()
     raise StackError(f"the stack is neither JSON nor <lora:name:weight> text; it starts with {quoted(stripped)}")

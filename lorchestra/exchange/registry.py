@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from ..errors import DialectError, quoted
-from . import a1111, lora_manager, rgthree, runware
+from .a1111 import DIALECT as A1111
 from .dialect import Dialect
+from .lora_manager import DIALECT as LORA_MANAGER
+from .rgthree import DIALECT as RGTHREE
+from .runware import DIALECT as RUNWARE
 
-DIALECTS: tuple[Dialect, ...] = (runware.DIALECT, a1111.DIALECT, rgthree.DIALECT, lora_manager.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (RUNWARE, A1111, RGTHREE, LORA_MANAGER)
 """Every dialect. To add one:
 
 1. Write `exchange/<id>.py` with the pure functions `read(value) -> Reading` and `write(stack) -> Writing` and a

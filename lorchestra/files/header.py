@@ -11,16 +11,17 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import accumulate
 from math import prod
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeGuard, cast
+from typing import Any, NamedTuple, TypeGuard, cast
 
 from ..errors import HeaderError, quoted
+from .header_stream import METADATA, NO_OBJECT, Source
+from .opening import open_regular, os_reason, pickle_reason
 
 MAX_HEADER_BYTES = 100_000_000
 """The same limit as the safetensors library's."""
@@ -44,17 +45,8 @@ DTYPE_BITS: Mapping[str, int] = {
 _LONG = 1_000_000
 """From so many bytes on, a header's metadata is walked through piece by piece and not held as a whole."""
 
-_PIECE = 1 << 16
-_LONGEST_ENTRY = 2_000_000
-_LONGEST_ENTRIES = 4_000_000
-"""Characters of the metadata that are kept of a long header, of one entry and of all."""
-
 _MOST_MEMORY = 60_000_000
 """Bytes that the parsed JSON of the tensors may take, by the estimate of `_memory`."""
-
-_LONGEST_KEY = 1000
-_SAMPLE = 1000
-"""Bytes that are kept of an entry that is too long."""
 
 _MOST_NOTES = 20
 
@@ -108,9 +100,9 @@ def read_header(path: str | Path) -> Header:
     """
     name = str(path)
     if name.lower().endswith(_PICKLE_SUFFIXES):
-        raise HeaderError(name, _pickle_reason(name))
+        raise HeaderError(name, pickle_reason(name))
     try:
-        with _open_regular(name) as file:
+        with open_regular(name) as file:
             size = os.fstat(file.fileno()).st_size
             start = file.read(8)
             if len(start) < 8:
@@ -123,7 +115,7 @@ def read_header(path: str | Path) -> Header:
             length = int.from_bytes(start, "little")
             # A header of 640 bytes starts like a pickle too; it goes on with {.
             if length > size - 8 and start.startswith(_PICKLE_STARTS) and file.read(1) not in (b"{", b""):
-                raise HeaderError(name, _pickle_reason(name))
+                raise HeaderError(name, pickle_reason(name))
             if length > MAX_HEADER_BYTES:
                 raise HeaderError(
                     name,
@@ -134,12 +126,12 @@ def read_header(path: str | Path) -> Header:
                 raise HeaderError(
                     name, f"the header claims {length:,} bytes but the file has {size:,}; the file is truncated"
                 )
-            source = _Source(name, file, length)
+            source = Source(name, file, length)
             if length > _LONG:
                 return _long_header(source, size)
             return _short_header(name, source.rest(length), source.digest, size)
     except OSError as error:
-        raise HeaderError(name, _os_reason(error)) from error
+        raise HeaderError(name, os_reason(error)) from error
     except ValueError as error:  # a NUL or broken Unicode in the path
         raise HeaderError(name, f"this cannot be the name of a file ({error})") from error
 
@@ -147,7 +139,7 @@ def read_header(path: str | Path) -> Header:
 def parse_header(text: bytes, *, path: str, file_size: int) -> Header:
     """The header from its JSON bytes (without the length), checked against `file_size` in bytes; see `read_header`."""
     if len(text) > _LONG:
-        return _long_header(_Source(path, BytesIO(text), len(text)), file_size)
+        return _long_header(Source(path, BytesIO(text), len(text)), file_size)
     return _short_header(path, text, hashlib.sha256(text).hexdigest(), file_size)
 
 
@@ -158,12 +150,12 @@ def _short_header(path: str, text: bytes, digest: str, file_size: int) -> Header
         decoded, broken = text.decode("utf-8", "surrogateescape"), error
     metadata: dict[str, str] = {}
     notes: list[str] = []
-    start = _METADATA.match(decoded)
+    start = METADATA.match(decoded)
     if start:
         try:
             value, end = _DECODER.raw_decode(decoded, start.end())
         except (ValueError, RecursionError):
-            return _long_header(_Source(path, BytesIO(text), len(text)), file_size)
+            return _long_header(Source(path, BytesIO(text), len(text)), file_size)
         metadata, notes = _metadata(value)
         body = decoded[end:].lstrip(_SPACES)
     else:
@@ -173,7 +165,7 @@ def _short_header(path: str, text: bytes, digest: str, file_size: int) -> Header
     return _header(path, body, metadata, notes, 8 + len(text), file_size, digest)
 
 
-def _long_header(source: _Source, file_size: int) -> Header:
+def _long_header(source: Source, file_size: int) -> Header:
     """A header whose metadata may be large, or is broken; of the metadata, what is of use is kept."""
     length = source.left
     metadata, notes = source.metadata()
@@ -192,9 +184,7 @@ def _long_header(source: _Source, file_size: int) -> Header:
 
 
 _SPACES = " \t\n\r"
-_METADATA = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"__metadata__"[ \t\n\r]*:[ \t\n\r]*')
 _DECODER = json.JSONDecoder()
-_LENIENT = json.JSONDecoder(strict=False)
 """Takes control characters in strings."""
 
 
@@ -326,189 +316,10 @@ def _is_surely_unique(text: str, raw: object) -> bool:
     )
 
 
-class _Source:
-    """The bytes of a header, read once and piece by piece; counts and hashes them."""
-
-    def __init__(self, path: str, file: IO[bytes], length: int) -> None:
-        self.path = path
-        self.left = length
-        """Bytes that are not taken yet."""
-        self._file = file
-        self._unread = length
-        self._hash = hashlib.sha256()
-        self._piece = b""
-        self._at = 0
-
-    @property
-    def digest(self) -> str:
-        return self._hash.hexdigest()
-
-    def rest(self, most: int) -> bytes:
-        """All that is left, or its first `most` bytes."""
-        text = self._piece[self._at :]
-        wanted = min(most, self.left)
-        while len(text) < wanted:
-            text += self._read(wanted - len(text))  # nearly always one piece, which is not copied
-        self._piece, self._at = b"", 0
-        self.left -= len(text)
-        return text
-
-    def metadata(self) -> tuple[dict[str, str], list[str]]:
-        """The metadata at the start of the header and what is wrong with them; they are passed by.
-
-        Without metadata at the start nothing is passed by.
-        """
-        self._more()
-        start = _METADATA_BYTES.match(self._piece)
-        if not start:
-            return {}, []
-        self._skip(start.end())
-        if self._next() != b"{":
-            self._pass_value()
-            self._next()
-            return {}, [_NO_OBJECT]
-        metadata: dict[str, str] = {}
-        notes: list[str] = []
-        room = _LONGEST_ENTRIES
-        count = 0
-        self._skip(1)
-        while (byte := self._next()) != b"}":
-            count += 1
-            if count > _MOST_PARTS:
-                raise self._too_many()
-            if byte == b",":
-                self._skip(1)
-                self._next()
-            key = self._string(_LONGEST_KEY)[:_LONGEST_KEY]
-            if self._next() != b":":
-                raise self._not_json()
-            self._skip(1)
-            if self._next() != b'"':
-                self._pass_value()
-                notes.append(f"{_shown(key)} is not a string")
-                continue
-            before = self.left
-            most = min(room, _LONGEST_ENTRY)
-            value = self._string(most)
-            if len(value) > most:
-                notes.append(f"{_shown(key)} has {before - self.left:,} bytes, too many to be read")
-                metadata[key.decode("utf-8", "replace")] = value[:_SAMPLE].decode("utf-8", "replace") + "…"
-                continue
-            room -= len(value)
-            try:
-                metadata[_text(key)] = _text(value)
-            except UnicodeDecodeError:
-                metadata[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
-                notes.append(f"{_shown(key)} is not UTF-8")
-            except ValueError:
-                notes.append(f"{_shown(key)} is not JSON")
-        self._skip(1)
-        self._next()
-        return metadata, notes
-
-    def _read(self, most: int) -> bytes:
-        piece = self._file.read(min(most, self._unread))
-        if not piece:
-            raise HeaderError(self.path, "the file became shorter while it was read")
-        self._unread -= len(piece)
-        self._hash.update(piece)
-        return piece
-
-    def _more(self) -> None:
-        """Reads on; what is not taken yet stays."""
-        if not self._unread:
-            raise self._not_json()
-        self._piece, self._at = self._piece[self._at :] + self._read(_PIECE), 0
-
-    def _skip(self, count: int) -> None:
-        self._at += count
-        self.left -= count
-
-    def _next(self) -> bytes:
-        """The next byte that is no space; it is not taken."""
-        while True:
-            while self._at == len(self._piece):
-                self._more()
-            byte = self._piece[self._at : self._at + 1]
-            if byte not in b" \t\n\r":
-                return byte
-            self._skip(1)
-
-    def _string(self, most: int) -> bytes:
-        """Takes a string: what is between its quotation marks, or where that is longer, a part longer than `most`."""
-        if self._next() != b'"':
-            raise self._not_json()
-        self._skip(1)
-        pieces: list[bytes] = []
-        count = 0
-        while True:
-            end = cast("re.Match[bytes]", _INSIDE.match(self._piece, self._at)).end()
-            if count <= most:
-                pieces.append(self._piece[self._at : end])
-                count += end - self._at
-            self._skip(end - self._at)
-            if self._piece[end : end + 1] == b'"':
-                self._skip(1)
-                return b"".join(pieces)
-            self._more()
-
-    def _pass_value(self) -> None:
-        """Takes a value that is no string."""
-        depth = brackets = 0
-        self._next()
-        while True:
-            match = (_BRACKET if depth else _END).search(self._piece, self._at)
-            if not match:
-                self._skip(len(self._piece) - self._at)
-                self._more()
-                continue
-            byte = match[0]
-            self._skip(match.start() - self._at)
-            if byte == b'"':
-                self._string(0)
-            elif byte in b"[{":
-                depth += 1
-                brackets += 1
-                if brackets > _MOST_PARTS:
-                    raise self._too_many()
-                self._skip(1)
-            elif depth:
-                depth -= 1
-                self._skip(1)
-            if not depth and byte not in b"[{":
-                return
-
-    def _too_many(self) -> HeaderError:
-        return HeaderError(self.path, f"the metadata have more than {_MOST_PARTS:,} parts; they are made to do harm")
-
-    def _not_json(self) -> HeaderError:
-        return HeaderError(self.path, "the header is not JSON: its metadata do not end, or are no object of strings")
-
-
-_METADATA_BYTES = re.compile(_METADATA.pattern.encode())
-_INSIDE = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
-_BRACKET = re.compile(rb'[][{}"]')
-_END = re.compile(rb'[][{}",]')
-_MOST_PARTS = 50_000
-"""Entries and brackets in the metadata of long headers, which are passed by one by one."""
-
-_NO_OBJECT = "the metadata are not a JSON object"
-
-
-def _text(inside: bytes) -> str:
-    """A string from what is between its quotation marks; ValueError."""
-    text = inside.decode()
-    return str(_LENIENT.decode(f'"{text}"')) if "\\" in text else text
-
-
-def _shown(key: bytes) -> str:
-    return quoted(key.decode("utf-8", "replace"))
-
-
 def _metadata(value: Any) -> tuple[dict[str, str], list[str]]:
     """The metadata's strings, and what is wrong with the rest."""
     if not isinstance(value, dict):
-        return {}, [_NO_OBJECT]
+        return {}, [NO_OBJECT]
     metadata: dict[str, str] = {}
     notes: list[str] = []
     for key, item in cast("dict[str, Any]", value).items():
@@ -582,34 +393,6 @@ def _naturals(value: Any) -> TypeGuard[list[int]]:
     if not isinstance(value, list):
         return False
     return all(type(item) is int and 0 <= item < 2**63 for item in cast("list[Any]", value))
-
-
-def _open_regular(name: str):
-    """Opens a plain file for reading; a directory, pipe or device is refused before anything can block on it."""
-    mode = os.stat(name).st_mode
-    if stat.S_ISDIR(mode):
-        raise HeaderError(name, "this is a directory, not a file")
-    if not stat.S_ISREG(mode):
-        raise HeaderError(name, "this is not a regular file")
-    return open(name, "rb", buffering=0)  # a buffer would read beyond the header
-
-
-def _os_reason(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, PermissionError):
-        return "the file may not be read (permission denied)"
-    return f"the file cannot be read ({error.strerror or error})"
-
-
-def _pickle_reason(name: str) -> str:
-    target = Path(name).with_suffix(".safetensors").name
-    return (
-        "this is a pickle file, which can run code when it is opened; Lorchestra reads only .safetensors. "
-        "If you trust its source, convert it: "
-        f'python -c "import torch, safetensors.torch as s; d = torch.load({Path(name).name!r}, weights_only=True); '
-        f"s.save_file({{k: v.contiguous() for k, v in d.get('state_dict', d).items()}}, {target!r})\""
-    )
 
 
 class _DuplicateKey(ValueError):

@@ -15,7 +15,7 @@ from ..stack.choices import Choices
 from .outcome import MISSING, OFF, Outcome
 
 if TYPE_CHECKING:
-    from ..lora.file import LoraFile
+    from ..lora.cache import OpenLora
 
 _MOST_NAMED = 6
 """Missing rows that an error names."""
@@ -29,7 +29,7 @@ class Files:
 
     find: Callable[[Entry, int], str | None]
     """A row's file (the path to open) from the row and its number; None if there is none."""
-    open: Callable[[str], LoraFile]
+    open: Callable[[str], OpenLora]
     """The file of a path; raises `HeaderError` or `AdapterError`."""
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from ..architectures.names import family_titles, title
 from ..errors import LorchestraError, shortened
+from ..files.header import read_header
 from ..limits import Json
-from ..lora.examined import Examined, read_examined
+from ..lora.examined import Examined, examine
 from ..lora.metadata import shorten, trained_on, training, trigger_words
-from ..lora.numbers import Statistics, Summary, read_summary
+from ..lora.numbers import Statistics, Summary, summarise
 from ..spelling import kinds
-from .catalog import UNREADABLE
+from .facts import UNREADABLE
 from .plaintext import plain
 from .sidecars import Sidecars, find_preview, read_sidecars
 
@@ -39,7 +40,9 @@ def read_details(path: str | Path) -> dict[str, Json]:
     """
     beside = read_sidecars(path)
     try:
-        examined, summary = read_examined(path), read_summary(path)
+        header = read_header(path)
+        examined = examine(header)
+        summary = summarise(header, examined.reading)
     except (LorchestraError, OSError) as error:
         reason = getattr(error, "reason", None) or str(error)
         return _details(path, beside, {}) | {"kind": UNREADABLE, "problem": shortened(reason, 500)}

@@ -11,80 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
-from ..errors import LorchestraError
-from ..stack.air import find_air
+from .facts import Facts, File, read_facts, with_hash
+from .finder import BY_HASH, Candidate, Finder, Found
 from .listing import Listing
-from .sidecars import PREVIEWS, SIDECARS, Sidecars, read_sidecars
-
-UNREADABLE = "unreadable"
-"""The kind of files that are no sound safetensors files."""
-BROKEN = "broken"
-"""The kind of LoRAs that cannot be applied."""
+from .sidecars import PREVIEWS, SIDECARS
 
 _REST = 1.0
 """How long the background rests after a file, in times of what reading it took."""
 _REST_WHILE_BUSY = 9.0
 _LEAST_REST = 0.002
 """Seconds."""
-_MOST_TRIGGERS = 16
-_MOST_CANDIDATES = 8
 _BLOCK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a file's header and sidecars say, as far as a list needs it."""
-
-    kind: str
-    """`lora`, `broken`, `unreadable`, or what else it is: see `spelling/kinds.py`."""
-    architectures: tuple[str, ...] = ()
-    """Ids of all that it is meant to work on: those that its tensors tell, and who stands in for them."""
-    family: tuple[str, ...] = ()
-    """Titles of the families that its tensors tell, the likeliest first."""
-    title: str | None = None
-    triggers: tuple[str, ...] = ()
-    sha256: str | None = None
-    """Of the whole file, where a sidecar says it or somebody asked for it."""
-    hashes: frozenset[str] = frozenset()
-    """Of the tensors alone, as the metadata has them."""
-    air: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """One listed file."""
-
-    name: str
-    """As ComfyUI lists it."""
-    path: str
-    size: int
-    modified_ns: int
-    has_preview: bool
-    beside: tuple[str, ...] = field(repr=False, default=())
-    """The sidecars that are there."""
-    stamp: tuple[int, ...] = field(repr=False, default=())
-    """Changes when the file or a sidecar does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A file that may be the one that is missing."""
-
-    name: str
-    why: str
-    """One sentence without its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found."""
-
-    candidates: tuple[Candidate, ...]
-    left: int = 0
-    """Files that were not looked into for want of time."""
 
 
 class Library:
@@ -150,16 +89,16 @@ class Library:
     def find_facts(self, file: File) -> Facts | None:
         """What is known of a file without reading it."""
         found = self._facts.get(file.path)
-        return _with_hash(found[1], self._hash(file)) if found and found[0] == file.stamp else None
+        return with_hash(found[1], self._hash(file)) if found and found[0] == file.stamp else None
 
     def facts(self, file: File) -> Facts:
         """What is known of a file, which is read if it was not."""
         found = self.find_facts(file)
         if found is None:
-            found = _read(file)
+            found = read_facts(file)
             with self._lock:
                 self._facts[file.path] = (file.stamp, found)
-            found = _with_hash(found, self._hash(file))
+            found = with_hash(found, self._hash(file))
         return found
 
     def sha256(self, file: File, deadline: float | None = None) -> str | None:
@@ -233,7 +172,7 @@ class Library:
             if time.monotonic() > deadline:
                 return Found((), len(files) - number)
             if self.sha256(file, deadline) == sha256.lower():
-                return Found((Candidate(file.name, _BY_HASH),), 0)
+                return Found((Candidate(file.name, BY_HASH),), 0)
         return Found(())
 
     def _file(self, name: str, roots: Sequence[str], folders: dict[tuple[str, str], _Folder]) -> File | None:
@@ -276,50 +215,6 @@ class Library:
                 time.sleep(_LEAST_REST)
 
 
-_BY_HASH = "the same content, by its SHA-256"
-_BY_TENSORS = "the same tensors, by the hash in its metadata"
-_BY_AIR = "the same AIR"
-_BY_NAME = "the same file name"
-
-
-class Finder:
-    """Files that may be the one that a row means; a value, as things are when it is made."""
-
-    def __init__(self, listing: Listing, known: Iterable[tuple[str, Facts]], left: int) -> None:
-        self._listing = listing
-        self.left = left
-        """Files of which nothing is known."""
-        self._by: dict[tuple[str, str], list[str]] = {}
-        for name, facts in known:
-            air = find_air(facts.air) if facts.air else None
-            short = air.short.lower() if air else ""
-            for why, value in (
-                (_BY_HASH, facts.sha256),
-                *((_BY_TENSORS, item) for item in facts.hashes),
-                (_BY_AIR, short),
-                (_BY_AIR, short.partition("@")[0]),
-            ):
-                if value:
-                    self._by.setdefault((why, value), []).append(name)
-
-    def find(self, lora: str, sha256: str | None = None, air: str | None = None) -> Found:
-        """By hash, by AIR, and by the whole name of the file, in any folder and in any case; never by a part of it."""
-        wanted = find_air(air) if air else find_air(lora)
-        found: dict[str, str] = {}
-        for why, value in (
-            (_BY_HASH, sha256),
-            (_BY_TENSORS, sha256),
-            (_BY_AIR, wanted.short if wanted else None),  # civitai:1 finds its versions too
-        ):
-            for name in self._by.get((why, value.lower()), ()) if value else ():
-                found.setdefault(name, why)
-        if wanted is None or air:
-            for name in self._listing.named(lora):
-                found.setdefault(name, _BY_NAME)
-        candidates = [Candidate(name, why) for name, why in found.items()]
-        return Found(tuple(candidates[:_MOST_CANDIDATES]), self.left)
-
-
 def _modified(entry: os.DirEntry[str]) -> int:
     try:
         return entry.stat().st_mtime_ns
@@ -358,61 +253,3 @@ def _scan(folder: str) -> _Folder:
                 if name.endswith(suffix):
                     sidecars.setdefault(name[: -len(suffix)], []).append(name)
     return _Folder(entries, frozenset(previews), sidecars)
-
-
-_HASHES = ("sshs_model_hash", "modelspec.hash_sha256")
-
-
-def _with_hash(facts: Facts, sha256: str | None) -> Facts:
-    if sha256 is None or facts.sha256 == sha256:
-        return facts
-    return replace(facts, sha256=sha256)
-
-
-def _read(file: File) -> Facts:
-    """Reads the header and the sidecars; total."""
-    beside = read_sidecars(file.path, file.beside)
-    from ..lora.examined import read_examined  # it needs all that is known of models, which takes a while to load
-
-    try:
-        examined = read_examined(file.path)
-    except (LorchestraError, OSError):
-        return _facts(UNREADABLE, beside, {})
-    from ..architectures.names import ARCHITECTURES, are_interchangeable, family_titles
-    from ..spelling import kinds
-
-    made_for = examined.identity.made_for
-    meant = [row.id for row in ARCHITECTURES if any(are_interchangeable(row.id, one) for one in made_for)]
-    kind = BROKEN if examined.kind == kinds.LORA and examined.problem else examined.kind
-    others = [one for one in meant if one not in made_for]
-    architectures = _shared(*made_for, *others)
-    return _facts(kind, beside, examined.header.metadata, architectures, _shared(*family_titles(made_for, 6)))
-
-
-def _facts(
-    kind: str,
-    beside: Sidecars,
-    metadata: Mapping[str, str],
-    architectures: tuple[str, ...] = (),
-    family: tuple[str, ...] = (),
-) -> Facts:
-    from ..lora.metadata import shorten, trigger_words
-
-    hashes = (metadata.get(key, "")[:80].lower().removeprefix("0x") for key in _HASHES)
-    title = beside.title or shorten(metadata.get("modelspec.title", "")) or None
-    return Facts(
-        kind,
-        architectures,
-        family,
-        title,
-        (beside.triggers or trigger_words(metadata))[:_MOST_TRIGGERS],
-        beside.sha256,
-        frozenset(item for item in hashes if len(item) == 64),
-        beside.air,
-    )
-
-
-@lru_cache(maxsize=1000)
-def _shared(*items: str) -> tuple[str, ...]:
-    """One tuple for equal ones: ten thousand LoRAs are for a handful of models."""
-    return items

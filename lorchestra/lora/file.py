@@ -1,70 +1,29 @@
-"""LoRA files, opened: checked as a whole, their tensors memory-mapped, and kept open between uses."""
+"""A LoRA file as its header tells it: read, and checked as a whole; no tensor is opened."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import math
-import os
-import threading
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
-
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from .. import algorithms
-from ..algorithms.base import Adapter, Settings
-from ..algorithms.lora import LoRA
-from ..errors import AdapterError, HeaderError, NotALora, quoted
+from ..errors import AdapterError, NotALora, quoted
 from ..files.header import Header, read_header
 from ..spelling import kinds, slots
 from ..spelling.modules import Module, Reading, read_modules
-from ..spelling.prefixes import PEFT
 from ..spelling.scales import Scales, read_scales
 
 if TYPE_CHECKING:
     from .examined import Examined
 
-DEFAULT_CACHE_BYTES = 4 << 30
-"""Bytes of LoRA files that stay mapped; mapped memory belongs to the system's file cache, which takes it back."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileKey:
-    """What tells one state of a file from another without reading it."""
-
-    path: str
-    """Absolute, links resolved."""
-    modified_ns: int
-    size: int
-
-
-class TensorReader(Protocol):
-    """Gives a file's tensors by their names."""
-
-    def get_tensor(self, name: str) -> Tensor:
-        """The tensor, on the CPU."""
-        ...
-
 
 class LoraFile:
-    """One LoRA file. Tensors are read when a module is asked for; once, if `keep` is true."""
+    """One LoRA file that can be applied, as far as its header tells."""
 
-    def __init__(self, header: Header, reading: Reading, tensors: TensorReader, *, keep: bool) -> None:
+    def __init__(self, header: Header, reading: Reading) -> None:
         self.header = header
         self.reading = reading
-        self._tensors = tensors
-        self._keep = keep
-        self._adapters: dict[tuple[str, str, str], Adapter] = {}
-        self._is_peft = PEFT in reading.spellings
-        self._scales = read_scales(header)
-        self._sha256: str | None = None
-        self._lock = threading.Lock()
 
     @property
     def path(self) -> str:
@@ -78,110 +37,20 @@ class LoraFile:
 
         return examine(self.header, self.reading)
 
-    @property
+    @functools.cached_property
     def scales(self) -> Scales | None:
         """The scales that settings give to modules without an alpha, from the metadata or from beside the file."""
-        return self._scales
+        return read_scales(self.header)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What its settings say that could not be read, in words."""
-        return self._scales.warnings if self._scales else ()
-
-    def adapter(self, module: Module) -> Adapter:
-        """The module's tensors, mapped from the file and known to be finite, with their algorithm.
-
-        Raises `AdapterError` with file and module where a value is NaN or infinite, or the file is not any more what
-        its header said.
-        """
-        key = (module.name, module.target, module.algorithm)
-        with self._lock:
-            found = self._adapters.get(key)
-            if found is None:
-                found = self._read(module)
-                if self._keep:
-                    self._adapters[key] = found
-            return found
-
-    def tensors(self, module: Module) -> dict[str, Tensor]:
-        """The module's tensors by slot, as they lie in the file; errors as `adapter`."""
-        with self._lock:
-            return {slot: self._tensor(module, slot) for slot in module.slots}
-
-    def leftover(self, name: str) -> Tensor:
-        """A tensor that belongs to no module, by its name; may have any values. Raises `AdapterError`."""
-        try:
-            with self._lock:
-                return self._tensors.get_tensor(name)
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise AdapterError(self.path, name, f"the tensor cannot be read ({error})") from error
-
-    def sha256(self) -> str:
-        """Hash of the whole file, 64 hex digits; read once."""
-        with self._lock:
-            if self._sha256 is None:
-                self._sha256 = read_sha256(self.path)
-            return self._sha256
-
-    def _read(self, module: Module) -> Adapter:
-        parts = {slot: self._tensor(module, slot) for slot in module.slots}
-        alpha = float(parts.pop("alpha").double()) if "alpha" in parts else None
-        scale = self._scales.scale(module) if self._scales else None
-        adapter = algorithms.read(module.algorithm, parts, alpha, Settings(scale, is_peft=self._is_peft))
-        if isinstance(adapter, LoRA) and module.pads:
-            layout = module.layout
-            shape = (layout.out or 0, *(layout.inner or ()))
-            if adapter.padded is None:
-                return replace(adapter, padded=shape)
-            if math.prod(adapter.padded) != math.prod(shape):
-                reason = f"it says that the weight becomes {list(adapter.padded)}, but its halves are for another shape"
-                raise AdapterError(self.path, module.name, reason)
-        return adapter
-
-    def _tensor(self, module: Module, slot: str) -> Tensor:
-        try:
-            tensor = self._tensors.get_tensor(module.slots[slot])
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise AdapterError(self.path, module.name, f"the {slot} tensor cannot be read ({error})") from error
-        info = self.header.tensors[module.slots[slot]]
-        if tensor.dtype != DTYPES[info.dtype] or tuple(tensor.shape) != info.shape:
-            raise AdapterError(self.path, module.name, f"the {slot} tensor is another than before; the file changed")
-        if tensor.is_floating_point() and not is_finite(tensor):
-            raise AdapterError(self.path, module.name, f"the {slot} tensor has NaN or infinite values")
-        return tensor
+        return self.scales.warnings if self.scales else ()
 
 
-def is_finite(tensor: Tensor) -> bool:
-    """False where any value is NaN or infinite; for tensors of any shape with an element at least, and of any dtype."""
-    low, high = (tensor.float() if tensor.dtype.itemsize == 1 else tensor).aminmax()  # NaN is both
-    return math.isfinite(low) and math.isfinite(high)
-
-
-class _Reads:
-    """Reads each tensor from the file into memory of its own: for one pass over many files in little memory."""
-
-    def __init__(self, header: Header, key: FileKey | None) -> None:
-        self._header = header
-        self._key = key
-
-    def get_tensor(self, name: str) -> Tensor:
-        info = self._header.tensors[name]
-        with open(self._header.path, "rb") as file:
-            if find_key(self._header.path) != self._key:
-                raise OSError("the file changed after it was opened")
-            file.seek(self._header.data_start + info.start)
-            data = bytearray(file.read(info.end - info.start))
-        if len(data) != info.end - info.start:
-            raise OSError("the file became shorter while it was read")
-        return torch.frombuffer(data, dtype=DTYPES[info.dtype]).reshape(info.shape)
-
-
-DTYPES: Mapping[str, torch.dtype] = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "I64": torch.int64, "I32": torch.int32,
-    "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
-"""Dtypes that a LoRA's tensors may have, by the header's names; those without a point for `_NUMBERS`."""
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+_INTEGERS = frozenset({"I64", "I32", "I16", "I8", "U8", "BOOL"})
+"""Dtypes that a LoRA's tensors may have, by the header's names; integers for `_NUMBERS` alone."""
 
 _NUMBERS = ("alpha", "on_input", "shape")
 """Slots of a number, a yes or no, and a shape, which may be integers; all others are of floating point."""
@@ -190,16 +59,13 @@ _WITHOUT_MATRICES: Mapping[str, str] = {"VeRA": ".vera_", "RandLoRA": ".randlora
 """Algorithm → start of a tensor's last name; the matrices `A` and `B` of a whole file are random, and seldom in it."""
 
 
-def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
-    """Opens a LoRA file and checks all of it that the header tells.
+def read_lora(path: str | Path) -> LoraFile:
+    """Reads a LoRA file's header and checks all of it that the header tells.
 
-    Its tensors are memory-mapped and kept, or, with `mapped` false, read anew each time into memory that is freed.
-
-    Raises `HeaderError` where the file is no sound safetensors file, `AdapterError` where it holds no LoRA, where a
-    half is missing, shapes contradict each other, tensors are not of floating point, or an algorithm is not supported:
-    a file applies with all of its modules, or not at all.
+    Raises `HeaderError` if the file is not a sound safetensors file, `AdapterError` if it holds no LoRA, if a half is
+    missing, shapes contradict each other, tensors are not of floating point, or an algorithm is not supported: a file
+    applies with all of its modules, or not at all.
     """
-    key = find_key(path)
     header = read_header(path)
     reading = read_modules(header)
     kind = kinds.kind(header, reading)
@@ -209,13 +75,7 @@ def open_lora(path: str | Path, *, mapped: bool = True) -> LoraFile:
         raise NotALora(header.path, _no_modules(header))
     for module in reading.modules:
         _check(header, module)
-    if not mapped:
-        return LoraFile(header, reading, _Reads(header, key), keep=False)
-    try:
-        tensors = cast("TensorReader", safe_open(header.path, framework="pt", device="cpu"))
-    except (SafetensorError, OSError) as error:
-        raise HeaderError(header.path, f"the file cannot be mapped ({error})") from error
-    return LoraFile(header, reading, tensors, keep=True)
+    return LoraFile(header, reading)
 
 
 def _check(header: Header, module: Module) -> None:
@@ -240,9 +100,9 @@ def _odd_tensor(header: Header, module: Module) -> str | None:
         return f"a half is there twice: {', '.join([*module.slots.values(), *module.doubled])}"
     for slot, tensor in module.slots.items():
         info = header.tensors[tensor]
-        dtype = DTYPES.get(info.dtype)
         is_number = slot in _NUMBERS and (module.algorithm in (slots.LORA, slots.IA3) or slot == "alpha")
-        if dtype is None or not (dtype.is_floating_point or is_number) or (slot == "alpha" and dtype == torch.bool):
+        is_known = info.dtype in _FLOATS or (is_number and info.dtype in _INTEGERS)
+        if not is_known or (slot == "alpha" and info.dtype == "BOOL"):
             return f"the {slot} tensor is {info.dtype}, which no LoRA has"
         if is_number and slot != "shape" and info.shape not in ((), (1,)):
             return f"{slot} has shape {list(info.shape)}; expected one number"
@@ -256,70 +116,3 @@ def _no_modules(header: Header) -> str:
         return "the file has no tensors"
     example = next(iter(header.tensors))
     return f"none of its {len(header.tensors)} tensors is named like a LoRA's; the first is {quoted(example)}"
-
-
-def read_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, 64 hex digits; raises `HeaderError` where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-            return digest.hexdigest()
-    except OSError as error:
-        raise HeaderError(path, f"the file cannot be read ({error.strerror or error})") from error
-
-
-class LoraCache:
-    """Opened LoRA files, the least recently used closed first when their bytes exceed a limit; safe for threads."""
-
-    def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._files: OrderedDict[FileKey, LoraFile] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def open(self, path: str | Path) -> LoraFile:
-        """The file, opened now or before; a file that changed on disk is opened anew. Errors as `open_lora`."""
-        key = find_key(path)
-        if key is None:
-            return open_lora(path)  # says why
-        with self._lock:
-            found = self._files.get(key)
-            if found is not None:
-                self._files.move_to_end(key)
-                return found
-        opened = open_lora(path)
-        if find_key(path) != key:  # replaced meanwhile: nobody knows which of the two this is
-            return opened
-        with self._lock:
-            found = self._files.setdefault(key, opened)  # another thread may have been faster
-            self._files.move_to_end(key)
-            for old in [item for item in self._files if item.path == key.path and item != key]:
-                del self._files[old]
-            while len(self._files) > 1 and sum(item.size for item in self._files) > self._max_bytes:
-                self._files.popitem(last=False)
-        return found
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-
-def find_key(path: str | Path) -> FileKey | None:
-    """The file's key, or None when there is no such file."""
-    try:
-        real = os.path.realpath(path)
-        state = os.stat(real)
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return None
-    return FileKey(real, state.st_mtime_ns, state.st_size)
-
-
-def content_ids(files: Sequence[LoraFile]) -> list[str]:
-    """One text per file, equal exactly where the contents are equal; the canonical order is that of these texts.
-
-    Headers usually differ, so they come first; whole files are hashed only where two headers are the same.
-    """
-    by_digest: dict[str, set[str]] = {}
-    for file in files:
-        by_digest.setdefault(file.header.digest, set()).add(os.path.realpath(file.path))
-    return [file.header.digest + (file.sha256() if len(by_digest[file.header.digest]) > 1 else "") for file in files]

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from ..errors import HeaderError
 from ..files.header import Header, TensorInfo, read_header
-from ..spelling.modules import read_modules
+from ..spelling.modules import Reading, read_modules
 from ..spelling.scales import module_scale, read_scales
 from .metadata import shorten, trigger_words
 
@@ -81,7 +81,11 @@ class Summary:
 def read_summary(path: str | Path) -> Summary:
     """Reads the header and the alphas of a file; raises `HeaderError` where it is not a sound safetensors file."""
     header = read_header(path)
-    reading = read_modules(header)
+    return summarise(header, read_modules(header))
+
+
+def summarise(header: Header, reading: Reading) -> Summary:
+    """The same for a header that is read already; reads the alphas."""
     alphas = _read_scalars(
         header, {module.name: module.slots["alpha"] for module in reading.modules if "alpha" in module.slots}
     )
@@ -91,7 +95,7 @@ def read_summary(path: str | Path) -> Summary:
     scales = [module_scale(module, alphas.get(module.name), settings) for module in ranked]
     assumed = [m for m in ranked if "alpha" not in m.slots and (settings is None or settings.scale(m) is None)]
     return Summary(
-        file=str(path),
+        file=header.path,
         size=header.file_size,
         tensors=len(header.tensors),
         modules=len(reading.modules),

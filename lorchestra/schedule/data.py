@@ -12,15 +12,15 @@ from typing import cast
 
 from ..errors import ScheduleError, quoted
 from ..limits import Json
-from . import reading
 from .curve import ADDRESSINGS, MAX_KEYFRAMES, Curve, Keyframe
 from .easing import LINEAR
+from .reading import read as read_text
 
 
 def read(value: Json) -> tuple[Curve, ...]:
     """The curves of the schedule in JSON data. Raises `ScheduleError` with column or keyframe."""
     if isinstance(value, str):
-        return reading.read(value)
+        return read_text(value)
     if isinstance(value, bool) or value is None:
         raise ScheduleError(f"a schedule is text, a number, an object or a list of objects, not {quoted(value)}")
     if isinstance(value, int | float):

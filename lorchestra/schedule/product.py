@@ -9,10 +9,13 @@ from itertools import pairwise
 
 from ..errors import ScheduleError
 from ..limits import WEIGHT_LIMIT, Json
-from . import data, reading, writing
 from .curve import MAX_KEYFRAMES, Curve, Keyframe
+from .data import read as read_json
+from .data import write as to_json
 from .easing import HOLD
+from .reading import read as read_text
 from .steps import Moment, Steps
+from .writing import write as to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Schedule:
 
         Raises `ScheduleError` with the column.
         """
-        return Schedule(reading.read(text))
+        return Schedule(read_text(text))
 
     @staticmethod
     def from_json(value: Json) -> Schedule:
@@ -52,7 +55,7 @@ class Schedule:
 
         Raises `ScheduleError` for anything else, unknown keys too: half a schedule would be another picture.
         """
-        return Schedule(data.read(value))
+        return Schedule(read_json(value))
 
     @staticmethod
     def constant(weight: float) -> Schedule:
@@ -61,11 +64,11 @@ class Schedule:
 
     def to_text(self) -> str:
         """Our own text form; `parse` gives the same schedule back, to the bit."""
-        return writing.write(self.curves)
+        return to_text(self.curves)
 
     def to_json(self) -> Json:
         """JSON data; `from_json` gives the same schedule back. In a stack's row stands the text."""
-        return data.write(self.curves)
+        return to_json(self.curves)
 
     def __str__(self) -> str:
         return self.to_text()

@@ -28,10 +28,11 @@ from typing import cast
 
 from ..errors import ScheduleError, quoted
 from ..limits import WEIGHT_LIMIT
-from . import loractl, prompt_control
 from .curve import ADDRESSINGS, MAX_KEYFRAMES, By, Curve, Keyframe, number
 from .easing import EASINGS, HOLD, LINEAR, find_easing_typed
+from .loractl import read as read_loractl
 from .presets import PRESETS, find_preset
+from .prompt_control import read_one as read_prompt_control
 from .writing import TIMES
 
 MAX_TEXT = 100_000
@@ -50,9 +51,9 @@ def read(text: str) -> tuple[Curve, ...]:
     if not text.strip():
         raise ScheduleError("the schedule is empty; write for example 0:0, 1:1", 1)
     if text.lstrip().startswith("["):
-        return (prompt_control.read_one(text),)
+        return (read_prompt_control(text),)
     if "@" in text:
-        return (loractl.read(text),)
+        return (read_loractl(text),)
     reader = _Reader(text)
     curves: list[Curve] = []
     while True:

@@ -8,7 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from ...lorchestra.errors import StackError, shortened
-from ...lorchestra.library.catalog import File, Library
+from ...lorchestra.library.catalog import Library
+from ...lorchestra.library.facts import File
 from ...lorchestra.stack import Entry
 from ...lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices
 from . import bases, process, prompt
@@ -30,7 +31,7 @@ class Model:
     @property
     def key(self) -> tuple[object, ...]:
         """The same for models that give the same badges."""
-        from ...lorchestra.lora.file import find_key
+        from ...lorchestra.files.key import find_key
 
         return (find_key(self.path) if self.path and self.base else None, self.has_clip)
 

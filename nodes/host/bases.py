@@ -24,7 +24,7 @@ def read(path: str) -> Base | None:
 
     Kept by path, because a link's name tells the format, and by key, so that a file that changed is read anew.
     """
-    from ...lorchestra.lora.file import find_key
+    from ...lorchestra.files.key import find_key
 
     key = find_key(path)
     return None if key is None else process.bases.find_or_make((path, key), lambda: _read(path))

@@ -59,8 +59,8 @@ def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]
 
 def fingerprint(stack: Stack) -> str:
     """Changes when the file of an active row appears, goes, or changes on disk."""
+    from ...lorchestra.files.key import find_key
     from ...lorchestra.fit.rows import find_rows
-    from ...lorchestra.lora.file import find_key
 
     find = finder(read_listing())
     found = find_rows(stack, find, lambda: None, Choices(missing=SKIP), has_clip=True)

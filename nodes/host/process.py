@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 if TYPE_CHECKING:
     from ...lorchestra.fit.badge import Badge
     from ...lorchestra.library.catalog import Library
-    from ...lorchestra.lora.file import LoraCache
+    from ...lorchestra.lora.cache import LoraCache
     from ...lorchestra.models.base import Base
     from .model_layers import ModelLayers
     from .protocols import BaseModel, Patcher
@@ -62,7 +62,7 @@ live_factors: WeakValueDictionary[object, Patcher] = WeakValueDictionary()
 @cache
 def lora_cache() -> LoraCache:
     """The opened LoRA files, shared by all nodes."""
-    from ...lorchestra.lora.file import LoraCache
+    from ...lorchestra.lora.cache import LoraCache
 
     return LoraCache()
 

@@ -9,7 +9,7 @@ from ..host import process
 from .http import Answer, Body, Query, read_text
 
 if TYPE_CHECKING:
-    from ...lorchestra.library.catalog import Facts, File
+    from ...lorchestra.library.facts import Facts, File
 
 SEARCH_SECONDS = 5.0
 HASH_SECONDS = 120.0

@@ -37,7 +37,7 @@ from lorchestra.apply.bake import METADATA_KEY, bake, read_baked
 from lorchestra.architectures.unet import diffusers_names
 from lorchestra.errors import AdapterError, CheckpointError, HeaderError, LorchestraError, StackError
 from lorchestra.files.header import read_header
-from lorchestra.lora.file import read_sha256
+from lorchestra.files.key import read_sha256
 from lorchestra.spelling.prefixes import flatten
 from lorchestra.stack import Entry, Stack
 

@@ -25,7 +25,7 @@ from lorchestra.architectures.sites import Site, Targets, encoder_sites, model_s
 from lorchestra.errors import AdapterError, LorchestraError, MissingLora, StackError
 from lorchestra.fit.outcome import COMPATIBLE, MISSING, OFF, PARTIAL
 from lorchestra.fit.rows import Files
-from lorchestra.lora.file import LoraCache, LoraFile, open_lora
+from lorchestra.lora.cache import LoraCache, OpenLora, open_lora
 from lorchestra.models.base import Base
 from lorchestra.stack import Entry, Stack
 from lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices
@@ -48,7 +48,7 @@ def lora(path: Path, seed: int, rank: int = 4) -> Path:
 def plan(
     *rows: Entry,
     targets: Targets = TARGETS,
-    open_file: Callable[[str], LoraFile] = open_lora,
+    open_file: Callable[[str], OpenLora] = open_lora,
     find: Callable[[Entry, int], str | None] = lambda entry, row: entry.lora,
     schedules: bool = False,
     fallback: Callable[[], Mapping[str, Site]] = dict,
@@ -505,9 +505,9 @@ class Counting:
 
     def __init__(self) -> None:
         self.reads = 0
-        self._files: dict[str, LoraFile] = {}
+        self._files: dict[str, OpenLora] = {}
 
-    def open(self, path: str) -> LoraFile:
+    def open(self, path: str) -> OpenLora:
         if path not in self._files:
             opened = open_lora(path)
             counting = self
@@ -517,7 +517,7 @@ class Counting:
                     counting.reads += 1
                     return opened._tensors.get_tensor(name)
 
-            self._files[path] = LoraFile(opened.header, opened.reading, Reader(), keep=True)
+            self._files[path] = OpenLora(opened, Reader(), keep=True)
         return self._files[path]
 
 

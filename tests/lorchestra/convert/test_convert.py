@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lorchestra.lora.cache import open_lora
 from support.algorithm_files import MATRIX, made
 from support.lora_files import BLOCK, UNET_SHAPES, factors, named, read, weight, write
 from torch import Tensor
@@ -19,7 +20,6 @@ from lorchestra.convert.halves import Half, folded, joined
 from lorchestra.convert.layers import layers_by_name
 from lorchestra.errors import AdapterError, CheckpointError, LorchestraError
 from lorchestra.files.header import read_header
-from lorchestra.lora.file import open_lora
 from lorchestra.models.placing import place
 from lorchestra.spelling.modules import read_modules
 from lorchestra.spelling.scales import METADATA_KEY

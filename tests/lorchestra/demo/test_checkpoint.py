@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lorchestra.lora.cache import open_lora
 from support import unet_table
 from support.exact import same_bits, sum_of, ulps_off
 from support.lora_files import read
@@ -18,7 +19,6 @@ from lorchestra.demo.checkpoint import UNET_PREFIX, checkpoint_shapes, unet_shap
 from lorchestra.demo.loras import SPELLINGS, Spelling, factors, layers, write_lora
 from lorchestra.errors import LorchestraError
 from lorchestra.files.header import read_header
-from lorchestra.lora.file import open_lora
 from lorchestra.models.checkpoint import targets
 from lorchestra.models.placing import place
 from lorchestra.stack import Entry, Stack

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lorchestra.lora.cache import open_lora
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 from lorchestra.errors import StackError
 from lorchestra.fit import badge as badges
 from lorchestra.fit.refusals import refusals
 from lorchestra.fit.rows import Files
-from lorchestra.lora.file import open_lora
 from lorchestra.models.base import Base, read_base_model
 from lorchestra.stack import Entry, Stack
 from lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices

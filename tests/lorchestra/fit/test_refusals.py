@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from lorchestra.lora.cache import LoraCache
 from support import synthetic
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
@@ -15,7 +16,6 @@ from lorchestra.demo.checkpoint import checkpoint_shapes
 from lorchestra.errors import StackError
 from lorchestra.fit.refusals import refusals
 from lorchestra.fit.rows import Files
-from lorchestra.lora.file import LoraCache
 from lorchestra.models.base import Base, read_base_model
 from lorchestra.stack import Entry, Stack
 from lorchestra.stack.choices import AUTO, ERROR, IGNORE, MERGE, REFUSE, SKIP, WARN, Choices

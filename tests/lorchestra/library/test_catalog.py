@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from support.sparse_files import lora_shapes, write_sparse
 
-from lorchestra.library.catalog import Candidate, File, Library
+from lorchestra.library.catalog import Library
+from lorchestra.library.facts import File
+from lorchestra.library.finder import Candidate
 
 SDXL = lora_shapes("sdxl", "middle_block.1.*attn?.to_q*")
 FLUX = lora_shapes("flux1_dev", "*_blocks.*")

@@ -19,7 +19,8 @@ from torch import Tensor
 from lorchestra.algorithms.lora import LoRA
 from lorchestra.errors import AdapterError, HeaderError, LorchestraError
 from lorchestra.files.header import read_header
-from lorchestra.lora.file import LoraCache, LoraFile, content_ids, find_key, open_lora, read_sha256
+from lorchestra.files.key import find_key, read_sha256
+from lorchestra.lora.cache import LoraCache, OpenLora, content_ids, open_lora
 from lorchestra.spelling.modules import read_modules
 
 Parts = dict[str, Tensor]
@@ -311,7 +312,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("case", FILES)
 @pytest.mark.parametrize("open_file", [open_lora, lambda path: open_lora(path, mapped=False), LoraCache().open])
-def test_files_that_cannot_be_read(tmp_path: Path, case: str, open_file: Callable[[Path], LoraFile]) -> None:
+def test_files_that_cannot_be_read(tmp_path: Path, case: str, open_file: Callable[[Path], OpenLora]) -> None:
     make, reason = FILES[case]
     path = tmp_path / "x.safetensors"
     make(path)
@@ -321,7 +322,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, case: str, open_file: Callabl
 
 
 @pytest.mark.parametrize("open_file", [open_lora, lambda path: open_lora(path, mapped=False), LoraCache().open])
-def test_a_file_that_may_not_be_read(open_file: Callable[[Path], LoraFile]) -> None:
+def test_a_file_that_may_not_be_read(open_file: Callable[[Path], OpenLora]) -> None:
     with public_folder() as folder:
         path = lora(folder / "x.safetensors")
         with locked(path, 0), pytest.raises(HeaderError, match=r"x.safetensors: .*permission denied"):
@@ -347,7 +348,7 @@ def test_a_file_that_changes_between_header_and_tensors(tmp_path: Path) -> None:
     # a map holds on to the file that was opened
     assert mapped.adapter(mapped.reading.modules[0]).down.shape == (4, 10)
     # a map of the new file under the old one's header
-    mixed = LoraFile(mapped.header, mapped.reading, reader._tensors, keep=True)
+    mixed = OpenLora(mapped, reader._tensors, keep=True)
     with pytest.raises(AdapterError, match=r"module unet.x: the up tensor is another than before; the file changed"):
         mixed.adapter(mixed.reading.modules[0])
 
@@ -363,7 +364,7 @@ def test_a_file_that_is_gone_when_its_tensors_are_read(tmp_path: Path) -> None:
 class Counting:
     """Counts what is read through it."""
 
-    def __init__(self, file: LoraFile) -> None:
+    def __init__(self, file: OpenLora) -> None:
         self.reads: list[str] = []
         self._reader = file._tensors
 
@@ -376,7 +377,7 @@ class Counting:
 def test_tensors_are_read_once_where_they_are_kept(tmp_path: Path, keep: bool, reads: int) -> None:
     opened = open_lora(lora(tmp_path / "x.safetensors"))
     counting = Counting(opened)
-    file = LoraFile(opened.header, opened.reading, counting, keep=keep)
+    file = OpenLora(opened, counting, keep=keep)
     for _ in range(3):
         file.adapter(file.reading.modules[0])
     assert len(counting.reads) == reads
@@ -385,7 +386,7 @@ def test_tensors_are_read_once_where_they_are_kept(tmp_path: Path, keep: bool, r
 def test_threads_share_one_reading(tmp_path: Path) -> None:
     opened = open_lora(lora(tmp_path / "x.safetensors"))
     counting = Counting(opened)
-    file = LoraFile(opened.header, opened.reading, counting, keep=True)
+    file = OpenLora(opened, counting, keep=True)
     with ThreadPoolExecutor(8) as pool:
         loras = list(pool.map(lambda _: file.adapter(file.reading.modules[0]), range(32)))
     assert len(counting.reads) == 3
@@ -433,11 +434,11 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_not_kept(
 ) -> None:
     cache, path, real = LoraCache(), lora(tmp_path / "x.safetensors"), open_lora
 
-    def slow(file: Path) -> LoraFile:
+    def slow(file: Path) -> OpenLora:
         lora(tmp_path / "y.safetensors", seed=5, rank=7).replace(path)
         return real(file)
 
-    monkeypatch.setattr("lorchestra.lora.file.open_lora", slow)
+    monkeypatch.setattr("lorchestra.lora.cache.open_lora", slow)
     cache.open(path)
     assert len(cache) == 0
 
@@ -478,11 +479,11 @@ def test_threads_that_open_one_file_at_once_get_one_object(tmp_path: Path, monke
     path, real = lora(tmp_path / "x.safetensors"), open_lora
     gate = threading.Barrier(6)
 
-    def together(file: Path) -> LoraFile:
+    def together(file: Path) -> OpenLora:
         gate.wait(10)
         return real(file)
 
-    monkeypatch.setattr("lorchestra.lora.file.open_lora", together)
+    monkeypatch.setattr("lorchestra.lora.cache.open_lora", together)
     cache = LoraCache()
     with ThreadPoolExecutor(6) as pool:
         files = list(pool.map(lambda _: cache.open(path), range(6)))
@@ -520,7 +521,7 @@ def test_a_file_alone_is_not_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     link = tmp_path / "link.safetensors"
     link.symlink_to(paths[0])
     files = [open_lora(path) for path in (*paths, link)]
-    monkeypatch.setattr("lorchestra.lora.file.read_sha256", lambda path: pytest.fail("hashed"))
+    monkeypatch.setattr("lorchestra.lora.cache.read_sha256", lambda path: pytest.fail("hashed"))
     assert len(set(content_ids(files))) == 2
 
 

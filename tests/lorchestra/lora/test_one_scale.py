@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from lorchestra.lora.cache import open_lora
 from safetensors.torch import save_file
 from support.lora_files import weight
 
 from lorchestra.cli.identify import to_json
 from lorchestra.library.card import read_details
 from lorchestra.lora.examined import read_examined
-from lorchestra.lora.file import open_lora
 from lorchestra.lora.numbers import read_summary
 
 RANK = 8

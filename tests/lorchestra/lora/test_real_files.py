@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lorchestra.lora.cache import open_lora
 from support import unet_table
 from support.exact import sum_of, ulps_off
 from support.lora_files import read, weight, write
@@ -14,7 +15,6 @@ from support.lora_files import read, weight, write
 from lorchestra.apply.bake import bake
 from lorchestra.architectures.sites import model_sites
 from lorchestra.cli import main
-from lorchestra.lora.file import open_lora
 from lorchestra.lora.numbers import read_summary
 from lorchestra.models.placing import place
 from lorchestra.stack import Entry, Stack
