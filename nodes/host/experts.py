@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import folder_paths
 
 from . import prompt
-from .protocols import Patcher
+
+if TYPE_CHECKING:
+    from .protocols import Patcher
 
 
 def find_listed_name(

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 import folder_paths
 
 from ...lorchestra.errors import StackError
-from ...lorchestra.library.listing import Listing
-from ...lorchestra.stack import Entry, Stack
 from ...lorchestra.stack.choices import SKIP, Choices
 from . import process
 
 if TYPE_CHECKING:
     from ...lorchestra.fit.rows import Files
+    from ...lorchestra.library.listing import Listing
+    from ...lorchestra.stack import Entry, Stack
 
 
 def read_listing() -> Listing:
     """The LoRA files that ComfyUI lists."""
+    from ...lorchestra.library.listing import Listing
+
     return Listing(folder_paths.get_filename_list("loras"))
 
 

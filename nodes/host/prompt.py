@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import folder_paths
 from comfy_execution.utils import get_executing_context
 
-from ...lorchestra.workflow.upstream import Prompt, find_base_path
 from . import process, server
+
+if TYPE_CHECKING:
+    from ...lorchestra.workflow.upstream import Prompt
 
 _FOLDERS: Mapping[str, tuple[str, ...]] = {
     "ckpt_name": ("checkpoints",),
@@ -74,6 +76,8 @@ def _validated() -> tuple[Prompt, str] | None:
 
 def find_base(prompt: Prompt, node_id: str, input_name: str = "model") -> str | None:
     """The full path of the file from which the model at a node's input is loaded; None if that is not certain."""
+    from ...lorchestra.workflow.upstream import find_base_path
+
     return find_base_path(prompt, node_id, kind=_kind, find=_find, input_name=input_name)
 
 
