@@ -95,7 +95,7 @@ class LoraStack(io.ComfyNode):
                     tooltip=(
                         "merge: the LoRAs are added to the model's weights, which costs nothing while sampling. "
                         "live: they work beside its layers, so that their weights can change over the steps and the "
-                        "model's own stay as exact as they are: better on quantized models. auto: live where a weight "
+                        "model's own stay as exact as they are: better on quantized models. auto: live if a weight "
                         "changes or the model is quantized, else merge."
                     ),
                 ),

@@ -137,7 +137,7 @@ def _answer(
     sha256: str | None = None,
     air: str | None = None,
 ) -> dict[str, object]:
-    """One row; hash and AIR are the file's where they are known, else the row's own."""
+    """One row; hash and AIR are the file's if they are known, else the row's own."""
     return {
         "state": badge.state,
         "sentence": shortened(badge.sentence, 2000),

@@ -1,4 +1,4 @@
-"""ComfyUI's server, where there is one: a script that imports nodes has none."""
+"""ComfyUI's server, if there is one: scripts that import nodes run without it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Server(Protocol):
 
 
 def find_server() -> Server | None:
-    """The `PromptServer`. Not imported: where ComfyUI is a server it has done so, and elsewhere its import can fail."""
+    """The `PromptServer`. Not imported here: a ComfyUI that serves has done so, and elsewhere the import can fail."""
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
 

@@ -13,7 +13,7 @@ from ..protocols import BaseModel, Layer, Patcher
 
 _PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _UNSEEN = "TensorWiseINT8Layout"
-"""How weights are packed that ComfyUI uses without running their layer, where an activation comes before it."""
+"""Weights packed like this are used by ComfyUI without running their layer if an activation comes before it."""
 
 
 def find_patched_layer(patcher: Patcher, path: str) -> Layer:
@@ -40,7 +40,7 @@ def is_plain_weight(weight: Tensor) -> bool:
 
 def is_unseen(layer: Layer) -> bool:
     """True if ComfyUI may use the weight without running the layer, so that no hook is called."""
-    weight = getattr(layer, "weight", None)  # a layer of another pack's may have none
+    weight = getattr(layer, "weight", None)  # another pack's layer may not have one
     return hasattr(comfy.ops, "linear_input_act") and getattr(weight, "_layout_cls", "") == _UNSEEN
 
 

@@ -6,8 +6,8 @@ model, and take the hooks off when a run ends, however it ends. The factors are 
 `set_additional_models`, so that ComfyUI's memory manager loads, counts and frees them. The model's weights are never
 touched.
 
-Where ComfyUI uses a layer's weight without running the layer, the LoRAs are added to what it makes of the weight for
-that one use, by ComfyUI's `weight_function`.
+If ComfyUI uses a layer's weight without running the layer, the LoRAs are added to the weight for that one use, by
+ComfyUI's `weight_function`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class LiveLoras:
             session.end()
 
     def _before_run(self, patcher: Patcher) -> None:
-        """A run begins. Where no wrapper is called for this model, the diffusion model itself says when it is."""
+        """A run begins. If no wrapper is called for this model, hooks on the diffusion model tell when it is called."""
         guided = [guider.model_patcher for guider in self._guiders]
         if any(other.model is patcher.model for main in guided for other in (main, *_copies(main))):
             return
@@ -132,7 +132,7 @@ class LiveLoras:
             now = options.get("sigmas")
             found = model()
             if found is None or now is None:
-                self._tell("A second model of a run does not say where the run is: its LoRAs are left out.")
+                self._tell("A second model of a run does not say which step it is at; its LoRAs are left out.")
                 return
             # Guiders have a second model for what is not wanted.
             negatives = [True] * max(len(options.get("cond_or_uncond", ())), 1)
@@ -164,7 +164,7 @@ class LiveLoras:
     def _values(
         self, model: BaseModel, options: RunOptions, t: Tensor, batch: int, negatives: Sequence[bool]
     ) -> list[list[float]]:
-        """The weight of each entry now: one row, or one per row of the batch where these differ.
+        """The weight of each entry now: one row, or one per row of the batch if these differ.
 
         `negatives` says for each part of the batch whether it is the negative conditioning's.
         """
@@ -220,7 +220,7 @@ class LiveLoras:
         """For each part of the batch, whether it is the negative conditioning's.
 
         Guiders give their conditionings names, and some call the model for the negative one alone, or first. The
-        numbers in `cond_or_uncond` are only places in such a call; they count where the names do not tell.
+        numbers in `cond_or_uncond` are only places in such a call; they count if the names do not tell.
         """
         conds = self._guiders[-1].conds if self._guiders and hasattr(self._guiders[-1], "conds") else {}
         places = options.get("cond_or_uncond", ())

@@ -21,13 +21,13 @@ class Call:
     """The weights of one call of the model."""
 
     weights: Tensor
-    """`[E]`, or `[B, E]` where the rows of the batch differ."""
+    """`[E]`, or `[B, E]` if the rows of the batch differ."""
     active: tuple[bool, ...]
     """Which of them are not 0."""
     all: tuple[bool, ...]
-    """As if none of them were 0; no property, since compiled graphs are for what was read on the way to it."""
+    """`True` for each, as if none were 0. A field, since a property would tie compiled graphs to what it reads."""
     is_idle: bool
-    """True where all of them are."""
+    """True if all of them are 0."""
 
     def rows(self, count: int) -> Tensor:
         """The weights for a layer that sees so many rows: video models fold frames into them, some share one row."""

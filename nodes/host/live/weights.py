@@ -11,7 +11,7 @@ from .factors import LiveLayers
 from .layers import find_layer, is_plain_weight
 
 _ROWS = 1024
-"""Rows of a weight that are asked for at a time, where a layer alone knows how it is packed."""
+"""Rows of a weight that are read at a time if only the layer knows how it is packed."""
 
 
 def bring(layers: LiveLayers, model: BaseModel, device: torch.device) -> None:
