@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -17,3 +18,11 @@ HERE = Path(__file__).resolve().parent
 for folder in (str(HERE.parent), str(HERE)):
     if folder not in sys.path:
         sys.path.append(folder)
+
+# `make quick` looks at a few examples of each property; all other runs at as many as hypothesis does by itself.
+with contextlib.suppress(ImportError):
+    from hypothesis import settings
+
+    settings.register_profile("quick", max_examples=10, deadline=None)
+    if os.environ.get("HYPOTHESIS_PROFILE"):
+        settings.load_profile(os.environ["HYPOTHESIS_PROFILE"])
