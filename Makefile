@@ -2,7 +2,7 @@
 #
 # `make test` is for every change, and takes minutes. `make test-slow` has the extras: long tests, and all tests in the
 # oldest ComfyUI, where `make test` runs those marked `oldest`. `make test-frontends` has the quick tests of the face in
-# ComfyUI's newest and oldest frontend. `make test-all` is all of them.
+# the classic renderer, and in ComfyUI's newest and oldest frontend. `make test-all` is all of them.
 
 PYTHON ?= python3
 VENV := .venv

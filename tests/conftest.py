@@ -19,10 +19,10 @@ for folder in (str(HERE.parent), str(HERE)):
     if folder not in sys.path:
         sys.path.append(folder)
 
-# `make quick` looks at a few examples of each property; all other runs at as many as hypothesis does by itself.
+# A few examples of each property for `make quick`, 50 for `make test`; HYPOTHESIS_PROFILE=default looks at 100.
 with contextlib.suppress(ImportError):
     from hypothesis import settings
 
     settings.register_profile("quick", max_examples=10, deadline=None)
-    if os.environ.get("HYPOTHESIS_PROFILE"):
-        settings.load_profile(os.environ["HYPOTHESIS_PROFILE"])
+    settings.register_profile("test", max_examples=50)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
