@@ -2,7 +2,7 @@
 #
 # `make test` is for every change, and takes minutes. `make test-slow` has the extras: long tests, and all tests in the
 # oldest ComfyUI, where `make test` runs those marked `oldest`. `make test-frontends` has the quick tests of the face in
-# ComfyUI's newest and oldest frontend. `make test-all` is all of them.
+# the classic renderer, and in ComfyUI's newest and oldest frontend. `make test-all` is all of them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,10 +16,20 @@ WORKERS ?= 2
 # Workers go on with each other's tests when their own are done, a module's in a row as far as may be.
 SHARED := -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-slow test-frontends test-all lint bench clean
+# Rooms that need no torch: their tests take seconds.
+PURE := errors files schedule spelling stack exchange workflow architectures fit library
+
+.PHONY: quick demo test test-slow test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
+
+# Before each commit: everything that needs neither torch nor ComfyUI, and the linters but for types; under a minute.
+quick: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q $(SHARED) -m "not slow" $(wildcard $(PURE:%=tests/lorchestra/%)) tests/lorchestra/test_*.py
 
 test: $(VENV)/ready
 	$(BIN)/pytest $(SHARED) -m "not slow" tests/lorchestra
@@ -37,6 +47,7 @@ test-all: test test-slow test-frontends
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/pyright
 
 # Compares with ComfyUI's own path, in one run.

@@ -76,7 +76,7 @@ class DialectError(StackError):
 class ScheduleError(LorchestraError):
     """A schedule that does not parse, is out of range, or is asked what it cannot know.
 
-    `column` counts the characters of its text from 1, `keyframe` its keyframes from 1; None where that says nothing.
+    `column` counts the characters of its text from 1, `keyframe` its keyframes from 1; None if that says nothing.
     """
 
     def __init__(self, reason: str, column: int | None = None, keyframe: int | None = None) -> None:

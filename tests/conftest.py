@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -17,3 +18,11 @@ HERE = Path(__file__).resolve().parent
 for folder in (str(HERE.parent), str(HERE)):
     if folder not in sys.path:
         sys.path.append(folder)
+
+# A few examples of each property for `make quick`, 50 for `make test`; HYPOTHESIS_PROFILE=default looks at 100.
+with contextlib.suppress(ImportError):
+    from hypothesis import settings
+
+    settings.register_profile("quick", max_examples=10, deadline=None)
+    settings.register_profile("test", max_examples=50)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))

@@ -3,7 +3,8 @@
 #
 # usage: with_comfyui.sh VENV quick|slow|frontends [pytest arguments for the tests without a browser]
 #
-# quick and slow are halves of all tests; frontends are the quick ones of the face in ComfyUI's other frontends. With
+# quick and slow are halves of all tests; frontends are the quick ones of the face in the classic renderer and in
+# ComfyUI's other frontends. With
 # RETRY_BROWSER=1, tests in the browser that fail are run once more, alone; what fails twice has failed.
 #
 # VENV is an environment of our own that sees the packages of ComfyUI's, so that nothing is installed into ComfyUI's.
@@ -14,7 +15,7 @@ venv=$1
 # What is not chosen for the oldest ComfyUI in the quick run comes in the slow one: together they are all tests there.
 case $2 in
 quick) newest="not slow" oldest="oldest and not slow" face="not slow and not other_frontend" ;;
-slow) newest="slow" oldest="slow or not oldest" face="slow and not other_frontend" ;;
+slow) newest="slow" oldest="slow or not oldest" face="slow" ;;
 frontends) newest="" oldest="" face="other_frontend and not slow" ;;
 *) echo "usage: with_comfyui.sh VENV quick|slow|frontends [pytest arguments]" >&2 && exit 2 ;;
 esac

@@ -37,7 +37,7 @@ class OFT:
     constraint: float
     """‖Q‖ of all blocks together is at most this; 0 for no limit."""
     is_rotation: bool
-    """True where the blocks are R itself, False where Q is made of them."""
+    """True if the blocks are R itself, False if Q is made of them."""
     is_padded: bool
     """True for PEFT up to 0.13: Q = (Xᵀ − X)/2, and the blocks may reach beyond the last row."""
 
@@ -120,7 +120,9 @@ def _skew(values: Tensor) -> Tensor:
     """`[count, n, n]` from the numbers above the diagonals."""
     width = triangle_width(values.shape[1])
     if width is None:
-        raise ValueError(f"OFT's blocks have {values.shape[1]} numbers each, which is no triangle without its diagonal")
+        raise ValueError(
+            f"OFT's blocks have {values.shape[1]} numbers each, which is not a triangle without its diagonal"
+        )
     q = values.new_zeros(values.shape[0], width, width)
     row, column = torch.triu_indices(width, width, 1, device=values.device)
     q[:, row, column] = values

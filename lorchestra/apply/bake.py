@@ -69,7 +69,7 @@ def bake(
     The output appears whole or not at all. It keeps the base's metadata, tensor order and dtypes; fp8 weights are
     rounded to nearest.
 
-    Raises `CheckpointError` where the base is quantized in a way that hides its weights or changes meanwhile, where
+    Raises `CheckpointError` if the base is quantized in a way that hides its weights or changes meanwhile, where
     the output exists (unless `force`), is the base or a LoRA of the stack or cannot be written, and where a weight
     would not be finite; `HeaderError`, `AdapterError` and `StackError` as `make_plan`.
     """
@@ -226,7 +226,7 @@ def _read(header: Header, source: io.FileIO, start: int, count: int) -> bytearra
 
 
 def read_baked(header: Header) -> Sequence[Mapping[str, Any]]:
-    """What earlier bakes left in a checkpoint's metadata; empty where there is nothing."""
+    """What earlier bakes left in a checkpoint's metadata; empty if there is nothing."""
     try:
         rows: Any = json.loads(header.metadata.get(METADATA_KEY, "[]"))
     except (ValueError, RecursionError):

@@ -36,7 +36,7 @@ class Term:
     adapter: Adapter
     weight: float
     swapped: bool = False
-    """True where the file has the second half of the rows first."""
+    """True if the file has the second half of the rows first."""
 
     def is_low_rank(self, shape: Sequence[int]) -> bool:
         """True for a LoRA that leaves a weight of this shape as large as it is; many of them are one product."""
@@ -87,7 +87,7 @@ def add_updates(weight: Tensor, parts: Parts, *, exact: bool = True) -> Tensor:
 
 
 def padded_shape(parts: Parts) -> tuple[int, ...] | None:
-    """The shape that a weight grows to, with zeros, before anything is added; None where it stays as it is."""
+    """The shape that a weight grows to, with zeros, before anything is added; None if it stays as it is."""
     adapters = [term.adapter for _, terms in parts for term in terms]
     shapes = [adapter.padded for adapter in adapters if isinstance(adapter, LoRA) and adapter.padded]
     if len({len(shape) for shape in shapes}) > 1:
@@ -102,7 +102,7 @@ def _lora(term: Term) -> LoRA:
 
 
 def _overlap(offsets: Sequence[Offset | None]) -> bool:
-    """True where an element may lie in two of the parts."""
+    """True if an element may lie in two of the parts."""
     if len(offsets) < 2:
         return False
     places = sorted(offset for offset in offsets if offset is not None)
@@ -154,7 +154,7 @@ def _add_low_rank(weight: Tensor, terms: Sequence[Term], is_wide: bool) -> None:
 
 
 def _check(lora: LoRA, weight: Tensor, matrix: Tensor) -> None:
-    """Raises `ValueError` where a LoRA was placed on a packed weight, whose shape nobody could tell before."""
+    """Raises `ValueError` if a LoRA was placed on a packed weight, whose shape could not be told before."""
     kernel = lora.down.shape[2:] if lora.mid is None else lora.mid.shape[2:]
     shape = (lora.up.shape[0], lora.down.shape[1], *kernel)
     if (shape[0], prod(shape[1:])) != matrix.shape:

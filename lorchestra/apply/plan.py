@@ -38,12 +38,12 @@ class Part:
     offset: Offset | None = None
     """The part of the model's weight that it changes; None for all of it."""
     swapped: bool = False
-    """True where the file has the second half of these rows first."""
+    """True if the file has the second half of these rows first."""
     entry: int | None = None
     """Where its weight is in `Plan.entries`; None for text encoders, whose weights are constant."""
 
     def term(self) -> Term:
-        """Reads the tensors; raises `AdapterError` where they are not finite."""
+        """Reads the tensors; raises `AdapterError` if they are not finite."""
         return Term(self.file.adapter(self.module), self.weight, self.swapped)
 
 

@@ -77,7 +77,7 @@ class Index:
         return sum(1 << self.ids.index(name) for name in set(ids) if name in self.ids)
 
     def layer(self, name: str) -> Layer | None:
-        """What is known about a layer by a name in any spelling, without its prefix; None for names nobody has.
+        """What is known about a layer by a name in any spelling, without its prefix; None for unknown names.
 
         Dotted and underscored names are the same layer's. Biases end in `_bias`.
         """

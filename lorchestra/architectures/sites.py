@@ -25,7 +25,7 @@ class Site:
     """Shape of the part that is meant; None if the weight is packed and does not tell it."""
     offset: Offset | None = None
     swapped: bool = False
-    """True where the file has the second half of these rows first."""
+    """True if the file has the second half of these rows first."""
 
 
 Sites = Mapping[str, Site]

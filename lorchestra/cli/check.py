@@ -46,7 +46,7 @@ def add_check(subparsers: Subparsers) -> None:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """Prints one line or object a file; raises `LorchestraError` where the model cannot be used."""
+    """Prints one line or object a file; raises `LorchestraError` if the model cannot be used."""
     base = read_model(args.model)
     given = find_given(args.files)
     if not args.json:

@@ -40,9 +40,7 @@ def add_export(subparsers: Subparsers) -> None:
         help="any form of a stack, - for standard input; not needed with --to schema",
     )
     parser.add_argument("--to", required=True, choices=FORMS)
-    parser.add_argument(
-        "--allow-names", action="store_true", help="runware: write a row's file name where it has no AIR"
-    )
+    parser.add_argument("--allow-names", action="store_true", help="runware: write a row's file name if it has no AIR")
     _add_output(parser)
     parser.set_defaults(run=run_export)
 

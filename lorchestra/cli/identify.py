@@ -22,7 +22,7 @@ FITS, MISFITS, UNUSABLE = 0, 1, 2
 """Exit codes: every file is a LoRA that some architecture explains; one is not; one cannot be read."""
 
 UNREADABLE = "unreadable"
-"""The kind of a file that is no sound safetensors file."""
+"""The kind of a file that is not a sound safetensors file."""
 
 _WIDEST_NAME = 48
 _COLUMNS = (("MADE FOR", 26), ("SPELLING", 14), ("ALGORITHM", 12), ("RANK", 6), ("MODULES", 7))
@@ -108,7 +108,7 @@ def _spread(values: Iterable[float]) -> dict[str, Any] | None:
 
 
 def _scales(examined: Examined) -> dict[str, Any] | None:
-    """alpha / rank as far as the header tells; None where an alpha is a tensor whose value nothing in it says."""
+    """alpha / rank as far as the header tells; None if an alpha is a tensor whose value nothing in it says."""
     trained = training(examined.header.metadata)
     result: list[float] = []
     for module in examined.reading.modules:

@@ -115,7 +115,7 @@ def _layout(
     position = 0
     for name, tensor in ordered:
         if tensor.dtype not in _DTYPE_NAMES:
-            raise CheckpointError(output, f"tensor {shortened(name)} is {tensor.dtype}, which no LoRA has")
+            raise CheckpointError(output, f"tensor {shortened(name)} is {tensor.dtype}, which a LoRA never has")
         end = position + tensor.numel() * tensor.dtype.itemsize
         entries[name] = (_DTYPE_NAMES[tensor.dtype], tuple(tensor.shape), position, end)
         position = end

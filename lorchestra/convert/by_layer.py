@@ -195,7 +195,7 @@ def _write_weight(
 
 
 def _merged(items: Sequence[Item]) -> Item | None:
-    """LoRAs on one weight as one; None where that is not the same, with a core or with some magnitudes only."""
+    """LoRAs on one weight as one; None if that is not the same, with a core or with some magnitudes only."""
     if not items:
         return None
     first = items[0]
@@ -246,7 +246,7 @@ def _bias(file: OpenLora, items: Sequence[Item]) -> Tensor:
     if len(items) == 1 and items[0].length is None:
         return vectors[0]
     if not items[0].shape:
-        raise unsaid(file, items[0], "the model's bias has a shape that nobody can tell")
+        raise unsaid(file, items[0], "the shape of the model's bias cannot be told")
     total = torch.zeros(items[0].shape, dtype=torch.float64)
     for item, vector in zip(items, vectors, strict=True):
         total.narrow(0, item.start, item.rows or 0).add_(vector.double())

@@ -69,7 +69,7 @@ def _comfyui_layer(kind: str, layer: str) -> str:
 def choose_layers(examined: Examined, architecture: str | None, model: str | Path | None) -> Layers:
     """The layers of a checkpoint, of the architecture with that id, or of what the file is for by its tensors.
 
-    With both, the shapes are the checkpoint's and the names the architecture's. Raises `AdapterError` where the file
+    With both, the shapes are the checkpoint's and the names the architecture's. Raises `AdapterError` if the file
     does not tell what it is for, and `CheckpointError` or `HeaderError` for a checkpoint that cannot be used.
     """
     if model is not None:

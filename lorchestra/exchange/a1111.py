@@ -47,7 +47,7 @@ def read_tags(text: str, *, order: str = "te-first") -> Stack:
 
 
 def read(text: Json, *, order: str = "te-first") -> Reading:
-    """The stack of the tags in any prompt; the rest of the prompt, and options nobody knows, are losses.
+    """The stack of the tags in any prompt; the rest of the prompt, and unknown options, are losses.
 
     `order` is one of `ORDERS`. Raises `StackError`, which names the row and quotes the tag, for a malformed tag.
     """

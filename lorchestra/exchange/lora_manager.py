@@ -29,7 +29,7 @@ def is_row(value: Json) -> bool:
 
 
 def find_rows(value: Json) -> Sequence[Json] | None:
-    """The rows in what somebody copied: a row, a list, either under `__value__` or `loras`, or a node; None without."""
+    """The rows in what was copied: a row, a list, either under `__value__` or `loras`, or a node; None without."""
     if is_row(value):
         return [value]
     if isinstance(value, Mapping):

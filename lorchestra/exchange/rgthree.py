@@ -28,9 +28,9 @@ def is_row(value: Json) -> bool:
 
 
 def find_rows(value: Json) -> Sequence[Json] | None:
-    """The rows in what somebody copied: one row, a list, an object by `lora_1` …, a node of a workflow or of a prompt.
+    """The rows in what was copied: one row, a list, an object by `lora_1` …, a node of a workflow or of a prompt.
 
-    None where there are none.
+    None if there are none.
     """
     if is_row(value):
         return [value]

@@ -124,7 +124,7 @@ def _model(entry: Entry, row: int, allow_names: bool, losses: list[Loss]) -> str
     air = find_air(text.strip())
     if air is None and entry.air is not None:
         raise DialectError(
-            f'"air" of {quoted(entry.lora)} is {quoted(entry.air)}, which is no AIR; '
+            f'"air" of {quoted(entry.lora)} is {quoted(entry.air)}, which is not an AIR; '
             'expected one such as "civitai:120096@135931"',
             row,
         )

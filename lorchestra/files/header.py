@@ -301,7 +301,7 @@ def _memory(text: str) -> int:
 
 
 def _is_surely_unique(text: str, raw: object) -> bool:
-    """True where no tensor can be there twice: counting is cheaper than looking while parsing.
+    """True if no tensor can be there twice: counting is cheaper than looking while parsing.
 
     Each tensor has one key `data_offsets`; inside of strings a quotation mark is escaped. Of a metadata entry that is
     there twice the last one counts, as in the safetensors library.

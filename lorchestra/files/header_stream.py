@@ -187,7 +187,9 @@ class Source:
         return HeaderError(self.path, f"the metadata have more than {_MOST_PARTS:,} parts; they are made to do harm")
 
     def _not_json(self) -> HeaderError:
-        return HeaderError(self.path, "the header is not JSON: its metadata do not end, or are no object of strings")
+        return HeaderError(
+            self.path, "the header is not JSON: its metadata do not end, or are not an object of strings"
+        )
 
 
 def _text(inside: bytes) -> str:

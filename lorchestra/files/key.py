@@ -31,7 +31,7 @@ def find_key(path: str | Path) -> FileKey | None:
 
 
 def read_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, 64 hex digits; raises `HeaderError` where it cannot be read."""
+    """SHA-256 of a file, 64 hex digits; raises `HeaderError` if it cannot be read."""
     try:
         with open(path, "rb") as file:
             digest = hashlib.sha256()

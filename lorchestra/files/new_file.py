@@ -16,7 +16,7 @@ _EXISTS = "the file exists already; use --force to replace it"
 
 
 def check_output(output: Path, inputs: Sequence[str], what: str, force: bool) -> None:
-    """Raises `CheckpointError` where the output cannot be written: it exists (unless `force`), is an input …
+    """Raises `CheckpointError` if the output cannot be written: it exists (unless `force`), is an input …
 
     `what` are the inputs in words: `the base or one of the LoRAs`.
     """
@@ -60,7 +60,7 @@ def header_bytes(entries: Mapping[str, tuple[str, Sequence[int], int, int]], met
 def new_file(output: Path, force: bool) -> Generator[IO[bytes]]:
     """A file that takes its name when it is complete, and is removed whatever else happens.
 
-    Raises `CheckpointError` where it cannot be written, or where another came meanwhile (unless `force`).
+    Raises `CheckpointError` if it cannot be written, or where another came meanwhile (unless `force`).
     """
     name = None
     try:

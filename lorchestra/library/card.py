@@ -28,7 +28,7 @@ _NOTES = (
     ("modelspec.usage_hint", "hint"),
     ("ss_training_comment", "comment"),
 )
-"""Metadata that somebody wrote for people, with what it is."""
+"""Metadata written for people, with what it is."""
 _ABOUT = (("modelspec.author", "author"), ("modelspec.license", "license"), ("modelspec.date", "date"))
 
 

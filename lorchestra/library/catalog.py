@@ -1,6 +1,6 @@
 """The LoRA files that are there and what is known of each: listed at once, read in the background, kept.
 
-Nothing but headers and sidecars is read, unless somebody asks for hashes of whole files.
+Nothing but headers and sidecars is read, unless hashes of whole files are asked for.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Library:
 
     @contextmanager
     def attended(self) -> Generator[None, None, None]:
-        """Keeps the background still while somebody waits for an answer; the two would get into each other's way."""
+        """Keeps the background still while a request waits for an answer; the two would get into each other's way."""
         with self._lock:
             self._waiting += 1
         try:
@@ -102,7 +102,7 @@ class Library:
         return found
 
     def sha256(self, file: File, deadline: float | None = None) -> str | None:
-        """The hash of a whole file, read once. None where it cannot be read, changes, or `deadline` is over.
+        """The hash of a whole file, read once. None if it cannot be read, changes, or `deadline` is over.
 
         `deadline` is on the clock of `time.monotonic`.
         """
@@ -128,7 +128,7 @@ class Library:
     def read_in_background(self, files: Sequence[File] | None = None) -> int:
         """Has all files read that are not, newest first, one after another. Returns how many are left.
 
-        `files` are all there are, where somebody has just asked for them.
+        `files` are all there are, if they have just been asked for.
         """
         files = self.files() if files is None else files
         self._forget({file.path for file in files})

@@ -10,7 +10,7 @@ from ..errors import LorchestraError
 from .sidecars import Sidecars, read_sidecars
 
 UNREADABLE = "unreadable"
-"""The kind of files that are no sound safetensors files."""
+"""The kind of files that are not sound safetensors filess."""
 BROKEN = "broken"
 """The kind of LoRAs that cannot be applied."""
 
@@ -30,7 +30,7 @@ class Facts:
     title: str | None = None
     triggers: tuple[str, ...] = ()
     sha256: str | None = None
-    """Of the whole file, where a sidecar says it or somebody asked for it."""
+    """Of the whole file, if a sidecar says it or it was asked for."""
     hashes: frozenset[str] = frozenset()
     """Of the tensors alone, as the metadata has them."""
     air: str | None = None

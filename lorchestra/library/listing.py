@@ -26,7 +26,7 @@ class Listing:
         """The listed name that `wanted` means, or None.
 
         In this order: the very name; the same path with other slashes or without `.safetensors`; and, where `wanted`
-        has no folder, the only file of that name in any folder. Raises `StackError` where several files fit.
+        has no folder, the only file of that name in any folder. Raises `StackError` if several files fit.
         """
         if wanted in self._names:
             return wanted

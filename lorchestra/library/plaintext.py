@@ -19,7 +19,7 @@ _BLOCKS = frozenset(
 _SILENT = frozenset(
     {"script", "style", "head", "title", "template", "noscript", "iframe", "object", "svg", "math", "textarea"}
 )
-"""Elements whose contents nobody reads."""
+"""Elements whose contents are not read."""
 _HTML = re.compile(r"</?[A-Za-z][^<>]{0,2000}>|&(?:#\d+|#x[0-9a-fA-F]+|[A-Za-z]+);")
 """Example: `<p>`, `&amp;`; `<lora:a:1>` and `a < b` are text."""
 _NOT_HTML = re.compile(r"<(?=(?:lora|lyco|hypernet):)", re.IGNORECASE)

@@ -1,6 +1,6 @@
 """What other tools wrote beside a LoRA file: preview image, title, trigger words, recommended weight, notes, hash, AIR.
 
-All of it is somebody's word, and none of it is trusted: reads are bounded, a file that is no JSON says nothing, and
+All of it is hearsay, and none of it is trusted: reads are bounded, a file that is no JSON says nothing, and
 descriptions come as plain text.
 """
 
@@ -41,7 +41,7 @@ PREVIEWS = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix, 
 
 @dataclass(frozen=True, slots=True)
 class Sidecars:
-    """What is known of a LoRA from the files beside it; None and empty where nothing is."""
+    """What is known of a LoRA from the files beside it; None and empty if nothing is."""
 
     title: str | None = None
     triggers: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ def find_preview(path: str | Path, listed: Collection[str] | None = None) -> str
 
 
 def read_image(path: str | Path) -> tuple[bytes, str] | None:
-    """(bytes, media type) of an image; None where it is none of `IMAGES`, too large, or cannot be read.
+    """(bytes, media type) of an image; None if it is none of `IMAGES`, too large, or cannot be read.
 
     The type is that of its bytes, whatever its name says.
     """
@@ -231,7 +231,7 @@ def _swarm(data: bytes) -> Sidecars | None:
 
 
 def _text(data: bytes) -> Sidecars | None:
-    """`.txt`: whatever somebody wrote down."""
+    """`.txt`: whatever was written down."""
     return Sidecars(notes=_plain(data.decode("utf-8-sig", "replace")))
 
 

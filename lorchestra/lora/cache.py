@@ -120,7 +120,7 @@ class OpenLora(LoraFile):
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """False where any value is NaN or infinite; for tensors of any shape with an element at least, and of any dtype."""
+    """False if any value is NaN or infinite; for tensors of any shape with an element at least, and of any dtype."""
     low, high = (tensor.float() if tensor.dtype.itemsize == 1 else tensor).aminmax()  # NaN is both
     return math.isfinite(low) and math.isfinite(high)
 
@@ -179,7 +179,7 @@ class LoraCache:
                 self._files.move_to_end(key)
                 return found
         opened = open_lora(path)
-        if find_key(path) != key:  # replaced meanwhile: nobody knows which of the two this is
+        if find_key(path) != key:  # replaced meanwhile: which of the two this is cannot be told
             return opened
         with self._lock:
             found = self._files.setdefault(key, opened)  # another thread may have been faster

@@ -78,7 +78,7 @@ def examine(header: Header, reading: Reading | None = None) -> Examined:
 
 
 def read_examined(path: str | Path) -> Examined:
-    """Reads a file's header and examines it; raises `HeaderError` where it is no sound safetensors file."""
+    """Reads a file's header and examines it; raises `HeaderError` if it is not a sound safetensors file."""
     return examine(read_header(path))
 
 

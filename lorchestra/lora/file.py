@@ -103,7 +103,7 @@ def _odd_tensor(header: Header, module: Module) -> str | None:
         is_number = slot in _NUMBERS and (module.algorithm in (slots.LORA, slots.IA3) or slot == "alpha")
         is_known = info.dtype in _FLOATS or (is_number and info.dtype in _INTEGERS)
         if not is_known or (slot == "alpha" and info.dtype == "BOOL"):
-            return f"the {slot} tensor is {info.dtype}, which no LoRA has"
+            return f"the {slot} tensor is {info.dtype}, which a LoRA never has"
         if is_number and slot != "shape" and info.shape not in ((), (1,)):
             return f"{slot} has shape {list(info.shape)}; expected one number"
         if is_number and slot == "shape" and len(info.shape) != 1:

@@ -31,7 +31,7 @@ class Claim:
     key: str
     value: str
     architectures: tuple[str, ...]
-    """Ids; a claim about one of a family is a claim about the family. Empty for words that nobody knows."""
+    """Ids; a claim about one of a family is a claim about the family. Empty for unknown words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def shorten(text: str) -> str:
 
 
 def _json(text: str, limit: int) -> Any:
-    """The value; None where it is too long or no JSON."""
+    """The value; None if it is too long or no JSON."""
     if not text or len(text) > limit:
         return None
     try:

@@ -79,7 +79,7 @@ class Summary:
 
 
 def read_summary(path: str | Path) -> Summary:
-    """Reads the header and the alphas of a file; raises `HeaderError` where it is not a sound safetensors file."""
+    """Reads the header and the alphas of a file; raises `HeaderError` if it is not a sound safetensors file."""
     header = read_header(path)
     return summarise(header, read_modules(header))
 
@@ -122,7 +122,7 @@ def counts(values: Iterable[str]) -> dict[str, int]:
 
 
 def statistics(values: Iterable[float]) -> Statistics | None:
-    """The spread of these values; None where there are none."""
+    """The spread of these values; None if there are none."""
     ordered = sorted(values)
     if not ordered:
         return None
@@ -130,7 +130,7 @@ def statistics(values: Iterable[float]) -> Statistics | None:
 
 
 def _read_scalars(header: Header, names: Mapping[str, str]) -> dict[str, float]:
-    """Module → value of the one-element tensor of that name; NaN where it is no number."""
+    """Module → value of the one-element tensor of that name; NaN if it is not a number."""
     try:
         with open(header.path, "rb") as file:
             return {module: _scalar(file, header, header.tensors[name]) for module, name in names.items()}

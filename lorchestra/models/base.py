@@ -72,7 +72,7 @@ class Base:
 def read_base_model(path: str | Path) -> Base:
     """The base in a checkpoint, a diffusion model alone, shards or a GGUF file, from headers alone.
 
-    Raises `CheckpointError` or `HeaderError` as `read_base`, and `CheckpointError` where there is no diffusion model.
+    Raises `CheckpointError` or `HeaderError` as `read_base`, and `CheckpointError` if there is no diffusion model.
     """
     found = read_base(path)
     targets = checkpoint.targets(found.shapes)

@@ -55,13 +55,13 @@ class BaseFile:
     files: tuple[str, ...]
     """All files that belong to it, in order."""
     shapes: Mapping[str, Shape | None]
-    """Tensor name → logical shape; None where the weight is packed so that its shape cannot be told."""
+    """Tensor name → logical shape; None if the weight is packed so that its shape cannot be told."""
     renamed: bool
-    """True where a quantization renames layers: that a layer is not found here says nothing."""
+    """True if a quantization renames layers: that a layer is not found here says nothing."""
     header_bytes: int
     """Bytes of all headers."""
     notes: tuple[str, ...]
-    """What somebody should know about how the file was read, in sentences."""
+    """What is worth knowing about how the file was read, in sentences."""
 
     @property
     def packed(self) -> frozenset[str]:
@@ -130,7 +130,7 @@ def _read_index(path: Path) -> Mapping[str, str]:
     index = _json_object(text)
     weights = _object(index.get("weight_map")) if index is not None else None
     if not weights:
-        raise CheckpointError(path, 'this is no index of shards: it has no "weight_map"')
+        raise CheckpointError(path, 'this is not an index of shards: it has no "weight_map"')
     for name, file in weights.items():
         # Only names beside the index: it must not lead anywhere else.
         if not isinstance(file, str) or not _is_plain_name(file):
@@ -203,7 +203,7 @@ def _check_doubles(file: Path, known: Mapping[str, object], new: Mapping[str, ob
 def _logical_shape(
     name: str, info: TensorInfo, tensors: Mapping[str, TensorInfo], formats: Mapping[str, str]
 ) -> Shape | None:
-    """The weight's own shape; None where the stored one is packed and does not tell.
+    """The weight's own shape; None if the stored one is packed and does not tell.
 
     Formats of ComfyUI: `.comfy_quant` and scales beside the weight, or metadata `_quantization_metadata`. bitsandbytes
     writes NF4 and FP4 as U8 of shape (n, 1) and its int8 with an `.SCB` beside.
@@ -232,7 +232,7 @@ def _unpadded(shape: Shape) -> Shape | None:
 
 
 def _formats(text: str) -> Mapping[str, str]:
-    """Layer → name of its format, from ComfyUI's metadata; empty where that is unreadable."""
+    """Layer → name of its format, from ComfyUI's metadata; empty if that is unreadable."""
     root = _json_object(text.encode("utf-8", "replace")) if text else None
     layers = (_object(root.get("layers")) if root else None) or {}
     result: dict[str, str] = {}

@@ -46,7 +46,7 @@ def find_site(module: Module, targets: Targets) -> Site | None:
 
 
 def misfit(module: Module, shape: Shape | None) -> str | None:
-    """Why a module cannot change a weight or bias of this shape, in words; None when it can, or nobody can tell.
+    """Why a module cannot change a weight or bias of this shape, in words; None when it can, or if it cannot be told.
 
     A linear module fits a 1x1 convolution and the other way round, as in SD 1.x and 2.x, whose `proj_in` differ so.
     """
@@ -84,7 +84,7 @@ def _made_for(out: int | None, inner: Shape | None, shape: Shape) -> str:
 
 
 def _is_padded(inner: Shape, wanted: Shape) -> bool:
-    """True where the weight becomes as wide as the LoRA when zeros are put beside it."""
+    """True if the weight becomes as wide as the LoRA when zeros are put beside it."""
     return len(inner) == len(wanted) and all(ours >= theirs for ours, theirs in zip(inner, wanted, strict=True))
 
 

@@ -71,7 +71,9 @@ def _curve(data: Mapping[str, Json]) -> Curve:
 
 def _keyframe(item: Json, number: int) -> Keyframe:
     if not isinstance(item, Mapping):
-        raise ScheduleError(f'{quoted(item)} is none; expected {{"position": 0.5, "weight": 1}}', None, number)
+        raise ScheduleError(
+            f'{quoted(item)} is not a keyframe; expected {{"position": 0.5, "weight": 1}}', None, number
+        )
     data = cast("Mapping[str, Json]", item)
     _known(data, ("position", "weight", "easing"), number)
     easing = data.get("easing", LINEAR)

@@ -76,7 +76,7 @@ class Schedule:
     def at(self, moment: Moment | float) -> float:
         """The factor at a moment, -100 … 100. A number is a progress, 0 … 1.
 
-        Raises `ScheduleError` where the schedule goes by steps or sigmas and the moment does not say them.
+        Raises `ScheduleError` if the schedule goes by steps or sigmas and the moment does not say them.
         """
         moment = _moment(moment)
         return math.prod(curve.at(moment) for curve in self.curves) + 0.0  # never -0

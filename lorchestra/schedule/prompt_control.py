@@ -272,7 +272,7 @@ class _Times:
             value /= self.steps
         if not 0 <= value <= 1:
             hint = "" if self.steps else "; its step numbers need prompt-control's num_steps"
-            raise ScheduleError(f"{text.strip()} is no position, 0 … 1{hint}", column)
+            raise ScheduleError(f"{text.strip()} is not a position, 0 … 1{hint}", column)
         return value
 
 

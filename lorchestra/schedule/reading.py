@@ -134,7 +134,7 @@ class _Reader:
             if word:
                 names = ", ".join(preset.name for preset in PRESETS)
                 raise ScheduleError(
-                    f"{quoted(name)} is no schedule; write keyframes such as 0:0, 1:1, or one of: {names}", start + 1
+                    f"{quoted(name)} is not a schedule; write keyframes such as 0:0, 1:1, or one of: {names}", start + 1
                 )
         return [self.keyframes(by or "progress", room)]
 
@@ -187,14 +187,14 @@ class _Reader:
         if not weight:
             raise ScheduleError(f"expected a weight such as 0.7, found {self.found()}", weight_column)
         if self.take("%"):
-            raise ScheduleError(f"weights are no percentages; write {number(float(weight) / 100)}", weight_column)
+            raise ScheduleError(f"weights are not percentages; write {number(float(weight) / 100)}", weight_column)
         value = _weight(weight, weight_column)
         easing_column = self.column
         word = self.match(_WORD)
         easing = find_easing_typed(word) if word else None
         if word and not easing:
             words = ", ".join(easing.short or easing.word for easing in EASINGS)
-            raise ScheduleError(f"{quoted(word)} is no easing; there are {words}", easing_column)
+            raise ScheduleError(f"{quoted(word)} is not an easing; there are {words}", easing_column)
         return _Item(column, position, until, until_column, value, easing.word if easing else LINEAR, easing_column)
 
     def position(self, by: By) -> float:
@@ -217,7 +217,7 @@ class _Reader:
                 raise ScheduleError(f"percentages are positions of progress; this curve goes by {by}", column)
         addressing = next(a for a in ADDRESSINGS if a.by == by)
         if not addressing.lowest <= value <= addressing.highest:
-            raise ScheduleError(f"{quoted(text)} is no position: {_hint(by, addressing.sentence)}", column)
+            raise ScheduleError(f"{quoted(text)} is not a position: {_hint(by, addressing.sentence)}", column)
         return float(value)
 
     def found(self) -> str:

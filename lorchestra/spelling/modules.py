@@ -40,7 +40,7 @@ class Module(NamedTuple):
     doubled: tuple[str, ...] = ()
     """Tensors for slots that are filled already: a half in a second spelling, or a second PEFT adapter's."""
     pads: bool = False
-    """True where the weight grows to this module's size first: the input layer of a control LoRA."""
+    """True if the weight grows to this module's size first: the input layer of a control LoRA."""
 
     @property
     def layout(self) -> Layout:
@@ -65,12 +65,12 @@ class Module(NamedTuple):
 
     @property
     def out_features(self) -> int | None:
-        """Rows of the weight that this module changes; None where its tensors do not tell."""
+        """Rows of the weight that this module changes; None if its tensors do not tell."""
         return self.layout.out
 
     @property
     def in_shape(self) -> tuple[int, ...] | None:
-        """The weight's shape without its rows: `(in,)`, or `(in, kernel …)`; None where its tensors do not tell."""
+        """The weight's shape without its rows: `(in,)`, or `(in, kernel …)`; None if its tensors do not tell."""
         return self.layout.inner
 
     @property

@@ -9,10 +9,10 @@ Prompt = Mapping[str, Any]
 """Node id → `{"class_type": …, "inputs": {name: value or [node id, output]}}`, as a client sends it: not trusted."""
 
 Kind = Callable[[str, int], "str | None"]
-"""The type of a node class's output by its number, e.g. `MODEL`; None where it is not known."""
+"""The type of a node class's output by its number, e.g. `MODEL`; None if it is not known."""
 
 Find = Callable[[str, str], "str | None"]
-"""The full path of a base model's file by the input's name and value; None where there is none or more than one."""
+"""The full path of a base model's file by the input's name and value; None if there is none or more than one."""
 
 NAME_INPUTS = ("ckpt_name", "unet_name", "gguf_name", "model_name")
 """Inputs by which loaders take the name of a base model: CheckpointLoaderSimple and its like, UNETLoader and
@@ -36,7 +36,7 @@ _MAX_STEPS = 10_000
 
 
 def find_base_path(prompt: Prompt, node_id: str, *, kind: Kind, find: Find, input_name: str = "model") -> str | None:
-    """The file from which the model at an input was loaded; None where that is not certain.
+    """The file from which the model at an input was loaded; None if that is not certain.
 
     Follows `model` (or `unet`) of whatever node there is, else all links that carry models, else all that may: a pipe,
     a context, a switch. A node whose `ckpt_name`, `unet_name` … names a file is a loader. It is certain where all of

@@ -414,7 +414,8 @@ class Face:
         self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.name}.png")
 
 
-RENDERERS = ["classic", "nodes2", *(pytest.param(name, marks=pytest.mark.other_frontend) for name in OTHERS)]
+# `make test` is quick: one renderer. `make test-frontends` has the other one, too, in CI and before a release.
+RENDERERS = ["nodes2", *(pytest.param(name, marks=pytest.mark.other_frontend) for name in ("classic", *OTHERS))]
 
 
 @pytest.fixture(scope="session", params=RENDERERS)

@@ -482,7 +482,7 @@ def test_what_cannot_be_live_is_merged_and_told(model: Any, loras: Path, stacked
     assert list(out.patches) == [f"diffusion_model.{norm}.weight"]
     first, second = stacked.report.split("\n")
     assert first == (
-        "a.safetensors: 1 module is merged at weight 0.5, because it is no linear layer and no convolution; "
+        "a.safetensors: 1 module is merged at weight 0.5, because it is neither a linear layer nor a convolution; "
         "the schedule does not reach there"
     )
     assert second.startswith("a.safetensors: weight 0.5 × schedule 0:0, 1:1")

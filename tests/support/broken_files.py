@@ -84,9 +84,9 @@ class Broken:
     name: str
     write: Callable[[Path], object]
     made_for: str | None = None
-    """The architecture that must be found all the same; None where the file is refused or nothing is found."""
+    """The architecture that must be found all the same; None if the file is refused or nothing is found."""
     is_read: bool = False
-    """True where the header is sound, or sound enough."""
+    """True if the header is sound, or sound enough."""
     slow: bool = False
 
 

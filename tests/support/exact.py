@@ -53,7 +53,7 @@ def ulps_off(result: Tensor, reference: Tensor) -> float:
 
 
 def same_bits(first: Tensor, second: Tensor) -> bool:
-    """True where two tensors are the same to the bit; 0 and -0 differ, NaN equals itself."""
+    """True if two tensors are the same to the bit; 0 and -0 differ, NaN equals itself."""
     if first.dtype != second.dtype or first.shape != second.shape:
         return False
     return torch.equal(*(t.contiguous().reshape(-1).view(torch.uint8) for t in (first, second)))

@@ -27,11 +27,11 @@ class Format:
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     """For packing."""
     packs_inputs: bool = False
-    """True where a CPU, too, rounds a layer's inputs before the product; others multiply unpacked weights in fp32."""
+    """True if a CPU, too, rounds a layer's inputs before the product; others multiply unpacked weights in fp32."""
 
     @property
     def is_int8(self) -> bool:
-        """True where ComfyUI may use a weight without running its layer."""
+        """True if ComfyUI may use a weight without running its layer."""
         return self.name == "int8_tensorwise"
 
     def pack(self, weight: torch.Tensor) -> Any:

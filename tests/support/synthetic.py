@@ -343,7 +343,7 @@ class Spelling:
     names: Callable[[str], Layers]
     prefix: str
     is_flat: bool
-    """True where dots are underscores."""
+    """True if dots are underscores."""
     write: Writer
     architectures: tuple[str, ...]
     convolutions: bool = False

@@ -37,7 +37,7 @@ class Geometry:
 
     @property
     def is_pointwise(self) -> bool:
-        """True where an output sees one position of the input only."""
+        """True if an output sees one position of the input only."""
         return prod(self.shape[2:]) == 1
 
     @property

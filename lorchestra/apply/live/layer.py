@@ -22,7 +22,7 @@ Base = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Multiplications of a layer with plain LoRAs only, beyond its own; None where it has others.
+    """Multiplications of a layer with plain LoRAs only, beyond its own; None if it has others.
 
     In place of the layer, with its weight at hand, merging is the cheaper one from in · out / (in + out) positions on.
     After it, as a hook, it is never: the layer has run, and would run twice.
@@ -35,7 +35,7 @@ class Cost:
 
 
 def supports(term: LiveTerm, geometry: Geometry) -> str | None:
-    """Why a term cannot work beside a layer, in words, so that it has to be merged; None where it can."""
+    """Why a term cannot work beside a layer, in words, so that it has to be merged; None if it can."""
     dims, adapter = len(geometry.shape), term.adapter
     if dims < 2:
         return "the scale of a norm has no path beside it"
@@ -221,7 +221,7 @@ class _Row(torch.nn.Module):
 
 
 def _sum(rows: Sequence[_Row], weights: Tensor, active: Sequence[bool]) -> Tensor | None:
-    """`[out]`, or `[batch, out]`; None where no row is active."""
+    """`[out]`, or `[batch, out]`; None if no row is active."""
     total: Tensor | None = None
     for row in rows:
         if active[row.entry]:

@@ -103,7 +103,7 @@ class LowRank(torch.nn.Module):
         return self._whole_cost(0, self._pieces(self.blocks))
 
     def _is_whole_cheaper(self, tokens: int, pieces: Sequence[tuple[int, int, int]]) -> bool:
-        """True where Δ is worked out first: for ranks beyond in · out / (in + out), with enough tokens."""
+        """True if Δ is worked out first: for ranks beyond in · out / (in + out), with enough tokens."""
         return self._whole_cost(tokens, pieces) < self._thin_cost(tokens, pieces)
 
     def _thin_cost(self, tokens: int, pieces: Sequence[tuple[int, int, int]]) -> int:

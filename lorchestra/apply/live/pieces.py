@@ -85,7 +85,7 @@ class Pieces:
 
     @property
     def uses_outputs(self) -> bool:
-        """True where W·x itself is needed, without the bias."""
+        """True if W·x itself is needed, without the bias."""
         return bool(self.factors or self.turned)
 
     def bias(self) -> Tensor:
@@ -156,7 +156,7 @@ class Pieces:
         self._thin(up, down_matrix(here, self._wide), spot, columns, "LoRA")
 
     def _keeps_core(self, lora: LoRA, spot: _Spot) -> bool:
-        """True where a kernel on few channels is less work than one on all of them."""
+        """True if a kernel on few channels is less work than one on all of them."""
         width, inner, kernel = lora.down.shape[0], spot.shape[1], prod(spot.shape[2:])
         return inner + width * kernel < inner * kernel
 

@@ -18,4 +18,4 @@ class LiveTerm:
     offset: Offset | None = None
     """Rows of a fused layer, (0, start, length); None for all of it."""
     swapped: bool = False
-    """True where the file has the second half of the rows first."""
+    """True if the file has the second half of the rows first."""

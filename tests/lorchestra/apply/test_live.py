@@ -252,7 +252,7 @@ SPELLINGS: dict[str, tuple[str, Adapter]] = {
     "a convolution's LoRA of a linear layer": ("linear", LoRA(noise(48, 2, 1, 1), noise(2, 40, 1, 1), None, 0.01)),
     "a core that is no saving": ("3x3", LoRA(noise(16, 14), noise(14, 12, 1, 1), noise(14, 14, 3, 3), 0.01)),
     "a LoRA of full rank": ("linear", LoRA(noise(48, 64), noise(64, 40), None, 0.01)),
-    "one that nobody knows": ("linear", Unknown()),
+    "one that is not known": ("linear", Unknown()),
 }
 
 
@@ -589,7 +589,7 @@ def test_a_weight_that_changes_compiles_nothing_anew(name: str) -> None:
     assert counter.frame_count == 1
 
 
-FITS_ALL = ("one that nobody knows", "OFT of PEFT, a block for all")
+FITS_ALL = ("one that is not known", "OFT of PEFT, a block for all")
 
 REFUSED = [
     (LiveTerm(read("norm difference", {"w_norm": noise(48)}, None), 0), Geometry((48,)), "the scale of a norm"),

@@ -184,8 +184,8 @@ class TestWrite:
         ("entry", "reason"),
         [
             (Entry("styles/pixel.safetensors"), "has no AIR"),
-            (Entry("pixel", air="120096"), "no AIR"),
-            (Entry("pixel", air=""), "no AIR"),
+            (Entry("pixel", air="120096"), "not an AIR"),
+            (Entry("pixel", air=""), "not an AIR"),
             (Entry("pixel", air="civitai:120096"), "names no version"),
         ],
     )

@@ -192,7 +192,7 @@ BAD: dict[str, tuple[Parts, str]] = {
     "ranks differ": (replaced("down", torch.zeros(5, 10)), "the up half has rank 4, the down half has rank 5"),
     "rank zero": ({"up": torch.zeros(20, 0), "down": torch.zeros(0, 10)}, "hold nothing"),
     "no dimensions": ({"up": torch.tensor(1.0), "down": torch.tensor(1.0)}, "two dimensions"),
-    "int halves": (replaced("up", torch.zeros(20, 4, dtype=torch.int8)), "the up tensor is I8, which no LoRA has"),
+    "int halves": (replaced("up", torch.zeros(20, 4, dtype=torch.int8)), "the up tensor is I8, which a LoRA never has"),
     "bool halves": (replaced("up", torch.zeros(20, 4, dtype=torch.bool)), "the up tensor is BOOL"),
     "complex halves": (replaced("up", torch.zeros(20, 4, dtype=torch.complex64)), "the up tensor is C64"),
     "alpha of two numbers": (replaced("alpha", torch.ones(2)), "alpha has shape [2]; expected one number"),

@@ -116,5 +116,5 @@ def test_no_lines() -> None:
 
 
 def test_sigmas_that_nobody_knows() -> None:
-    with pytest.raises(ScheduleError, match="nobody knows the sigmas"):
+    with pytest.raises(ScheduleError, match="the sigmas of this run are not known"):
         draw(Schedule.parse("sigma 7:1"), Steps(10))

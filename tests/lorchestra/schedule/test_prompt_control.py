@@ -83,9 +83,9 @@ def test_ranges_that_overlap_add_up(ranges: list[tuple[float, float, float]], pr
     ("text", "column", "words"),
     [
         (f"[{A}:0.6,0.2]", 13, "goes backwards"),
-        (f"[{A}:12]", 13, "12 is no position.*num_steps"),
-        (f"[{A}:-0.1]", 13, "no position"),
-        (f"[{A}:0.5,7]", 17, "7 is no position"),
+        (f"[{A}:12]", 13, "12 is not a position.*num_steps"),
+        (f"[{A}:-0.1]", 13, "not a position"),
+        (f"[{A}:0.5,7]", 17, "7 is not a position"),
         (f"[{A}:X]", 13, "X is a tag"),
         (f"[{A}:half]", 13, "expected a position such as 0.5, found 'half'"),
         (f"[{A}:", 1, "never closed"),
@@ -117,7 +117,7 @@ def test_errors_have_the_column(text: str, column: int | None, words: str) -> No
 
 
 def test_a_step_beyond_the_run() -> None:
-    with pytest.raises(ScheduleError, match="21 is no position"):
+    with pytest.raises(ScheduleError, match="21 is not a position"):
         read(f"[{A}:21]", steps=20)
 
 
