@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..architectures.sites import Offset, has_text_encoders
+from ..architectures.sites import WHOLE, Offset, Place, has_text_encoders
 from ..errors import FileProblem, NotALora, StackError
 from ..fit.outcome import BROKEN, INCOMPATIBLE, NOT_A_LORA, OFF, Outcome, outcome
 from ..fit.rows import Files, find_rows, missing_error
@@ -35,16 +35,14 @@ class Part:
     module: Module
     weight: float
     """Of an entry that is not constant, as if it were: the rows' weights without what changes."""
-    offset: Offset | None = None
-    """The part of the model's weight that it changes; None for all of it."""
-    swapped: bool = False
-    """True if the file has the second half of these rows first."""
+    place: Place = WHOLE
+    """The part of the model's weight that it changes."""
     entry: int | None = None
     """Where its weight is in `Plan.entries`; None for text encoders, whose weights are constant."""
 
     def term(self) -> Term:
         """Reads the tensors; raises `AdapterError` if they are not finite."""
-        return Term(self.file.adapter(self.module), self.weight, self.swapped)
+        return Term(self.file.adapter(self.module), self.weight, self.place.swapped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +192,7 @@ def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:
     """
     groups: dict[Offset | None, list[Part]] = {}
     for part in parts:
-        groups.setdefault(part.offset, []).append(part)
+        groups.setdefault(part.place.offset, []).append(part)
     return sorted(groups.items(), key=lambda item: item[0] or (-1, 0, 0))
 
 
@@ -223,9 +221,9 @@ def _change(item: Chosen, index: int, placed: Placed) -> tuple[Change, Part]:
     component = MODEL if placed.module.component == MODEL else CLIP
     weight, entry = (item.weighted.model, index) if component == MODEL else (item.weighted.clip, None)
     site = placed.site
-    return Change(component, site.key), Part(item.file, placed.module, weight, site.offset, site.swapped, entry)
+    return Change(component, site.key), Part(item.file, placed.module, weight, site.place, entry)
 
 
 def _order(placed: Placed) -> tuple[Offset, str, str]:
     """The canonical order within one file."""
-    return placed.site.offset or (-1, 0, 0), placed.module.algorithm, placed.module.name
+    return placed.site.place.offset or (-1, 0, 0), placed.module.algorithm, placed.module.name

@@ -16,6 +16,20 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Which part of a weight is meant, and in what order the file has its rows: one value from placing to the patch."""
+
+    offset: Offset | None = None
+    """None for the whole weight."""
+    swapped: bool = False
+    """True if the file has the second half of these rows first."""
+
+
+WHOLE = Place()
+"""All of a weight, as it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A weight or bias of the base model, or a part of one, that a module may change."""
 
@@ -23,9 +37,7 @@ class Site:
     """Its key in the state dict."""
     shape: Shape | None
     """Shape of the part that is meant; None if the weight is packed and does not tell it."""
-    offset: Offset | None = None
-    swapped: bool = False
-    """True if the file has the second half of these rows first."""
+    place: Place = WHOLE
 
 
 Sites = Mapping[str, Site]
@@ -62,10 +74,11 @@ def model_sites(tensors: Mapping[str, tuple[str, Shape | None]]) -> Sites:
             if bias:
                 sites.setdefault(f"{name}_bias", Site(*bias))
             continue
-        offset = None if shape and rows.length == shape[0] else (0, rows.start, rows.length)
-        sites.setdefault(name, Site(key, (rows.length, *(shape or ())[1:]), offset, rows.swapped))
+        is_whole = shape is not None and rows.length == shape[0]
+        place = Place(None if is_whole else (0, rows.start, rows.length), rows.swapped)
+        sites.setdefault(name, Site(key, (rows.length, *(shape or ())[1:]), place))
         if bias and shape and bias[1] == shape[:1]:
-            sites.setdefault(f"{name}_bias", Site(bias[0], (rows.length,), offset, rows.swapped))
+            sites.setdefault(f"{name}_bias", Site(bias[0], (rows.length,), place))
     return sites
 
 

@@ -96,12 +96,12 @@ def _read_item(file: OpenLora, layers: Layers, placed: Placed) -> Item:
         columns = max(2, len(module.in_shape or ()) + 1)
         if magnitude.dim() == 1 or magnitude.shape[0] != magnitude.numel():
             parts["magnitude"] = magnitude.reshape(-1, *[1] * (columns - 1))
-    if site.swapped:
+    if site.place.swapped:
         parts = _exchanged(file, module, parts)
     shape = site.shape
     start, length = 0, None
-    if site.offset is not None:
-        start, length = site.offset[1:]
+    if site.place.offset is not None:
+        start, length = site.place.offset[1:]
     if module.component == MODEL:
         shape = layers.shapes.get(site.key)
     return Item(module, site.key, shape, start, length, parts, alpha, scale)

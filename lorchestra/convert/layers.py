@@ -9,7 +9,7 @@ from pathlib import Path
 from ..architectures.encoders import BERT, LLM, XLM_ROBERTA, find_encoder
 from ..architectures.names import Architecture, are_related, family_titles, find_architecture, title
 from ..architectures.signatures import find_signature
-from ..architectures.sites import Shape, Site, Targets, encoder_sites, model_sites
+from ..architectures.sites import Place, Shape, Site, Targets, encoder_sites, model_sites
 from ..errors import AdapterError, CheckpointError
 from ..lora.examined import Examined
 from ..models import checkpoint
@@ -99,9 +99,9 @@ def choose_layers(examined: Examined, architecture: str | None, model: str | Pat
     return found
 
 
-def _places(examined: Examined, layers: Layers) -> list[tuple[str, str, object, bool]]:
+def _places(examined: Examined, layers: Layers) -> list[tuple[str, str, Place]]:
     placement = place(examined.reading.modules, layers.targets)
-    return [(item.module.name, item.site.key, item.site.offset, item.site.swapped) for item in placement.placed]
+    return [(item.module.name, item.site.key, item.site.place) for item in placement.placed]
 
 
 def _read_layers(model: str | Path, architecture: str | None) -> Layers:

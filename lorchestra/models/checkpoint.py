@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..architectures import text_encoders
-from ..architectures.sites import Shape, Site, Targets, encoder_sites, model_sites
+from ..architectures.sites import Place, Shape, Site, Targets, encoder_sites, model_sites
 from ..spelling.prefixes import MODEL
 
 _MODEL_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.")
@@ -94,7 +94,7 @@ def _open_clip_sites(key: str, path: str, shape: Shape | None) -> Iterable[tuple
             number, third = path[len(start) : -len(fused)], shape[0] // 3
             for index, part in enumerate(text_encoders.OPEN_CLIP_FUSED):
                 layer = f"text_model.encoder.layers.{number}.{part}{end}"
-                yield layer, Site(key, (third, *shape[1:]), (0, index * third, third))
+                yield layer, Site(key, (third, *shape[1:]), Place((0, index * third, third)))
             return
     for end in (".weight", ".bias"):
         name = text_encoders.from_open_clip(path[: -len(end)]) if path.endswith(end) else None

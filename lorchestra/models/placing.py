@@ -109,7 +109,7 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
             (unused if missing else unmatched).append(module)
         elif reason:
             misshapen.append((module, reason))
-        elif (spot := (site.key, site.offset, module.algorithm)) in taken:
+        elif (spot := (site.key, site.place.offset, module.algorithm)) in taken:
             misshapen.append((module, f"the file changes the same layer as {taken[spot]}"))
         else:
             taken[spot] = module.name

@@ -7,7 +7,7 @@ from weakref import ref
 
 import comfy.lora
 
-from ...lorchestra.architectures.sites import Offset, Shape, Site
+from ...lorchestra.architectures.sites import WHOLE, Offset, Place, Shape, Site
 from ...lorchestra.models.base import Base
 from ...lorchestra.spelling.prefixes import MODEL
 from . import process
@@ -74,7 +74,7 @@ def _fallback(model: Patcher, clip: Clip | None) -> Mapping[str, Site]:
         shape = shapes.get(key)
         part = shape and _part(shape, offset)
         if part:
-            sites[alias] = Site(key, part, None if offset is None else (offset[0], offset[1], offset[2]))
+            sites[alias] = Site(key, part, WHOLE if offset is None else Place((offset[0], offset[1], offset[2])))
     return sites
 
 

@@ -62,7 +62,7 @@ def test_every_right_name_of_comfyuis_leads_to_the_same_place(model: str) -> Non
             continue
         place = ours.get(flat)
         checked += 1
-        if place is None or (place.key, place.offset, place.swapped) != (key, offset, target.swapped):
+        if place is None or (place.key, place.place.offset, place.place.swapped) != (key, offset, target.swapped):
             wrong[name] = target, place
     assert wrong == {}
     assert checked > len(shapes)

@@ -41,9 +41,9 @@ def supports(term: LiveTerm, geometry: Geometry) -> str | None:
         return "the scale of a norm has no path beside it"
     if dims > 2 and dims not in CONVOLUTIONS:
         return f"no layer has a weight of shape {list(geometry.shape)}"
-    if term.offset is not None and term.offset[0] != 0:
+    if term.place.offset is not None and term.place.offset[0] != 0:
         return "it changes some columns of the weight"
-    if term.offset is not None and geometry.groups != 1:
+    if term.place.offset is not None and geometry.groups != 1:
         return "it changes a part of a convolution that has groups"
     if isinstance(adapter, LoRA) and adapter.padded not in (None, geometry.shape):
         return f"it makes the weight larger, {list(adapter.padded or ())}"

@@ -94,12 +94,12 @@ class Pieces:
 
     def add(self, term: LiveTerm) -> None:
         """Takes a term of the weight apart; raises `ValueError`, in words, where it does not fit."""
-        start, rows = term.offset[1:] if term.offset else (0, self.geometry.shape[0])
+        start, rows = term.place.offset[1:] if term.place.offset else (0, self.geometry.shape[0])
         shape = (rows, *self.geometry.shape[1:])
         weight = None if self._weight is None else self._weight.narrow(0, start, rows)
-        if term.swapped and weight is not None:
+        if term.place.swapped and weight is not None:
             weight = weight.roll(rows // 2, 0)
-        spot = _Spot(term.entry, start, shape, weight, term.swapped)
+        spot = _Spot(term.entry, start, shape, weight, term.place.swapped)
         if self.geometry.groups == 1:
             self._add(term.adapter, spot, None, None)
         else:
@@ -107,11 +107,11 @@ class Pieces:
 
     def add_bias(self, term: LiveTerm) -> None:
         """Takes a term of the bias."""
-        start, rows = term.offset[1:] if term.offset else (0, self.geometry.shape[0])
+        start, rows = term.place.offset[1:] if term.place.offset else (0, self.geometry.shape[0])
         bias = torch.zeros(rows, dtype=self._wide) if self._bias is None else self._bias.narrow(0, start, rows)
         self.needs_bias = self.needs_bias or not isinstance(term.adapter, Difference)
-        spot = _Spot(term.entry, start, (rows,), None, term.swapped)
-        update = term.adapter.update(bias.roll(rows // 2) if term.swapped else bias)
+        spot = _Spot(term.entry, start, (rows,), None, term.place.swapped)
+        update = term.adapter.update(bias.roll(rows // 2) if term.place.swapped else bias)
         self.shifts.append(Values(term.entry, self._out(self._whole(spot.back(update), start))))
 
     def _add(self, adapter: Adapter, spot: _Spot, factors: Tensor | None, columns: Tensor | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...algorithms.base import Adapter
-from ...architectures.sites import Offset
+from ...architectures.sites import WHOLE, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,5 @@ class LiveTerm:
     adapter: Adapter
     entry: int
     """Which weight of the vector is its own."""
-    offset: Offset | None = None
-    """Rows of a fused layer, (0, start, length); None for all of it."""
-    swapped: bool = False
-    """True if the file has the second half of the rows first."""
+    place: Place = WHOLE
+    """All of the weight, or rows of a fused layer."""

@@ -54,7 +54,7 @@ def make_factors(model: Patcher, plan: Plan, layers: Mapping[str, LayerTerms]) -
                 path,
                 layer.geometry,
                 tuple(
-                    (part.module.name, part.module.target, part.module.algorithm, term.entry, term.offset, term.swapped)
+                    (part.module.name, part.module.target, part.module.algorithm, term.entry, term.place)
                     for part, term in (*layer.weights, *layer.biases)
                 ),
             )

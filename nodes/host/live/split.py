@@ -70,7 +70,7 @@ def _place(
     terms: list[tuple[Part, LiveTerm]] = []
     for part in parts:
         term = part.term()
-        beside = LiveTerm(term.adapter, _entry(part), part.offset, part.swapped)
+        beside = LiveTerm(term.adapter, _entry(part), part.place)
         reason = supports(beside, geometry)
         if reason:
             return reason

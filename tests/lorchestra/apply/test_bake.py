@@ -34,6 +34,7 @@ from support.lora_files import (
 from torch import Tensor
 
 from lorchestra.apply.bake import METADATA_KEY, bake, read_baked
+from lorchestra.architectures.sites import Place
 from lorchestra.architectures.unet import diffusers_names
 from lorchestra.errors import AdapterError, CheckpointError, HeaderError, LorchestraError, StackError
 from lorchestra.files.header import read_header
@@ -337,7 +338,7 @@ def test_an_offset_on_the_second_dimension(tmp_path: Path, monkeypatch: pytest.M
 
     shape = (16, 24, 3, 3)
     checkpoint = write(tmp_path / "base.safetensors", {"x.weight": weight(shape)})
-    site = Site("x.weight", (16, 8, 3, 3), (1, 8, 8))
+    site = Site("x.weight", (16, 8, 3, 3), Place((1, 8, 8)))
     monkeypatch.setattr("lorchestra.apply.bake.checkpoint.targets", lambda shapes: {"model": {"x": site}})
     monkeypatch.setattr("lorchestra.apply.bake._PIECE", 500)
     parts = factors((16, 8, 3, 3), 4)

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lorchestra.algorithms import BOFT, IA3, OFT, Adapter, DoRA, GLoRA, InputOFT, LoHa, LoKr, LoRA, read
 from lorchestra.apply.fuse import Term, add_updates
 from lorchestra.apply.live import Geometry, LiveLayer, LiveTerm, supports
-from lorchestra.architectures.sites import Offset
+from lorchestra.architectures.sites import Offset, Place
 from lorchestra.spelling import slots
 
 LIMITS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}
@@ -60,7 +60,7 @@ def adapter(kind: str, shape: tuple[int, ...], seed: int = 0) -> Adapter:
 
 def term(kind: str, entry: int, geometry: Geometry, offset: Offset | None = None, swapped: bool = False) -> LiveTerm:
     shape = geometry.shape if offset is None else (offset[2], *geometry.shape[1:])
-    return LiveTerm(adapter(kind, shape, entry + 1), entry, offset, swapped)
+    return LiveTerm(adapter(kind, shape, entry + 1), entry, Place(offset, swapped))
 
 
 class Layer:
@@ -120,7 +120,7 @@ def _merged(start: Tensor, terms: Sequence[LiveTerm], weights: Tensor) -> Tensor
     parts: dict[Offset | None, list[Term]] = {}
     for item in terms:
         strength = float(weights[item.entry])
-        parts.setdefault(item.offset, []).append(Term(item.adapter, strength, item.swapped))
+        parts.setdefault(item.place.offset, []).append(Term(item.adapter, strength, item.place.swapped))
     return add_updates(start.double().clone(), list(parts.items()))
 
 
@@ -261,7 +261,7 @@ SPELLINGS: dict[str, tuple[str, Adapter]] = {
 def test_every_spelling(name: str, swapped: bool) -> None:
     at, spelled = SPELLINGS[name]
     for dtype in (torch.float32, torch.float64):
-        layer, terms = Layer(GEOMETRIES[at], dtype), [LiveTerm(spelled, 0, None, swapped)]
+        layer, terms = Layer(GEOMETRIES[at], dtype), [LiveTerm(spelled, 0, Place(None, swapped))]
         check(layer, terms, numbers(0.6, dtype=dtype))
         check(layer, terms, numbers(0.6, dtype=dtype, rows=True))
         assert apart(layer.live(terms, (), numbers(0.6)), layer.base(layer.x)) > 1e-2
@@ -419,7 +419,7 @@ def test_the_cheaper_side_is_taken(name: str, rank: str) -> None:
     geometry = GEOMETRIES[name]
     layer = Layer(geometry, batch=32)
     terms = [
-        LiveTerm(LoRA(parts["up"], parts["down"], None, 1.0), entry, offset)
+        LiveTerm(LoRA(parts["up"], parts["down"], None, 1.0), entry, Place(offset))
         for entry, offset in enumerate([None, (0, 8, 8), (0, 8, 8)])
         for parts in [factors(((offset or (0, 0, geometry.shape[0]))[2], *geometry.shape[1:]), RANKS[rank], seed=entry)]
     ]
@@ -468,7 +468,7 @@ def test_biases(name: str, offset: Offset | None, swapped: bool, rows: bool) -> 
     if not geometry.has_bias:  # differences from nothing
         layer.bias = torch.zeros(geometry.shape[0])
         changes = changes[:2]
-    terms = [LiveTerm(change, entry, offset, swapped) for entry, change in enumerate(changes)]
+    terms = [LiveTerm(change, entry, Place(offset, swapped)) for entry, change in enumerate(changes)]
     check(layer, [term("OFT", 0, geometry), term("LoRA", 1, geometry)], spread(len(changes), rows=rows), terms)
     check(layer, [], spread(len(changes), rows=rows), terms)
 
@@ -593,8 +593,8 @@ FITS_ALL = ("one that is not known", "OFT of PEFT, a block for all")
 
 REFUSED = [
     (LiveTerm(read("norm difference", {"w_norm": noise(48)}, None), 0), Geometry((48,)), "the scale of a norm"),
-    (LiveTerm(adapter("LoRA", (48, 8)), 0, (1, 0, 8)), LINEAR, "some columns"),
-    (LiveTerm(adapter("LoRA", (4, 4, 3, 3)), 0, (0, 0, 4)), Geometry((16, 4, 3, 3), groups=4), "has groups"),
+    (LiveTerm(adapter("LoRA", (48, 8)), 0, Place((1, 0, 8))), LINEAR, "some columns"),
+    (LiveTerm(adapter("LoRA", (4, 4, 3, 3)), 0, Place((0, 0, 4))), Geometry((16, 4, 3, 3), groups=4), "has groups"),
     (LiveTerm(LoRA(noise(48, 2), noise(2, 50), None, 1.0, (48, 50)), 0), LINEAR, r"larger, \[48, 50\]"),
     (LiveTerm(adapter("diff", (4, 4, 1, 1, 1, 1)), 0), Geometry((4, 4, 1, 1, 1, 1)), "no layer has a weight of shape"),
 ]

@@ -256,7 +256,7 @@ def test_the_parts_of_a_change_stand_in_canonical_order(tmp_path: Path) -> None:
     files = [write(tmp_path / f"{n}.safetensors", tensors, {"n": str(n)}) for n in range(3)]
     (parts,) = plan(*(row(path, 1) for path in files), targets=FLUX_TARGETS).changes.values()
     one = [(None, "LoRA"), (None, "full difference"), ((0, 16, 16), "LoRA"), ((0, 32, 16), "LoRA")]
-    assert [(part.offset, part.module.algorithm) for part in parts] == one * 3
+    assert [(part.place.offset, part.module.algorithm) for part in parts] == one * 3
     order = sorted(files, key=lambda path: open_lora(path).header.digest)
     assert [part.file.path for part in parts] == [str(path) for path in order for _ in range(4)]
     assert [offset for offset, _ in by_offset(parts[::-1])] == [None, (0, 16, 16), (0, 32, 16)]

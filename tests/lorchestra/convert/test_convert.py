@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lorchestra.lora.cache import open_lora
 from support.algorithm_files import MATRIX, made
 from support.lora_files import BLOCK, UNET_SHAPES, factors, named, read, weight, write
 from torch import Tensor
@@ -20,6 +19,7 @@ from lorchestra.convert.halves import Half, folded, joined
 from lorchestra.convert.layers import layers_by_name
 from lorchestra.errors import AdapterError, CheckpointError, LorchestraError
 from lorchestra.files.header import read_header
+from lorchestra.lora.cache import open_lora
 from lorchestra.models.placing import place
 from lorchestra.spelling.modules import read_modules
 from lorchestra.spelling.scales import METADATA_KEY
@@ -78,11 +78,11 @@ def deltas(lora: Path, model: Path) -> dict[str, Tensor]:
     for placed in placement.placed:
         site = placed.site
         whole = weights[site.key]
-        start, length = site.offset[1:] if site.offset else (0, whole.shape[0])
+        start, length = site.place.offset[1:] if site.place.offset else (0, whole.shape[0])
         part = whole[start : start + length]
-        delta = file.adapter(placed.module).update(exchanged(part) if site.swapped else part)
+        delta = file.adapter(placed.module).update(exchanged(part) if site.place.swapped else part)
         total = result.setdefault(site.key, torch.zeros_like(whole))
-        total[start : start + length] += exchanged(delta) if site.swapped else delta
+        total[start : start + length] += exchanged(delta) if site.place.swapped else delta
     return result
 
 

@@ -141,11 +141,11 @@ def test_the_index_must_be_right(tmp_path: Path) -> None:
 
 
 INDICES = (
-    ("not JSON", "{", "no index"),
-    ("deep", "[" * 100_000, "no index"),
-    ("a list", "[]", "no index"),
-    ("no map", "{}", "no index"),
-    ("an empty map", '{"weight_map": {}}', "no index"),
+    ("not JSON", "{", "not an index"),
+    ("deep", "[" * 100_000, "not an index"),
+    ("a list", "[]", "not an index"),
+    ("no map", "{}", "not an index"),
+    ("an empty map", '{"weight_map": {}}', "not an index"),
     ("a number", '{"weight_map": {"a": 1}}', "impossible file 1"),
     ("a path", '{"weight_map": {"a": "../x.safetensors"}}', "impossible file"),
     ("a full path", '{"weight_map": {"a": "C:\\\\x.safetensors"}}', "impossible file"),

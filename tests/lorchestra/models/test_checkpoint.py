@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support import unet_table
 
-from lorchestra.architectures.sites import Site
+from lorchestra.architectures.sites import Place, Site
 from lorchestra.models.checkpoint import targets
 from lorchestra.spelling.prefixes import flatten
 
@@ -91,9 +91,9 @@ def test_sdxl_s_two_text_encoders() -> None:
     assert found["te1"]["text_model_encoder_layers_0_self_attn_q_proj"].shape == (768, 768)
     te2, key = found["te2"], f"{second}transformer.resblocks.1"
     for index, part in enumerate("qkv"):
-        expected = Site(f"{key}.attn.in_proj_weight", (1280, 1280), (0, index * 1280, 1280))
+        expected = Site(f"{key}.attn.in_proj_weight", (1280, 1280), Place((0, index * 1280, 1280)))
         assert te2[f"text_model_encoder_layers_1_self_attn_{part}_proj"] == expected
-        expected = Site(f"{key}.attn.in_proj_bias", (1280,), (0, index * 1280, 1280))
+        expected = Site(f"{key}.attn.in_proj_bias", (1280,), Place((0, index * 1280, 1280)))
         assert te2[f"text_model_encoder_layers_1_self_attn_{part}_proj_bias"] == expected
     assert te2["text_model_encoder_layers_1_self_attn_out_proj"] == Site(f"{key}.attn.out_proj.weight", (1280, 1280))
     assert te2["text_model_encoder_layers_1_mlp_fc1"] == Site(f"{key}.mlp.c_fc.weight", (5120, 1280))
@@ -105,7 +105,7 @@ def test_sdxl_s_two_text_encoders() -> None:
 )
 def test_sd2_s_and_the_refiner_s_only_text_encoder(prefix: str, encoder: str) -> None:
     found = targets(open_clip(prefix, 1024))
-    assert found["te"]["text_model_encoder_layers_0_self_attn_v_proj"].offset == (0, 2048, 1024)
+    assert found["te"]["text_model_encoder_layers_0_self_attn_v_proj"].place.offset == (0, 2048, 1024)
     assert f"{encoder}_transformer_text_model_encoder_layers_0_mlp_fc1" in found["text_encoders"]
 
 

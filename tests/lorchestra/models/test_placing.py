@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import unet_table
 
-from lorchestra.architectures.sites import Site, Targets, encoder_sites, has_text_encoders, model_sites
+from lorchestra.architectures.sites import Place, Site, Targets, encoder_sites, has_text_encoders, model_sites
 from lorchestra.models.placing import Placement, place
 from lorchestra.spelling import prefixes
 from lorchestra.spelling.modules import Module
@@ -168,9 +168,9 @@ def test_one_layer_named_twice_in_a_file_is_changed_once() -> None:
 
 
 def test_parts_of_one_weight_are_places_of_their_own() -> None:
-    sites = {name: Site("qkv", (4, 8), (0, start, 4)) for name, start in (("q", 0), ("k", 4), ("v", 8))}
+    sites = {name: Site("qkv", (4, 8), Place((0, start, 4))) for name, start in (("q", 0), ("k", 4), ("v", 8))}
     placement = only(*(module(f"unet.{name}", (4, 8)) for name in "qkv"), targets={"model": sites})
-    assert [item.site.offset for item in placement.placed] == [(0, 0, 4), (0, 4, 4), (0, 8, 4)]
+    assert [item.site.place.offset for item in placement.placed] == [(0, 0, 4), (0, 4, 4), (0, 8, 4)]
 
 
 def test_the_fallback_places_what_our_names_do_not() -> None:
@@ -228,7 +228,7 @@ def native(shapes: Mapping[str, tuple[int, ...] | None]) -> Targets:
         (FLUX, bias("lora_unet_img_in", 4, "LoRA bias", "bias"), Site("m.img_in.bias", (4,))),
         (FLUX, module("lora_unet_double_blocks_0_img_attn_qkv", (12, 4)), Site(f"{QKV}.weight", (12, 4))),
         *(
-            (FLUX, made, Site(f"{QKV}.{end}", (4, *rest), (0, start, 4)))
+            (FLUX, made, Site(f"{QKV}.{end}", (4, *rest), Place((0, start, 4))))
             for start, part in ((0, "to_q"), (4, "to_k"), (8, "to_v"))
             for made, end, rest in (
                 (module(f"transformer.transformer_blocks.0.attn.{part}", (4, 4)), "weight", (4,)),
@@ -239,10 +239,10 @@ def native(shapes: Mapping[str, tuple[int, ...] | None]) -> Targets:
         (
             FLUX,
             module("transformer.single_transformer_blocks.0.proj_mlp", (16, 4)),
-            Site("m.single_blocks.0.linear1.weight", (16, 4), (0, 12, 16)),
+            Site("m.single_blocks.0.linear1.weight", (16, 4), Place((0, 12, 16))),
         ),
-        (FLUX, module("transformer.norm_out.linear", (8, 4)), Site(f"{ADA}.weight", (8, 4), None, True)),
-        (FLUX, bias("transformer.norm_out.linear", 8), Site(f"{ADA}.bias", (8,), None, True)),
+        (FLUX, module("transformer.norm_out.linear", (8, 4)), Site(f"{ADA}.weight", (8, 4), Place(None, True))),
+        (FLUX, bias("transformer.norm_out.linear", 8), Site(f"{ADA}.bias", (8,), Place(None, True))),
         (
             FLUX,
             module("double_blocks.0.img_attn.norm.query_norm", (2, 1), algorithm="weight replacement", value=(2,)),
@@ -252,7 +252,7 @@ def native(shapes: Mapping[str, tuple[int, ...] | None]) -> Targets:
             (
                 LUMINA,
                 module(f"transformer.noise_refiner.0.attn.{part}", (count, 8)),
-                Site("m.noise_refiner.0.attention.qkv.weight", (count, 8), (0, start, count)),
+                Site("m.noise_refiner.0.attention.qkv.weight", (count, 8), Place((0, start, count))),
             )
             for part, start, count in (("to_q", 0, 8), ("to_k", 8, 2), ("to_v", 10, 2))
         ),
