@@ -30,7 +30,7 @@ def check(body: Body) -> dict[str, object]:
     pairs: list[tuple[str, object]] = []
     for stack in cast("list[object]", stacks):
         if not isinstance(stack, dict) or "node" not in stack:
-            raise LorchestraError(f'{quoted(stack)} is no stack; expected {{"node": "12", "loras": …}}')
+            raise LorchestraError(f'{quoted(stack)} is not a stack; expected {{"node": "12", "loras": …}}')
         data = cast("Mapping[str, object]", stack)
         pairs.append((str(data["node"]), data.get("loras")))
     return {"stacks": badges.check(cast("Mapping[str, object] | None", queued), pairs)}
@@ -101,5 +101,5 @@ def _read_steps(body: Body) -> Steps:
 
 def _finite(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not -1e12 < value < 1e12:
-        raise ScheduleError(f"the sigma {quoted(value)} is no number")
+        raise ScheduleError(f"the sigma {quoted(value)} is not a number")
     return float(value)
