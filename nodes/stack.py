@@ -81,8 +81,8 @@ class LoraStack(io.ComfyNode):
                     default=REFUSE,
                     optional=True,
                     tooltip=(
-                        "What happens to a LoRA that is for another model, a file that is no LoRA or is broken, and a "
-                        "file that is not there. refuse: an error, when the prompt is queued if the model's file "
+                        "What happens to a LoRA that is for another model, a file that is not a LoRA or is broken, and "
+                        "a file that is not there. refuse: an error, when the prompt is queued if the model's file "
                         "is known by then. warn: what fits is applied, the rest is skipped, and the log says so. "
                         "ignore: the same without a word in the log."
                     ),

@@ -66,7 +66,7 @@ def _place(
     module = find_patched_layer(model, path)
     geometry = find_geometry(module) if name in ("weight", "bias") else None
     if geometry is None:
-        return "it is no linear layer and no convolution"
+        return "it is neither a linear layer nor a convolution"
     terms: list[tuple[Part, LiveTerm]] = []
     for part in parts:
         term = part.term()
