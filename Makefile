@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 # ComfyUI's own environment with the test tools beside it; ComfyUI itself is never changed.
 COMFYUI_VENV := .venv-comfyui
+# ComfyUI's published types and the compiler that checks the face with them; Node 20 or newer.
+NODE_MODULES := node_modules/.package-lock.json
 # How many processes share the tests; each takes some 2 GB at most. Those in the browser have one, and one ComfyUI.
 WORKERS ?= 2
 # Workers go on with each other's tests when their own are done, a module's in a row as far as may be.
@@ -44,15 +46,20 @@ test-frontends: $(VENV)/ready
 
 test-all: test test-slow test-frontends
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready $(NODE_MODULES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+	node_modules/.bin/tsc
 
 # Compares with ComfyUI's own path, in one run.
 bench: $(VENV)/ready
 	$(BIN)/python bench/run.py
+
+$(NODE_MODULES): package.json package-lock.json
+	npm ci --no-audit --no-fund
+	touch $@
 
 $(VENV)/ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -62,4 +69,4 @@ $(VENV)/ready: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(COMFYUI_VENV) demo-output bench-output
+	rm -rf $(VENV) $(COMFYUI_VENV) node_modules demo-output bench-output

@@ -6,18 +6,21 @@ import { api } from "../../scripts/api.js";
 // @ts-ignore served by ComfyUI
 import { app } from "../../scripts/app.js";
 import { installCurve } from "./curve/widget.mjs";
-import { convertItems, installOldMenu } from "./exchange/convert.mjs";
+import { convertItems, installOldMenu } from "./convert/convert.mjs";
 import { installPaste } from "./exchange/paste.mjs";
 import { refreshLoras } from "./picker/library.mjs";
-import { showResults } from "./result_text.mjs";
-import { applyToNewNode, settingsForComfy } from "./settings.mjs";
+import { showResults } from "./result/text.mjs";
+import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
 import { createLorasWidget, installPromotion, LORAS_TYPE, showLiveElements } from "./stack/widget.mjs";
-import { loadWords, t } from "./words.mjs";
+import { loadWords, t } from "./base/words.mjs";
 
+/** @import { Comfy, GraphNode, HookedNode, InputData, InputData } from "./types.d.ts" */
+
+/** @type {Comfy} */
 const comfy = { app, api };
 /**
  * Node → its text after a run.
- * @type {Map<string, import("./result_text.mjs").Result>}
+ * @type {Map<string | undefined, import("./result/text.mjs").Result>}
  */
 const RESULTS = new Map([
   ["LorchestraLoraStack", { label: () => t("Report of the last run") }],
@@ -27,27 +30,27 @@ const RESULTS = new Map([
   ["LorchestraApiExport", { label: () => t("What was written") }],
 ]);
 
-app.registerExtension({
+comfy.app.registerExtension({
   name: "Lorchestra",
   settings: settingsForComfy(),
   getCustomWidgets: () => ({
-    [LORAS_TYPE]: (/** @type {any} */ node, /** @type {string} */ name, /** @type {any} */ inputData) =>
+    [LORAS_TYPE]: (/** @type {HookedNode} */ node, /** @type {string} */ name, /** @type {InputData} */ inputData) =>
       createLorasWidget(comfy, node, name, inputData),
   }),
-  nodeCreated(/** @type {any} */ node) {
+  nodeCreated(/** @type {HookedNode} */ node) {
     const result = RESULTS.get(node.comfyClass);
-    if (result) showResults(app, node, result);
+    if (result) showResults(comfy.app, node, result);
     if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
-    if (node.comfyClass === "LorchestraLoraStack") applyToNewNode(app, node);
+    if (node.comfyClass === "LorchestraLoraStack") applyToNewNode(comfy.app, node);
     installOldMenu(comfy, node);
     if (node.isSubgraphNode?.()) installPromotion(comfy, node);
   },
-  loadedGraphNode: (/** @type {any} */ node) => installOldMenu(comfy, node),
-  getNodeMenuItems: (/** @type {any} */ node) => convertItems(comfy, node),
+  loadedGraphNode: (/** @type {GraphNode} */ node) => installOldMenu(comfy, node),
+  getNodeMenuItems: (/** @type {GraphNode} */ node) => convertItems(comfy, node),
   setup: () => {
     installPaste(comfy);
-    return loadWords(api, app.extensionManager?.setting?.get("Comfy.Locale"));
+    return loadWords(comfy.api, String(comfy.app.extensionManager?.setting?.get("Comfy.Locale") ?? ""));
   },
-  afterConfigureGraph: () => showLiveElements(app),
+  afterConfigureGraph: () => showLiveElements(comfy.app),
   refreshComboInNodes: () => refreshLoras(comfy), // the key R; the badges hear of it from their nodes
 });

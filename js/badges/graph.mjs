@@ -1,22 +1,26 @@
 // @ts-check
 /** What of a graph decides which model a LoRA Stack is connected to. Plain data in and out; no requests. */
 
+import { linkOf, nodesOf } from "../base/graph.mjs";
+
+/** @import { Graph, Prompt } from "../types.d.ts" */
+
 const MODEL_FILE = /\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$/i;
 const LONGEST = 300; // of a text in a prompt that may be a file's name or a choice
 
 /**
  * A text that changes when a link, a node, its mode or the file of a loader changes, a choice of the LoRA Stacks, or
  * where they stand.
- * @param {any} root the outermost graph
+ * @param {Graph} root the outermost graph
  * @param {import("./places.mjs").Place[]} places
  * @returns {string}
  */
 export function fingerprint(root, places) {
   const chosen = new Set(places.flatMap(({ hosts, node }) => [...hosts, node]));
   const seen = new Set();
-  /** @type {(string | number)[]} */
+  /** @type {(string | number | undefined)[]} */
   const parts = places.map(({ id }) => id);
-  const walk = (/** @type {any} */ graph) => {
+  const walk = (/** @type {Graph | undefined} */ graph) => {
     if (!graph || seen.has(graph)) return;
     seen.add(graph);
     for (const node of nodesOf(graph)) {
@@ -27,7 +31,7 @@ export function fingerprint(root, places) {
         parts.push(input.name, link ? `${link.origin_id}:${link.origin_slot}` : input.link);
       }
       for (const widget of node.widgets ?? []) {
-        const value = widget.value?.content ?? widget.value;
+        const value = contentOf(widget.value) ?? widget.value;
         if (typeof value !== "string" || value.length > LONGEST) continue;
         if (MODEL_FILE.test(value) || (chosen.has(node) && /^[\w-]{1,40}$/.test(value))) parts.push(value);
       }
@@ -41,50 +45,37 @@ export function fingerprint(root, places) {
 
 /**
  * What lies upstream of these nodes, without long texts: enough to find the model's file.
- * @param {Record<string, any>} output the prompt in API format
+ * @param {Prompt} output in API format
  * @param {string[]} ids
- * @returns {Record<string, any>}
+ * @returns {Prompt}
  */
 export function pruned(output, ids) {
-  /** @type {Record<string, any>} */
+  /** @type {Prompt} */
   const result = {};
   const waiting = [...ids];
   while (waiting.length) {
     const id = /** @type {string} */ (waiting.pop());
     const node = output[id];
     if (!node || Object.hasOwn(result, id)) continue;
-    /** @type {Record<string, any>} */
+    /** @type {Record<string, unknown>} */
     const inputs = {};
     for (const [name, value] of Object.entries(node.inputs ?? {})) {
       if (Array.isArray(value) && value.length === 2 && typeof value[1] === "number") {
         inputs[name] = value;
         waiting.push(String(value[0]));
-      } else if (isShort(value) || isShort(value?.content)) inputs[name] = value;
+      } else if (isShort(value) || isShort(contentOf(value))) inputs[name] = value;
     }
     result[id] = { class_type: node.class_type, inputs };
   }
   return result;
 }
 
+/** What text areas of some packs hold beside their looks. @param {unknown} value @returns {unknown} */
+function contentOf(value) {
+  return /** @type {{content?: unknown} | null | undefined} */ (value)?.content;
+}
+
 /** @param {unknown} value */
 function isShort(value) {
   return typeof value === "string" && value.length <= LONGEST;
-}
-
-/**
- * @param {any} graph
- * @returns {any[]}
- */
-export function nodesOf(graph) {
-  return graph.nodes ?? graph._nodes ?? [];
-}
-
-/**
- * @param {any} graph
- * @param {any} id
- * @returns {any} nothing where there is no such link
- */
-export function linkOf(graph, id) {
-  if (id == null) return undefined;
-  return graph.getLink?.(id) ?? graph.links?.get?.(id) ?? graph.links?.[id] ?? graph._links?.get?.(id);
 }

@@ -1,11 +1,13 @@
 // @ts-check
 /**
- * What a prompt leaves out because it is muted or bypassed, as it would be if it took part: somebody who has switched a
+ * What a prompt leaves out because it is muted or bypassed, as it would be if it took part: whoever has switched a
  * LoRA Stack off for a while still wants to know what fits. Plain data in and out.
  */
 
-import { linkOf } from "./graph.mjs";
+import { linkOf } from "../base/graph.mjs";
 import { placeOf } from "./places.mjs";
+
+/** @import { Graph, GraphNode, InputSlot, Link, Prompt } from "../types.d.ts" */
 
 /** @typedef {import("./places.mjs").Place} Place */
 
@@ -15,9 +17,9 @@ const MOST_STEPS = 1000; // along one link
 
 /**
  * The prompt with these nodes and all that lies upstream of them.
- * @param {Record<string, any>} output in API format
+ * @param {Prompt} output in API format
  * @param {Place[]} places
- * @returns {Record<string, any>}
+ * @returns {Prompt}
  */
 export function completed(output, places) {
   const waiting = places.filter(({ id }) => !output[id]);
@@ -26,23 +28,23 @@ export function completed(output, places) {
   while (waiting.length) {
     const place = /** @type {Place} */ (waiting.pop());
     if (Object.hasOwn(result, place.id)) continue;
-    /** @type {Record<string, any>} */
+    /** @type {Record<string, unknown>} */
     const inputs = {};
     for (const widget of place.node.widgets ?? []) inputs[widget.name] = widget.value;
-    (place.node.inputs ?? []).forEach((/** @type {any} */ input, /** @type {number} */ slot) => {
+    (place.node.inputs ?? []).forEach((input, slot) => {
       const source = sourceOf(place, slot, MOST_STEPS);
       if (!source) return;
       inputs[input.name] = source.place ? [source.place.id, source.slot] : source.value;
       if (source.place) waiting.push(source.place);
     });
-    result[place.id] = { class_type: place.node.comfyClass ?? place.node.type, inputs };
+    result[place.id] = { class_type: place.node.comfyClass ?? place.node.type ?? "", inputs };
   }
   return result;
 }
 
 /**
  * What comes into an input: an output of another node, or the value that a subgraph's node holds.
- * @typedef {{place: Place, slot: number, value?: undefined} | {place?: undefined, value: any}} Source
+ * @typedef {{place: Place, slot: number, value?: undefined} | {place?: undefined, value: unknown}} Source
  */
 
 /** @param {Omit<Place, "id">} place @param {number} slot @param {number} left @returns {Source | undefined} */
@@ -51,17 +53,17 @@ function sourceOf({ hosts, node }, slot, left) {
   return link && left > 0 ? along(link, hosts, node.graph, left) : undefined;
 }
 
-/** @param {any} link @param {any[]} hosts @param {any} graph @param {number} left @returns {Source | undefined} */
+/** @param {Link} link @param {GraphNode[]} hosts @param {Graph | null | undefined} graph @param {number} left @returns {Source | undefined} */
 function along(link, hosts, graph, left) {
   if (Number(link.origin_id) !== INSIDE) {
-    const node = graph.getNodeById(link.origin_id);
+    const node = graph?.getNodeById(link.origin_id);
     return node ? outOf({ hosts, node }, link.origin_slot, left) : undefined;
   }
   const host = hosts.at(-1);
   const input = host?.inputs?.[link.origin_slot];
-  if (!input) return undefined;
+  if (!host || !input) return undefined;
   if (input.link != null) return sourceOf({ hosts: hosts.slice(0, -1), node: host }, link.origin_slot, left - 1);
-  const widget = host.widgets?.find((/** @type {any} */ one) => one.name === input.widget?.name);
+  const widget = host.widgets?.find((one) => one.name === input.widget?.name);
   return widget && { value: widget.value };
 }
 
@@ -70,7 +72,7 @@ function outOf(place, slot, left) {
   const { hosts, node } = place;
   if (node.mode === BYPASS) {
     const { type } = node.outputs[slot];
-    const same = (/** @type {any} */ input) => input?.type === type;
+    const same = (/** @type {InputSlot | undefined} */ input) => input?.type === type;
     const through = same(node.inputs?.[slot]) ? slot : (node.inputs ?? []).findIndex(same);
     if (through >= 0) return sourceOf(place, through, left - 1);
   }
@@ -81,6 +83,6 @@ function outOf(place, slot, left) {
   if (!node.isVirtualNode) return { place: placeOf(place), slot };
   // Reroutes, and the pairs of other packs that carry a link without a line.
   const link = node.getInputLink?.(slot);
-  const target = link && node.graph.getNodeById(link.target_id);
+  const target = link && node.graph?.getNodeById(link.target_id);
   return target ? sourceOf({ hosts, node: target }, link.target_slot, left - 1) : undefined;
 }

@@ -1,34 +1,38 @@
 // @ts-check
 /** Where LoRA Stacks stand: through which subgraphs' nodes they are reached, and what their ids in a prompt are. */
 
-import { linkOf, nodesOf } from "./graph.mjs";
+import { isInGraph, linkOf, nodesOf } from "../base/graph.mjs";
+
+/** @import { App, Graph, GraphNode } from "../types.d.ts" */
 
 const DEEPEST = 16; // subgraphs inside subgraphs
 
 /**
  * @typedef {object} Place
  * @property {string} id in a prompt: inside subgraphs it begins with the ids of their nodes
- * @property {any[]} hosts the subgraphs' nodes that lead to the node, the outermost first
- * @property {any} node
+ * @property {GraphNode[]} hosts the subgraphs' nodes that lead to the node, the outermost first
+ * @property {GraphNode} node
  */
 
-/** Subgraph → that of its nodes by which it was entered last. @type {WeakMap<any, any>} */
+/** Subgraph → that of its nodes by which it was entered last. @type {WeakMap<Graph, GraphNode>} */
 const entered = new WeakMap();
 const listening = new WeakSet();
 
 /**
  * Remembers by which of its nodes a subgraph is entered: ComfyUI says so once, and keeps it nowhere.
- * @param {any} app
+ * @param {App} app
  */
 export function rememberHosts(app) {
   const element = app.canvas?.canvas;
   if (!element || listening.has(element)) return;
   listening.add(element);
-  element.addEventListener("subgraph-opening", (/** @type {CustomEvent} */ { detail }) => {
+  element.addEventListener("subgraph-opening", (event) => {
+    /** @type {{subgraph?: Graph, fromNode?: GraphNode}} */
+    const { subgraph, fromNode } = /** @type {CustomEvent} */ (event).detail ?? {};
+    if (!subgraph) return;
     // Older frontends do not say which node it was; it is selected then.
-    const isHost = (/** @type {any} */ node) => node.subgraph === detail?.subgraph;
-    const host = detail?.fromNode ?? Object.values(app.canvas.selected_nodes ?? {}).find(isHost);
-    if (host && detail.subgraph) entered.set(detail.subgraph, host);
+    const host = fromNode ?? Object.values(app.canvas.selected_nodes ?? {}).find((node) => node.subgraph === subgraph);
+    if (host) entered.set(subgraph, host);
   });
 }
 
@@ -40,14 +44,14 @@ export function placeOf({ hosts, node }) {
 /**
  * One place for each list, that of the LoRA Stack that gets its rows. A subgraph may have several nodes: then it is the
  * one by which it was entered. Nothing for what is in no graph any more.
- * @param {any} root the outermost graph
- * @param {{node: any, input?: string}[]} lists the node that shows each, and the input to which it was promoted there
+ * @param {Graph} root the outermost graph
+ * @param {{node: GraphNode, input?: string}[]} lists the node that shows each, and the input to which it was promoted there
  * @returns {(Place | undefined)[]}
  */
 export function findPlaces(root, lists) {
   const known = hostsOf(root);
   return lists.map(({ node, input }) => {
-    if (!node.graph || node.graph.getNodeById?.(node.id) !== node) return undefined;
+    if (!node.graph || !isInGraph(node)) return undefined;
     const hosts = hostsTo(root, node.graph, known);
     if (!hosts) return undefined;
     return placeOf((input !== undefined && findPromoted(hosts, node, input)) || { hosts, node });
@@ -56,11 +60,11 @@ export function findPlaces(root, lists) {
 
 /**
  * The nodes of each subgraph that is used.
- * @param {any} root
- * @returns {Map<any, any[]>}
+ * @param {Graph} root
+ * @returns {Map<Graph, GraphNode[]>}
  */
 function hostsOf(root) {
-  /** @type {Map<any, any[]>} */
+  /** @type {Map<Graph, GraphNode[]>} */
   const found = new Map();
   const graphs = [root];
   for (const graph of graphs) {
@@ -78,39 +82,40 @@ function hostsOf(root) {
 }
 
 /**
- * @param {any} root
- * @param {any} graph
- * @param {Map<any, any[]>} known
- * @returns {any[] | undefined}
+ * @param {Graph} root
+ * @param {Graph} graph
+ * @param {Map<Graph, GraphNode[]>} known
+ * @returns {GraphNode[] | undefined}
  */
 function hostsTo(root, graph, known) {
-  /** @type {any[]} */
+  /** @type {GraphNode[]} */
   const hosts = [];
-  for (let at = graph; at !== root; at = hosts[0].graph) {
+  for (let at = graph; at !== root; at = /** @type {Graph} */ (hosts[0].graph)) {
     const all = known.get(at) ?? [];
     if (!all.length || hosts.length >= DEEPEST) return undefined;
     const last = entered.get(at);
-    hosts.unshift(all.includes(last) ? last : all[0]);
+    hosts.unshift(last && all.includes(last) ? last : all[0]);
   }
   return hosts;
 }
 
 /**
  * The node whose widget is shown at an input of a subgraph's node, however deep it is.
- * @param {any[]} hosts of that node
- * @param {any} node
- * @param {string} input
+ * @param {GraphNode[]} hosts of that node
+ * @param {GraphNode} node
+ * @param {string | undefined} input
  * @returns {Omit<Place, "id"> | undefined}
  */
 function findPromoted(hosts, node, input) {
   while (node.subgraph) {
     const { subgraph } = node;
-    const slot = node.inputs?.findIndex((/** @type {any} */ one) => one.name === input);
-    const links = (subgraph.inputs?.[slot]?.linkIds ?? []).map((/** @type {any} */ id) => linkOf(subgraph, id));
-    const link = links.find((/** @type {any} */ one) => one && subgraph.getNodeById(one.target_id));
-    if (!link || hosts.length >= DEEPEST) return undefined;
+    const slot = node.inputs?.findIndex((one) => one.name === input);
+    const links = (subgraph.inputs?.[slot]?.linkIds ?? []).map((id) => linkOf(subgraph, id));
+    const link = links.find((one) => one && subgraph.getNodeById(one.target_id));
+    const inside = link && subgraph.getNodeById(link.target_id);
+    if (!inside || hosts.length >= DEEPEST) return undefined;
     hosts = [...hosts, node];
-    node = subgraph.getNodeById(link.target_id);
+    node = inside;
     input = node.inputs?.[link.target_slot]?.name;
   }
   return { hosts, node };

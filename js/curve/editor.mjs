@@ -1,17 +1,17 @@
 // @ts-check
 /** The curve editor: a picture with points to drag, fields for the selected one, and the text that is their value. */
 
-import { clamp, create, icon, readNumber, ROOT_CLASS, rounded, useStyle } from "../dom.mjs";
-import { openMenu } from "../popup.mjs";
-import { t } from "../words.mjs";
-import { EASINGS, LINEAR } from "./easings.mjs";
+import { clamp, create, icon, readNumber, ROOT_CLASS, rounded, useStyle } from "../base/dom.mjs";
+import { openMenu } from "../base/popup.mjs";
+import { t } from "../base/words.mjs";
+import { EASINGS, LINEAR } from "../values/easings.mjs";
 import {
   curvesOf, insertPoint, invertedCurve, isValid, mirroredCurve, movePoint, readSchedule, removePoint, UNITS, weightAt,
   writeNumber, writeSchedule,
-} from "./model.mjs";
+} from "../values/schedule.mjs";
 import { Plot } from "./plot.mjs";
-import { PRESETS, presetTyped } from "./presets.mjs";
-import { niceStep, nextOnGrid, onGrid } from "./view.mjs";
+import { PRESETS, presetTyped } from "../values/presets.mjs";
+import { niceStep, nextOnGrid, onGrid } from "../values/axis.mjs";
 
 export const CURVE_CLASS = "lorchestra-curve";
 /** Least height of the element without a text in it, in pixels. */
@@ -69,7 +69,7 @@ const ICONS = {
  * @property {() => void} begin what is written until `finish` is one step of undo
  * @property {() => void} finish
  * @property {(text: string) => Promise<any>} ask the server's answer to a text
- * @property {() => import("./view.mjs").Run} run the sampler's steps, as far as they are known
+ * @property {() => import("../values/axis.mjs").Run} run the sampler's steps, as far as they are known
  * @property {(steps: number) => void} [takeSteps] shows the sampler's steps, where the node has others
  * @property {boolean} [withText] the text stands in the editor, too
  * @property {string} [whenEmpty] said where the text is empty, if that means something
@@ -82,7 +82,7 @@ const ICONS = {
 export function createCurveEditor(host) {
   useStyle("curve", STYLE);
   const plot = new Plot();
-  /** @type {import("./model.mjs").Curve[]} */
+  /** @type {import("../values/schedule.mjs").Curve[]} */
   let curves = [{ unit: "progress", keyframes: [{ at: 0, weight: 1, easing: LINEAR }] }];
   let which = 0;
   let selected = 0;
@@ -94,7 +94,7 @@ export function createCurveEditor(host) {
   let gesture = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let pause;
-  /** @type {{index: number, id: number, x: number, y: number, curve: import("./model.mjs").Curve, scale: import("./view.mjs").Scale, movedAt: boolean, movedWeight: boolean} | undefined} */
+  /** @type {{index: number, id: number, x: number, y: number, curve: import("../values/schedule.mjs").Curve, scale: import("../values/axis.mjs").Scale, movedAt: boolean, movedWeight: boolean} | undefined} */
   let drag;
 
   const ready = () => state === "ready";
@@ -192,7 +192,7 @@ export function createCurveEditor(host) {
     plot.draw({ curve: curve(), others, run, selected, locked: !ready() });
     drawBars(run);
   };
-  const drawBars = (/** @type {import("./view.mjs").Run} */ run) => {
+  const drawBars = (/** @type {import("../values/axis.mjs").Run} */ run) => {
     const { unit, keyframes } = curve();
     const own = keyframe();
     count.textContent = `${selected + 1} / ${keyframes.length}`;
@@ -225,14 +225,14 @@ export function createCurveEditor(host) {
     status.classList.toggle("lorchestra-quiet", error === "");
     text?.setAttribute("aria-invalid", String(error !== ""));
   };
-  const sentence = (/** @type {import("./view.mjs").Run} */ { steps, sigmas }) => {
+  const sentence = (/** @type {import("../values/axis.mjs").Run} */ { steps, sigmas }) => {
     const { text: value } = host.read();
     if (!value.trim() && host.whenEmpty) return host.whenEmpty;
     const known = sigmas?.length ? sigmas.length - 1 : steps;
     if (!known) return "";
     return known === 1 ? t("1 step") : t("{count} steps", { count: known });
   };
-  const take = (/** @type {import("./model.mjs").Curve[]} */ found) => {
+  const take = (/** @type {import("../values/schedule.mjs").Curve[]} */ found) => {
     curves = found;
     which = Math.min(which, curves.length - 1);
     state = "ready";
@@ -282,7 +282,7 @@ export function createCurveEditor(host) {
   };
 
   // Edits
-  /** @param {import("./model.mjs").Curve} next in the place of the edited curve */
+  /** @param {import("../values/schedule.mjs").Curve} next in the place of the edited curve */
   const apply = (next) => {
     const all = curves.with(which, next);
     if (!ready() || !isValid(all)) return false;
@@ -293,7 +293,7 @@ export function createCurveEditor(host) {
     draw();
     return true;
   };
-  /** @param {import("./model.mjs").Curve} next */
+  /** @param {import("../values/schedule.mjs").Curve} next */
   const step = (next) => {
     begin();
     const done = apply(next);

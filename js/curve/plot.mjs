@@ -1,18 +1,18 @@
 // @ts-check
 /** The picture of a curve: grid, line, steps and points, as SVG. It draws; what happens to it is the editor's. */
 
-import { clamp, useStyle } from "../dom.mjs";
-import { t } from "../words.mjs";
-import { easingOf, LINEAR } from "./easings.mjs";
-import { weightAt, writeNumber, writePosition } from "./model.mjs";
-import { axisOf, linePath, Scale, startsOf, weightsOf } from "./view.mjs";
+import { clamp, useStyle } from "../base/dom.mjs";
+import { t } from "../base/words.mjs";
+import { easingOf, LINEAR } from "../values/easings.mjs";
+import { weightAt, writeNumber, writePosition } from "../values/schedule.mjs";
+import { axisOf, linePath, Scale, startsOf, weightsOf } from "../values/axis.mjs";
 
 /**
- * @typedef {import("./model.mjs").Curve} Curve
+ * @typedef {import("../values/schedule.mjs").Curve} Curve
  * @typedef {object} Picture
  * @property {Curve} curve
  * @property {Curve[]} [others] factors that the curve is multiplied with, of the same unit
- * @property {import("./view.mjs").Run} run
+ * @property {import("../values/axis.mjs").Run} run
  * @property {number} selected number of a point
  * @property {boolean} locked points take no focus
  */
@@ -187,7 +187,7 @@ export class Plot {
 
 /**
  * What a screen reader says of a point, e.g. `point 2: at 0.3, weight 1, ease`.
- * @param {import("./model.mjs").Keyframe} keyframe
+ * @param {import("../values/schedule.mjs").Keyframe} keyframe
  * @param {number} index
  */
 function sentenceOf({ at, weight, easing }, index) {

@@ -1,12 +1,14 @@
 // @ts-check
 /** The curve editor in a pop-up, for the schedule of a row. */
 
-import { create, useStyle } from "../dom.mjs";
-import { openPopup } from "../popup.mjs";
-import { t } from "../words.mjs";
+import { create, useStyle } from "../base/dom.mjs";
+import { openPopup } from "../base/popup.mjs";
+import { t } from "../base/words.mjs";
 import { createCurveEditor } from "./editor.mjs";
 import { runAfter } from "./run.mjs";
 import { askServer } from "./server.mjs";
+
+/** @import { Comfy } from "../types.d.ts" */
 
 const STYLE = `
 .lorchestra-curve-popover { width: 420px; max-width: calc(100vw - 18px); padding: 10px; display: flex; flex-direction: column; gap: 6px; }
@@ -16,9 +18,9 @@ const STYLE = `
 `;
 
 /**
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {object} options
- * @param {import("../popup.mjs").Anchor} options.anchor
+ * @param {import("../base/popup.mjs").Anchor} options.anchor
  * @param {string} options.text the row's schedule; empty where it has none
  * @param {(text: string) => void} [options.onChange] while the schedule is being edited
  * @param {(text: string) => void} [options.onCommit] when an edit is done; in one step of undo with its changes

@@ -1,13 +1,17 @@
 // @ts-check
 /** The sampler's run, as far as the graph says it: steps of a node's own inputs, or of the nearest sampler after it. */
 
+import { inputNamed, linkOf, widgetNamed } from "../base/graph.mjs";
+
+/** @import { GraphNode } from "../types.d.ts" */
+
 const MAX_NODES = 200;
 const FROM_SIGMAS = "sigmas";
 
 /**
  * The run that a node's `steps` and `sigmas` inputs mean.
- * @param {any} node
- * @returns {import("./view.mjs").Run}
+ * @param {GraphNode} node
+ * @returns {import("../values/axis.mjs").Run}
  */
 export function runOf(node) {
   const scheduler = sourceOf(node, FROM_SIGMAS);
@@ -16,14 +20,15 @@ export function runOf(node) {
 
 /**
  * The run of the nearest sampler or scheduler that the node's outputs come to.
- * @param {any} node
- * @returns {import("./view.mjs").Run}
+ * @param {GraphNode} node
+ * @returns {import("../values/axis.mjs").Run}
  */
 export function runAfter(node) {
   const seen = new Set([node]);
   for (const at of seen) {
     if (seen.size > MAX_NODES) break;
-    const steps = at === node ? undefined : stepsOf(at) ?? (sourceOf(at, FROM_SIGMAS) && stepsOf(sourceOf(at, FROM_SIGMAS)));
+    const scheduler = sourceOf(at, FROM_SIGMAS);
+    const steps = at === node ? undefined : stepsOf(at) ?? (scheduler && stepsOf(scheduler));
     if (steps && !at.comfyClass?.startsWith("Lorchestra")) return { steps };
     for (const output of at?.outputs ?? []) {
       for (const id of output.links ?? []) {
@@ -36,31 +41,24 @@ export function runAfter(node) {
 }
 
 /**
- * @param {any} node
+ * @param {GraphNode} node
  * @returns {number | undefined}
  */
 function stepsOf(node) {
   const source = sourceOf(node, "steps");
   const widget = source
-    ? source.widgets?.find((/** @type {any} */ one) => typeof one.value === "number")
-    : node.widgets?.find((/** @type {any} */ one) => one.name === "steps");
-  return Number.isInteger(widget?.value) && widget.value > 0 ? widget.value : undefined;
+    ? source.widgets?.find((one) => typeof one.value === "number")
+    : widgetNamed(node, "steps");
+  const steps = Number(widget?.value);
+  return typeof widget?.value === "number" && Number.isInteger(steps) && steps > 0 ? steps : undefined;
 }
 
 /**
  * The node that an input gets its value from.
- * @param {any} node
+ * @param {GraphNode} node
  * @param {string} name
  */
 function sourceOf(node, name) {
-  const input = node.inputs?.find((/** @type {any} */ slot) => slot.name === name);
-  return input?.link == null ? undefined : node.graph?.getNodeById(linkOf(node.graph, input.link)?.origin_id) ?? undefined;
-}
-
-/**
- * @param {any} graph
- * @param {any} id
- */
-function linkOf(graph, id) {
-  return graph?.getLink?.(id) ?? graph?.links?.get?.(id) ?? graph?.links?.[id];
+  const link = linkOf(node.graph, inputNamed(node, name)?.link);
+  return link ? node.graph?.getNodeById(link.origin_id) ?? undefined : undefined;
 }

@@ -1,12 +1,14 @@
 // @ts-check
 /** What the server says of a schedule's text. */
 
-import { t } from "../words.mjs";
+import { t } from "../base/words.mjs";
+
+/** @import { Api } from "../types.d.ts" */
 
 /**
- * @param {any} api
+ * @param {Api} api
  * @param {string} text in any form that Python reads
- * @param {import("./view.mjs").Run} run
+ * @param {import("../values/axis.mjs").Run} run
  * @returns {Promise<any>} keyframes, or an error with the column
  */
 export async function askServer(api, text, run) {

@@ -1,11 +1,14 @@
 // @ts-check
 /** The curve editor on the LoRA Schedule node. Its value is that of the node's `preset` and `text`; it has none itself. */
 
-import { after, drawnOnCanvas, guardWidth, isNodes2, passPointerOn, whenDrawn } from "../canvas.mjs";
-import { t } from "../words.mjs";
+import { after, drawnOnCanvas, guardWidth, isNodes2, passPointerOn, whenDrawn } from "../base/canvas.mjs";
+import { inputNamed, isInGraph, widgetNamed } from "../base/graph.mjs";
+import { t } from "../base/words.mjs";
 import { createCurveEditor, CURVE_CLASS, CURVE_HEIGHT } from "./editor.mjs";
 import { runAfter, runOf } from "./run.mjs";
 import { askServer } from "./server.mjs";
+
+/** @import { Comfy, GraphNode, HookedNode, Widget } from "../types.d.ts" */
 
 export const CURVE_TYPE = "LORCHESTRA_CURVE";
 const NAME = "lorchestra_curve";
@@ -14,28 +17,22 @@ const MARGIN = 10; // of a DOM widget in the classic renderer, above and below
 const MIN_WIDTH = 380;
 
 /**
- * @typedef {object} Comfy
- * @property {any} app
- * @property {any} api
- */
-
-/**
  * Gives a LoRA Schedule its curve; to be called when the node is made.
  * @param {Comfy} comfy
- * @param {any} node
+ * @param {HookedNode} node
  */
 export function installCurve({ app, api }, node) {
-  const preset = widgetOf(node, "preset");
-  const text = widgetOf(node, "text");
+  const preset = widgetNamed(node, "preset");
+  const text = widgetNamed(node, "text");
   if (!preset || !text) return;
   /** @type {number[] | undefined} of the last run; a link alone does not say them */
   let sigmas;
-  const steps = widgetOf(node, "steps");
+  const steps = widgetNamed(node, "steps");
   const hasOwnSteps = () => steps && !isLinked(node, "steps") && !isLinked(node, "sigmas");
   const run = () => (sigmas ? { sigmas } : { ...runOf(node), sampler: hasOwnSteps() ? runAfter(node).steps : undefined });
   const isFromText = () => !preset.value || preset.value === FROM_TEXT;
-  const write = (/** @type {any} */ widget, /** @type {string | number} */ value) => {
-    if (widget.value === value) return;
+  const write = (/** @type {Widget | undefined} */ widget, /** @type {string | number} */ value) => {
+    if (!widget || widget.value === value) return;
     widget.value = value;
     widget.callback?.(value);
   };
@@ -88,8 +85,8 @@ export function installCurve({ app, api }, node) {
     if (!isLinked(node, "sigmas")) sigmas = undefined;
     renderSoon();
   });
-  after(node, "onExecuted", (/** @type {any} */ output) => {
-    const found = output?.sigmas;
+  after(node, "onExecuted", (output) => {
+    const found = /** @type {{sigmas?: unknown} | undefined} */ (output)?.sigmas;
     sigmas = Array.isArray(found) && found.length > 1 && found.every(Number.isFinite) ? found : undefined;
     renderSoon();
   });
@@ -104,26 +101,26 @@ const guarded = new WeakSet();
 /**
  * Ctrl+Z on the canvas is also the browser's own undo of what was last typed into the text. After the curve has written
  * there, that would put pieces of old text between new ones, so it is only for a text that has the focus.
- * @param {any} text the widget
+ * @param {Widget} text
  * @param {HTMLElement} element of the curve
  */
 function keepHistoryOut(text, element) {
   const root = isNodes2() ? element.closest("[data-node-id]") : text.element;
   if (!root || guarded.has(root)) return;
   guarded.add(root);
-  root.addEventListener("beforeinput", (/** @type {InputEvent} */ event) => {
-    if (/^history/.test(event.inputType) && event.target !== document.activeElement) event.preventDefault();
+  root.addEventListener("beforeinput", (event) => {
+    if (/^history/.test(/** @type {InputEvent} */ (event).inputType) && event.target !== document.activeElement) event.preventDefault();
   });
 }
 
 /**
  * After undo and redo, newer Nodes 2.0 keep showing the element of the node that was replaced; this shows the new one.
- * @param {any} node
+ * @param {GraphNode} node
  * @param {HTMLElement} element
  */
 function showLive(node, element) {
   const heal = () => {
-    if (!isNodes2() || node.id == null || node.graph?.getNodeById(node.id) !== node) return;
+    if (!isNodes2() || !isInGraph(node)) return;
     const drawn = drawnOnCanvas(node);
     if (!drawn || drawn.contains(element)) return;
     drawn.querySelector(`.${CURVE_CLASS}`)?.replaceWith(element);
@@ -132,18 +129,9 @@ function showLive(node, element) {
 }
 
 /**
- * @param {any} node
- * @param {string} name
- */
-function widgetOf(node, name) {
-  return node.widgets?.find((/** @type {any} */ widget) => widget.name === name);
-}
-
-/**
- * @param {any} node
+ * @param {GraphNode} node
  * @param {string} name
  */
 function isLinked(node, name) {
-  const slot = node.inputs?.find((/** @type {any} */ input) => input.name === name);
-  return slot?.link != null;
+  return inputNamed(node, name)?.link != null;
 }

@@ -1,12 +1,14 @@
 // @ts-check
 /** Rows from the clipboard and to it, also in the words of other programs; those are Python's to read and to write. */
 
-import { create, ROOT_CLASS } from "../dom.mjs";
-import { EMPTY, readStack, writeStack } from "../stack/rows.mjs";
-import { t } from "../words.mjs";
-import { withListedNames } from "./names.mjs";
-import { listLoras, post } from "./server.mjs";
-import { tell } from "./toast.mjs";
+import { create, ROOT_CLASS } from "../base/dom.mjs";
+import { EMPTY, readStack, writeStack } from "../values/stack.mjs";
+import { t } from "../base/words.mjs";
+import { withListedNames } from "../values/names.mjs";
+import { listLoras, post } from "../base/server.mjs";
+import { tell } from "../base/toast.mjs";
+
+/** @import { Comfy } from "../types.d.ts" */
 
 const MOST_TEXT = 4_000_000; // characters, as in Python
 const TAG = /<(?:lora|lyco):[^<>]+>/; // <lora:pixel:0.7>
@@ -41,9 +43,9 @@ export function mayBeRows(text) {
 
 /**
  * The rows in a pasted text, with what was lost on the way. What there is to tell is told in a toast.
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {string} text
- * @returns {Promise<{rows: import("../stack/rows.mjs").Row[], notes: string[]} | null>} null when there are none
+ * @returns {Promise<{rows: import("../values/stack.mjs").Row[], notes: string[]} | null>} null when there are none
  */
 export async function readPasted(comfy, text) {
   if (!mayBeRows(text)) return null;
@@ -67,8 +69,8 @@ export async function readPasted(comfy, text) {
 
 /**
  * Puts rows into the clipboard. What the dialect cannot say, and what it refuses, is told in a toast.
- * @param {{app: any, api: any}} comfy
- * @param {import("../stack/rows.mjs").Row[]} rows
+ * @param {Comfy} comfy
+ * @param {import("../values/stack.mjs").Row[]} rows
  * @param {string} dialect one of `DIALECTS`
  * @returns {Promise<boolean>} whether the clipboard has them
  */

@@ -1,22 +1,25 @@
 // @ts-check
 /** Pasting rows onto a LoRA Stack that is selected. With the focus in the list, the list takes them itself. */
 
-import { asOneStep } from "../canvas.mjs";
-import { ROOT_CLASS } from "../dom.mjs";
-import { readStack, toText, writeStack } from "../stack/rows.mjs";
-import { t } from "../words.mjs";
+import { asOneStep } from "../base/canvas.mjs";
+import { ROOT_CLASS } from "../base/dom.mjs";
+import { isInGraph } from "../base/graph.mjs";
+import { readStack, toText, writeStack } from "../values/stack.mjs";
+import { t } from "../base/words.mjs";
 import { mayBeRows, readPasted } from "./clipboard.mjs";
-import { tell } from "./toast.mjs";
+import { tell } from "../base/toast.mjs";
+
+/** @import { App, Comfy, GraphNode, Widget } from "../types.d.ts" */
 
 const LORAS_TYPE = "LORCHESTRA_LORAS"; // as Python declares it
 
 /**
  * Listens for pasting, before ComfyUI does. Every paste that is not rows onto one selected stack is left untouched.
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  */
 export function installPaste(comfy) {
   document.addEventListener("paste", (event) => {
-    const target = /** @type {any} */ (event.target);
+    const target = /** @type {Element | null} */ (event.target);
     const data = event.clipboardData;
     if (!data || event.defaultPrevented || data.files.length) return;
     if (target?.closest?.(`.${ROOT_CLASS}, input, textarea, select, [contenteditable="true"]`)) return;
@@ -32,8 +35,8 @@ export function installPaste(comfy) {
 
 /**
  * The rows that are in the clipboard, for a menu. Where there are none to be had, a toast says why.
- * @param {{app: any, api: any}} comfy
- * @returns {Promise<import("../stack/rows.mjs").Row[]>}
+ * @param {Comfy} comfy
+ * @returns {Promise<import("../values/stack.mjs").Row[]>}
  */
 export async function rowsInClipboard(comfy) {
   let text;
@@ -50,14 +53,14 @@ export async function rowsInClipboard(comfy) {
 }
 
 /**
- * @param {{app: any, api: any}} comfy
- * @param {any} node
+ * @param {Comfy} comfy
+ * @param {GraphNode} node
  * @param {string} text
  */
 async function pasteInto(comfy, node, text) {
   const found = await readPasted(comfy, text);
   const widget = lorasWidget(node);
-  if (!found || !widget || node.graph?.getNodeById(node.id) !== node) return;
+  if (!found || !widget || !isInGraph(node)) return;
   if (!appendRows(comfy.app, widget, found.rows)) {
     tell(comfy.app, "error", t("The LoRAs could not be pasted"), [readStack(toText(widget.value)).error]);
   }
@@ -65,9 +68,9 @@ async function pasteInto(comfy, node, text) {
 
 /**
  * Rows at the end of a stack, as one step of undo.
- * @param {any} app
- * @param {any} widget
- * @param {import("../stack/rows.mjs").Row[]} rows
+ * @param {App} app
+ * @param {Widget} widget
+ * @param {import("../values/stack.mjs").Row[]} rows
  * @returns {boolean} false where the stack's text cannot be read; then nothing is changed
  */
 export function appendRows(app, widget, rows) {
@@ -81,17 +84,18 @@ export function appendRows(app, widget, rows) {
 }
 
 /**
- * @param {any} node
- * @returns {any} the widget with the rows; also one that was promoted to a subgraph's node. None where a link decides.
+ * @param {GraphNode} node
+ * @returns {Widget | undefined} the widget with the rows, also one that was promoted to a subgraph's node; undefined
+ *   where the rows come through a link
  */
 export function lorasWidget(node) {
-  const widget = node?.widgets?.find((/** @type {any} */ one) => one.type === LORAS_TYPE);
-  const input = widget && node.inputs?.find((/** @type {any} */ one) => one.widget?.name === widget.name);
+  const widget = node?.widgets?.find((one) => one.type === LORAS_TYPE);
+  const input = widget && node.inputs?.find((one) => one.widget?.name === widget.name);
   return input?.link == null ? widget : undefined;
 }
 
-/** @param {any} app @returns {any} the only selected node, when it has rows */
+/** @param {App} app @returns {GraphNode | undefined} the only selected node, when it has rows */
 function selectedStack(app) {
-  const selected = [...(app.canvas?.selectedItems ?? Object.values(app.canvas?.selected_nodes ?? {}))];
+  const selected = /** @type {GraphNode[]} */ ([...(app.canvas?.selectedItems ?? Object.values(app.canvas?.selected_nodes ?? {}))]);
   return selected.length === 1 && lorasWidget(selected[0]) ? selected[0] : undefined;
 }

@@ -1,8 +1,8 @@
 // @ts-check
 /** What stands on the card once the server has answered. No ComfyUI, no requests. */
 
-import { create, formatWeight } from "../dom.mjs";
-import { t } from "../words.mjs";
+import { create, formatWeight } from "../base/dom.mjs";
+import { t } from "../base/words.mjs";
 
 const SHORT_HASH = 10; // digits, as model sites show it
 
@@ -97,7 +97,7 @@ function madeFor(info) {
   if (info.kind !== "lora") return info.kind_title ?? null;
   if (info.family.length) return info.family.join(t(" or "));
   if (info.partial.length) {
-    return info.partial.map((/** @type {any} */ one) => `${Math.round(one.share * 100)} % ${one.title}`).join(", ");
+    return info.partial.map((one) => `${Math.round(one.share * 100)} % ${one.title}`).join(", ");
   }
   return info.modules ? t("a model that is not known here") : null;
 }
@@ -188,7 +188,7 @@ function createFacts(label, facts) {
  */
 function claims(info) {
   const about = Object.entries(info.about).map(([key, value]) => [ABOUT[key]?.() ?? key, value]);
-  return [...info.claims.map((/** @type {any} */ one) => [CLAIMS[one.key]?.() ?? one.key, one.value]), ...about];
+  return [...info.claims.map((one) => [CLAIMS[one.key]?.() ?? one.key, one.value]), ...about];
 }
 
 /**

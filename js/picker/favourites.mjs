@@ -4,7 +4,9 @@
  * pack, and is the same in all windows.
  */
 
-import { t } from "../words.mjs";
+import { t } from "../base/words.mjs";
+
+/** @import { Api, Comfy } from "../types.d.ts" */
 
 const FILE = "lorchestra.json";
 const MOST_RECENT = 20;
@@ -29,7 +31,7 @@ const MOST_RECENT = 20;
 const all = new WeakMap();
 
 /**
- * @param {{api: any}} comfy
+ * @param {Pick<Comfy, "api">} comfy
  * @returns {Favourites} the ones of this page
  */
 export function favouritesOf({ api }) {
@@ -39,7 +41,7 @@ export function favouritesOf({ api }) {
 }
 
 /**
- * @param {any} api
+ * @param {Api} api
  * @returns {Favourites}
  */
 function createFavourites(api) {
@@ -105,7 +107,7 @@ function createFavourites(api) {
 }
 
 /**
- * @param {any} api
+ * @param {Api} api
  * @returns {Promise<Kept>} with whatever else is in the file
  */
 async function read(api) {
@@ -127,7 +129,7 @@ function textsOf(value) {
 }
 
 /**
- * @param {any} api
+ * @param {Api} api
  * @param {Kept} kept
  */
 async function write(api, kept) {

@@ -1,10 +1,10 @@
 // @ts-check
 /** The chips over the list: what fits the model, one architecture, favourites, recent ones, and the order. */
 
-import { create, icon, setAttribute } from "../dom.mjs";
-import { openMenu } from "../popup.mjs";
-import { t } from "../words.mjs";
-import { formatCount } from "./search.mjs";
+import { create, icon, setAttribute } from "../base/dom.mjs";
+import { openMenu } from "../base/popup.mjs";
+import { t } from "../base/words.mjs";
+import { formatCount } from "../values/search.mjs";
 
 const DOWN = "M4 6l4 4 4-4";
 
@@ -26,7 +26,7 @@ const DOWN = "M4 6l4 4 4-4";
 /**
  * @param {Choice} choice is changed in place
  * @param {object} options
- * @param {import("./search.mjs").Model | null} options.model
+ * @param {import("../values/search.mjs").Model | null} options.model
  * @param {() => Map<string, number>} options.families titles and how many there are
  * @param {() => void} options.onChange
  * @returns {FilterBar}

@@ -1,9 +1,9 @@
 // @ts-check
 /** The folders beside the list: all, those at the top, and what is inside the chosen one, each with its number. */
 
-import { create, setAttribute } from "../dom.mjs";
-import { t } from "../words.mjs";
-import { formatCount } from "./search.mjs";
+import { create, setAttribute } from "../base/dom.mjs";
+import { t } from "../base/words.mjs";
+import { formatCount } from "../values/search.mjs";
 import { createVirtualList } from "./virtual_list.mjs";
 
 const ROW_HEIGHT = 24;
@@ -11,7 +11,7 @@ const ROW_HEIGHT = 24;
 /**
  * @typedef {object} FolderTree
  * @property {HTMLElement} element
- * @property {(folders: Map<string, import("./search.mjs").Folder>, counts: Map<string, number>, chosen: string) => void} show
+ * @property {(folders: Map<string, import("../values/search.mjs").Folder>, counts: Map<string, number>, chosen: string) => void} show
  * @property {() => void} close
  */
 
@@ -21,9 +21,9 @@ const ROW_HEIGHT = 24;
  * @returns {FolderTree}
  */
 export function createFolderTree(id, onChoose) {
-  /** @type {import("./search.mjs").Folder[]} */
+  /** @type {import("../values/search.mjs").Folder[]} */
   let lines = [];
-  /** @type {Map<string, import("./search.mjs").Folder>} */
+  /** @type {Map<string, import("../values/search.mjs").Folder>} */
   let folders = new Map();
   /** @type {Map<string, number>} */
   let counts = new Map();
@@ -56,8 +56,8 @@ export function createFolderTree(id, onChoose) {
   const isOpen = (path) => chosen.startsWith(path);
 
   /**
-   * @param {import("./search.mjs").Folder | undefined} folder
-   * @param {import("./search.mjs").Folder[]} result
+   * @param {import("../values/search.mjs").Folder | undefined} folder
+   * @param {import("../values/search.mjs").Folder[]} result
    */
   const collect = (folder, result) => {
     if (!folder) return result;

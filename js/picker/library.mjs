@@ -1,8 +1,10 @@
 // @ts-check
 /** The LoRAs that the server has: one list for all pickers of the page, shown at once and asked for anew. */
 
-import { createEntries, createFolders, readLora } from "./search.mjs";
-import { t } from "../words.mjs";
+import { createEntries, createFolders, readLora } from "../values/search.mjs";
+import { t } from "../base/words.mjs";
+
+/** @import { Api, Comfy } from "../types.d.ts" */
 
 const PATIENCE = 20_000; // for one answer, in milliseconds
 const FIRST_PAUSE = 1000;
@@ -10,8 +12,8 @@ const LAST_PAUSE = 15_000;
 
 /**
  * @typedef {object} Listed
- * @property {import("./search.mjs").Entry[]} entries
- * @property {Map<string, import("./search.mjs").Folder>} folders
+ * @property {import("../values/search.mjs").Entry[]} entries
+ * @property {Map<string, import("../values/search.mjs").Folder>} folders
  * @property {number} pending files that the server has not read yet
  * @property {boolean} loaded whether there ever was a list
  * @property {boolean} loading
@@ -31,7 +33,7 @@ const LAST_PAUSE = 15_000;
 const libraries = new WeakMap();
 
 /**
- * @param {{api: any}} comfy
+ * @param {Pick<Comfy, "api">} comfy
  * @returns {Library} the one of this page
  */
 export function libraryOf({ api }) {
@@ -42,7 +44,7 @@ export function libraryOf({ api }) {
 
 /**
  * Asks for the list anew, if anybody has asked for it before: for ComfyUI's own refresh.
- * @param {{api: any}} comfy
+ * @param {Pick<Comfy, "api">} comfy
  */
 export async function refreshLoras(comfy) {
   const library = libraries.get(comfy.api);
@@ -51,7 +53,7 @@ export async function refreshLoras(comfy) {
 }
 
 /**
- * @param {any} api
+ * @param {Api} api
  * @returns {Library}
  */
 function createLibrary(api) {
@@ -70,7 +72,7 @@ function createLibrary(api) {
 
   const tell = () => { for (const listener of [...listeners]) listener(); };
 
-  /** @param {import("./search.mjs").Lora[]} loras */
+  /** @param {import("../values/search.mjs").Lora[]} loras */
   const take = (loras) => {
     listed.entries = createEntries(loras, listed.entries);
     listed.folders = createFolders(listed.entries);
@@ -141,11 +143,11 @@ function createLibrary(api) {
 
 /** @param {unknown[]} rows */
 function lorasIn(rows) {
-  return /** @type {import("./search.mjs").Lora[]} */ (rows.map(readLora).filter(Boolean));
+  return /** @type {import("../values/search.mjs").Lora[]} */ (rows.map(readLora).filter(Boolean));
 }
 
 /**
- * @param {any} api
+ * @param {Api} api
  * @param {string} route
  * @returns {Promise<string>} the answer's text
  */

@@ -1,19 +1,21 @@
 // @ts-check
 /** Finds a LoRA among all that are there: by words, folders, architecture, favourites and recent ones. */
 
-import { create, setAttribute, useStyle } from "../dom.mjs";
-import { openPopup } from "../popup.mjs";
-import { setting } from "../settings.mjs";
-import { t } from "../words.mjs";
+import { create, setAttribute, useStyle } from "../base/dom.mjs";
+import { openPopup } from "../base/popup.mjs";
+import { setting } from "../base/settings.mjs";
+import { t } from "../base/words.mjs";
 import { favouritesOf } from "./favourites.mjs";
 import { createFilterBar } from "./filter_bar.mjs";
 import { createFolderTree } from "./folder_tree.mjs";
 import { libraryOf } from "./library.mjs";
 import { createPreview } from "./preview.mjs";
 import { createRow, ROW_HEIGHT, showRow } from "./row.mjs";
-import { countFamilies, formatCount, newestFirst, select, wordsOf } from "./search.mjs";
+import { countFamilies, formatCount, newestFirst, select, wordsOf } from "../values/search.mjs";
 import { STYLE } from "./style.mjs";
 import { createVirtualList } from "./virtual_list.mjs";
+
+/** @import { Comfy } from "../types.d.ts" */
 
 const FEWEST_ROWS = 5; // that the list has room for
 const MOST_ROWS = 40;
@@ -22,11 +24,11 @@ let opened = 0;
 let newest = false; // as it was left, until the page is closed
 
 /**
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {object} options
- * @param {import("../popup.mjs").Anchor} options.anchor the picker opens under it
+ * @param {import("../base/popup.mjs").Anchor} options.anchor the picker opens under it
  * @param {string} [options.current] the LoRA that is chosen now
- * @param {import("./search.mjs").Model | null} [options.model] what the LoRA is for
+ * @param {import("../values/search.mjs").Model | null} [options.model] what the LoRA is for
  * @param {(name: string) => void} options.onChoose called after the picker has closed
  * @returns {{close: () => void}}
  */
@@ -40,7 +42,7 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     query: "", folder: "", fits: target !== null && setting(comfy.app, "pickerFits"),
     family: /** @type {string | null} */ (null), favourites: false, recent: false, newest,
   };
-  /** @type {import("./search.mjs").Entry[]} */
+  /** @type {import("../values/search.mjs").Entry[]} */
   let found = [];
   let active = -1;
   let closed = false;

@@ -1,8 +1,10 @@
 // @ts-check
 /** The image beside the picker: what lies beside the LoRA's file, loaded when somebody stays on its row. */
 
-import { create } from "../dom.mjs";
-import { setting } from "../settings.mjs";
+import { create } from "../base/dom.mjs";
+import { setting } from "../base/settings.mjs";
+
+/** @import { Comfy } from "../types.d.ts" */
 
 const PAUSE = 120; // on a row before its image is asked for, in milliseconds
 const GAP = 6;
@@ -10,12 +12,12 @@ const GAP = 6;
 /**
  * @typedef {object} Preview
  * @property {HTMLElement} element put it into the pop-up
- * @property {(lora: import("./search.mjs").Lora | null, row?: Element | null) => void} show
+ * @property {(lora: import("../values/search.mjs").Lora | null, row?: Element | null) => void} show
  * @property {() => void} close
  */
 
 /**
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {() => Element} panelOf what it stands beside
  * @returns {Preview}
  */

@@ -1,9 +1,9 @@
 // @ts-check
 /** One line of the picker: the file's name, its folder, what it is for, and a star. */
 
-import { create, icon, setAttribute } from "../dom.mjs";
-import { t } from "../words.mjs";
-import { fitOf, foundBy } from "./search.mjs";
+import { create, icon, setAttribute } from "../base/dom.mjs";
+import { t } from "../base/words.mjs";
+import { fitOf, foundBy } from "../values/search.mjs";
 
 export const ROW_HEIGHT = 28;
 const WHOLE = 24; // letters of a text that is not cut in two
@@ -30,12 +30,12 @@ export function createRow() {
  * @property {boolean} favourite
  * @property {string[]} words what was searched for
  * @property {string} folder the chosen one, which need not be said again
- * @property {import("./search.mjs").Model | null} model
+ * @property {import("../values/search.mjs").Model | null} model
  */
 
 /**
  * @param {HTMLElement} row
- * @param {import("./search.mjs").Entry} entry
+ * @param {import("../values/search.mjs").Entry} entry
  * @param {Shown} shown
  */
 export function showRow(row, entry, shown) {
@@ -67,7 +67,7 @@ export function showRow(row, entry, shown) {
 }
 
 /**
- * @param {import("./search.mjs").Lora} lora
+ * @param {import("../values/search.mjs").Lora} lora
  * @returns {{text: string, title: string}} what it is for, in short and in words
  */
 function familyOf(lora) {
@@ -80,7 +80,7 @@ function familyOf(lora) {
 }
 
 /**
- * @param {import("./search.mjs").Lora} lora
+ * @param {import("../values/search.mjs").Lora} lora
  * @param {string} family
  */
 function describe(lora, family) {

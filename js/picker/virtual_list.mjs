@@ -1,7 +1,7 @@
 // @ts-check
 /** A list of any length of which only what can be seen is in the page. All rows have the same height. */
 
-import { create } from "../dom.mjs";
+import { create } from "../base/dom.mjs";
 
 const SPARE = 6; // rows above and below, so that a fast wheel does not show gaps
 

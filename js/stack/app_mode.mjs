@@ -4,13 +4,15 @@
  * renderer, which still draws the hidden canvas, may take it back, and then the panel is empty.
  */
 
+/** @import { DomWidget, GraphNode, Widget } from "../types.d.ts" */
+
 const TAG = "lorchestra-moved";
 
 /** What is to be looked at in the next frame. @type {Set<(rows: Map<string, Element>) => void>} */
 const moved = new Set();
 
 /**
- * App mode's rows by their keys; none where App mode is off.
+ * App mode's rows by their keys; an empty map where App mode is off.
  * @returns {Map<string, Element>}
  */
 export function appRows() {
@@ -18,15 +20,15 @@ export function appRows() {
   return new Map(rows.map((row) => [row.getAttribute("data-widget-key") ?? "", row]));
 }
 
-/** The key of a widget's row. @param {any} node @param {any} widget @returns {string} */
+/** The key of a widget's row. @param {GraphNode} node @param {Widget} widget @returns {string} */
 export function appKey(node, widget) {
   return widget.widgetId ?? `${node.graph?.id}:${node.id}:${widget.name}`;
 }
 
 /**
- * Puts the element of a widget back into App mode's panel whenever it is moved to where nobody sees it.
- * @param {any} node
- * @param {any} widget
+ * Puts the element of a widget back into App mode's panel whenever it is moved out of sight.
+ * @param {GraphNode} node
+ * @param {DomWidget} widget
  */
 export function keepInApp(node, widget) {
   const { element } = widget;

@@ -1,7 +1,9 @@
 // @ts-check
 /** What new rows and steps are, as the user has set them. */
 
-import { setting } from "../settings.mjs";
+import { setting } from "../base/settings.mjs";
+
+/** @import { App } from "../types.d.ts" */
 
 /**
  * @typedef {object} Defaults
@@ -11,7 +13,7 @@ import { setting } from "../settings.mjs";
  */
 
 /**
- * @param {any} app
+ * @param {App} app
  * @returns {Defaults}
  */
 export function defaultsOf(app) {

@@ -1,10 +1,12 @@
 // @ts-check
 /** What a row's badge says in full; for a LoRA that is not there, the files that it may be. */
 
-import { create } from "../dom.mjs";
-import { openPopup } from "../popup.mjs";
-import { t } from "../words.mjs";
+import { create } from "../base/dom.mjs";
+import { openPopup } from "../base/popup.mjs";
+import { t } from "../base/words.mjs";
 import { stateWord } from "./row.mjs";
+
+/** @import { Comfy } from "../types.d.ts" */
 
 /**
  * @typedef {object} Candidate
@@ -13,10 +15,10 @@ import { stateWord } from "./row.mjs";
  */
 
 /**
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @param {object} options
  * @param {HTMLElement} options.anchor
- * @param {import("./rows.mjs").Row} options.row
+ * @param {import("../values/stack.mjs").Row} options.row
  * @param {any} options.badge
  * @param {(name: string) => void} options.onChoose takes the file that the row is to name
  * @param {() => void} options.onPick opens the picker

@@ -4,19 +4,21 @@
  * It holds no value: what it shows is the host's text, and every edit is a new text for the host.
  */
 
-import { create, icon, rounded, setAttribute, splitName, useStyle } from "../dom.mjs";
+import { create, icon, rounded, setAttribute, splitName, useStyle } from "../base/dom.mjs";
 import { copyAs, readPasted } from "../exchange/clipboard.mjs";
 import { rowsInClipboard } from "../exchange/paste.mjs";
-import { openMenu } from "../popup.mjs";
-import { t } from "../words.mjs";
+import { openMenu } from "../base/popup.mjs";
+import { t } from "../base/words.mjs";
 import { defaultsOf } from "./defaults.mjs";
 import { dragRow } from "./drag.mjs";
 import { openExplanation } from "./explain.mjs";
 import { listItems, rowItems } from "./menus.mjs";
 import { createRow, rowInWords } from "./row.mjs";
-import { changed, clipWeight, inWords, isOn, modelWeight, moved, readStack, writeStack } from "./rows.mjs";
+import { changed, clipWeight, inWords, isOn, modelWeight, moved, readStack, writeStack } from "../values/stack.mjs";
 import { GAP, HEAD_HEIGHT, ICONS, ROW_HEIGHT, STYLE, TEXT_HEIGHT } from "./style.mjs";
 import { whenSeen } from "./seen.mjs";
+
+/** @import { Comfy, GraphNode } from "../types.d.ts" */
 
 export const LIST_CLASS = "lorchestra-loras";
 const MOST_ROWS = 20; // more than these are scrolled
@@ -25,8 +27,8 @@ const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
 
 /**
  * @typedef {object} Host
- * @property {{app: any, api: any}} comfy
- * @property {any} node
+ * @property {Comfy} comfy
+ * @property {GraphNode} node
  * @property {() => string} read the value
  * @property {(text: string) => void} write takes a value that may still change
  * @property {(change: () => void) => void} step makes one step of undo out of a change; the node takes the size of its contents
@@ -117,7 +119,7 @@ export function createStackList(host) {
 
   /**
    * One edit of the rows, and one step of undo.
-   * @param {(rows: import("./rows.mjs").Row[]) => import("./rows.mjs").Row[]} change
+   * @param {(rows: import("../values/stack.mjs").Row[]) => import("../values/stack.mjs").Row[]} change
    * @param {Record<string, any>} [more] keys beside the rows
    */
   const edit = (change, more = stack.more) => {
@@ -134,11 +136,11 @@ export function createStackList(host) {
     host.write(next);
     render();
   };
-  /** @param {import("./rows.mjs").Row[]} all @param {number} index @param {import("./rows.mjs").Row} changes */
+  /** @param {import("../values/stack.mjs").Row[]} all @param {number} index @param {import("../values/stack.mjs").Row} changes */
   const withChanges = (all, index, changes) => all.map((row, at) => (at === index ? changed(row, changes) : row));
-  /** @param {number} index @param {import("./rows.mjs").Row} changes */
+  /** @param {number} index @param {import("../values/stack.mjs").Row} changes */
   const change = (index, changes) => edit((all) => withChanges(all, index, changes));
-  /** A change that may go on: no step of undo yet. @param {number} index @param {import("./rows.mjs").Row} changes */
+  /** A change that may go on: no step of undo yet. @param {number} index @param {import("../values/stack.mjs").Row} changes */
   const changeLive = (index, changes) => {
     put(writeStack(stack, withChanges(stack.rows, index, changes)));
     unsettled = true;
@@ -211,7 +213,7 @@ export function createStackList(host) {
   };
   /** @param {number} index */
   const openInfo = async (index) => {
-    const { openInfoCard } = await import("../info_card.mjs");
+    const { openInfoCard } = await import("../info/card.mjs");
     const row = stack.rows[index];
     openInfoCard(comfy, { anchor: partOf(index, ".lorchestra-name"), lora: row.lora, row, onChange: (changes) => change(index, changes) });
   };
@@ -262,7 +264,7 @@ export function createStackList(host) {
     step: () => defaultsOf(comfy.app).step,
   };
 
-  /** @param {import("./rows.mjs").Row[]} fresh */
+  /** @param {import("../values/stack.mjs").Row[]} fresh */
   const append = (fresh) => { if (fresh.length && !stack.error) edit((all) => [...all, ...fresh]); };
   /** @param {string} text */
   const pasteText = async (text) => { append((await readPasted(comfy, text))?.rows ?? []); };

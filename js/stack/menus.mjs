@@ -1,19 +1,19 @@
 // @ts-check
 /** The menus of a row and of the whole list, as items; what they do is the list's. */
 
-import { formatWeight } from "../dom.mjs";
+import { formatWeight } from "../base/dom.mjs";
 import { DIALECTS } from "../exchange/clipboard.mjs";
-import { t } from "../words.mjs";
-import { clipWeight, isOn, modelWeight } from "./rows.mjs";
+import { t } from "../base/words.mjs";
+import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
 
 const PRESETS = [0, 0.5, 1];
 
 /**
  * @typedef {object} RowMenu
- * @property {import("./rows.mjs").Row} row
+ * @property {import("../values/stack.mjs").Row} row
  * @property {number} index
  * @property {number} count
- * @property {(changes: import("./rows.mjs").Row) => void} change
+ * @property {(changes: import("../values/stack.mjs").Row) => void} change
  * @property {() => void} toggle
  * @property {() => void} duplicate
  * @property {(to: number) => void} move
@@ -26,7 +26,7 @@ const PRESETS = [0, 0.5, 1];
 
 /**
  * @param {RowMenu} of
- * @returns {(import("../popup.mjs").Item | "-" | null)[]}
+ * @returns {(import("../base/popup.mjs").Item | "-" | null)[]}
  */
 export function rowItems({ row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy }) {
   const model = modelWeight(row);
@@ -72,12 +72,12 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
 
 /**
  * @typedef {object} ListMenu
- * @property {import("./rows.mjs").Row[]} rows
+ * @property {import("../values/stack.mjs").Row[]} rows
  * @property {boolean} readable
  * @property {boolean} asText
  * @property {boolean} collapsed
  * @property {number} missing how many rows' files are not there
- * @property {(rows: import("./rows.mjs").Row[]) => void} setRows
+ * @property {(rows: import("../values/stack.mjs").Row[]) => void} setRows
  * @property {(dialect: string) => void} copyAs
  * @property {() => void} paste
  * @property {() => void} toggleText
@@ -87,14 +87,14 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
 
 /**
  * @param {ListMenu} of
- * @returns {(import("../popup.mjs").Item | "-" | null)[]}
+ * @returns {(import("../base/popup.mjs").Item | "-" | null)[]}
  */
 export function listItems({
   rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing,
 }) {
   const some = rows.length > 0;
   const split = rows.some((row) => clipWeight(row) !== null);
-  const sorted = (/** @type {(a: import("./rows.mjs").Row, b: import("./rows.mjs").Row) => number} */ order) => setRows([...rows].sort(order));
+  const sorted = (/** @type {(a: import("../values/stack.mjs").Row, b: import("../values/stack.mjs").Row) => number} */ order) => setRows([...rows].sort(order));
   const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" }).compare;
   return [
     { label: t("Collapse to one line"), checked: collapsed, disabled: !readable, run: toggleCollapsed },

@@ -1,9 +1,9 @@
 // @ts-check
 /** One row of the list: its element, and how it shows a LoRA. */
 
-import { create, formatWeight, icon, setAttribute, splitName } from "../dom.mjs";
-import { t } from "../words.mjs";
-import { clipWeight, isOn, modelWeight } from "./rows.mjs";
+import { create, formatWeight, icon, setAttribute, splitName } from "../base/dom.mjs";
+import { t } from "../base/words.mjs";
+import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
 import { ICONS } from "./style.mjs";
 import { createWeight } from "./weight.mjs";
 
@@ -23,7 +23,7 @@ import { createWeight } from "./weight.mjs";
 
 /**
  * @typedef {object} View
- * @property {import("./rows.mjs").Row} row
+ * @property {import("../values/stack.mjs").Row} row
  * @property {number} index
  * @property {number} count of all rows
  * @property {boolean} split whether any row has a clip weight of its own
@@ -155,7 +155,7 @@ export function createRow(actions) {
 
 /**
  * What limits a row, in short and in full.
- * @param {import("./rows.mjs").Row} row
+ * @param {import("../values/stack.mjs").Row} row
  * @returns {[string, string][]}
  */
 function marksOf(row) {
@@ -183,7 +183,7 @@ export function stateWord(state) {
 
 /**
  * The row in a few words, for the list in one line.
- * @param {import("./rows.mjs").Row} row
+ * @param {import("../values/stack.mjs").Row} row
  */
 export function rowInWords(row) {
   const { title } = splitName(row.lora);

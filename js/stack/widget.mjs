@@ -2,10 +2,12 @@
 /** The widget of the LoRA Stack, on its own node and where it was promoted to a subgraph's node. */
 
 import { rememberHosts } from "../badges/places.mjs";
-import { after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, passPointerOn, whenDrawn } from "../canvas.mjs";
+import { after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, page, passPointerOn, whenDrawn } from "../base/canvas.mjs";
 import { appKey, appRows, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
-import { EMPTY, promptText, toText } from "./rows.mjs";
+import { EMPTY, promptText, toText } from "../values/stack.mjs";
+
+/** @import { App, Comfy, GraphNode, HookedNode, InputData, InputData, PromotedInput, SubgraphNode } from "../types.d.ts" */
 
 /** Type of the input, as Python declares it. */
 export const LORAS_TYPE = "LORCHESTRA_LORAS";
@@ -13,16 +15,10 @@ const MARGIN = 10; // of a DOM widget in the classic renderer, above and below
 const MIN_WIDTH = 400;
 
 /**
- * @typedef {object} Comfy
- * @property {any} app
- * @property {any} api
- */
-
-/**
  * @param {Comfy} comfy
- * @param {any} node
+ * @param {HookedNode} node
  * @param {string} name
- * @param {any} inputData the input's type and options, as `/object_info` has them
+ * @param {InputData | undefined} inputData the input's type and options, as `/object_info` has them
  */
 export function createLorasWidget(comfy, node, name, inputData) {
   let text = toText(inputData?.[1]?.default || EMPTY);
@@ -57,13 +53,13 @@ export function createLorasWidget(comfy, node, name, inputData) {
  * Gives a subgraph's node the editor for a promoted LoRA Stack. ComfyUI itself draws nothing there but an empty row.
  * The functions used here are private to ComfyUI; where they are missing, ComfyUI's own way is left alone.
  * @param {Comfy} comfy
- * @param {any} node a subgraph's node
+ * @param {SubgraphNode} node
  */
 export function installPromotion(comfy, node) {
   rememberHosts(comfy.app);
   const original = node.createPromotedHostWidget;
   if (typeof original !== "function" || typeof node._projectPromotedWidget !== "function") return;
-  node.createPromotedHostWidget = function (/** @type {any} */ input, /** @type {any} */ id, /** @type {any} */ source) {
+  node.createPromotedHostWidget = function (input, /** @type {any} */ id, /** @type {any} */ source) {
     if (source?.type !== LORAS_TYPE) return original.call(this, input, id, source);
     if (this.graph?.getNodeById(this.id) !== this) return undefined; // a copy on its way
     try {
@@ -77,14 +73,14 @@ export function installPromotion(comfy, node) {
 
 /**
  * @param {Comfy} comfy
- * @param {any} node
- * @param {any} input
+ * @param {SubgraphNode} node
+ * @param {PromotedInput} input
  */
 function createPromotedWidget(comfy, node, input) {
-  const { DOMWidgetImpl, addWidget } = /** @type {any} */ (globalThis).comfyAPI?.domWidget ?? {};
+  const { DOMWidgetImpl, addWidget } = page().comfyAPI?.domWidget ?? {};
   if (!DOMWidgetImpl || !addWidget) return undefined;
   input._widget = undefined;
-  const stored = node._projectPromotedWidget(input); // holds the value that belongs to the subgraph's node
+  const stored = node._projectPromotedWidget?.(input); // holds the value that belongs to the subgraph's node
   if (!stored) return undefined;
   const read = () => toText(stored.value || EMPTY);
   const { list, start, stop } = listFor(comfy, { node, input: input.name, read, write: (next) => { stored.value = next; } });
@@ -129,7 +125,7 @@ function createPromotedWidget(comfy, node, input) {
 
 /**
  * A list that has just been promoted finds no room on its node, which was made without it.
- * @param {any} node
+ * @param {GraphNode} node
  */
 function makeRoomForNew(node) {
   if (node.size[1] >= node.computeSize()[1]) return;
@@ -140,7 +136,7 @@ function makeRoomForNew(node) {
 /**
  * After undo and redo, App mode and newer Nodes 2.0 keep showing the element of the node that was replaced; this shows
  * the new one.
- * @param {any} app
+ * @param {App} app
  */
 export function showLiveElements(app) {
   const heal = () => {
@@ -162,7 +158,7 @@ export function showLiveElements(app) {
  * A list with its badges.
  * @param {Comfy} comfy
  * @param {object} of
- * @param {any} of.node that shows it
+ * @param {GraphNode} of.node that shows it
  * @param {string} [of.input] of a subgraph's node, to which the list was promoted
  * @param {() => string} of.read
  * @param {(text: string) => void} of.write
@@ -171,7 +167,7 @@ function listFor(comfy, { node, input, read, write }) {
   /** @type {(() => void) | undefined} */
   let unwatch;
   let there = true;
-  /** @type {any} */
+  /** @type {Badges | null | undefined} */
   let badges;
   const list = createStackList({
     comfy, node, read, write,
@@ -197,12 +193,14 @@ function listFor(comfy, { node, input, read, write }) {
   return { list, start, stop };
 }
 
-/** @type {Promise<any> | undefined} */
+/** @typedef {ReturnType<typeof import("../badges/badges.mjs").createBadges>} Badges */
+
+/** @type {Promise<Badges | null> | undefined} */
 let loadingBadges;
 
-/** @param {Comfy} comfy @returns {Promise<any>} the badges of all nodes; null where they cannot be loaded */
+/** @param {Comfy} comfy @returns {Promise<Badges | null>} the badges of all nodes; null where they cannot be loaded */
 function badgesOf(comfy) {
-  loadingBadges ??= import("../badges.mjs").then(({ createBadges }) => createBadges(comfy)).catch((error) => {
+  loadingBadges ??= import("../badges/badges.mjs").then(({ createBadges }) => createBadges(comfy)).catch((error) => {
     console.warn("[Lorchestra] no badges:", error);
     return null;
   });
@@ -211,13 +209,13 @@ function badgesOf(comfy) {
 
 /**
  * Nodes 2.0 leaves a widget editable whose value comes through a link; then its edits would be for nothing.
- * @param {any} node
+ * @param {GraphNode} node
  * @param {string} name
  * @param {HTMLElement} element
  */
 function followLink(node, name, element) {
   after(node, "onConnectionsChange", () => {
-    const input = node.inputs?.find((/** @type {any} */ slot) => slot.widget?.name === name);
+    const input = node.inputs?.find((slot) => slot.widget?.name === name);
     // Frontends without Nodes 2.0 show this very element on a subgraph's node, where it has to stay editable.
     element.inert = isNodes2() && input?.link != null;
   });

@@ -16,7 +16,7 @@ WARM = "lorchestra-demo/warm.safetensors"
 SDXL, FLUX = "z-badges/sdxl.safetensors", "z-badges/flux.safetensors"  # last: the first checkpoint is the demo's
 
 CREATE = """async (folder) => {
-    const { createBadges } = await import(`/extensions/${folder}/badges.mjs`);
+    const { createBadges } = await import(`/extensions/${folder}/badges/badges.mjs`);
     const { api } = await import("/scripts/api.js");
     window.asked = [];
     const own = { // the nodes' own badges ask as well

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow  # test_stack_list.py opens it in the quick run
 
 
 NODE = "LorchestraLoraSchedule"
-MODEL = "/curve/model.mjs"
+MODEL = "/values/schedule.mjs"
 TYPED = [
     "0:0, 0.3:1 ease, 1:0.2", "30%:1", "12.5%:.5, 1/3:1", " 0 : 1 , 1 / 2 : 3 linear", "-0", "0:-0, 1:+1", "0.8",
     "bell", "step 3:1 hold, 5:0", "SIGMAS 14.6:0, sigma 7:1e-3", "steps 1:0, step 2:1",
@@ -177,8 +177,8 @@ def test_typed_text_means_the_same_or_is_left_to_python(opened: Any, pack_folder
 
 def test_presets_and_easings_are_those_of_python(opened: Any, pack_folder: str) -> None:
     script = """async (folder) => [
-        (await import(`/extensions/${folder}/curve/presets.mjs`)).PRESETS.map(({name, text}) => [name, text]),
-        (await import(`/extensions/${folder}/curve/easings.mjs`)).EASINGS.map(({word, short}) => [word, short]),
+        (await import(`/extensions/${folder}/values/presets.mjs`)).PRESETS.map(({name, text}) => [name, text]),
+        (await import(`/extensions/${folder}/values/easings.mjs`)).EASINGS.map(({word, short}) => [word, short]),
     ]"""
     presets, easings = opened.page.evaluate(script, pack_folder)
     assert presets == [[preset.name, Schedule.parse(preset.text).to_text()] for preset in PRESETS]

@@ -24,7 +24,7 @@ PNG = base64.b64decode(
 )
 
 OPEN = """async ([folder, lora, row]) => {
-    const { openInfoCard } = await import(`/extensions/${folder}/info_card.mjs`);
+    const { openInfoCard } = await import(`/extensions/${folder}/info/card.mjs`);
     const { api } = await import("/scripts/api.js");
     let anchor = document.getElementById("card-anchor");
     if (!anchor) {

@@ -67,7 +67,7 @@ class Picker:
 
     def module(self, name: str) -> str:
         """The address of one of our modules."""
-        return f"/extensions/{self.pack_folder}/picker/{name}.mjs"
+        return f"/extensions/{self.pack_folder}/{name}.mjs"
 
     def open(self, current: str = "", model: dict[str, Any] | None = None, x: int = 200, y: int = 90) -> None:
         """Opens it under a button that has the focus. The first one of a test knows of no list yet."""
@@ -89,7 +89,7 @@ class Picker:
                 const onChoose = (name) => anchor.chosen.push(name);
                 anchor.picker = openPicker({ app, api: anchor.api }, { anchor, current, model, onChoose });
             }""",
-            [self.module("picker"), current, model, x, y],
+            [self.module("picker/picker"), current, model, x, y],
         )
 
     def answer(self, loras: Any, pending: int = 0) -> None:
@@ -449,7 +449,7 @@ def test_ten_thousand_files(picker: Picker) -> None:
             }
             return took;
         }""",
-        [picker.module("picker"), picker.module("search")],
+        [picker.module("picker/picker"), picker.module("values/search")],
     )
     median = {name: sorted(times)[len(times) // 2] for name, times in took.items()}
     most = {name: max(times) for name, times in took.items()}

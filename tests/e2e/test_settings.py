@@ -35,7 +35,7 @@ class Settings:
         """What our code gets."""
         return self.page.evaluate(
             """async ([folder, name]) => {
-                const { setting } = await import(`/extensions/${folder}/settings.mjs`);
+                const { setting } = await import(`/extensions/${folder}/base/settings.mjs`);
                 return setting(app, name);
             }""",
             [self.folder, name],
@@ -45,7 +45,7 @@ class Settings:
         """Every setting of ours, by the name in the code."""
         return self.page.evaluate(
             """async (folder) => {
-                const { SETTINGS } = await import(`/extensions/${folder}/settings.mjs`);
+                const { SETTINGS } = await import(`/extensions/${folder}/base/settings.mjs`);
                 return JSON.parse(JSON.stringify(SETTINGS));
             }""",
             self.folder,
@@ -148,7 +148,7 @@ def test_badges_are_shown_while_they_are_wanted(settings: Settings) -> None:
     node = settings.face.add()
     settings.page.evaluate(
         """async ([folder, id]) => {
-            const { createBadges } = await import(`/extensions/${folder}/badges.mjs`);
+            const { createBadges } = await import(`/extensions/${folder}/badges/badges.mjs`);
             const { api } = await import("/scripts/api.js");
             const read = () => '{"loras": [{"lora": "gone"}]}';
             const show = (rows) => { window.testState = rows.map((row) => row.state).join(); };
@@ -205,7 +205,10 @@ def test_another_language(settings: Settings, open_face: Any, server: Any, langu
         words = files["main"]["lorchestra"]
         page.get_by_text(words["Add the first LoRA"]).first.wait_for()
         found = page.evaluate(
-            """async (folder) => (await import(`/extensions/${folder}/words.mjs`)).t("{count} LoRAs", { count: 3 })""",
+            """async (folder) => {
+                const { t } = await import(`/extensions/${folder}/base/words.mjs`);
+                return t("{count} LoRAs", { count: 3 });
+            }""",
             settings.folder,
         )
         assert found == words["{count} LoRAs"].replace("{count}", "3")

@@ -1,4 +1,4 @@
-"""What the list reads, without a widget: `js/stack/rows.mjs` against the forms that Python reads."""
+"""What the list reads, without a widget: `js/values/stack.mjs` against the forms that Python reads."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from lorchestra.errors import StackError
 from lorchestra.exchange import parse_stack
 
 READ = """async ([folder, text]) => {
-    const { inWords, readStack } = await import(`/extensions/${folder}/stack/rows.mjs`);
+    const { inWords, readStack } = await import(`/extensions/${folder}/values/stack.mjs`);
     return inWords(readStack(text));
 }"""
 REWRITE = """async ([folder, text, lora]) => {
-    const { readStack, writeStack } = await import(`/extensions/${folder}/stack/rows.mjs`);
+    const { readStack, writeStack } = await import(`/extensions/${folder}/values/stack.mjs`);
     const stack = readStack(text);
     return writeStack(stack, [...stack.rows, ...(lora ? [{lora, model: 2}] : [])]);
 }"""
 PROMPT = """async ([folder, text]) => {
-    const { promptText } = await import(`/extensions/${folder}/stack/rows.mjs`);
+    const { promptText } = await import(`/extensions/${folder}/values/stack.mjs`);
     return promptText(text);
 }"""
 

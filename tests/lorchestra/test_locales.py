@@ -16,7 +16,7 @@ LOCALES = ROOT / "locales"
 LANGUAGES = sorted(path.name for path in LOCALES.iterdir())
 CALL = re.compile(r"""\bt\(\s*("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
 """Example: `t("{count} LoRAs", {count: 3})`."""
-TABLES = (("curve/easings.mjs", "label"), ("curve/presets.mjs", "name"))
+TABLES = (("values/easings.mjs", "label"), ("values/presets.mjs", "name"))
 """Tables whose values are translated where they are shown, by the key that holds them."""
 SAID = re.compile(
     r"""(?:\b(?:label|title|text|placeholder|hint|tooltip|summary|detail|message)|"aria-(?:label|description)")\s*:"""
@@ -33,12 +33,12 @@ NO_WORDS = re.compile(
     r"|\d:\d"  # schedules
     r"|^(?:<lora:…>|Runware|JSON)$"
 )
-ELSEWHERE = ("settings.mjs", "curve/easings.mjs", "curve/presets.mjs", "exchange/loaders.mjs")
+ELSEWHERE = ("base/settings.mjs", "values/easings.mjs", "values/presets.mjs", "convert/loaders.mjs")
 """Translated by ComfyUI, or where they are shown; and the names that other packs give their nodes."""
 NOT_SHOWN = {
-    ("badges.mjs", "ComfyUI answered with …"),
+    ("badges/badges.mjs", "ComfyUI answered with …"),
     ("curve/widget.mjs", "from text"),  # a value of the node's
-    ("exchange/convert.mjs", "ComfyUI does not know the LoRA Stack"),
+    ("convert/convert.mjs", "ComfyUI does not know the LoRA Stack"),
 }
 SHAPE = re.compile(r"^(?:#+ |- |\| ---|\| )", re.MULTILINE)
 INLINE_CODE = re.compile(r"`[^`\n]+`")
@@ -201,7 +201,7 @@ def _text(node: Any) -> Any:
 
 def settings_in_code() -> dict[str, dict[str, Any]]:
     """The texts of every setting, by its id as translations have it."""
-    text = (ROOT / "js/settings.mjs").read_text(encoding="utf-8")
+    text = (ROOT / "js/base/settings.mjs").read_text(encoding="utf-8")
     found: dict[str, dict[str, Any]] = {}
     for block in re.split(r"\n  \w+: \{\n", text)[1:]:
         told = {key: literal(value) for key, value in re.findall(r'\n? {4}(\w+): ("(?:[^"\\]|\\.)*")', block)}

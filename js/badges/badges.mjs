@@ -4,11 +4,13 @@
  * something has changed that matters. Where the server does not answer, rows show nothing.
  */
 
-import { fingerprint, pruned } from "./badges/graph.mjs";
-import { completed } from "./badges/inactive.mjs";
-import { findPlaces, rememberHosts } from "./badges/places.mjs";
-import { after } from "./canvas.mjs";
-import { setting } from "./settings.mjs";
+import { fingerprint, pruned } from "./graph.mjs";
+import { completed } from "./inactive.mjs";
+import { findPlaces, rememberHosts } from "./places.mjs";
+import { after } from "../base/canvas.mjs";
+import { setting } from "../base/settings.mjs";
+
+/** @import { Comfy, Graph, GraphNode, Prompt } from "../types.d.ts" */
 
 const DELAY = 300; // after a change, in milliseconds
 const LOOK = 1500; // between looks for changes that ComfyUI tells nobody about
@@ -33,7 +35,7 @@ const MOST_LOST = 1; // looks at which a stack was in no graph yet
 
 /**
  * @typedef {object} Watched
- * @property {any} node
+ * @property {GraphNode} node
  * @property {string} [input]
  * @property {() => string} read
  * @property {(badges: Badge[]) => void} show
@@ -48,10 +50,10 @@ const MOST_LOST = 1; // looks at which a stack was in no graph yet
 export const NOTHING = Object.freeze({ state: "", sentence: "", sha256: null, air: null, candidates: [] });
 
 /**
- * @param {{app: any, api: any}} comfy
+ * @param {Comfy} comfy
  * @returns {{
- *   watch: (stack: {node: any, input?: string, read: () => string, show: (badges: Badge[]) => void}) => () => void,
- *   notice: () => void, refresh: () => void, modelOf: (node: any, input?: string) => Model | null,
+ *   watch: (stack: {node: GraphNode, input?: string, read: () => string, show: (badges: Badge[]) => void}) => () => void,
+ *   notice: () => void, refresh: () => void, modelOf: (node: GraphNode, input?: string) => Model | null,
  * }} `watch` gives the function that ends it; `input` is where a subgraph's node has the list of a stack inside.
  *   `notice` looks for changes now instead of soon, `refresh` asks anew for all rows, because files may have changed
  */
@@ -60,7 +62,7 @@ export function createBadges({ app, api }) {
   const watched = new Set();
   /** Nodes that tell of changes. */
   const chained = new WeakSet();
-  /** @type {any} the part of the prompt that matters, of the graph whose fingerprint is `seen` */
+  /** @type {Prompt | null} the part of the prompt that matters, of the graph whose fingerprint is `seen` */
   let prompt = null;
   /** @type {string | undefined} */
   let seen;
@@ -72,7 +74,7 @@ export function createBadges({ app, api }) {
   let marked = setting(app, "badges");
   rememberHosts(app);
 
-  const root = () => app.rootGraph ?? app.graph?.rootGraph ?? app.graph;
+  const root = () => /** @type {Graph} */ (app.rootGraph ?? app.graph?.rootGraph ?? app.graph);
   /** Those that are in a graph, each with its place; the others are forgotten when they have been in one, or come to none. */
   const placed = () => {
     const all = [...watched];
@@ -176,7 +178,7 @@ export function createBadges({ app, api }) {
     const now = fingerprint(root(), places);
     if (now !== seen) {
       seen = now;
-      const found = await app.graphToPrompt().then((/** @type {any} */ graph) => graph?.output ?? {}, () => ({}));
+      const found = await app.graphToPrompt().then((graph) => graph?.output ?? {}, () => ({}));
       prompt = pruned(completed(found, places), places.map(({ id }) => id));
       for (const { one } of there) one.asked = undefined;
     }

@@ -1,6 +1,8 @@
 // @ts-check
 /** The settings of the face, under one heading in ComfyUI's settings. They are read at the moment of use. */
 
+/** @import { App, GraphNode } from "../types.d.ts" */
+
 const HEADING = "Lorchestra";
 const MAX_WEIGHT = 100;
 
@@ -100,7 +102,7 @@ export const SETTINGS = {
 
 /**
  * What the user has set, or the default where nothing usable is set.
- * @param {any} app
+ * @param {App} app
  * @param {keyof typeof SETTINGS} name e.g. `defaultWeight`
  * @returns {any}
  */
@@ -119,11 +121,11 @@ export function settingsForComfy() {
 
 /**
  * Gives a node that was just made what new nodes begin with. A workflow's own values come after it.
- * @param {any} app
- * @param {any} node a LoRA Stack
+ * @param {App} app
+ * @param {GraphNode} node a LoRA Stack
  */
 export function applyToNewNode(app, node) {
-  const widget = node.widgets?.find((/** @type {any} */ one) => one.name === "policy");
+  const widget = node.widgets?.find((one) => one.name === "policy");
   const policy = setting(app, "policy");
   if (widget && widget.value !== policy) widget.value = policy;
 }

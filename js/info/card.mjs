@@ -1,17 +1,19 @@
 // @ts-check
 /** The card of one LoRA: all that its file and the files beside it say, with words to copy and a weight to take over. */
 
-import { create, ROOT_CLASS, splitName, useStyle } from "./dom.mjs";
-import { createDetails } from "./info/details.mjs";
-import { STYLE } from "./info/style.mjs";
-import { openPopup } from "./popup.mjs";
-import { t } from "./words.mjs";
+import { create, ROOT_CLASS, splitName, useStyle } from "../base/dom.mjs";
+import { createDetails } from "./details.mjs";
+import { STYLE } from "./style.mjs";
+import { openPopup } from "../base/popup.mjs";
+import { t } from "../base/words.mjs";
+
+/** @import { Comfy } from "../types.d.ts" */
 
 /**
  * Opens the card. Nothing in it is ever read as HTML.
- * @param {{app?: any, api: any}} comfy
+ * @param {Pick<Comfy, "api">} comfy
  * @param {object} options
- * @param {import("./popup.mjs").Anchor} options.anchor
+ * @param {import("../base/popup.mjs").Anchor} options.anchor
  * @param {string} options.lora as ComfyUI lists it
  * @param {any} [options.row] the row's data, if it is a row's card
  * @param {(changes: {model?: number, clip?: number, sha256?: string, air?: string}) => void} [options.onChange] takes

@@ -6,6 +6,8 @@
  * To add a language: `locales/<language>/main.json` with `{"lorchestra": {"Add a LoRA": "…"}}`.
  */
 
+/** @import { Api, Comfy } from "../types.d.ts" */
+
 const SECTION = "lorchestra";
 /** @type {Record<string, unknown>} */
 let translations = {};
@@ -14,7 +16,7 @@ let loading;
 
 /**
  * Loads the translations, once. Without them, and where they cannot be had, the face is in English.
- * @param {any} api
+ * @param {Api} api
  * @param {string} [locale] ComfyUI's setting `Comfy.Locale`, e.g. `zh`; without it, the browser's language
  * @returns {Promise<void>}
  */
@@ -36,7 +38,7 @@ export function t(text, values) {
 }
 
 /**
- * @param {any} api
+ * @param {Api} api
  * @param {string} locale
  */
 async function load(api, locale) {

@@ -6,7 +6,7 @@
  * A schedule is a list of curves, whose product it is; nearly always there is one.
  */
 
-import { clamp, rounded } from "../dom.mjs";
+import { clamp, rounded } from "../base/dom.mjs";
 import { easingOf, easingTyped, LINEAR } from "./easings.mjs";
 import { presetTyped } from "./presets.mjs";
 

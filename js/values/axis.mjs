@@ -1,11 +1,11 @@
 // @ts-check
 /** Where a curve lies on the screen: axes, ticks and paths. Pure functions; lengths in pixels. */
 
-import { clamp, rounded } from "../dom.mjs";
-import { weightAt } from "./model.mjs";
+import { clamp, rounded } from "../base/dom.mjs";
+import { weightAt } from "./schedule.mjs";
 
 /**
- * @typedef {import("./model.mjs").Curve} Curve
+ * @typedef {import("./schedule.mjs").Curve} Curve
  * @typedef {object} Run what is known about the sampler's run
  * @property {number} [steps]
  * @property {number[]} [sigmas] one more than steps

@@ -1,11 +1,13 @@
 // @ts-check
 /** Short messages at the edge of the page, by ComfyUI's own means. */
 
+/** @import { App } from "../types.d.ts" */
+
 const LIFE = 6000; // milliseconds; errors stay longer
 const MOST = 6; // lines
 
 /**
- * @param {any} app
+ * @param {App} app
  * @param {"success" | "info" | "warn" | "error"} severity
  * @param {string} summary
  * @param {string[]} [lines]

@@ -1,7 +1,7 @@
 // @ts-check
 /** Full names for rows that name a file without its folder or ending, as LoRA-Manager and `<lora:…>` text do. */
 
-import { t } from "../words.mjs";
+import { t } from "../base/words.mjs";
 
 const SUFFIX = /\.(safetensors|sft|ckpt|pt|pt2|pth|bin|pkl)$/i;
 

@@ -1,10 +1,12 @@
 // @ts-check
 /** What the exchange asks of the server. */
 
-import { t } from "../words.mjs";
+import { t } from "./words.mjs";
+
+/** @import { Comfy } from "../types.d.ts" */
 
 /**
- * @param {{api: any}} comfy
+ * @param {Pick<Comfy, "api">} comfy
  * @param {string} path
  * @param {any} body
  * @returns {Promise<any>} the answer; its error as an Error with our sentence
@@ -24,7 +26,7 @@ export async function post({ api }, path, body) {
 }
 
 /**
- * @param {{api: any}} comfy
+ * @param {Pick<Comfy, "api">} comfy
  * @returns {Promise<string[]>} the LoRAs as ComfyUI lists them; none where they cannot be had
  */
 export async function listLoras({ api }) {

@@ -1,33 +1,41 @@
 // @ts-check
 /** What our elements, ComfyUI's nodes and its canvas have to tell each other. */
 
+/** @import { App, GraphNode, Page, Widget } from "../types.d.ts" */
+
 /** Nodes 2.0 make nodes this much higher than they compute, at most; in pixels. */
 const NODES2_SLACK = 30;
 
+/** @returns {Page} what ComfyUI puts beside its two objects */
+export function page() {
+  return /** @type {Page} */ (globalThis);
+}
+
 /** @returns {boolean} whether nodes are drawn by Nodes 2.0 */
 export function isNodes2() {
-  return Boolean(/** @type {any} */ (globalThis).LiteGraph?.vueNodesMode);
+  return Boolean(page().LiteGraph?.vueNodesMode);
 }
 
 /**
- * Calls a function, with the same values, after one of the own functions of a node or of a widget; what others put
- * there before and after stays.
- * @param {any} of
+ * Calls a function after one of the own functions of a node or of a widget, with the first of the same values; what
+ * others put there before and after stays.
+ * @param {GraphNode | Widget} of
  * @param {string} name
- * @param {(...values: any[]) => void} then
+ * @param {(value: unknown) => void} then
  */
 export function after(of, name, then) {
-  const original = of[name];
-  of[name] = function (/** @type {any[]} */ ...values) {
+  const functions = /** @type {Record<string, ((...values: unknown[]) => unknown) | undefined>} */ (/** @type {unknown} */ (of));
+  const original = functions[name];
+  functions[name] = function (...values) {
     const result = original?.apply(this, values);
-    then(...values);
+    then(values[0]);
     return result;
   };
 }
 
 /**
  * The element that Nodes 2.0 draw for a node on the canvas.
- * @param {any} node
+ * @param {GraphNode} node
  * @returns {Element | null}
  */
 export function drawnOnCanvas(node) {
@@ -46,7 +54,7 @@ export function whenDrawn(run) {
 /**
  * Makes one step of undo out of a change. ComfyUI takes its snapshot on mouseup, before a click's handlers run, so a
  * change that does not say that it is one would be undone one step too late.
- * @param {any} app
+ * @param {App} app
  * @param {() => void} change
  */
 export function asOneStep(app, change) {
@@ -61,7 +69,7 @@ export function asOneStep(app, change) {
 /**
  * Lets the wheel and the middle button reach the canvas, where the classic renderer's overlay would swallow them.
  * The wheel stays with a text or a list that has the focus in it and more than fits. Nodes 2.0 does all this by itself.
- * @param {any} app
+ * @param {App} app
  * @param {HTMLElement} element
  */
 export function passPointerOn(app, element) {
@@ -72,7 +80,7 @@ export function passPointerOn(app, element) {
     event.preventDefault();
     app.canvas.processMouseWheel(event);
   }, { passive: false });
-  /** @type {[keyof HTMLElementEventMap, (event: PointerEvent) => boolean, string][]} */
+  /** @type {[keyof HTMLElementEventMap, (event: PointerEvent) => boolean, "processMouseDown" | "processMouseMove" | "processMouseUp"][]} */
   const forwarded = [
     ["pointerdown", (event) => event.button === 1, "processMouseDown"],
     ["pointermove", (event) => (event.buttons & 4) === 4, "processMouseMove"],
@@ -80,7 +88,8 @@ export function passPointerOn(app, element) {
   ];
   for (const [kind, isMiddle, method] of forwarded) {
     element.addEventListener(kind, (event) => {
-      if (!isNodes2() && isMiddle(/** @type {PointerEvent} */ (event))) app.canvas[method](event);
+      const pointer = /** @type {PointerEvent} */ (event);
+      if (!isNodes2() && isMiddle(pointer)) app.canvas[method](pointer);
     });
   }
 }
@@ -101,7 +110,7 @@ function scrollsIn(target, outermost) {
 
 /**
  * ComfyUI's side panel writes its own width into widgets, after which the classic overlay is drawn too narrow.
- * @param {any} widget
+ * @param {Widget} widget
  */
 export function guardWidth(widget) {
   Object.defineProperty(widget, "width", { get: () => undefined, set() {}, configurable: true });
@@ -109,7 +118,7 @@ export function guardWidth(widget) {
 
 /**
  * Makes the node at least as high as its contents.
- * @param {any} node
+ * @param {GraphNode} node
  */
 export function makeRoom(node) {
   const height = node.computeSize()[1];
@@ -121,8 +130,8 @@ export function makeRoom(node) {
  * One step of undo that may change how high the node's contents are. The node follows them, unless somebody has made it
  * higher than they were. It follows by the difference: Nodes 2.0 measure more than is computed, and a size that is not
  * the measured one would be a change of its own after the next undo.
- * @param {any} app
- * @param {any} node
+ * @param {App} app
+ * @param {GraphNode} node
  * @param {() => void} change
  */
 export function asOneSizedStep(app, node, change) {

@@ -8,8 +8,10 @@
  * jags111/efficiency-nodes-comfyui `efficiency_nodes.py`; yolain/ComfyUI-Easy-Use `py/nodes/`.
  */
 
+/** @import { GraphNode } from "../types.d.ts" */
+
 /**
- * @typedef {import("../stack/rows.mjs").Row} Row
+ * @typedef {import("../values/stack.mjs").Row} Row
  */
 
 /**
@@ -104,7 +106,7 @@ export const KINDS = [
 const BY_TYPE = new Map(KINDS.map((kind) => [kind.type, kind]));
 
 /**
- * @param {any} node
+ * @param {GraphNode} node
  * @returns {Kind | undefined}
  */
 export function kindOf(node) {
@@ -113,7 +115,7 @@ export function kindOf(node) {
 
 /**
  * The rows that a node holds, those that are off too.
- * @param {any} node in a graph; the pack that it is from need not be installed
+ * @param {GraphNode} node in a graph; the pack that it is from need not be installed
  * @param {Kind} kind
  * @returns {Row[]}
  */

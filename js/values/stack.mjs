@@ -5,7 +5,7 @@
  * that Python reads becomes our JSON with the first edit; what is not known here survives it.
  */
 
-import { t } from "../words.mjs";
+import { t } from "../base/words.mjs";
 
 export const EMPTY = '{"version": 1, "loras": []}';
 /** Weight of a row that names none, as in Python. */

@@ -1,27 +1,29 @@
 // @ts-check
 /** What a LoRA Stack in the place of other loaders would be: their rows, their links, and what would be lost. */
 
-import { readStack, toText } from "../stack/rows.mjs";
-import { t } from "../words.mjs";
-import { inputNamed, outputOf, sourceOf, targetsOf } from "./links.mjs";
+import { readStack, toText } from "../values/stack.mjs";
+import { t } from "../base/words.mjs";
+import { inputLike, outputOf, sourceOf, targetsOf } from "./links.mjs";
 import { kindOf, rowsOf } from "./loaders.mjs";
-import { lorasWidget } from "./paste.mjs";
+import { lorasWidget } from "../exchange/paste.mjs";
+
+/** @import { GraphNode } from "../types.d.ts" */
 
 export const STACK = "LorchestraLoraStack";
 const [MUTED, BYPASSED] = [2, 4]; // modes of a node
 const LONGEST = 1000; // nodes in a chain
 
 /**
- * @typedef {import("../stack/rows.mjs").Row} Row
+ * @typedef {import("../values/stack.mjs").Row} Row
  * @typedef {import("./links.mjs").Source} Source
  * @typedef {import("./links.mjs").Target} Target
  */
 
 /**
  * @typedef {object} Plan
- * @property {any[]} loaders nodes whose place it takes, in their order; none where the rows go into a stack
- * @property {any[]} stackers nodes that handed rows to them
- * @property {any} into the LoRA Stack that the rows go into, instead of a new one
+ * @property {GraphNode[]} loaders nodes whose place it takes, in their order; empty where the rows go into a stack
+ * @property {GraphNode[]} stackers nodes that handed rows to them
+ * @property {GraphNode | null} into the LoRA Stack that the rows go into, instead of a new one
  * @property {Row[]} rows
  * @property {Source | null} model
  * @property {Source | null} clip
@@ -33,7 +35,7 @@ const LONGEST = 1000; // nodes in a chain
  */
 
 /**
- * @param {any} node
+ * @param {GraphNode} node
  * @returns {Plan | {reason: string} | null} null for a node that holds no LoRAs; a reason where it cannot be done
  */
 export function planFor(node) {
@@ -47,7 +49,7 @@ export function planFor(node) {
   return end.node.type === STACK ? planInto(end.node) : planOfLoader(end.node);
 }
 
-/** @param {any} node @returns {Plan} */
+/** @param {GraphNode} node @returns {Plan} */
 function planOfLoader(node) {
   const { stackers, source } = stackersBefore(node);
   const kind = /** @type {import("./loaders.mjs").Kind} */ (kindOf(node));
@@ -61,7 +63,7 @@ function planOfLoader(node) {
   };
 }
 
-/** @param {any} node a LoRA Stack @returns {Plan | {reason: string}} */
+/** @param {GraphNode} node a LoRA Stack @returns {Plan | {reason: string}} */
 function planInto(node) {
   const widget = lorasWidget(node);
   if (!widget) return { reason: t("the list of the LoRA Stack comes through a link") };
@@ -74,7 +76,7 @@ function planInto(node) {
   };
 }
 
-/** @param {any[]} chain @returns {Plan | {reason: string}} */
+/** @param {GraphNode[]} chain @returns {Plan | {reason: string}} */
 function planOfChain(chain) {
   const modes = new Set(chain.map((node) => node.mode ?? 0));
   if (modes.size > 1 && modes.has(MUTED)) return { reason: t("one of the chain's loaders is muted") };
@@ -94,8 +96,8 @@ function planOfChain(chain) {
 
 /**
  * The loaders that change one model after another, where nothing else uses what goes from one to the next.
- * @param {any} node
- * @returns {any[]}
+ * @param {GraphNode} node
+ * @returns {GraphNode[]}
  */
 function chainAround(node) {
   const chain = [node];
@@ -115,10 +117,10 @@ function chainAround(node) {
 
 /**
  * Whether one loader's model goes to the next alone, and the text encoders too where both change them.
- * @param {any} first
- * @param {any} second
- * @param {any} firstWithClip the last one so far that changes the text encoders
- * @param {any} secondWithClip the next one that does
+ * @param {GraphNode} first
+ * @param {GraphNode} second
+ * @param {GraphNode | undefined} firstWithClip the last one so far that changes the text encoders
+ * @param {GraphNode | undefined} secondWithClip the next one that does
  */
 function joins(first, second, firstWithClip, secondWithClip) {
   if (!kindOf(first)?.chains || !kindOf(second)?.chains || troubleOf(first) || troubleOf(second)) return false;
@@ -127,7 +129,7 @@ function joins(first, second, firstWithClip, secondWithClip) {
   return !both || feedsOnly(firstWithClip, "CLIP", secondWithClip, clipInput(secondWithClip));
 }
 
-/** @param {any} from @param {string} type @param {any} to @param {number} slot */
+/** @param {GraphNode} from @param {string} type @param {GraphNode} to @param {number} slot */
 function feedsOnly(from, type, to, slot) {
   const targets = targetsAt(from, type);
   return targets.length === 1 && targets[0].node === to && targets[0].slot === slot;
@@ -135,11 +137,11 @@ function feedsOnly(from, type, to, slot) {
 
 /**
  * The stackers whose rows a node gets, first ones first, and what is linked before them.
- * @param {any} node
- * @returns {{stackers: any[], source: Source | null}}
+ * @param {GraphNode} node
+ * @returns {{stackers: GraphNode[], source: Source | null}}
  */
 function stackersBefore(node) {
-  /** @type {any[]} */
+  /** @type {GraphNode[]} */
   const stackers = [];
   let source = sourceAt(node, stackInput(node));
   while (source?.node && stackers.length < LONGEST) {
@@ -154,8 +156,8 @@ function stackersBefore(node) {
 
 /**
  * The node that uses a stacker's rows in the end.
- * @param {any} node a stacker
- * @returns {{node: any} | {reason: string}}
+ * @param {GraphNode} node a stacker
+ * @returns {{node: GraphNode} | {reason: string}}
  */
 function endOf(node) {
   let one = node;
@@ -176,48 +178,48 @@ function endOf(node) {
 }
 
 /**
- * @param {any} node
+ * @param {GraphNode} node
  * @returns {string} why the node's rows cannot be known or kept; empty when they can
  */
 function troubleOf(node) {
   const kept = [modelInput(node), clipInput(node), stackInput(node)];
-  const linked = (node.inputs ?? []).find((/** @type {any} */ slot, /** @type {number} */ index) => slot.link != null && !kept.includes(index));
+  const linked = (node.inputs ?? []).find((slot, index) => slot.link != null && !kept.includes(index));
   if (linked) return t("{input} comes through a link", { input: plain(linked.name) });
   return kindOf(node)?.role === "stacker" && node.mode === MUTED ? t("it is muted") : "";
 }
 
-/** @param {any} node @returns {Row[]} */
+/** @param {GraphNode} node @returns {Row[]} */
 function rowsIn(node) {
   return rowsOf(node, /** @type {import("./loaders.mjs").Kind} */ (kindOf(node)));
 }
 
-/** A bypassed node's rows are off. @param {any} node @returns {Row[]} */
+/** A bypassed node's rows are off. @param {GraphNode} node @returns {Row[]} */
 function rowsWithMode(node) {
   const rows = rowsIn(node);
   if (node.mode !== BYPASSED) return rows;
   return rows.map(({ lora, ...rest }) => ({ lora, ...rest, on: false }));
 }
 
-/** @param {any} node @param {string[]} kept types @returns {string[]} */
+/** @param {GraphNode} node @param {string[]} kept types @returns {string[]} */
 function lostOf(node, kept) {
   const known = kept.map((type) => outputOf(node, type));
-  return (node.outputs ?? []).filter((/** @type {any} */ slot, /** @type {number} */ index) => slot.links?.length && !known.includes(index))
-    .map((/** @type {any} */ slot) => slot.label || slot.name);
+  return (node.outputs ?? []).filter((slot, index) => slot.links?.length && !known.includes(index))
+    .map((slot) => slot.label || slot.name);
 }
 
-/** @param {any} node */
-function modelInput(node) { return inputNamed(node, "MODEL", /^model$/i); }
+/** @param {GraphNode} node */
+function modelInput(node) { return inputLike(node, "MODEL", /^model$/i); }
 
-/** @param {any} node */
-function clipInput(node) { return inputNamed(node, "CLIP", /^(optional_)?clip$/i); }
+/** @param {GraphNode} node */
+function clipInput(node) { return inputLike(node, "CLIP", /^(optional_)?clip$/i); }
 
-/** @param {any} node */
-function stackInput(node) { return inputNamed(node, "LORA_STACK", /^(optional_)?lora_stack$/i); }
+/** @param {GraphNode} node */
+function stackInput(node) { return inputLike(node, "LORA_STACK", /^(optional_)?lora_stack$/i); }
 
-/** @param {any} node @param {number} slot */
+/** @param {GraphNode} node @param {number} slot */
 function sourceAt(node, slot) { return slot < 0 ? null : sourceOf(node, slot); }
 
-/** @param {any} node @param {string} type */
+/** @param {GraphNode} node @param {string} type */
 function targetsAt(node, type) {
   const slot = outputOf(node, type);
   return slot < 0 ? [] : targetsOf(node, slot);

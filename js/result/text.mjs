@@ -1,7 +1,9 @@
 // @ts-check
 /** The text that a node shows after it ran. */
 
-import { after, guardWidth, makeRoom, passPointerOn } from "./canvas.mjs";
+import { after, guardWidth, makeRoom, passPointerOn } from "../base/canvas.mjs";
+
+/** @import { App, HookedNode } from "../types.d.ts" */
 
 export const RESULT_TYPE = "LORCHESTRA_RESULT";
 const NAME = "lorchestra_result";
@@ -19,28 +21,30 @@ const MARGIN = 10; // of a DOM widget in the classic renderer, above and below
  * @property {number} [known] how many lines at the beginning the node shows in other ways; a text of no more is hidden
  */
 
+/** @typedef {{text?: string[], images?: unknown[]}} Output of a node's run, as its `ui` says it */
+
 /**
  * Shows what `ui.text` holds each time the node ran.
- * @param {any} app
- * @param {any} node
+ * @param {App} app
+ * @param {HookedNode} node
  * @param {Result} result
  */
 export function showResults(app, node, { label, known = 0 }) {
-  after(node, "onExecuted", (/** @type {any} */ output) => {
+  after(node, "onExecuted", (value) => {
+    const output = /** @type {Output | undefined} */ (value);
     if (output?.images?.length === 0) forgetPictures(node);
     if (!Array.isArray(output?.text)) return;
-    const widget = node.widgets?.find((/** @type {any} */ own) => own.type === RESULT_TYPE) ?? create(app, node, label());
+    const shown = node.widgets?.find((own) => own.type === RESULT_TYPE);
+    const { element } = /** @type {{element: HTMLTextAreaElement}} */ (shown ?? create(app, node, label()));
     const all = output.text.join("\n");
     const text = all.split("\n").slice(known).join("\n");
     const hidden = known > 0 && !text;
-    widget.element.value = hidden ? all : text;
-    widget.element.style.display = hidden ? "none" : "block";
+    element.value = hidden ? all : text;
+    element.style.display = hidden ? "none" : "block";
     const perLine = Math.max(Math.floor((node.size[0] - SIDES) / CHARACTER_WIDTH), 1);
-    const needed = text.split("\n").reduce(
-      (/** @type {number} */ sum, /** @type {string} */ line) => sum + Math.max(Math.ceil(line.length / perLine), 1), 0,
-    );
+    const needed = text.split("\n").reduce((sum, line) => sum + Math.max(Math.ceil(line.length / perLine), 1), 0);
     const lines = Math.min(needed, MAX_LINES);
-    widget.element.style.minHeight = `${lines * LINE_HEIGHT + PADDING}px`;
+    element.style.minHeight = `${lines * LINE_HEIGHT + PADDING}px`;
     makeRoom(node);
   });
 }
@@ -48,19 +52,20 @@ export function showResults(app, node, { label, known = 0 }) {
 /**
  * The classic renderer would go on showing the picture of an earlier run; and its preview, which old frontends cannot
  * draw without a picture, comes back with the next one.
- * @param {any} node
+ * @param {HookedNode} node
  */
 function forgetPictures(node) {
   node.imgs = undefined;
   node.imageIndex = null;
-  const preview = node.widgets?.findIndex((/** @type {any} */ own) => own.name === PREVIEW_NAME) ?? -1;
-  if (preview >= 0) node.widgets.splice(preview, 1)[0].onRemove?.();
+  const widgets = node.widgets ?? [];
+  const preview = widgets.findIndex((own) => own.name === PREVIEW_NAME);
+  if (preview >= 0) widgets.splice(preview, 1)[0].onRemove?.();
   node.setDirtyCanvas?.(true, true);
 }
 
 /**
- * @param {any} app
- * @param {any} node
+ * @param {App} app
+ * @param {HookedNode} node
  * @param {string} label
  */
 function create(app, node, label) {

@@ -1,24 +1,25 @@
 // @ts-check
 /** "Convert to LoRA Stack" in the menu of other nodes that load LoRAs, also of nodes whose pack is not installed. */
 
-import { asOneStep } from "../canvas.mjs";
-import { EMPTY, readStack, toText, writeStack } from "../stack/rows.mjs";
-import { t } from "../words.mjs";
+import { asOneStep, page } from "../base/canvas.mjs";
+import { EMPTY, readStack, toText, writeStack } from "../values/stack.mjs";
+import { t } from "../base/words.mjs";
 import { connectSource, connectTarget, inputOf, outputOf } from "./links.mjs";
 import { kindOf } from "./loaders.mjs";
-import { withListedNames } from "./names.mjs";
-import { lorasWidget } from "./paste.mjs";
+import { withListedNames } from "../values/names.mjs";
+import { lorasWidget } from "../exchange/paste.mjs";
 import { planFor, STACK } from "./plan.mjs";
-import { listLoras } from "./server.mjs";
-import { tell } from "./toast.mjs";
+import { listLoras } from "../base/server.mjs";
+import { tell } from "../base/toast.mjs";
+
+/** @import { App, Comfy, Graph, GraphNode, MenuItem, Widget } from "../types.d.ts" */
 
 /**
- * @typedef {{app: any, api: any}} Comfy
  * @typedef {import("./plan.mjs").Plan} Plan
  */
 
 /**
- * @param {any} node
+ * @param {GraphNode} node
  * @returns {{reason: string, loaders: number} | null} null for nodes without LoRAs; a reason where it cannot be done
  */
 export function convertible(node) {
@@ -30,8 +31,8 @@ export function convertible(node) {
 /**
  * The node's part of its menu.
  * @param {Comfy} comfy
- * @param {any} node
- * @returns {any[]} items of ComfyUI's menus
+ * @param {GraphNode} node
+ * @returns {MenuItem[]}
  */
 export function convertItems(comfy, node) {
   const found = convertible(node);
@@ -45,19 +46,19 @@ export function convertItems(comfy, node) {
   }];
 }
 
-/** @type {WeakSet<any>} */
+/** @type {WeakSet<GraphNode>} */
 const withMenu = new WeakSet();
 
 /**
  * The menu where the frontend does not ask extensions for items.
  * @param {Comfy} comfy
- * @param {any} node
+ * @param {GraphNode} node
  */
 export function installOldMenu(comfy, node) {
   if (typeof comfy.app.collectNodeMenuItems === "function" || !kindOf(node) || withMenu.has(node)) return;
   withMenu.add(node);
   const original = node.getExtraMenuOptions;
-  node.getExtraMenuOptions = function (/** @type {any} */ canvas, /** @type {any[]} */ options) {
+  node.getExtraMenuOptions = function (canvas, options) {
     const more = original?.call(this, canvas, options);
     options.push(...convertItems(comfy, this));
     return more;
@@ -67,8 +68,8 @@ export function installOldMenu(comfy, node) {
 /**
  * Puts a LoRA Stack in the node's place, or its rows into the one that it feeds, as one step of undo.
  * @param {Comfy} comfy
- * @param {any} node
- * @returns {Promise<any>} the LoRA Stack; undefined where it cannot be done
+ * @param {GraphNode} node
+ * @returns {Promise<GraphNode | undefined>} the LoRA Stack; undefined where it cannot be done
  */
 export async function convert(comfy, node) {
   const listed = await listLoras(comfy);
@@ -78,11 +79,11 @@ export async function convert(comfy, node) {
     return undefined;
   }
   const { rows, notes } = withListedNames(plan.rows, listed);
-  /** @type {any} */
+  /** @type {GraphNode | undefined} */
   let stack;
   asOneStep(comfy.app, () => {
     stack = plan.into ?? createStack(comfy.app, plan);
-    const widget = lorasWidget(stack);
+    const widget = /** @type {Widget} */ (lorasWidget(stack));
     const before = readStack(toText(widget.value || EMPTY));
     widget.value = writeStack(before, [...rows, ...before.rows]);
     widget.callback?.(widget.value);
@@ -99,13 +100,13 @@ export async function convert(comfy, node) {
 
 /**
  * A LoRA Stack where the loaders are, linked as they are.
- * @param {any} app
+ * @param {App} app
  * @param {Plan} plan
  */
 function createStack(app, plan) {
   const [first] = plan.loaders;
-  const { graph } = first;
-  const stack = /** @type {any} */ (globalThis).LiteGraph.createNode(STACK);
+  const graph = /** @type {Graph} */ (first.graph);
+  const stack = page().LiteGraph?.createNode(STACK);
   if (!stack) throw new Error("ComfyUI does not know the LoRA Stack");
   stack.pos = [first.pos[0], first.pos[1]];
   graph.add(stack);
@@ -124,8 +125,9 @@ function createStack(app, plan) {
   return stack;
 }
 
-/** @param {any} node @returns {string} the title that somebody gave it; empty without */
+/** @param {GraphNode} node @returns {string} the title that the user gave it; empty without */
 function ownTitle(node) {
-  const given = [node.type, node.constructor?.title, node.constructor?.nodeData?.display_name, ...(kindOf(node)?.titles ?? [])];
+  const kind = /** @type {{title?: string, nodeData?: {display_name?: string}}} */ (node.constructor ?? {});
+  const given = [node.type, kind.title, kind.nodeData?.display_name, ...(kindOf(node)?.titles ?? [])];
   return node.title && !given.includes(node.title) ? node.title : "";
 }

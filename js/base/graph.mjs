@@ -1,0 +1,58 @@
+// @ts-check
+/** Nodes, links and widgets of a graph, in all frontends. Plain data in and out. */
+
+/** @import { Graph, GraphNode, InputSlot, Link, Widget } from "../types.d.ts" */
+
+/**
+ * @param {Graph} graph
+ * @returns {GraphNode[]}
+ */
+export function nodesOf(graph) {
+  return graph.nodes ?? graph._nodes ?? [];
+}
+
+/**
+ * @param {Graph | null | undefined} graph
+ * @param {number | null | undefined} id
+ * @returns {Link | undefined} undefined without such a link
+ */
+export function linkOf(graph, id) {
+  if (!graph || id == null) return undefined;
+  return graph.getLink?.(id) ?? inLinks(graph.links, id) ?? inLinks(graph._links, id);
+}
+
+/**
+ * A map in newer frontends, an object in older ones.
+ * @param {Graph["links"]} links
+ * @param {number} id
+ */
+function inLinks(links, id) {
+  const { get } = /** @type {Partial<Map<number, Link>>} */ (links ?? {});
+  return get?.call(links, id) ?? /** @type {Record<number, Link>} */ (links)?.[id];
+}
+
+/**
+ * @param {GraphNode} node
+ * @param {string} name
+ * @returns {InputSlot | undefined}
+ */
+export function inputNamed(node, name) {
+  return node.inputs?.find((slot) => slot.name === name);
+}
+
+/**
+ * @param {GraphNode} node
+ * @param {string} name
+ * @returns {Widget | undefined}
+ */
+export function widgetNamed(node, name) {
+  return node.widgets?.find((widget) => widget.name === name);
+}
+
+/**
+ * Whether a node is in its graph, and not one that was removed or a copy on its way.
+ * @param {GraphNode} node
+ */
+export function isInGraph(node) {
+  return node.id != null && node.graph?.getNodeById(node.id) === node;
+}

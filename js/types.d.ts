@@ -1,0 +1,240 @@
+/**
+ * What we use of ComfyUI's frontend, and nothing else, in every version that we support: what only some have is optional
+ * here. `tests/js/frontend.ts` lets the compiler compare it with the types that ComfyUI publishes.
+ */
+
+import type { ComfyApp } from "@comfyorg/comfyui-frontend-types";
+
+/** What nearly everything of ours gets: ComfyUI's two objects. */
+export interface Comfy {
+  app: App;
+  api: Api;
+}
+
+export interface Api {
+  fetchApi(route: string, options?: RequestInit): Promise<Response>;
+  apiURL(route: string): string;
+  addEventListener(type: string, listener: () => void): void;
+  removeEventListener(type: string, listener: () => void): void;
+}
+
+export interface App {
+  /** The outermost graph; older frontends have it only as `graph.rootGraph`. */
+  rootGraph?: Graph;
+  /** The graph that is shown. */
+  graph?: Graph & { rootGraph?: Graph };
+  canvas: Canvas;
+  configuringGraph?: boolean;
+  extensionManager: ExtensionManager;
+  collectNodeMenuItems?: unknown;
+  graphToPrompt(): Promise<{ output: Prompt }>;
+  registerExtension(extension: Extension): void;
+}
+
+/** Our extension, as it hands its hooks to ComfyUI. */
+export type Extension = Parameters<ComfyApp["registerExtension"]>[0];
+
+export interface ExtensionManager {
+  toast?: { add(message: { severity: Severity; summary: string; detail: string; life: number }): void };
+  setting?: { get(id: string): unknown };
+}
+
+export type Severity = "success" | "info" | "warn" | "error";
+
+export interface Canvas {
+  canvas: HTMLCanvasElement;
+  graph: Graph | null;
+  ds: { scale: number };
+  /** Newer frontends. */
+  selectedItems?: Iterable<unknown>;
+  selected_nodes: Record<string, GraphNode>;
+  emitBeforeChange?(): void;
+  emitAfterChange?(): void;
+  processMouseWheel(event: WheelEvent): void;
+  processMouseDown(event: PointerEvent): void;
+  processMouseMove(event: PointerEvent): void;
+  processMouseUp(event: PointerEvent): void;
+  deselectAll?(): void;
+  selectNode?(node: HandedBack): void;
+  setDirty?(foreground: boolean, background?: boolean): void;
+}
+
+/** A prompt in API format. */
+export type Prompt = Record<string, PromptNode>;
+
+export interface PromptNode {
+  class_type: string;
+  inputs: Record<string, unknown>;
+}
+
+export type NodeId = number | string;
+
+/** A node, widget or slot that goes back to ComfyUI: that it came from there is more than the compiler can know. */
+export type HandedBack = any;
+
+export interface Graph {
+  id?: string;
+  nodes?: GraphNode[];
+  /** Older frontends. */
+  _nodes?: GraphNode[];
+  links?: Links;
+  _links?: Links;
+  /** A subgraph's own slots. */
+  inputs?: SubgraphSlot[];
+  outputs?: SubgraphSlot[];
+  add(node: HandedBack): unknown;
+  remove(node: HandedBack): void;
+  getNodeById(id: NodeId | null | undefined): GraphNode | null;
+  getLink?(id: number | null | undefined): Link | undefined;
+}
+
+/** A map in newer frontends, an object in older ones; or both at once. */
+export type Links = { get?(id: number): Link | undefined } | { [id: number]: Link };
+
+export interface Link {
+  id: number;
+  origin_id: NodeId;
+  origin_slot: number;
+  target_id: NodeId;
+  target_slot: number;
+  /** The last reroute on its way, if any. */
+  parentId?: number;
+}
+
+export interface SubgraphSlot {
+  name: string;
+  linkIds: number[];
+  connect(slot: HandedBack, node: HandedBack, reroute?: number): unknown;
+}
+
+export interface InputSlot {
+  name: string;
+  type: unknown;
+  link: number | null;
+  widget?: { name: string };
+}
+
+export interface OutputSlot {
+  name: string;
+  type: unknown;
+  label?: string;
+  links: number[] | null;
+}
+
+export interface GraphNode {
+  id: NodeId;
+  type?: string;
+  comfyClass?: string;
+  title: string;
+  mode: number;
+  pos: Point;
+  size: Point;
+  flags: { collapsed?: boolean };
+  color?: string;
+  bgcolor?: string;
+  graph?: Graph | null;
+  inputs: InputSlot[];
+  outputs: OutputSlot[];
+  widgets?: Widget[];
+  isVirtualNode?: boolean;
+  /** The subgraph behind a subgraph's node. */
+  subgraph?: Graph;
+  computeSize(): Point;
+  setSize(size: [number, number]): void;
+  setDirtyCanvas?(foreground: boolean, background?: boolean): void;
+  collapse?(force?: boolean): void;
+  serialize(): { widgets_values?: unknown };
+  connect(slot: number, node: HandedBack, target: number, reroute?: number): unknown;
+  getInputLink?(slot: number): Link | null;
+  isSubgraphNode?(): boolean;
+  getExtraMenuOptions?(canvas: HandedBack, options: HandedBack[]): unknown;
+}
+
+/** A node as ComfyUI's own hooks hand it out; the published types leave out what its extensions add. */
+export interface HookedNode extends SubgraphNode {
+  /** The pictures of the last run, and which of them is shown large. */
+  imgs?: unknown[];
+  imageIndex?: number | null;
+  addDOMWidget(name: string, type: string, element: HTMLElement, options: DomWidgetOptions): DomWidget;
+}
+
+/** A pair of numbers, as an array or as a part of one. */
+export interface Point {
+  [index: number]: number;
+  0: number;
+  1: number;
+}
+
+export interface Widget {
+  name: string;
+  type: string;
+  value?: unknown;
+  label?: string;
+  /** Newer frontends; App mode's rows carry it. */
+  widgetId?: string;
+  element?: HTMLElement;
+  serialize?: boolean;
+  serializeValue?: unknown;
+  callback?(value: unknown): unknown;
+  onRemove?(): void;
+}
+
+export interface DomWidget extends Widget {
+  element: HTMLElement;
+}
+
+export interface DomWidgetOptions {
+  getValue(): string;
+  setValue(value: unknown): void;
+  getMinHeight?(): number;
+  getMaxHeight?(): number;
+  hideOnZoom?: boolean;
+  serialize?: boolean;
+}
+
+/** An input's type and options, as `/object_info` has them. */
+export type InputData = [type: string, options?: { default?: string }];
+
+/** What a node's menu takes. */
+export interface MenuItem {
+  content: string;
+  disabled?: boolean;
+  callback(): void;
+}
+
+/** What a subgraph's node has of its own to show promoted widgets. Private to ComfyUI; any of it may be missing. */
+export interface SubgraphNode extends GraphNode {
+  createPromotedHostWidget?(input: PromotedInput, id: unknown, source: Widget | undefined): Widget | undefined;
+  _projectPromotedWidget?(input: PromotedInput): PromotedValue | undefined;
+}
+
+export interface PromotedInput extends InputSlot {
+  _widget?: Widget;
+}
+
+/** The value of a promoted widget, which belongs to the subgraph's node. */
+export interface PromotedValue {
+  value: unknown;
+  label?: string;
+  widgetId?: string;
+}
+
+/** What the page has of ComfyUI beside its two objects. */
+export interface Page {
+  LiteGraph?: {
+    vueNodesMode?: boolean;
+    createNode(type: string): GraphNode | null;
+  };
+  comfyAPI?: {
+    domWidget?: {
+      DOMWidgetImpl?: new (of: {
+        node: GraphNode;
+        name: string;
+        type: string;
+        element: HTMLElement;
+        options: DomWidgetOptions;
+      }) => DomWidget;
+      addWidget?(host: { addCustomWidget(): void; graph: unknown }, widget: Widget): void;
+    };
+  };
+}
