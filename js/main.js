@@ -14,7 +14,7 @@ import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
 import { createLorasWidget, installPromotion, LORAS_TYPE, showLiveElements } from "./stack/widget.mjs";
 import { loadWords, t } from "./base/words.mjs";
 
-/** @import { Comfy, GraphNode, HookedNode, InputData, InputData } from "./types.d.ts" */
+/** @import { Comfy } from "./types.d.ts" */
 
 /** @type {Comfy} */
 const comfy = { app, api };
@@ -34,10 +34,10 @@ comfy.app.registerExtension({
   name: "Lorchestra",
   settings: settingsForComfy(),
   getCustomWidgets: () => ({
-    [LORAS_TYPE]: (/** @type {HookedNode} */ node, /** @type {string} */ name, /** @type {InputData} */ inputData) =>
+    [LORAS_TYPE]: (node, name, inputData) =>
       createLorasWidget(comfy, node, name, inputData),
   }),
-  nodeCreated(/** @type {HookedNode} */ node) {
+  nodeCreated(node) {
     const result = RESULTS.get(node.comfyClass);
     if (result) showResults(comfy.app, node, result);
     if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
@@ -45,8 +45,8 @@ comfy.app.registerExtension({
     installOldMenu(comfy, node);
     if (node.isSubgraphNode?.()) installPromotion(comfy, node);
   },
-  loadedGraphNode: (/** @type {GraphNode} */ node) => installOldMenu(comfy, node),
-  getNodeMenuItems: (/** @type {GraphNode} */ node) => convertItems(comfy, node),
+  loadedGraphNode: (node) => installOldMenu(comfy, node),
+  getNodeMenuItems: (node) => convertItems(comfy, node),
   setup: () => {
     installPaste(comfy);
     return loadWords(comfy.api, String(comfy.app.extensionManager?.setting?.get("Comfy.Locale") ?? ""));

@@ -3,8 +3,6 @@
  * here. `tests/js/frontend.ts` lets the compiler compare it with the types that ComfyUI publishes.
  */
 
-import type { ComfyApp } from "@comfyorg/comfyui-frontend-types";
-
 /** What nearly everything of ours gets: ComfyUI's two objects. */
 export interface Comfy {
   app: App;
@@ -32,7 +30,17 @@ export interface App {
 }
 
 /** Our extension, as it hands its hooks to ComfyUI. */
-export type Extension = Parameters<ComfyApp["registerExtension"]>[0];
+export interface Extension {
+  name: string;
+  settings?: HandedBack[];
+  getCustomWidgets?(): Record<string, (node: HookedNode, name: string, inputData: InputData) => HandedBack>;
+  nodeCreated?(node: HookedNode): void;
+  loadedGraphNode?(node: GraphNode): void;
+  getNodeMenuItems?(node: GraphNode): MenuItem[];
+  setup?(): Promise<void>;
+  afterConfigureGraph?(): void;
+  refreshComboInNodes?(): Promise<void>;
+}
 
 export interface ExtensionManager {
   toast?: { add(message: { severity: Severity; summary: string; detail: string; life: number }): void };
@@ -187,7 +195,7 @@ export interface DomWidgetOptions {
   getValue(): string;
   setValue(value: unknown): void;
   getMinHeight?(): number;
-  getMaxHeight?(): number;
+  getMaxHeight?(): number | undefined;
   hideOnZoom?: boolean;
   serialize?: boolean;
 }

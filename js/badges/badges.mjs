@@ -9,29 +9,18 @@ import { completed } from "./inactive.mjs";
 import { findPlaces, rememberHosts } from "./places.mjs";
 import { after } from "../base/canvas.mjs";
 import { setting } from "../base/settings.mjs";
+import { MAX_STACKS } from "../values/limits.mjs";
+import { NOTHING } from "../values/verdicts.mjs";
 
 /** @import { Comfy, Graph, GraphNode, Prompt } from "../types.d.ts" */
 
 const DELAY = 300; // after a change, in milliseconds
 const LOOK = 1500; // between looks for changes that ComfyUI tells nobody about
 const RETRY = 30_000; // after the server did not answer
-const MOST_STACKS = 2000; // in one request
 const MOST_LOST = 1; // looks at which a stack was in no graph yet
 
-/**
- * @typedef {object} Badge
- * @property {"fits" | "partly" | "misfit" | "unknown" | "missing" | "broken" | "not-a-lora" | ""} state
- * @property {string} sentence
- * @property {string | null} sha256
- * @property {string | null} air
- * @property {{name: string, why: string}[]} candidates
- */
-
-/**
- * @typedef {object} Model
- * @property {string} title
- * @property {string[]} architectures ids
- */
+/** @typedef {import("../values/verdicts.mjs").Badge} Badge */
+/** @typedef {import("../values/verdicts.mjs").Model} Model */
 
 /**
  * @typedef {object} Watched
@@ -45,9 +34,6 @@ const MOST_LOST = 1; // looks at which a stack was in no graph yet
  * @property {Map<string, Badge>} known the last badges by the rows' LoRAs
  * @property {Model | null} model
  */
-
-/** @type {Badge} */
-export const NOTHING = Object.freeze({ state: "", sentence: "", sha256: null, air: null, candidates: [] });
 
 /**
  * @param {Comfy} comfy
@@ -182,7 +168,7 @@ export function createBadges({ app, api }) {
       prompt = pruned(completed(found, places), places.map(({ id }) => id));
       for (const { one } of there) one.asked = undefined;
     }
-    const asked = there.filter(({ one }) => one.asked === undefined).slice(0, MOST_STACKS).map(({ one }) => one);
+    const asked = there.filter(({ one }) => one.asked === undefined).slice(0, MAX_STACKS).map(({ one }) => one);
     if (!asked.length) return;
     const stacks = asked.map((one) => ({ node: one.id, loras: (one.asked = one.read()) }));
     const answer = await api.fetchApi("/lorchestra/check", {

@@ -82,25 +82,27 @@ export function useStyle(part, rules) {
   style.append(rules);
 }
 
+/** @typedef {Record<string, unknown>} Properties of an element, as `create` takes them */
+
 /**
  * An element. `class`, `text` and `style` (CSS text) mean what they say; functions are listeners (`onclick`); names with
  * a dash and `role` are attributes, which false, null and undefined leave out; the rest are the element's properties.
  * Text is always text: nothing here reads HTML.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
- * @param {Record<string, any>} [properties]
+ * @param {Properties} [properties]
  * @param {...(Node | string | null | undefined | false)} children
  * @returns {HTMLElementTagNameMap[K]}
  */
 export function create(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name === "class") element.className = value;
-    else if (name === "text") element.textContent = value;
-    else if (name === "style") element.style.cssText = value;
-    else if (typeof value === "function") element.addEventListener(name.replace(/^on/, ""), value);
+    if (name === "class") element.className = String(value);
+    else if (name === "text") element.textContent = /** @type {string | null} */ (value);
+    else if (name === "style") element.style.cssText = String(value);
+    else if (typeof value === "function") element.addEventListener(name.replace(/^on/, ""), /** @type {EventListener} */ (value));
     else if (name.includes("-") || name === "role") setAttribute(element, name, value);
-    else if (value !== undefined) /** @type {any} */ (element)[name] = value;
+    else if (value !== undefined) Object.assign(element, { [name]: value });
   }
   for (const child of children) if (child || child === "") element.append(child);
   return element;
@@ -150,58 +152,4 @@ function draw(path, size) {
   line.setAttribute("d", path);
   svg.append(line);
   return svg;
-}
-
-/**
- * A weight with at least two decimals, and as many as it needs: 1 → "1.00", 0.125 → "0.125".
- * @param {number} value
- * @returns {string}
- */
-export function formatWeight(value) {
-  const short = value.toFixed(2);
-  if (Number(short) === value) return short;
-  const long = String(Number(value.toFixed(6)));
-  return long.includes("e") || Number(long) !== value ? String(value) : long;
-}
-
-/**
- * The number without the dirt of binary fractions: 0.1 + 0.2 → 0.3.
- * @param {number} value
- * @param {number} [digits] decimals that are kept
- * @returns {number}
- */
-export function rounded(value, digits = 4) {
-  return Number(value.toFixed(digits)) + 0; // + 0 makes 0 of -0
-}
-
-/**
- * @param {number} value
- * @param {number} low
- * @param {number} high
- * @returns {number}
- */
-export function clamp(value, low, high) {
-  return Math.min(Math.max(value, low), high);
-}
-
-/**
- * The number that somebody typed, with a point or a comma; null when it is none.
- * @param {string} text
- * @returns {number | null}
- */
-export function readNumber(text) {
-  const plain = text.trim().replace("−", "-").replace(",", ".");
-  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain)) return null;
-  return Number(plain);
-}
-
-/**
- * A LoRA's name in two parts, e.g. `styles/` and `pixel` of `styles/pixel.safetensors`.
- * @param {string} name as ComfyUI lists it
- * @returns {{folder: string, title: string}}
- */
-export function splitName(name) {
-  const start = Math.max(name.lastIndexOf("/"), name.lastIndexOf("\\")) + 1;
-  const file = name.slice(start);
-  return { folder: name.slice(0, start), title: file.replace(/(.)\.(safetensors|sft|pt|pth|ckpt|bin|gguf)$/i, "$1") };
 }

@@ -8,7 +8,7 @@ import { t } from "./words.mjs";
 /**
  * @param {Pick<Comfy, "api">} comfy
  * @param {string} path
- * @param {any} body
+ * @param {unknown} body
  * @returns {Promise<any>} the answer; its error as an Error with our sentence
  */
 export async function post({ api }, path, body) {

@@ -1,10 +1,11 @@
 // @ts-check
 /** The settings of the face, under one heading in ComfyUI's settings. They are read at the moment of use. */
 
+import { DEFAULT_WEIGHT, WEIGHT_LIMIT } from "../values/limits.mjs";
+
 /** @import { App, GraphNode } from "../types.d.ts" */
 
 const HEADING = "Lorchestra";
-const MAX_WEIGHT = 100;
 
 /**
  * @typedef {object} Setting
@@ -13,22 +14,22 @@ const MAX_WEIGHT = 100;
  * @property {string} name
  * @property {string} tooltip
  * @property {"number" | "boolean" | "combo"} type
- * @property {any} defaultValue
- * @property {any} [attrs] of a number
+ * @property {number | boolean | string} defaultValue
+ * @property {Record<string, number>} [attrs] of a number
  * @property {{text: string, value: string}[]} [options] of a choice
- * @property {(value: any) => boolean} allowed whether a stored value can be used
+ * @property {(value: unknown) => boolean} allowed whether a stored value can be used
  */
 
 /** @param {number} low @param {number} high */
-const between = (low, high) => (/** @type {any} */ value) => typeof value === "number" && value >= low && value <= high;
-const isSwitch = (/** @type {any} */ value) => typeof value === "boolean";
+const between = (low, high) => (/** @type {unknown} */ value) => typeof value === "number" && value >= low && value <= high;
+const isSwitch = (/** @type {unknown} */ value) => typeof value === "boolean";
 /** @param {string[]} known */
-const oneOf = (known) => (/** @type {any} */ value) => known.includes(value);
+const oneOf = (known) => (/** @type {unknown} */ value) => known.some((one) => one === value);
 
 /**
  * Every setting, by the name that the code has for it. To add one: its entry here, and its words in
  * `locales/<language>/settings.json`, where its id has `_` instead of dots.
- * @type {Record<string, Setting>}
+ * @satisfies {Record<string, Setting>}
  */
 export const SETTINGS = {
   defaultWeight: {
@@ -37,9 +38,9 @@ export const SETTINGS = {
     name: "Weight of a new row",
     tooltip: "A double-click on a weight goes back to it, too.",
     type: "number",
-    defaultValue: 0.75,
-    attrs: { min: -MAX_WEIGHT, max: MAX_WEIGHT, step: 0.05, minFractionDigits: 2, maxFractionDigits: 4 },
-    allowed: between(-MAX_WEIGHT, MAX_WEIGHT),
+    defaultValue: DEFAULT_WEIGHT,
+    attrs: { min: -WEIGHT_LIMIT, max: WEIGHT_LIMIT, step: 0.05, minFractionDigits: 2, maxFractionDigits: 4 },
+    allowed: between(-WEIGHT_LIMIT, WEIGHT_LIMIT),
   },
   splitClip: {
     id: "Lorchestra.SplitClip",
@@ -101,18 +102,28 @@ export const SETTINGS = {
 };
 
 /**
+ * What a setting with this default can be.
+ * @template D
+ * @typedef {D extends boolean ? boolean : D extends number ? number : string} Value
+ */
+
+/**
  * What the user has set, or the default where nothing usable is set.
+ * @template {keyof typeof SETTINGS} K
  * @param {App} app
- * @param {keyof typeof SETTINGS} name e.g. `defaultWeight`
- * @returns {any}
+ * @param {K} name e.g. `defaultWeight`
+ * @returns {Value<(typeof SETTINGS)[K]["defaultValue"]>}
  */
 export function setting(app, name) {
   const { id, defaultValue, allowed } = SETTINGS[name];
   const value = app?.extensionManager?.setting?.get?.(id);
-  return allowed(value) ? value : defaultValue;
+  return /** @type {Value<(typeof SETTINGS)[K]["defaultValue"]>} */ (allowed(value) ? value : defaultValue);
 }
 
-/** @returns {any[]} the settings as ComfyUI's `settings` hook takes them; the last one of a heading stands first */
+/**
+ * The settings as ComfyUI's `settings` hook takes them; the last one of a heading stands first.
+ * @returns {object[]}
+ */
 export function settingsForComfy() {
   return Object.values(SETTINGS).reverse().map(({ allowed, section, ...rest }) => ({
     ...rest, category: [HEADING, section, rest.id.split(".")[1]],

@@ -16,8 +16,8 @@
 
 /**
  * @typedef {object} Values of a node's widgets
- * @property {any[]} list by position
- * @property {Record<string, any>} named by name, where the names are known
+ * @property {unknown[]} list by position
+ * @property {Record<string, unknown>} named by name, where the names are known
  */
 
 /**
@@ -93,7 +93,7 @@ export const KINDS = [
     widgets: ["toggle", "mode", "num_loras", ...EASY_SLOTS.flatMap((slot) =>
       [`lora_${slot}_name`, `lora_${slot}_strength`, `lora_${slot}_model_strength`, `lora_${slot}_clip_strength`])],
     read: ({ named }) => EASY_SLOTS.slice(0, countOf(named.num_loras)).flatMap((slot) => {
-      const on = ![false, "False", undefined, null].includes(named.toggle);
+      const on = ![false, "False", undefined, null].includes(/** @type {boolean | string | null | undefined} */ (named.toggle));
       return named.mode === "advanced"
         ? rowOf(named[`lora_${slot}_name`], named[`lora_${slot}_model_strength`], named[`lora_${slot}_clip_strength`], on)
         : rowOf(named[`lora_${slot}_name`], named[`lora_${slot}_strength`], undefined, on);
@@ -123,7 +123,7 @@ export function rowsOf(node, kind) {
   const saved = node.serialize();
   const values = saved.widgets_values;
   const list = Array.isArray(values) ? values : [];
-  /** @type {Record<string, any>} */
+  /** @type {Record<string, unknown>} */
   const named = {};
   list.forEach((value, index) => { if (kind.widgets?.[index]) named[kind.widgets[index]] = value; });
   if (values && !Array.isArray(values)) Object.assign(named, values);
@@ -133,11 +133,11 @@ export function rowsOf(node, kind) {
 
 /**
  * A row, or none where no LoRA is chosen.
- * @param {any} lora
- * @param {any} model
- * @param {any} [clip] undefined means the same as `model`
+ * @param {unknown} lora
+ * @param {unknown} model
+ * @param {unknown} [clip] undefined means the same as `model`
  * @param {boolean} [on]
- * @param {Record<string, any>} [rest] keys that are not known here
+ * @param {Record<string, unknown>} [rest] keys that are not known here
  * @returns {Row[]}
  */
 function rowOf(lora, model, clip, on = true, rest = {}) {
@@ -149,35 +149,37 @@ function rowOf(lora, model, clip, on = true, rest = {}) {
 }
 
 /**
- * @param {any[]} values
+ * @param {unknown[]} values
  * @returns {Row[]} the rows of the list that LoRA-Manager keeps beside its text
  */
 function managerRows(values) {
-  const lists = values.map((value) => value?.__value__ ?? value).filter(Array.isArray);
+  const lists = values.map((value) => /** @type {{__value__?: unknown} | null | undefined} */ (value)?.__value__ ?? value).filter(Array.isArray);
+  /** @type {unknown[]} */
   const rows = lists.find((list) => list.some(isManagerRow)) ?? [];
-  return rows.filter(isManagerRow).flatMap((/** @type {any} */ value) => {
+  return rows.filter(isManagerRow).flatMap((value) => {
     const { name, strength, clipStrength, active, ...rest } = value;
     for (const key of SHOWN_ONLY) delete rest[key];
     return rowOf(name, strength, clipStrength, active !== false, rest);
   });
 }
 
-/** @param {any[]} list @param {Record<string, any>} named */
+/** @param {unknown[]} list @param {Record<string, unknown>} named */
 function valuesIn(list, named) {
   return list.length ? list : Object.values(named);
 }
 
-/** @param {any} value */
+/** @param {unknown} value @returns {value is Record<string, unknown>} */
 function isRgthreeRow(value) {
   return typeof value === "object" && value !== null && "lora" in value && ("strength" in value || "strengthTwo" in value);
 }
 
-/** @param {any} value */
+/** @param {unknown} value @returns {value is Record<string, unknown>} */
 function isManagerRow(value) {
-  return typeof value?.name === "string" && "strength" in value && value._isDummy !== true;
+  const row = /** @type {Record<string, unknown> | null | undefined} */ (value);
+  return typeof row?.name === "string" && "strength" in row && row._isDummy !== true;
 }
 
-/** @param {any} value */
+/** @param {unknown} value */
 function countOf(value) {
   const number = Number(value);
   return Number.isFinite(number) ? Math.max(number, 0) : 0;

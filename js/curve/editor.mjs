@@ -1,7 +1,7 @@
 // @ts-check
 /** The curve editor: a picture with points to drag, fields for the selected one, and the text that is their value. */
 
-import { clamp, create, icon, readNumber, ROOT_CLASS, rounded, useStyle } from "../base/dom.mjs";
+import { create, icon, ROOT_CLASS, useStyle } from "../base/dom.mjs";
 import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { EASINGS, LINEAR } from "../values/easings.mjs";
@@ -12,6 +12,7 @@ import {
 import { Plot } from "./plot.mjs";
 import { PRESETS, presetTyped } from "../values/presets.mjs";
 import { niceStep, nextOnGrid, onGrid } from "../values/axis.mjs";
+import { clamp, readNumber, rounded } from "../values/numbers.mjs";
 
 export const CURVE_CLASS = "lorchestra-curve";
 /** Least height of the element without a text in it, in pixels. */
@@ -68,7 +69,7 @@ const ICONS = {
  * @property {(name: string) => void} choose takes a preset
  * @property {() => void} begin what is written until `finish` is one step of undo
  * @property {() => void} finish
- * @property {(text: string) => Promise<any>} ask the server's answer to a text
+ * @property {(text: string) => Promise<import("../values/schedule.mjs").Answer>} ask the server's answer to a text
  * @property {() => import("../values/axis.mjs").Run} run the sampler's steps, as far as they are known
  * @property {(steps: number) => void} [takeSteps] shows the sampler's steps, where the node has others
  * @property {boolean} [withText] the text stands in the editor, too
@@ -272,7 +273,7 @@ export function createCurveEditor(host) {
       if (shown !== value) return;
       const found = curvesOf(answer);
       if (found) take(found);
-      else fail(answer?.column ? t("Column {column}: {error}", { column: answer.column, error: answer.error }) : String(answer?.error ?? t("The text could not be read")));
+      else fail(answer?.column ? t("Column {column}: {error}", { column: answer.column, error: answer.error ?? "" }) : String(answer?.error ?? t("The text could not be read")));
     } catch (reason) {
       if (shown !== value) return;
       fail(t("The text could not be read: {error}", { error: String(/** @type {Error} */ (reason)?.message ?? reason) }));
@@ -516,7 +517,7 @@ export function createCurveEditor(host) {
   plot.svg.addEventListener("dblclick", (event) => onDoubleClick(/** @type {MouseEvent} */ (event)));
   plot.svg.addEventListener("contextmenu", (event) => {
     const place = /** @type {MouseEvent} */ (event);
-    const focused = plot.points.indexOf(/** @type {any} */ (document.activeElement));
+    const focused = plot.points.indexOf(/** @type {SVGGElement} */ (document.activeElement));
     const index = place.button === 2 ? plot.nearest(plot.locate(place), selected) : focused;
     if (index < 0 || !ready()) return;
     event.preventDefault();
@@ -525,7 +526,7 @@ export function createCurveEditor(host) {
   });
   // On the HTML element: Chromium lets SVG elements with such listeners take the focus themselves.
   plot.element.addEventListener("focusin", (event) => {
-    const index = plot.points.indexOf(/** @type {any} */ (event.target));
+    const index = plot.points.indexOf(/** @type {SVGGElement} */ (event.target));
     if (index >= 0 && index !== selected) select(index);
   });
   plot.element.addEventListener("keydown", onPointKey);

@@ -1,11 +1,12 @@
 // @ts-check
 /** The picture of a curve: grid, line, steps and points, as SVG. It draws; what happens to it is the editor's. */
 
-import { clamp, useStyle } from "../base/dom.mjs";
+import { useStyle } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { easingOf, LINEAR } from "../values/easings.mjs";
 import { weightAt, writeNumber, writePosition } from "../values/schedule.mjs";
 import { axisOf, linePath, Scale, startsOf, weightsOf } from "../values/axis.mjs";
+import { clamp } from "../values/numbers.mjs";
 
 /**
  * @typedef {import("../values/schedule.mjs").Curve} Curve

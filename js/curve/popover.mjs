@@ -8,7 +8,7 @@ import { createCurveEditor } from "./editor.mjs";
 import { runAfter } from "./run.mjs";
 import { askServer } from "./server.mjs";
 
-/** @import { Comfy } from "../types.d.ts" */
+/** @import { Comfy, GraphNode } from "../types.d.ts" */
 
 const STYLE = `
 .lorchestra-curve-popover { width: 420px; max-width: calc(100vw - 18px); padding: 10px; display: flex; flex-direction: column; gap: 6px; }
@@ -25,7 +25,7 @@ const STYLE = `
  * @param {(text: string) => void} [options.onChange] while the schedule is being edited
  * @param {(text: string) => void} [options.onCommit] when an edit is done; in one step of undo with its changes
  * @param {() => void} [options.onClose]
- * @param {any} [options.node] the row's node, whose sampler's steps are shown
+ * @param {GraphNode} [options.node] the row's node, whose sampler's steps are shown
  * @returns {{close: () => void}}
  */
 export function openCurve({ app, api }, { anchor, text, onChange, onCommit, onClose, node }) {

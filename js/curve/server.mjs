@@ -9,7 +9,7 @@ import { t } from "../base/words.mjs";
  * @param {Api} api
  * @param {string} text in any form that Python reads
  * @param {import("../values/axis.mjs").Run} run
- * @returns {Promise<any>} keyframes, or an error with the column
+ * @returns {Promise<import("../values/schedule.mjs").Answer>}
  */
 export async function askServer(api, text, run) {
   const answer = await api.fetchApi("/lorchestra/schedule", {

@@ -2,7 +2,8 @@
 /** Rows from the clipboard and to it, also in the words of other programs; those are Python's to read and to write. */
 
 import { create, ROOT_CLASS } from "../base/dom.mjs";
-import { EMPTY, readStack, writeStack } from "../values/stack.mjs";
+import { MAX_TEXT } from "../values/limits.mjs";
+import { EMPTY, isObject, readStack, writeStack } from "../values/stack.mjs";
 import { t } from "../base/words.mjs";
 import { withListedNames } from "../values/names.mjs";
 import { listLoras, post } from "../base/server.mjs";
@@ -10,7 +11,6 @@ import { tell } from "../base/toast.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
-const MOST_TEXT = 4_000_000; // characters, as in Python
 const TAG = /<(?:lora|lyco):[^<>]+>/; // <lora:pixel:0.7>
 
 /** What rows can be copied as: the server's word and ours. */
@@ -29,7 +29,7 @@ export const DIALECTS = [
  * @returns {boolean}
  */
 export function mayBeRows(text) {
-  if (!text || text.length > MOST_TEXT) return false;
+  if (!text || text.length > MAX_TEXT) return false;
   const stripped = text.trim();
   if (/^[[{]/.test(stripped)) {
     try {
@@ -49,6 +49,7 @@ export function mayBeRows(text) {
  */
 export async function readPasted(comfy, text) {
   if (!mayBeRows(text)) return null;
+  /** @type {{loras?: import("../values/stack.mjs").Row[], notes?: string[]}} */
   let answer;
   let listed;
   try {
@@ -118,13 +119,14 @@ export async function writeText(text) {
 }
 
 /**
- * @param {any} data parsed JSON
+ * @param {unknown} data parsed JSON
  * @param {number} [depth]
  * @returns {boolean}
  */
 function holdsRows(data, depth = 0) {
-  if (typeof data !== "object" || data === null || depth > 4) return false;
+  if (depth > 4) return false;
   if (Array.isArray(data)) return data.length > 0 && data.every((one) => isRow(one) || isTask(one));
+  if (!isObject(data)) return false;
   if (Array.isArray(data.nodes)) return false; // a workflow
   if (isRow(data) || isTask(data)) return true;
   if ("loras" in data) return Array.isArray(data.loras) && (holdsRows(data.loras, depth + 1) || "version" in data);
@@ -132,18 +134,18 @@ function holdsRows(data, depth = 0) {
   return Object.entries(data).some(([key, value]) => /^lora_\d+$/i.test(key) && isRow(value));
 }
 
-/** @param {any} row ours, Runware's, rgthree's or LoRA-Manager's; or a LORA_STACK triple */
+/** @param {unknown} row ours, Runware's, rgthree's or LoRA-Manager's; or a LORA_STACK triple */
 function isRow(row) {
   if (Array.isArray(row)) return row.length === 3 && typeof row[0] === "string" && row.slice(1).every((one) => typeof one === "number");
-  if (typeof row !== "object" || row === null) return false;
+  if (!isObject(row)) return false;
   if ("lora" in row) return typeof row.lora === "string" || (row.lora === null && "strength" in row);
   if (typeof row.name === "string") return "strength" in row;
   return typeof row.model === "string" && ("weight" in row || /^[\w-]+:[^\s:@]+@[^\s:@]+$|^urn:air:/i.test(row.model));
 }
 
-/** @param {any} task of a Runware request */
+/** @param {unknown} task of a Runware request */
 function isTask(task) {
-  if (typeof task !== "object" || task === null || Array.isArray(task)) return false;
+  if (!isObject(task)) return false;
   const rows = task.lora ?? (typeof task.taskType === "string" ? [] : null);
   return Array.isArray(rows) && (typeof task.taskType === "string" || rows.some(isRow));
 }

@@ -1,11 +1,12 @@
 // @ts-check
 /** The card of one LoRA: all that its file and the files beside it say, with words to copy and a weight to take over. */
 
-import { create, ROOT_CLASS, splitName, useStyle } from "../base/dom.mjs";
+import { create, ROOT_CLASS, useStyle } from "../base/dom.mjs";
 import { createDetails } from "./details.mjs";
 import { STYLE } from "./style.mjs";
 import { openPopup } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
+import { splitName } from "../values/numbers.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
@@ -15,7 +16,7 @@ import { t } from "../base/words.mjs";
  * @param {object} options
  * @param {import("../base/popup.mjs").Anchor} options.anchor
  * @param {string} options.lora as ComfyUI lists it
- * @param {any} [options.row] the row's data, if it is a row's card
+ * @param {import("../values/stack.mjs").Row} [options.row] the row's data, if it is a row's card
  * @param {(changes: {model?: number, clip?: number, sha256?: string, air?: string}) => void} [options.onChange] takes
  *   the keys of the row that are to change; without it the card offers nothing to take over
  * @param {() => void} [options.onClose]

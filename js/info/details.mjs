@@ -1,14 +1,15 @@
 // @ts-check
 /** What stands on the card once the server has answered. No ComfyUI, no requests. */
 
-import { create, formatWeight } from "../base/dom.mjs";
+import { create } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
+import { formatWeight } from "../values/numbers.mjs";
 
 const SHORT_HASH = 10; // digits, as model sites show it
 
 /**
  * @typedef {object} Actions
- * @property {any} [row]
+ * @property {import("../values/stack.mjs").Row} [row]
  * @property {(changes: {model?: number, clip?: number, sha256?: string, air?: string}) => void} [onChange]
  * @property {(words: string) => void} say to a screen reader
  * @property {(text: string, button: HTMLElement) => void} copy
@@ -16,8 +17,48 @@ const SHORT_HASH = 10; // digits, as model sites show it
  * @property {string | null} preview address of the image
  */
 
+/** @typedef {{min: number, median: number, max: number}} Spread */
+
 /**
- * @param {any} info the answer of `/lorchestra/info`
+ * The answer of `/lorchestra/info`.
+ * @typedef {object} Info
+ * @property {string | null} title
+ * @property {string} kind
+ * @property {string | null} kind_title
+ * @property {string | null} problem why the file could not be read
+ * @property {string[]} family titles of what it was made for
+ * @property {{title: string, share: number}[]} partial
+ * @property {string[]} evidence
+ * @property {string[]} warnings
+ * @property {Record<string, number>} algorithms
+ * @property {Record<string, number>} spellings
+ * @property {Record<string, number>} components
+ * @property {Record<string, number>} dtypes
+ * @property {number} modules
+ * @property {Spread | null} rank
+ * @property {Spread | null} scale
+ * @property {string[]} triggers
+ * @property {string[]} tags
+ * @property {string | null} negative
+ * @property {number | null} weight
+ * @property {[number, number] | null} weight_range
+ * @property {number | null} clip
+ * @property {{kind: string, text: string}[]} notes
+ * @property {{key: string, value: string}[]} claims
+ * @property {string | null} trained_on
+ * @property {string | null} software
+ * @property {Record<string, string>} about
+ * @property {string | null} sha256
+ * @property {string | null} model_hash
+ * @property {string | null} air
+ * @property {string[]} sidecars
+ * @property {string} path
+ * @property {number} size in bytes
+ * @property {number} modified in seconds
+ */
+
+/**
+ * @param {Info} info
  * @param {Actions} actions
  * @returns {HTMLElement}
  */
@@ -28,7 +69,7 @@ export function createDetails(info, actions) {
     createWords(t("Trigger words"), info.triggers, actions),
     createWeight(info, actions),
     createWords(t("For the negative prompt"), info.negative ? [info.negative] : [], actions),
-    ...info.notes.map((/** @type {any} */ note) => createText(NOTES[note.kind]?.() ?? note.kind, note.text)),
+    ...info.notes.map((note) => createText(NOTES[note.kind]?.() ?? note.kind, note.text)),
     createWords(t("Frequent training tags"), info.tags, actions),
     createFacts(t("Base model, as somebody wrote it"), claims(info)),
     createList(t("Good to know"), info.warnings),
@@ -59,7 +100,7 @@ const CLAIMS = {
 const ABOUT = { author: () => t("Author"), license: () => t("License"), date: () => t("Date") };
 
 /**
- * @param {any} info
+ * @param {Info} info
  * @param {Actions} actions
  */
 function createTop(info, { preview }) {
@@ -75,7 +116,7 @@ function createTop(info, { preview }) {
 }
 
 /**
- * @param {any} info
+ * @param {Info} info
  * @returns {[string, string | HTMLElement | null][]}
  */
 function factsOf(info) {
@@ -92,7 +133,7 @@ function factsOf(info) {
   ];
 }
 
-/** @param {any} info */
+/** @param {Info} info */
 function madeFor(info) {
   if (info.kind !== "lora") return info.kind_title ?? null;
   if (info.family.length) return info.family.join(t(" or "));
@@ -102,7 +143,7 @@ function madeFor(info) {
   return info.modules ? t("a model that is not known here") : null;
 }
 
-/** @param {any} info */
+/** @param {Info} info */
 function createProblem(info) {
   if (!info.problem) return null;
   return create("section", {}, create("p", { class: "lorchestra-bad", role: "note", text: sentence(info.problem) }));
@@ -130,24 +171,26 @@ function createWords(label, words, { copy }) {
 }
 
 /**
- * @param {any} info
+ * @param {Info} info
  * @param {Actions} actions
  */
 function createWeight(info, { onChange, say }) {
-  if (info.weight === null && !info.weight_range) return null;
+  const { weight, clip, weight_range: range } = info;
+  if (weight === null && !range) return null;
+  const hasClip = clip !== null && clip !== weight;
   const parts = [];
-  if (info.weight !== null) parts.push(formatWeight(info.weight));
-  if (info.clip !== null && info.clip !== info.weight) parts.push(t("clip {weight}", { weight: formatWeight(info.clip) }));
-  if (info.weight_range) {
-    const [low, high] = info.weight_range.map(formatWeight);
+  if (weight !== null) parts.push(formatWeight(weight));
+  if (hasClip) parts.push(t("clip {weight}", { weight: formatWeight(clip) }));
+  if (range) {
+    const [low, high] = range.map(formatWeight);
     parts.push(t("{low} to {high} works", { low, high }));
   }
-  const take = info.weight !== null && onChange && create("button", {
+  const take = weight !== null && onChange && create("button", {
     type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Use it"),
     "aria-label": t("Use the recommended weight"),
     onclick: () => {
-      onChange({ model: info.weight, ...(info.clip === null || info.clip === info.weight ? {} : { clip: info.clip }) });
-      say(t("The row has the weight {weight} now", { weight: formatWeight(info.weight) }));
+      onChange({ model: weight, ...(hasClip ? { clip } : {}) });
+      say(t("The row has the weight {weight} now", { weight: formatWeight(weight) }));
     },
   });
   return create("section", {}, create("h3", {}, create("span", { text: t("Recommended weight") })),
@@ -183,17 +226,19 @@ function createFacts(label, facts) {
 }
 
 /**
- * @param {any} info
+ * @param {Info} info
  * @returns {[string, string][]}
  */
 function claims(info) {
-  const about = Object.entries(info.about).map(([key, value]) => [ABOUT[key]?.() ?? key, value]);
-  return [...info.claims.map((one) => [CLAIMS[one.key]?.() ?? one.key, one.value]), ...about];
+  return [
+    ...info.claims.map(({ key, value }) => /** @type {[string, string]} */ ([CLAIMS[key]?.() ?? key, value])),
+    ...Object.entries(info.about).map(([key, value]) => /** @type {[string, string]} */ ([ABOUT[key]?.() ?? key, value])),
+  ];
 }
 
 /**
  * Hash and AIR: what a shared workflow is found by.
- * @param {any} info
+ * @param {Info} info
  * @param {Actions} actions
  */
 function createIdentity(info, actions) {
@@ -244,7 +289,7 @@ function createIdentity(info, actions) {
 }
 
 /**
- * @param {any} info
+ * @param {Info} info
  * @param {Actions} actions
  */
 function createFile(info, actions) {

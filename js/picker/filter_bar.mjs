@@ -4,7 +4,7 @@
 import { create, icon, setAttribute } from "../base/dom.mjs";
 import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
-import { formatCount } from "../values/search.mjs";
+import { formatCount } from "../values/numbers.mjs";
 
 const DOWN = "M4 6l4 4 4-4";
 

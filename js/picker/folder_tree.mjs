@@ -3,8 +3,8 @@
 
 import { create, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
-import { formatCount } from "../values/search.mjs";
 import { createVirtualList } from "./virtual_list.mjs";
+import { formatCount } from "../values/numbers.mjs";
 
 const ROW_HEIGHT = 24;
 

@@ -11,9 +11,10 @@ import { createFolderTree } from "./folder_tree.mjs";
 import { libraryOf } from "./library.mjs";
 import { createPreview } from "./preview.mjs";
 import { createRow, ROW_HEIGHT, showRow } from "./row.mjs";
-import { countFamilies, formatCount, newestFirst, select, wordsOf } from "../values/search.mjs";
+import { countFamilies, newestFirst, select, wordsOf } from "../values/search.mjs";
 import { STYLE } from "./style.mjs";
 import { createVirtualList } from "./virtual_list.mjs";
+import { formatCount } from "../values/numbers.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 

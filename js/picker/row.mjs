@@ -3,6 +3,7 @@
 
 import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
+import { BROKEN, MISFIT } from "../values/verdicts.mjs";
 import { fitOf, foundBy } from "../values/search.mjs";
 
 export const ROW_HEIGHT = 28;
@@ -49,13 +50,13 @@ export function showRow(row, entry, shown) {
   row.title = describe(lora, said.title);
   row.classList.toggle("lorchestra-picker-active", shown.active);
   row.classList.toggle("lorchestra-picker-current", shown.current);
-  row.classList.toggle("lorchestra-picker-misfit", fit === "misfit");
+  row.classList.toggle("lorchestra-picker-misfit", fit === MISFIT);
   setAttribute(row, "aria-selected", shown.active);
   setAttribute(row, "aria-posinset", shown.index + 1);
   setAttribute(row, "aria-setsize", shown.count);
   setAttribute(row, "aria-label", [
     entry.file, entry.folder, found, said.text === "…" ? "" : said.text, shown.favourite && t("favourite"),
-    shown.current && t("in use"), fit === "misfit" && t("does not fit {model}", { model: shown.model?.title ?? "" }),
+    shown.current && t("in use"), fit === MISFIT && t("does not fit {model}", { model: shown.model?.title ?? "" }),
   ].filter(Boolean).join(", "));
 
   showCut(name, entry.file);
@@ -73,7 +74,7 @@ export function showRow(row, entry, shown) {
 function familyOf(lora) {
   if (!lora.known) return { text: "…", title: t("The file has not been read yet.") };
   if (lora.kind === "unreadable") return { text: t("unreadable"), title: t("The file cannot be read.") };
-  if (lora.kind === "broken") return { text: t("broken"), title: t("The LoRA cannot be applied.") };
+  if (lora.kind === BROKEN) return { text: t("broken"), title: t("The LoRA cannot be applied.") };
   if (lora.kind && lora.kind !== "lora") return { text: t("no LoRA"), title: t("The file is no LoRA.") };
   if (!lora.family.length) return { text: "?", title: t("Nobody knows which model it is for.") };
   return { text: lora.family[0], title: t("For {families}.", { families: lora.family.join(", ") }) };

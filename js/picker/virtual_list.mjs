@@ -21,9 +21,9 @@ const SPARE = 6; // rows above and below, so that a fast wheel does not show gap
  * @param {object} options
  * @param {number} options.rowHeight in pixels
  * @param {string} options.class
- * @param {Record<string, any>} options.properties of the element that scrolls
+ * @param {import("../base/dom.mjs").Properties} options.properties of the element that scrolls
  * @param {() => HTMLElement} options.createRow
- * @param {(row: any, index: number) => void} options.showRow fills a row that was made by `createRow`
+ * @param {(row: HTMLElement, index: number) => void} options.showRow fills a row that was made by `createRow`
  * @returns {VirtualList}
  */
 export function createVirtualList({ rowHeight, class: className, properties, createRow, showRow }) {

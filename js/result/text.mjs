@@ -35,7 +35,8 @@ export function showResults(app, node, { label, known = 0 }) {
     if (output?.images?.length === 0) forgetPictures(node);
     if (!Array.isArray(output?.text)) return;
     const shown = node.widgets?.find((own) => own.type === RESULT_TYPE);
-    const { element } = /** @type {{element: HTMLTextAreaElement}} */ (shown ?? create(app, node, label()));
+    const { element: area } = shown ?? create(app, node, label());
+    const element = /** @type {HTMLTextAreaElement} */ (area);
     const all = output.text.join("\n");
     const text = all.split("\n").slice(known).join("\n");
     const hidden = known > 0 && !text;

@@ -4,6 +4,7 @@
 import { create } from "../base/dom.mjs";
 import { openPopup } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
+import { MISSING } from "../values/verdicts.mjs";
 import { stateWord } from "./row.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
@@ -19,13 +20,13 @@ import { stateWord } from "./row.mjs";
  * @param {object} options
  * @param {HTMLElement} options.anchor
  * @param {import("../values/stack.mjs").Row} options.row
- * @param {any} options.badge
+ * @param {import("../values/verdicts.mjs").Badge} options.badge
  * @param {(name: string) => void} options.onChoose takes the file that the row is to name
  * @param {() => void} options.onPick opens the picker
  * @param {() => void} options.onInfo opens the card
  */
 export function openExplanation(comfy, { anchor, row, badge, onChoose, onPick, onInfo }) {
-  const missing = badge.state === "missing";
+  const missing = badge.state === MISSING;
   const sha256 = row.sha256 ?? badge.sha256;
   const air = row.air ?? badge.air;
   const result = create("div", { class: "lorchestra-find-buttons", "aria-live": "polite" });

@@ -1,10 +1,10 @@
 // @ts-check
 /** The menus of a row and of the whole list, as items; what they do is the list's. */
 
-import { formatWeight } from "../base/dom.mjs";
 import { DIALECTS } from "../exchange/clipboard.mjs";
 import { t } from "../base/words.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
+import { formatWeight } from "../values/numbers.mjs";
 
 const PRESETS = [0, 0.5, 1];
 
@@ -13,7 +13,7 @@ const PRESETS = [0, 0.5, 1];
  * @property {import("../values/stack.mjs").Row} row
  * @property {number} index
  * @property {number} count
- * @property {(changes: import("../values/stack.mjs").Row) => void} change
+ * @property {(changes: import("../values/stack.mjs").Changes) => void} change
  * @property {() => void} toggle
  * @property {() => void} duplicate
  * @property {(to: number) => void} move

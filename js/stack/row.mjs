@@ -1,11 +1,13 @@
 // @ts-check
 /** One row of the list: its element, and how it shows a LoRA. */
 
-import { create, formatWeight, icon, setAttribute, splitName } from "../base/dom.mjs";
+import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
+import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, PARTLY, UNKNOWN } from "../values/verdicts.mjs";
 import { ICONS } from "./style.mjs";
 import { createWeight } from "./weight.mjs";
+import { formatWeight, splitName } from "../values/numbers.mjs";
 
 /**
  * @typedef {object} RowActions what a row asks for; it is told nothing but its number
@@ -21,19 +23,22 @@ import { createWeight } from "./weight.mjs";
  * @property {() => number} step
  */
 
+/** @typedef {import("../values/verdicts.mjs").Badge} Badge */
+/** @typedef {import("../values/verdicts.mjs").State} State */
+
 /**
  * @typedef {object} View
  * @property {import("../values/stack.mjs").Row} row
  * @property {number} index
  * @property {number} count of all rows
  * @property {boolean} split whether any row has a clip weight of its own
- * @property {any} badge
+ * @property {Badge | undefined} badge
  */
 
-/** State → picture and colour. */
+/** @type {Record<State, [picture: keyof typeof ICONS, colour: string]>} */
 const BADGES = {
-  fits: ["fits", "good"], partly: ["partly", "warn"], misfit: ["cross", "bad"], unknown: ["unknown", "quiet"],
-  missing: ["missing", "bad"], broken: ["cross", "bad"], "not-a-lora": ["cross", "bad"],
+  [FITS]: ["fits", "good"], [PARTLY]: ["partly", "warn"], [MISFIT]: ["cross", "bad"], [UNKNOWN]: ["unknown", "quiet"],
+  [MISSING]: ["missing", "bad"], [BROKEN]: ["cross", "bad"], [NOT_A_LORA]: ["cross", "bad"],
 };
 
 /**
@@ -87,16 +92,16 @@ export function createRow(actions) {
     actions.menu(index, { x: event.clientX, y: event.clientY });
   });
 
-  const showBadge = (/** @type {any} */ said) => {
+  const showBadge = (/** @type {Badge | undefined} */ said) => {
     const state = said?.state ?? "";
-    badge.hidden = !(state in BADGES);
-    if (badge.hidden) return;
-    const [picture, colour] = BADGES[/** @type {keyof typeof BADGES} */ (state)];
+    badge.hidden = !state;
+    if (!said || !state) return;
+    const [picture, colour] = BADGES[state];
     badge.className = `lorchestra-mark lorchestra-badge lorchestra-${colour}`;
     badge.dataset.state = state;
     badge.title = said.sentence || stateWord(state);
     setAttribute(badge, "aria-label", badge.title);
-    badge.replaceChildren(icon(ICONS[/** @type {keyof typeof ICONS} */ (picture)], 13));
+    badge.replaceChildren(icon(ICONS[picture], 13));
   };
 
   return {
@@ -140,9 +145,9 @@ export function createRow(actions) {
       clip.element.hidden = !split;
       clip.element.style.visibility = clipValue === null ? "hidden" : "";
     }
-    const scheduled = Boolean(row.schedule?.trim());
-    schedule.classList.toggle("lorchestra-mark-set", scheduled);
-    schedule.title = scheduled ? t("Schedule: {text}", { text: row.schedule }) : t("Change the weight over the steps");
+    const scheduled = row.schedule?.trim() ? row.schedule : "";
+    schedule.classList.toggle("lorchestra-mark-set", scheduled !== "");
+    schedule.title = scheduled ? t("Schedule: {text}", { text: scheduled }) : t("Change the weight over the steps");
     setAttribute(schedule, "aria-label", schedule.title);
     const words = marksOf(row);
     tags.hidden = !words.length;
@@ -171,14 +176,16 @@ function marksOf(row) {
 }
 
 /**
- * @param {string} state of a badge
+ * @param {State | ""} state
  * @returns {string}
  */
 export function stateWord(state) {
+  if (!state) return "";
   return {
-    fits: t("Fits the model"), partly: t("Fits in part"), misfit: t("Does not fit the model"), unknown: t("Not known"),
-    missing: t("Not on this machine"), broken: t("The file is broken"), "not-a-lora": t("This is no LoRA"),
-  }[state] ?? "";
+    [FITS]: t("Fits the model"), [PARTLY]: t("Fits in part"), [MISFIT]: t("Does not fit the model"),
+    [UNKNOWN]: t("Not known"), [MISSING]: t("Not on this machine"), [BROKEN]: t("The file is broken"),
+    [NOT_A_LORA]: t("This is no LoRA"),
+  }[state];
 }
 
 /**

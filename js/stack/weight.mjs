@@ -1,9 +1,10 @@
 // @ts-check
 /** A number on a row: typed, stepped by keys or the wheel, dragged to the side; a double click resets it. */
 
-import { clamp, create, formatWeight, readNumber, rounded, setAttribute } from "../base/dom.mjs";
+import { create, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
-import { WEIGHT_LIMIT } from "../values/stack.mjs";
+import { WEIGHT_LIMIT } from "../values/limits.mjs";
+import { clamp, formatWeight, readNumber, rounded } from "../values/numbers.mjs";
 
 const FINE = 0.01;
 const COARSE = 0.5;

@@ -7,7 +7,7 @@ import { appKey, appRows, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
 import { EMPTY, promptText, toText } from "../values/stack.mjs";
 
-/** @import { App, Comfy, GraphNode, HookedNode, InputData, InputData, PromotedInput, SubgraphNode } from "../types.d.ts" */
+/** @import { App, Comfy, GraphNode, HookedNode, InputData, PromotedInput, SubgraphNode } from "../types.d.ts" */
 
 /** Type of the input, as Python declares it. */
 export const LORAS_TYPE = "LORCHESTRA_LORAS";
@@ -59,7 +59,7 @@ export function installPromotion(comfy, node) {
   rememberHosts(comfy.app);
   const original = node.createPromotedHostWidget;
   if (typeof original !== "function" || typeof node._projectPromotedWidget !== "function") return;
-  node.createPromotedHostWidget = function (input, /** @type {any} */ id, /** @type {any} */ source) {
+  node.createPromotedHostWidget = function (input, id, source) {
     if (source?.type !== LORAS_TYPE) return original.call(this, input, id, source);
     if (this.graph?.getNodeById(this.id) !== this) return undefined; // a copy on its way
     try {

@@ -1,8 +1,8 @@
 // @ts-check
 /** Where a curve lies on the screen: axes, ticks and paths. Pure functions; lengths in pixels. */
 
-import { clamp, rounded } from "../base/dom.mjs";
 import { weightAt } from "./schedule.mjs";
+import { clamp, rounded } from "./numbers.mjs";
 
 /**
  * @typedef {import("./schedule.mjs").Curve} Curve

@@ -8,7 +8,7 @@ const SUFFIX = /\.(safetensors|sft|ckpt|pt|pt2|pth|bin|pkl)$/i;
 /**
  * The rows with the listed names where exactly one file is meant; by whole names, never by a part of one.
  * Names that are listed, AIRs, and names that several files have stay as they are.
- * @template {{lora?: any}} R
+ * @template {{lora: string}} R
  * @param {R[]} rows
  * @param {string[]} listed
  * @returns {{rows: R[], notes: string[]}}

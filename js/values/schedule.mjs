@@ -6,9 +6,10 @@
  * A schedule is a list of curves, whose product it is; nearly always there is one.
  */
 
-import { clamp, rounded } from "../base/dom.mjs";
 import { easingOf, easingTyped, LINEAR } from "./easings.mjs";
+import { MAX_KEYFRAMES, MAX_SCHEDULE, MAX_SIGMA, MAX_STEPS, WEIGHT_LIMIT } from "./limits.mjs";
 import { presetTyped } from "./presets.mjs";
+import { clamp, rounded } from "./numbers.mjs";
 
 /**
  * @typedef {"progress" | "step" | "sigma"} Unit what keyframes are placed by
@@ -24,12 +25,9 @@ import { presetTyped } from "./presets.mjs";
 /** @type {Record<Unit, {low: number, high: number, forward: 1 | -1, fine: number}>} `fine` is a very small distance */
 export const UNITS = {
   progress: { low: 0, high: 1, forward: 1, fine: 0.01 },
-  step: { low: 1, high: 10_001, forward: 1, fine: 0.1 },
-  sigma: { low: 0, high: 1e9, forward: -1, fine: 0.01 },
+  step: { low: 1, high: MAX_STEPS + 1, forward: 1, fine: 0.1 },
+  sigma: { low: 0, high: MAX_SIGMA, forward: -1, fine: 0.01 },
 };
-export const WEIGHT_LIMIT = 100;
-export const MAX_KEYFRAMES = 1000;
-const MAX_TEXT = 100_000;
 const LARGEST_BELOW = 12; // of fractions that are written
 const NUMBER = /[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/y;
 const WORD = /[A-Za-z](?:[A-Za-z _-]*[A-Za-z])?/y;
@@ -42,7 +40,7 @@ const SPACE = /\s*/y;
  * @returns {Curve[] | null}
  */
 export function readSchedule(text) {
-  if (text.length > MAX_TEXT || !/^[\x20-\x7e\t\n\r]*$/.test(text) || text.includes("@")) return null;
+  if (text.length > MAX_SCHEDULE || !/^[\x20-\x7e\t\n\r]*$/.test(text) || text.includes("@")) return null;
   if (/[\d.]{300}/.test(text)) return null;
   /** @type {Curve[]} */
   const curves = [];
@@ -183,8 +181,16 @@ export function writeNumber(value) {
 }
 
 /**
+ * The server's answer to a text: its keyframes, or what is wrong with it, and where.
+ * @typedef {object} Answer
+ * @property {(Keyframe & {unit: Unit, curve?: number})[]} [keyframes]
+ * @property {string} [error]
+ * @property {number} [column]
+ */
+
+/**
  * The curves of the server's answer to a text.
- * @param {any} answer
+ * @param {Answer | null | undefined} answer
  * @returns {Curve[] | null}
  */
 export function curvesOf(answer) {

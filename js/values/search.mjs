@@ -1,6 +1,10 @@
 // @ts-check
 /** LoRAs by words, folder and architecture: what the picker shows of ten thousand files. Plain data, no page. */
 
+import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
+
+/** @typedef {import("./verdicts.mjs").State} State */
+
 /**
  * @typedef {object} Lora one file as the server lists it
  * @property {string} name as ComfyUI lists it
@@ -27,9 +31,7 @@
  * @property {string} order entries are sorted by this
  */
 
-/**
- * @typedef {{architectures: string[], title: string}} Model what the LoRAs are for
- */
+/** @typedef {import("./verdicts.mjs").Model} Model */
 
 /**
  * @typedef {object} Folder
@@ -68,11 +70,11 @@ export function fold(text) {
 
 /**
  * What the server says, in full and of the types that it should be.
- * @param {any} raw a row of `/lorchestra/loras`, or a name
+ * @param {unknown} raw a row of `/lorchestra/loras`, or a name
  * @returns {Lora | null} null where there is no name
  */
 export function readLora(raw) {
-  const row = typeof raw === "string" ? { name: raw } : raw;
+  const row = /** @type {Record<string, unknown> | null | undefined} */ (typeof raw === "string" ? { name: raw } : raw);
   if (typeof row?.name !== "string" || !row.name) return null;
   return {
     name: row.name,
@@ -232,14 +234,14 @@ export function foundBy(entry, words) {
 /**
  * @param {Lora} lora
  * @param {Model | null | undefined} model
- * @returns {"" | "fits" | "misfit" | "unknown" | "unread"} "" without a model
+ * @returns {State | "unread" | ""} "" without a model
  */
 export function fitOf(lora, model) {
   if (!model) return "";
   if (!lora.known) return "unread";
-  if (lora.kind && lora.kind !== "lora") return "misfit";
-  if (!lora.architectures.length) return "unknown";
-  return lora.architectures.some((id) => model.architectures.includes(id)) ? "fits" : "misfit";
+  if (lora.kind && lora.kind !== "lora") return MISFIT;
+  if (!lora.architectures.length) return UNKNOWN;
+  return lora.architectures.some((id) => model.architectures.includes(id)) ? FITS : MISFIT;
 }
 
 /**
@@ -269,7 +271,7 @@ export function select(entries, filter) {
     const { lora } = entry;
     if (filter.favourite && !filter.favourite(lora.name)) continue;
     if (recent && !recent.has(lora.name)) continue;
-    if (filter.fits && fitOf(lora, filter.fits) === "misfit") continue;
+    if (filter.fits && fitOf(lora, filter.fits) === MISFIT) continue;
     if (filter.family !== null && !isFor(lora, filter.family)) continue;
     const rank = rankOf(entry, words);
     if (rank < 0) continue;
@@ -324,16 +326,4 @@ export function countFamilies(entries) {
  */
 export function newestFirst(entries) {
   return [...entries].sort((one, other) => other.lora.modified - one.lora.modified);
-}
-
-/** @type {Intl.NumberFormat | undefined} */
-let numbers;
-
-/**
- * @param {number} count
- * @returns {string} as people write it: 10,000
- */
-export function formatCount(count) {
-  numbers ??= new Intl.NumberFormat();
-  return numbers.format(count);
 }

@@ -6,11 +6,9 @@
  */
 
 import { t } from "../base/words.mjs";
+import { DEFAULT_WEIGHT, WEIGHT_LIMIT } from "./limits.mjs";
 
 export const EMPTY = '{"version": 1, "loras": []}';
-/** Weight of a row that names none, as in Python. */
-export const DEFAULT_WEIGHT = 0.75;
-export const WEIGHT_LIMIT = 100;
 const RUNWARE_WEIGHT = 1;
 const VERSION = 1;
 const TAG = /<(?:lora|lyco):([^<>]*)>/g; // <lora:styles/pixel:0.7>
@@ -20,14 +18,29 @@ const CHOICES = { conditioning: ["both", "positive", "negative"], expert: ["both
 const FACE_KEYS = ["collapsed"];
 
 /**
- * @typedef {Record<string, any>} Row one LoRA as our JSON has it: `lora`, `on`, `model`, `clip`, `schedule` …
+ * One LoRA as our JSON has it.
+ * @typedef {object} Known
+ * @property {string} lora as ComfyUI lists it, an AIR or a hash
+ * @property {boolean} [on]
+ * @property {number} [model]
+ * @property {number | null} [clip] null and undefined mean the same as `model`
+ * @property {string | null} [schedule]
+ * @property {"both" | "positive" | "negative"} [conditioning]
+ * @property {"both" | "high" | "low" | null} [expert]
+ * @property {object | string} [blocks]
+ * @property {string | null} [sha256]
+ * @property {string | null} [air]
  */
+
+/** @typedef {Known & Record<string, unknown>} Row with whatever else is in it */
+
+/** @typedef {Partial<Known> & Record<string, unknown>} Changes of a row; undefined takes a key away */
 
 /**
  * @typedef {object} Stack
  * @property {Row[]} rows
  * @property {number} version that the text was written with; may be newer than ours
- * @property {Record<string, any>} more keys beside the rows, verbatim
+ * @property {Record<string, unknown>} more keys beside the rows, verbatim
  * @property {string} error why the text cannot be shown as rows; empty when it can
  */
 
@@ -126,20 +139,23 @@ export function clipWeight(row) {
 }
 
 /**
- * The row with other values; undefined takes a key away. The keys keep their order, ours first.
- * @param {Row} row
- * @param {Row} changes
- * @returns {Row}
+ * The row with other values. The keys keep their order, ours first.
+ * @template {Record<string, unknown>} R
+ * @param {R} row
+ * @param {Changes | Record<string, unknown>} changes
+ * @returns {R}
  */
 export function changed(row, changes) {
+  /** @type {Record<string, unknown>} */
   const all = { ...row, ...changes };
   const keys = [...FIRST_KEYS, ...Object.keys(all).filter((key) => !FIRST_KEYS.includes(key))];
-  return Object.fromEntries(keys.filter((key) => all[key] !== undefined).map((key) => [key, all[key]]));
+  return /** @type {R} */ (Object.fromEntries(keys.filter((key) => all[key] !== undefined).map((key) => [key, all[key]])));
 }
 
 /**
  * The rows with one at another place.
- * @param {Row[]} rows
+ * @template T
+ * @param {T[]} rows
  * @param {number} from
  * @param {number} to its place afterwards
  */
@@ -151,7 +167,7 @@ export function moved(rows, from, to) {
 
 /**
  * @param {Row[]} rows
- * @param {Record<string, any>} [more]
+ * @param {Record<string, unknown>} [more]
  * @param {number} [version]
  * @returns {Stack}
  */
@@ -191,7 +207,7 @@ function readData(data, depth) {
 
 /**
  * @param {unknown[]} values
- * @param {Record<string, any>} more
+ * @param {Record<string, unknown>} more
  * @param {number} version
  * @returns {Stack}
  */
@@ -206,7 +222,7 @@ function readRows(values, more, version) {
 
 /**
  * @param {unknown} value
- * @returns {Row | string} what is wrong with it, when it is no row
+ * @returns {Record<string, unknown> | string} what is wrong with it, when it is no row
  */
 function readRow(value) {
   if (Array.isArray(value)) {
@@ -234,8 +250,8 @@ function readRow(value) {
 }
 
 /**
- * @param {Row} row
- * @returns {string}
+ * @param {Record<string, unknown>} row
+ * @returns {string} empty when nothing is wrong with it
  */
 function troubleOf(row) {
   if (typeof row.lora !== "string" || !row.lora.trim()) return t("no LoRA is named");
@@ -246,8 +262,9 @@ function troubleOf(row) {
   }
   if ("weight" in row && !("model" in row)) return t('the weights are called "model" and "clip"');
   for (const [key, known] of Object.entries(CHOICES)) {
-    if (row[key] == null && key === "expert") continue;
-    if (row[key] !== undefined && !known.includes(row[key])) return t('"{key}" is none of {known}', { key, known: known.join(", ") });
+    const value = row[key];
+    if (value == null && key === "expert") continue;
+    if (value !== undefined && !known.includes(/** @type {string} */ (value))) return t('"{key}" is none of {known}', { key, known: known.join(", ") });
   }
   if (row.schedule != null && typeof row.schedule !== "string") return t('"{key}" is no text', { key: "schedule" });
   return "";
@@ -328,9 +345,9 @@ function isAir(name) {
 
 /**
  * @param {unknown} value
- * @returns {value is Record<string, any>}
+ * @returns {value is Record<string, unknown>}
  */
-function isObject(value) {
+export function isObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 

@@ -14,7 +14,8 @@ type Fits<Ours, Theirs extends Ours> = Theirs;
 
 export type Checked = [
   Fits<Api, ComfyApi>,
-  Fits<App, ComfyApp>,
+  // Their hooks promise their nodes without what their extensions add.
+  Fits<Omit<App, "registerExtension">, ComfyApp>,
   Fits<Canvas, TheirCanvas>,
   Fits<ExtensionManager, ComfyApp["extensionManager"]>,
   Fits<Graph, TheirGraph>,

@@ -1,0 +1,170 @@
+// @ts-check
+/** What the rows and the head ask for: edits, with the focus kept; and the pop-ups and menus. */
+
+import { openMenu } from "../base/popup.mjs";
+import { t } from "../base/words.mjs";
+import { copyAs, readPasted } from "../exchange/clipboard.mjs";
+import { rowsInClipboard } from "../exchange/paste.mjs";
+import { rounded } from "../values/numbers.mjs";
+import { MISSING, NOTHING } from "../values/verdicts.mjs";
+import { defaultsOf } from "./defaults.mjs";
+import { dragRow } from "./drag.mjs";
+import { openExplanation } from "./explain.mjs";
+import { focusedPart, focusRow } from "./focus.mjs";
+import { listItems, rowItems } from "./menus.mjs";
+
+/**
+ * @typedef {object} List
+ * @property {import("./list.mjs").Host} host
+ * @property {import("./state.mjs").ListState} state
+ * @property {import("./edits.mjs").Edits} edits
+ * @property {import("./view.mjs").ListView} view
+ */
+
+/** @param {List} list */
+export function createActions({ host, state, edits, view }) {
+  const { comfy } = host;
+
+  // Edits
+  /** @param {number} index */
+  const remove = (index) => {
+    const part = focusedPart();
+    edits.remove(index);
+    focusRow(view, index, part);
+  };
+  /** @param {number} index @param {number} to */
+  const move = (index, to) => {
+    if (to < 0 || to >= state.rows.length || to === index) return;
+    const part = focusedPart();
+    edits.move(index, to);
+    focusRow(view, to, part);
+  };
+  /** @param {number} index */
+  const duplicate = (index) => {
+    edits.duplicate(index);
+    focusRow(view, index + 1);
+  };
+  /** @param {string} lora */
+  const add = (lora) => {
+    const { weight, split } = defaultsOf(comfy.app);
+    edits.add({ lora, model: weight, ...(split ? { clip: weight } : {}) });
+    const list = view.parts?.list;
+    list?.scrollTo?.(0, list.scrollHeight);
+  };
+  const toggleText = () => {
+    edits.toggleText();
+    if (state.asText) view.parts?.text.focus({ preventScroll: true });
+  };
+
+  // Pop-ups; their code is loaded when they are opened first
+  /** @param {HTMLElement} anchor @param {string} current @param {(name: string) => void} onChoose */
+  const pick = async (anchor, current, onChoose) => {
+    const { openPicker } = await import("../picker/picker.mjs");
+    openPicker(comfy, { anchor, current, model: host.model(), onChoose });
+  };
+  /** @param {number} index @param {HTMLElement} [anchor] */
+  const pickFor = (index, anchor = view.partOf(index, ".lorchestra-name")) => pick(anchor, state.rows[index].lora, (lora) => {
+    edits.change(index, { lora, sha256: undefined, air: undefined });
+    focusRow(view, index);
+  });
+  /** @param {number} index @param {HTMLElement} [anchor] */
+  const openSchedule = async (index, anchor = view.partOf(index, ".lorchestra-schedule")) => {
+    const { openCurve } = await import("../curve/popover.mjs");
+    const setSchedule = (/** @type {string} */ text) => edits.changeLive(index, { schedule: text.trim() ? text : undefined });
+    openCurve(comfy, {
+      anchor, text: state.rows[index].schedule ?? "", node: host.node,
+      onChange: setSchedule,
+      onCommit: (text) => {
+        setSchedule(text);
+        edits.settle();
+      },
+      onClose: edits.settle,
+    });
+  };
+  /** @param {number} index */
+  const openInfo = async (index) => {
+    const { openInfoCard } = await import("../info/card.mjs");
+    const row = state.rows[index];
+    openInfoCard(comfy, {
+      anchor: view.partOf(index, ".lorchestra-name"), lora: row.lora, row, onChange: (changes) => edits.change(index, changes),
+    });
+  };
+
+  // Menus
+  /** @param {number} index @param {import("../base/popup.mjs").Anchor} anchor */
+  const openRowMenu = (index, anchor) => openMenu({
+    anchor, label: t("LoRA {number}", { number: index + 1 }),
+    items: rowItems({
+      row: state.rows[index], index, count: state.rows.length,
+      change: (changes) => edits.change(index, changes),
+      toggle: () => edits.toggle(index),
+      duplicate: () => duplicate(index),
+      move: (to) => move(index, to),
+      remove: () => remove(index),
+      schedule: () => void openSchedule(index),
+      info: () => void openInfo(index),
+      pick: () => void pickFor(index),
+      copy: () => void copyAs(comfy, [state.rows[index]], "json"),
+    }),
+  });
+  /** @param {HTMLElement} anchor */
+  const openListMenu = (anchor) => {
+    const { rows, stack, isText, isCollapsed } = state;
+    const missing = rows.map((_, index) => state.badges[index]?.state === MISSING);
+    openMenu({
+      anchor, label: t("All LoRAs"),
+      items: listItems({
+        rows, readable: stack.error === "", asText: isText, collapsed: isCollapsed, missing: missing.filter(Boolean).length,
+        setRows: edits.replace,
+        toggleText,
+        toggleCollapsed: edits.toggleCollapsed,
+        paste: async () => edits.append(await rowsInClipboard(comfy)),
+        copyAs: (dialect) => void copyAs(comfy, state.rows, dialect),
+        removeMissing: () => edits.removeAll((index) => missing[index]),
+      }),
+    });
+  };
+
+  return {
+    remove, move, duplicate,
+    /** @param {string} text that was pasted onto the list */
+    pasteText: async (text) => edits.append((await readPasted(comfy, text))?.rows ?? []),
+    /** @type {import("./view.mjs").HeadActions} */
+    head: {
+      toggleAll: edits.toggleAll,
+      toggleCollapsed: edits.toggleCollapsed,
+      showList: () => {
+        edits.settle();
+        toggleText();
+      },
+      add: (anchor) => void pick(anchor, "", add),
+      menu: openListMenu,
+    },
+    /** @type {import("./row.mjs").RowActions} */
+    row: {
+      toggle: edits.toggle,
+      pick: (index, anchor) => void pickFor(index, anchor),
+      schedule: (index, anchor) => void openSchedule(index, anchor),
+      explain: (index, anchor) => openExplanation(comfy, {
+        anchor, row: state.rows[index], badge: state.badges[index] ?? NOTHING,
+        onChoose: (lora) => edits.change(index, { lora }),
+        onPick: () => void pickFor(index),
+        onInfo: () => void openInfo(index),
+      }),
+      menu: openRowMenu,
+      lift: (index, event) => {
+        if (view.parts) dragRow({ event, list: view.parts.list, index, onDrop: (to) => move(index, to) });
+      },
+      weigh: (index, key, weight, live) => {
+        if (!state.rows[index]) return;
+        if (live) edits.changeLive(index, { [key]: weight });
+        else edits.change(index, { [key]: weight });
+      },
+      reset: (index, key) => edits.change(index, { [key]: rounded(defaultsOf(comfy.app).weight) }),
+      settle: edits.settle,
+      step: () => defaultsOf(comfy.app).step,
+    },
+  };
+}
+
+/** @typedef {ReturnType<typeof createActions>} Actions */

@@ -1,0 +1,109 @@
+// @ts-check
+/** Every change of the rows: each makes a new text for the host, nearly always as one step of undo. No DOM. */
+
+import { changed, isOn, moved, writeStack } from "../values/stack.mjs";
+
+/**
+ * @typedef {import("../values/stack.mjs").Row} Row
+ * @typedef {import("../values/stack.mjs").Changes} Changes
+ * @typedef {import("./state.mjs").ListState} ListState
+ */
+
+/**
+ * @typedef {object} Target where edits go
+ * @property {() => string} read the value
+ * @property {(text: string) => void} write takes a value that may still change
+ * @property {(change: () => void) => void} step makes one step of undo out of a change
+ */
+
+/**
+ * @param {ListState} state
+ * @param {Target} target
+ * @param {() => void} render shows the host's value
+ */
+export function createEdits(state, target, render) {
+  /** @param {string} text */
+  const put = (text) => {
+    if (text === target.read()) return;
+    target.write(text);
+    render();
+  };
+  /**
+   * One edit of the rows, and one step of undo.
+   * @param {(rows: Row[]) => Row[]} change
+   * @param {Record<string, unknown>} [more] keys beside the rows
+   */
+  const edit = (change, more = state.stack.more) => {
+    if (state.stack.error) return;
+    state.unsettled = false;
+    target.step(() => put(writeStack({ ...state.stack, more }, change(state.rows))));
+  };
+  /** @param {Row[]} rows @param {number} index @param {Changes} changes */
+  const withChanges = (rows, index, changes) => rows.map((row, at) => (at === index ? changed(row, changes) : row));
+  /** @param {number} index @param {Changes} changes */
+  const change = (index, changes) => edit((rows) => withChanges(rows, index, changes));
+
+  return {
+    change,
+    /** A change that may go on: no step of undo yet. @param {number} index @param {Changes} changes */
+    changeLive(index, changes) {
+      put(writeStack(state.stack, withChanges(state.rows, index, changes)));
+      state.unsettled = true;
+    },
+    /** @param {string} text as the user is typing it: no step of undo yet */
+    type(text) {
+      state.asText = true;
+      put(text);
+      state.unsettled = true;
+    },
+    /** Makes one step of undo out of what was changed live. */
+    settle() {
+      if (!state.unsettled) return;
+      state.unsettled = false;
+      target.step(() => {});
+    },
+
+    /** @param {number} index */
+    toggle: (index) => change(index, { on: isOn(state.rows[index]) ? false : undefined }),
+    /** Switches all rows on, or off where all are on. */
+    toggleAll() {
+      const on = !state.rows.every(isOn);
+      edit((rows) => rows.map((row) => changed(row, { on: on ? undefined : false })));
+    },
+    /** @param {number} index */
+    remove(index) {
+      state.badges = state.badges.filter((_, at) => at !== index);
+      edit((rows) => rows.filter((_, at) => at !== index));
+    },
+    /** @param {(index: number) => boolean} which */
+    removeAll: (which) => edit((rows) => rows.filter((_, index) => !which(index))),
+    /** @param {number} index @param {number} to a place that there is */
+    move(index, to) {
+      const { badges, rows } = state;
+      state.badges = moved(badges.length === rows.length ? badges : rows.map(() => undefined), index, to);
+      edit((all) => moved(all, index, to));
+    },
+    /** @param {number} index */
+    duplicate(index) {
+      state.badges.splice(index, 0, state.badges[index]);
+      edit((rows) => rows.toSpliced(index + 1, 0, structuredClone(rows[index])));
+    },
+    /** @param {Row} row goes to the end of the list, which is unfolded for it */
+    add: (row) => edit((rows) => [...rows, row], { ...state.stack.more, collapsed: undefined }),
+    /** @param {Row[]} fresh */
+    append(fresh) {
+      if (fresh.length && !state.stack.error) edit((rows) => [...rows, ...fresh]);
+    },
+    /** @param {Row[]} rows */
+    replace: (rows) => edit(() => rows.map((row) => changed(row, {}))),
+
+    /** Between the rows and the text; a step of undo because the node changes its size. */
+    toggleText: () => target.step(() => {
+      state.asText = !state.asText;
+      render();
+    }),
+    toggleCollapsed: () => edit((rows) => rows, { ...state.stack.more, collapsed: state.isCollapsed ? undefined : true }),
+  };
+}
+
+/** @typedef {ReturnType<typeof createEdits>} Edits */

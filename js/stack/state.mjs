@@ -1,0 +1,58 @@
+// @ts-check
+/** What the list is about: the host's text, the rows in it, their badges, and which of its three faces it shows. */
+
+import { isOn, readStack } from "../values/stack.mjs";
+import { GAP, HEAD_HEIGHT, ROW_HEIGHT, TEXT_HEIGHT } from "./style.mjs";
+
+/** More rows than these are scrolled. */
+export const MOST_ROWS = 20;
+const BORDER = 2;
+
+export class ListState {
+  /** @type {(import("../values/verdicts.mjs").Badge | undefined)[]} by row; may be out of date */
+  badges = [];
+  /** Whether the user asked for the text. */
+  asText = false;
+  /** Whether something was written that is no step of undo yet. */
+  unsettled = false;
+
+  /** @param {() => string} read gives the host's text */
+  constructor(read) {
+    this.read = read;
+    this.text = read();
+    this.stack = readStack(this.text);
+  }
+
+  /** Reads the host's text again if it is another one. */
+  refresh() {
+    const now = this.read();
+    if (now === this.text) return;
+    this.text = now;
+    this.stack = readStack(now);
+  }
+
+  get rows() {
+    return this.stack.rows;
+  }
+
+  /** How many rows are on. */
+  get on() {
+    return this.rows.filter(isOn).length;
+  }
+
+  /** A text that cannot be read as rows is always shown as text. */
+  get isText() {
+    return this.asText || this.stack.error !== "";
+  }
+
+  get isCollapsed() {
+    return this.stack.more.collapsed === true && !this.isText;
+  }
+
+  /** @returns {number} of the element, in pixels */
+  get height() {
+    if (this.isCollapsed) return HEAD_HEIGHT;
+    const body = this.isText ? TEXT_HEIGHT : Math.min(Math.max(this.rows.length, 1), MOST_ROWS) * ROW_HEIGHT;
+    return HEAD_HEIGHT + GAP + body + BORDER;
+  }
+}

@@ -1,0 +1,142 @@
+// @ts-check
+/** The elements of the list, and how they show its state: a head, and below it the rows, one line, or the text. */
+
+import { create, icon, setAttribute } from "../base/dom.mjs";
+import { t } from "../base/words.mjs";
+import { clipWeight, inWords, isOn } from "../values/stack.mjs";
+import { createRow, rowInWords } from "./row.mjs";
+import { MOST_ROWS } from "./state.mjs";
+import { ICONS } from "./style.mjs";
+
+/**
+ * @typedef {object} HeadActions what the head asks for
+ * @property {() => void} toggleAll
+ * @property {() => void} toggleCollapsed
+ * @property {() => void} showList
+ * @property {(anchor: HTMLElement) => void} add
+ * @property {(anchor: HTMLElement) => void} menu
+ */
+
+export class ListView {
+  /** @type {ReturnType<typeof createParts> | undefined} built when the list is seen for the first time */
+  parts;
+  /** @type {ReturnType<typeof createRow>[]} */
+  rows = [];
+
+  /**
+   * @param {HTMLElement} element
+   * @param {import("./state.mjs").ListState} state
+   */
+  constructor(element, state) {
+    this.element = element;
+    this.state = state;
+  }
+
+  /**
+   * @param {HeadActions} head
+   * @param {import("./row.mjs").RowActions} rowActions
+   */
+  build(head, rowActions) {
+    const parts = createParts(head);
+    this.parts = parts;
+    this.rowActions = rowActions;
+    this.element.append(parts.head, parts.box);
+    return parts;
+  }
+
+  show() {
+    const { parts, state } = this;
+    this.element.style.minHeight = `${state.height}px`;
+    if (!parts) return;
+    showHead(parts, state);
+    const { isText, isCollapsed, rows, text } = state;
+    parts.box.hidden = isCollapsed;
+    parts.list.hidden = isText || !rows.length;
+    parts.empty.hidden = isText || rows.length > 0;
+    parts.text.hidden = !isText;
+    if (isText) {
+      if (parts.text.value !== text) parts.text.value = text;
+      setAttribute(parts.text, "aria-invalid", state.stack.error !== "");
+    } else this.showRows();
+  }
+
+  /** Shows the rows, where they are to be seen. */
+  showRows() {
+    const { parts, rowActions, state: { badges, isText, isCollapsed, rows } } = this;
+    if (!parts || !rowActions || isText || isCollapsed) return;
+    const { list } = parts;
+    const split = rows.some((row) => clipWeight(row) !== null);
+    const scrolls = rows.length > MOST_ROWS;
+    list.classList.toggle("lorchestra-stack-scrolls", scrolls);
+    if (scrolls) list.dataset.captureWheel = "true";
+    else delete list.dataset.captureWheel;
+    while (this.rows.length > rows.length) this.rows.pop()?.element.remove();
+    while (this.rows.length < rows.length) {
+      const row = createRow(rowActions);
+      this.rows.push(row);
+      list.append(row.element);
+    }
+    rows.forEach((row, index) => this.rows[index].show({ row, index, count: rows.length, split, badge: badges[index] }));
+  }
+
+  /**
+   * @param {number} index
+   * @param {string} selector of a part of the row
+   * @returns {HTMLElement}
+   */
+  partOf(index, selector) {
+    return /** @type {HTMLElement} */ (this.rows[index].element.querySelector(selector));
+  }
+}
+
+/** @param {HeadActions} actions */
+function createParts(actions) {
+  const all = create("button", {
+    type: "button", class: "lorchestra-switch", role: "switch", "aria-label": t("All LoRAs are on"), title: t("All on or off"),
+    onclick: actions.toggleAll,
+  });
+  const fold = create("button", { type: "button", class: "lorchestra-more", "aria-label": t("Rows"), onclick: actions.toggleCollapsed });
+  const status = create("span", { class: "lorchestra-stack-status", role: "status" });
+  const line = create("span", { class: "lorchestra-stack-line lorchestra-quiet", dir: "auto" });
+  const done = create("button", {
+    type: "button", class: "lorchestra-button lorchestra-stack-add", text: t("Show as list"), onclick: actions.showList,
+  });
+  const add = create("button", {
+    type: "button", class: "lorchestra-button lorchestra-stack-add", "aria-haspopup": "dialog", "aria-label": t("Add a LoRA"),
+    title: t("Add a LoRA"), onclick: () => actions.add(add),
+  }, icon(ICONS.add, 12), t("Add"));
+  const more = create("button", {
+    type: "button", class: "lorchestra-more", "aria-haspopup": "menu", "aria-label": t("More for all LoRAs"), title: t("More"),
+    onclick: () => actions.menu(more),
+  }, icon(ICONS.more));
+  const list = create("div", { class: "lorchestra-stack-rows", role: "list", "aria-label": t("LoRAs") });
+  const empty = create("button", {
+    type: "button", class: "lorchestra-stack-empty lorchestra-quiet", text: t("Add the first LoRA"), onclick: () => actions.add(add),
+  });
+  const text = create("textarea", {
+    class: "lorchestra-stack-text", spellcheck: false, autocomplete: "off", "aria-label": t("LoRAs and their weights"),
+    "data-capture-wheel": "true", placeholder: t("JSON, or <lora:name:0.7> text"),
+  });
+  const box = create("div", { class: "lorchestra-stack-box" }, list, empty, text);
+  const head = create("div", { class: "lorchestra-stack-head" }, fold, all, status, line, done, add, more);
+  return { head, box, fold, all, status, line, done, add, list, empty, text };
+}
+
+/**
+ * @param {ReturnType<typeof createParts>} parts
+ * @param {import("./state.mjs").ListState} state
+ */
+function showHead({ all, fold, status, line, done }, { isCollapsed, isText, on, rows, stack }) {
+  const words = inWords(stack);
+  if (status.textContent !== words) status.textContent = status.title = words;
+  status.classList.toggle("lorchestra-bad", stack.error !== "");
+  all.hidden = rows.length === 0 || isText;
+  setAttribute(all, "aria-checked", on === 0 ? "false" : on === rows.length ? "true" : "mixed");
+  fold.hidden = isText || rows.length === 0;
+  setAttribute(fold, "aria-expanded", !isCollapsed);
+  fold.title = isCollapsed ? t("Show the rows") : t("Collapse to one line");
+  fold.replaceChildren(icon(isCollapsed ? ICONS.closed : ICONS.open));
+  line.textContent = isCollapsed ? rows.filter(isOn).map(rowInWords).join(" · ") : "";
+  line.title = line.textContent;
+  done.hidden = !isText || stack.error !== "";
+}

@@ -1,0 +1,35 @@
+// @ts-check
+/** The words for whether a row's LoRA fits: the states of Python's badges, with which the tests compare them. */
+
+export const FITS = "fits";
+export const PARTLY = "partly";
+export const MISFIT = "misfit";
+export const UNKNOWN = "unknown";
+export const MISSING = "missing";
+export const BROKEN = "broken";
+export const NOT_A_LORA = "not-a-lora";
+
+/** In the order in which Python lists them. */
+export const STATES = /** @type {const} */ ([FITS, PARTLY, MISFIT, UNKNOWN, MISSING, BROKEN, NOT_A_LORA]);
+
+/** @typedef {(typeof STATES)[number]} State */
+
+/**
+ * What the server says of a row; the state is empty while nothing is known.
+ * @typedef {object} Badge
+ * @property {State | ""} state
+ * @property {string} sentence
+ * @property {string | null} sha256
+ * @property {string | null} air
+ * @property {{name: string, why: string}[]} candidates files that a missing row may mean
+ */
+
+/** @type {Readonly<Badge>} */
+export const NOTHING = Object.freeze({ state: "", sentence: "", sha256: null, air: null, candidates: [] });
+
+/**
+ * The model that a stack is connected to.
+ * @typedef {object} Model
+ * @property {string} title
+ * @property {string[]} architectures ids
+ */
