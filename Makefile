@@ -1,7 +1,8 @@
 # Everything that a developer or a machine needs: `make demo`, `make test`. Each sets up what it lacks.
 #
-# `make test` is for every change, and takes minutes. `make test-slow` has the extras: long tests, and all tests in the
-# oldest ComfyUI, where `make test` runs those marked `oldest`. `make test-frontends` has the quick tests of the face in
+# `make quick` is for every commit, `make test` for every change, and takes minutes. `make test-oldest` has what goes
+# through ComfyUI's own interfaces in the oldest one. `make test-slow` has the extras: long tests, and all others in the
+# oldest ComfyUI. `make test-frontends` has the quick tests of the face in
 # the classic renderer, and in ComfyUI's newest and oldest frontend. `make test-all` is all of them.
 
 PYTHON ?= python3
@@ -21,7 +22,7 @@ SHARED := -n $(WORKERS) --dist worksteal
 # Rooms that need no torch: their tests take seconds.
 PURE := errors files schedule spelling stack exchange workflow architectures fit library
 
-.PHONY: quick demo test test-slow test-frontends test-all lint bench clean
+.PHONY: quick demo test test-slow test-oldest test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
@@ -41,10 +42,13 @@ test-slow: $(VENV)/ready
 	$(BIN)/pytest $(SHARED) -m slow tests/lorchestra
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) slow $(SHARED)
 
+test-oldest: $(VENV)/ready
+	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) oldest $(SHARED)
+
 test-frontends: $(VENV)/ready
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) frontends
 
-test-all: test test-slow test-frontends
+test-all: test test-oldest test-slow test-frontends
 
 lint: $(VENV)/ready $(NODE_MODULES)
 	$(BIN)/ruff check .
