@@ -4,9 +4,10 @@
 import { after, drawnOnCanvas, guardWidth, isNodes2, passPointerOn, whenDrawn } from "../base/canvas.mjs";
 import { inputNamed, isInGraph, widgetNamed } from "../base/graph.mjs";
 import { t } from "../base/words.mjs";
-import { createCurveEditor, CURVE_CLASS, CURVE_HEIGHT } from "./editor.mjs";
+import { createCurveEditor, CURVE_CLASS } from "./editor.mjs";
 import { runAfter, runOf } from "./run.mjs";
 import { askServer } from "./server.mjs";
+import { CURVE_HEIGHT } from "./style.mjs";
 
 /** @import { Comfy, GraphNode, HookedNode, Widget } from "../types.d.ts" */
 
