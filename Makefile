@@ -1,8 +1,9 @@
 # Everything that a developer or a machine needs: `make demo`, `make test`. Each sets up what it lacks.
 #
-# `make test` is for every change, and takes minutes. `make test-slow` has the extras: long tests, and all tests in the
-# oldest ComfyUI, where `make test` runs those marked `oldest`. `make test-frontends` has the quick tests of the face in
-# ComfyUI's newest and oldest frontend. `make test-all` is all of them.
+# `make quick` is for every commit, `make test` for every change, and takes minutes. `make test-oldest` has what goes
+# through ComfyUI's own interfaces in the oldest one. `make test-slow` has the extras: long tests, and all others in the
+# oldest ComfyUI. `make test-frontends` has the quick tests of the face in
+# the classic renderer, and in ComfyUI's newest and oldest frontend. `make test-all` is all of them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,10 +19,20 @@ WORKERS ?= 2
 # Workers go on with each other's tests when their own are done, a module's in a row as far as may be.
 SHARED := -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-js test-slow test-frontends test-all lint bench clean
+# Rooms that need no torch: their tests take seconds.
+PURE := errors files schedule spelling stack exchange workflow architectures fit library
+
+.PHONY: quick demo test test-js test-slow test-oldest test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
+
+# Before each commit: everything that needs neither torch nor ComfyUI, and the linters but for types; under a minute.
+quick: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q $(SHARED) -m "not slow" $(wildcard $(PURE:%=tests/lorchestra/%)) tests/lorchestra/test_*.py
 
 test: test-js $(VENV)/ready
 	$(BIN)/pytest $(SHARED) -m "not slow" tests/lorchestra
@@ -36,14 +47,18 @@ test-slow: $(VENV)/ready
 	$(BIN)/pytest $(SHARED) -m slow tests/lorchestra
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) slow $(SHARED)
 
+test-oldest: $(VENV)/ready
+	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) oldest $(SHARED)
+
 test-frontends: $(VENV)/ready
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) frontends
 
-test-all: test test-slow test-frontends
+test-all: test test-oldest test-slow test-frontends
 
 lint: $(VENV)/ready $(NODE_MODULES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/pyright
 	node_modules/.bin/tsc
 

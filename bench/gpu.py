@@ -19,7 +19,7 @@ import torch
 sys.path.append(str(Path(__file__).absolute().parents[1]))
 
 from lorchestra.algorithms.lora import LoRA
-from lorchestra.fuse import Term, add_updates
+from lorchestra.apply.fuse import Term, add_updates
 
 LAYERS = {
     "SDXL": [(640, 640)] * 8 + [(1280, 1280)] * 40 + [(1280, 2048)] * 20 + [(10240, 1280)] * 10 + [(1280, 5120)] * 10,

@@ -27,8 +27,8 @@ from lorchestra.architectures.aliases import alias_sites
 from lorchestra.architectures.encoders import find_encoder
 from lorchestra.architectures.signatures import find_signature
 from lorchestra.architectures.unet import diffusers_names
-from lorchestra.header import read_header
-from lorchestra.identify import identify
+from lorchestra.files.header import read_header
+from lorchestra.lora.identify import identify
 from lorchestra.spelling.modules import read_modules
 from lorchestra.spelling.prefixes import flatten
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lorchestra.comfyui import find_comfyui
+from lorchestra.demo.comfyui import find_comfyui
 
 HERE = Path(__file__).absolute().parent
 

@@ -38,10 +38,15 @@ class AdapterError(FileProblem):
 
 
 class NotALora(AdapterError):
-    """A sound file that is no LoRA at all."""
+    """A sound file that is not a LoRA at all.
 
-    def __init__(self, file: str | Path, reason: str) -> None:
-        super().__init__(file, "", reason)
+    `finding` says what it is, without what to do about it, which is `hint`: a sentence of its own, or empty.
+    """
+
+    def __init__(self, file: str | Path, finding: str, hint: str = "") -> None:
+        self.finding = finding
+        self.hint = hint
+        super().__init__(file, "", f"{finding}. {hint}" if hint else finding)
 
 
 class CheckpointError(FileProblem):
@@ -71,7 +76,7 @@ class DialectError(StackError):
 class ScheduleError(LorchestraError):
     """A schedule that does not parse, is out of range, or is asked what it cannot know.
 
-    `column` counts the characters of its text from 1, `keyframe` its keyframes from 1; None where that says nothing.
+    `column` counts the characters of its text from 1, `keyframe` its keyframes from 1; None if that says nothing.
     """
 
     def __init__(self, reason: str, column: int | None = None, keyframe: int | None = None) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..lorchestra.policies import IGNORE
+from ..lorchestra.stack.choices import IGNORE, Choices
 from .host import files
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows, to_rows
 
 if TYPE_CHECKING:
-    from ..lorchestra.check import Outcome
-    from ..lorchestra.plan import Plan
+    from ..lorchestra.apply.plan import Plan
+    from ..lorchestra.fit.outcome import Outcome
+    from .host.protocols import Clip, Patcher
 
 VERSION = 1
 """Version of the data that the node gives."""
@@ -57,22 +58,22 @@ class LoraCheck(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: Any, lora_stack: Any, clip: Any = None) -> io.NodeOutput:
+    def execute(cls, model: Patcher, lora_stack: object, clip: Clip | None = None) -> io.NodeOutput:
         """Makes a plan and throws it away. What it needs is loaded with the first run, not with ComfyUI."""
+        from ..lorchestra.apply.plan import make_plan
         from ..lorchestra.architectures.names import family_titles
-        from ..lorchestra.check import COMPATIBLE, PARTIAL, UNKNOWN, report
-        from .host import model as models
-        from .host import plans
+        from ..lorchestra.fit.outcome import COMPATIBLE, PARTIAL, UNKNOWN, report
+        from .host.model import live_base
 
         stack = read_rows(lora_stack)
         listing = files.read_listing()
-        architectures = models.architectures(model)
-        plan = plans.make(stack, listing, model, clip, lambda: architectures, policy=IGNORE, schedules=True)
+        base = live_base(model, clip)
+        plan = make_plan(stack, files.row_files(listing), base, Choices(policy=IGNORE))
         outcomes = _with_evidence(plan)
-        title = next(iter(family_titles(architectures, 1)), None)
+        title = next(iter(family_titles(base.architectures, 1)), None)
         data = {
             "version": VERSION,
-            "model": {"architectures": architectures, "title": title},
+            "model": {"architectures": base.architectures, "title": title},
             "rows": [item.to_json() for item in outcomes],
         }
         fitting = [item.entry for item in outcomes if item.verdict in (COMPATIBLE, PARTIAL, UNKNOWN)]
@@ -83,5 +84,5 @@ class LoraCheck(io.ComfyNode):
 
 def _with_evidence(plan: Plan) -> list[Outcome]:
     """The outcomes in the order of the rows, each with why its file is taken for what it is."""
-    evidence = {id(item.weighted.entry): item.file.examined.evidence for item in plan.chosen}
-    return [replace(item, evidence=tuple(evidence.get(id(item.entry), ()))) for item in plan.outcomes]
+    evidence = {item.weighted.row: item.file.examined.evidence for item in plan.chosen}
+    return [replace(item, evidence=tuple(evidence.get(item.row or 0, ()))) for item in plan.outcomes]

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from comfy_api.latest import io
 
-from ..lorchestra.exchange import DIALECTS, find_dialect_or_raise
-from ..lorchestra.schema.stack import stack_schema
+from ..lorchestra.exchange import FORMS, suffix, write_any
 from .host import files
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows
-
-SCHEMA = "schema"
-STACK = "json"
-FORMATS = (*(dialect.id for dialect in DIALECTS), STACK, SCHEMA)
 
 
 class ApiExport(io.ComfyNode):
@@ -36,7 +28,7 @@ class ApiExport(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 LoraStackSocket.Input("lora_stack", tooltip="The rows to write, from a LoRA Stack node."),
-                io.Combo.Input("format", options=list(FORMATS), default=FORMATS[0], tooltip="The format to write."),
+                io.Combo.Input("format", options=list(FORMS), default=FORMS[0], tooltip="The format to write."),
                 io.String.Input(
                     "filename_prefix",
                     default="lorchestra/stack",
@@ -54,27 +46,14 @@ class ApiExport(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        lora_stack: Any,
+        lora_stack: object,
         format: str,  # noqa: A002 - the name of the input
         filename_prefix: str,
         allow_names: bool,
     ) -> io.NodeOutput:
         """Writes one file and shows it."""
         stack = read_rows(lora_stack)
-        losses: list[str] = []
-        if format == SCHEMA:
-            text, suffix = json.dumps(stack_schema(), indent=2, ensure_ascii=False), ".schema.json"
-        elif format == STACK:
-            text, suffix = json.dumps(stack.to_json(), indent=2, ensure_ascii=False), ".stack.json"
-        else:
-            dialect = find_dialect_or_raise(format)
-            options = {"allow_names": allow_names} if "allow_names" in dialect.write_options else {}
-            writing = dialect.write(stack, **options)
-            text, suffix, losses = (
-                writing.text,
-                f".{dialect.id}{dialect.suffix}",
-                [str(item) for item in writing.losses],
-            )
-        written = files.write_output(filename_prefix, {suffix: text})
-        shown = "\n".join([text.rstrip(), "", *(f"Not said: {loss}" for loss in losses)]).rstrip()
-        return io.NodeOutput(text, ui={"text": [shown], "files": written})
+        writing = write_any(stack, format, {"allow_names": allow_names})
+        written = files.write_output(filename_prefix, {suffix(format): writing.text})
+        shown = "\n".join([writing.text.rstrip(), "", *(f"Not said: {loss}" for loss in writing.losses)]).rstrip()
+        return io.NodeOutput(writing.text, ui={"text": [shown], "files": written})

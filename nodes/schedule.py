@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
@@ -13,6 +13,8 @@ from .host.schema import schema
 from .sockets import ScheduleSocket
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..lorchestra.schedule import Schedule, Steps
 
 FROM_TEXT = "from text"
@@ -73,24 +75,26 @@ class LoraSchedule(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, text: Any = None, *, preset: str | None = None) -> bool | str:
+    def validate_inputs(cls, text: object = None, *, preset: str | None = None) -> bool | str:
         """Runs when the prompt is queued: text that means no schedule stops it there, with the column.
 
         ComfyUI passes `text` alone; the preset is read from the queued prompt.
         """
         if preset is None:
             inputs = prompt.find_queued_inputs()
-            preset = FROM_TEXT if inputs is None else inputs.get("preset", FROM_TEXT)
-        if not isinstance(preset, str) or (preset == FROM_TEXT and not isinstance(text, str)):
+            chosen = FROM_TEXT if inputs is None else inputs.get("preset", FROM_TEXT)
+        else:
+            chosen = preset
+        if not isinstance(chosen, str) or (chosen == FROM_TEXT and not isinstance(text, str)):
             return True  # by a link, so it is known when the node runs
         try:
-            _read(preset, text)
+            _read(chosen, text if isinstance(text, str) else "")
         except LorchestraError as error:
             return str(error)
         return True
 
     @classmethod
-    def execute(cls, preset: str, text: str, steps: int = DEFAULT_STEPS, sigmas: Any = None) -> io.NodeOutput:
+    def execute(cls, preset: str, text: str, steps: int = DEFAULT_STEPS, sigmas: Tensor | None = None) -> io.NodeOutput:
         """The schedule, and its picture over the run."""
         found, run = _read(preset, text), _steps(steps, sigmas)
         levels = {"sigmas": list(run.sigmas)} if run.sigmas else {}  # for the curve on the node
@@ -115,8 +119,8 @@ def _read(preset: str, text: str) -> Schedule:
     return Schedule.parse(preset)
 
 
-def _steps(count: int, sigmas: Any) -> Steps:
-    """The run of the picture; `sigmas` is a tensor, empty where a scheduler has nothing to do."""
+def _steps(count: int, sigmas: Tensor | None) -> Steps:
+    """The run of the picture; `sigmas` are empty if a scheduler has nothing to do."""
     from ..lorchestra.schedule import Steps
 
     levels = [] if sigmas is None else [float(sigma) for sigma in sigmas]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
+from ..lorchestra.exchange import parse_stack
 from ..lorchestra.stack import Entry, Stack
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ ScheduleSocket = io.Custom("LORCHESTRA_SCHEDULE")
 
 
 class Row(tuple):
-    """A LORA_STACK row that remembers the entry it came from.
+    """A LORA_STACK row that remembers its entry.
 
     To every other pack it is the plain triple; when it comes back to us untouched, its AIR, hash and unknown keys are
     still there.
@@ -46,13 +47,13 @@ def to_rows(entries: Iterable[Entry]) -> list[Row]:
 
 def read_rows(value: object) -> Stack:
     """The stack that came in through a LORA_STACK socket; None is the empty stack."""
-    return Stack.parse(value)
+    return parse_stack(value)
 
 
 def find_schedule(value: object) -> Schedule | None:
-    """The schedule that came in through its socket; None where nothing is connected.
+    """The schedule that came in through its socket; None if nothing is connected.
 
-    Text and JSON data are taken as well. Raises `ScheduleError` for anything else.
+    Text and JSON data are accepted too. Raises `ScheduleError` for anything else.
     """
     from ..lorchestra.schedule import Schedule
 

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
 from ..lorchestra.errors import LorchestraError, quoted
-from ..lorchestra.modes import AUTO, LIVE, MERGE, MODES
-from ..lorchestra.policies import ERROR, IGNORE, MISSING_POLICIES, POLICIES, REFUSE, SKIP, WARN
-from ..lorchestra.stack import Stack
+from ..lorchestra.exchange import parse_stack
+from ..lorchestra.stack.choices import (
+    AUTO,
+    ERROR,
+    IGNORE,
+    LIVE,
+    MISSING_POLICIES,
+    MODES,
+    POLICIES,
+    REFUSE,
+    SKIP,
+    WARN,
+    Choices,
+)
 from .host import bases, experts, files, prompt
 from .host.schema import schema
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
 if TYPE_CHECKING:
-    from ..lorchestra.plan import Plan
+    from ..lorchestra.apply.plan import Plan
+    from .host.protocols import Clip, Patcher
 
 EMPTY = '{"version": 1, "loras": []}'
 
@@ -69,8 +81,8 @@ class LoraStack(io.ComfyNode):
                     default=REFUSE,
                     optional=True,
                     tooltip=(
-                        "What happens to a LoRA that is for another model, a file that is no LoRA or is broken, and a "
-                        "file that is not there. refuse: an error, when the prompt is queued if the model's file "
+                        "What happens to a LoRA that is for another model, a file that is not a LoRA or is broken, and "
+                        "a file that is not there. refuse: an error, when the prompt is queued if the model's file "
                         "is known by then. warn: what fits is applied, the rest is skipped, and the log says so. "
                         "ignore: the same without a word in the log."
                     ),
@@ -83,7 +95,7 @@ class LoraStack(io.ComfyNode):
                     tooltip=(
                         "merge: the LoRAs are added to the model's weights, which costs nothing while sampling. "
                         "live: they work beside its layers, so that their weights can change over the steps and the "
-                        "model's own stay as exact as they are: better on quantized models. auto: live where a weight "
+                        "model's own stay as exact as they are: better on quantized models. auto: live if a weight "
                         "changes or the model is quantized, else merge."
                     ),
                 ),
@@ -106,14 +118,14 @@ class LoraStack(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, loras: Any = None, *, missing: str | None = None, policy: str | None = None, mode: str | None = None
+        cls, loras: object = None, *, missing: str | None = None, policy: str | None = None, mode: str | None = None
     ) -> bool | str:
         """Runs when the prompt is queued: rows that cannot be read, found or used on this model stop it there.
 
         ComfyUI passes `loras` alone, since it shows the sentence once for each argument that is passed by position;
-        the choices are read from the queued prompt. Where they are not known, what they decide is left to the run.
+        the choices are read from the queued prompt. What they decide is left to the run if they are not known.
         """
-        from ..lorchestra.precheck import refusals  # loads all that is known of models
+        from ..lorchestra.fit.refusals import refusals  # loads all that is known of models
 
         try:
             inputs = prompt.find_queued_inputs()
@@ -126,60 +138,50 @@ class LoraStack(io.ComfyNode):
                 if value not in known:
                     return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
             sentences = refusals(
-                Stack.parse(loras),
-                find=files.finder(files.read_listing()),
-                open_file=files.lora_cache().open,
-                base=bases.find_queued_base,
+                parse_stack(loras),
+                files.row_files(files.read_listing()),
+                bases.find_queued_base,
+                Choices(missing, policy, mode),
                 has_clip=inputs is None or "clip" in inputs,
-                missing=missing,
-                policy=policy,
-                schedules=mode != MERGE,
-                expert=experts.find_queued_expert,
             )
         except LorchestraError as error:
             return str(error)
         return "\n".join(sentences) or True
 
     @classmethod
-    def fingerprint_inputs(cls, loras: Any = None, **_: Any) -> str:
+    def fingerprint_inputs(cls, loras: object = None, **_: object) -> str:
         """The node runs again when a LoRA file changed on disk."""
         try:
-            return files.fingerprint(Stack.parse(loras))
+            return files.fingerprint(parse_stack(loras))
         except LorchestraError as error:
             return str(error)
 
     @classmethod
     def execute(
         cls,
-        model: Any,
-        clip: Any = None,
-        loras: Any = None,
+        model: Patcher,
+        clip: Clip | None = None,
+        loras: object = None,
         missing: str = ERROR,
-        lora_stack: Any = None,
+        lora_stack: object = None,
         policy: str = REFUSE,
         mode: str = AUTO,
-        schedule: Any = None,
+        schedule: object = None,
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
-        from ..lorchestra.check import report
-        from .host import live, patch, plans
+        from ..lorchestra.apply.plan import make_plan
+        from ..lorchestra.fit.outcome import report
+        from .host import live, patch
+        from .host.model import live_base
 
-        own, upstream = Stack.parse(loras), read_rows(lora_stack)
+        own, upstream = parse_stack(loras), read_rows(lora_stack)
         for_all = find_schedule(schedule)
         if for_all is not None:
             own = own.scheduled(for_all)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
         listing = files.read_listing()
-        plan = plans.make(
-            stack,
-            listing,
-            model,
-            clip,
-            missing=missing,
-            policy=policy,
-            schedules=mode != MERGE,
-            expert=lambda: experts.find_expert(model),
-        )
+        base = live_base(model, clip, lambda: experts.find_listed_name(model))
+        plan = make_plan(stack, files.row_files(listing), base, Choices(missing, policy, mode))
         for sentence in _warnings(plan, policy):
             logging.warning("LoRA Stack: %s", sentence)
         notes: list[str] = []
@@ -203,18 +205,18 @@ class LoraStack(io.ComfyNode):
 
 def _warnings(plan: Plan, policy: str) -> list[str]:
     """What a policy wants to be told: LoRAs that fit in part, and with `warn` what is left out; a file's once."""
-    from ..lorchestra.check import INCOMPATIBLE, PARTIAL, REFUSED
+    from ..lorchestra.fit.outcome import INCOMPATIBLE, PARTIAL, REFUSED
 
     told = {REFUSE: {PARTIAL}, WARN: {PARTIAL, *REFUSED}}.get(policy, set())
-    chosen = {id(item.weighted.entry) for item in plan.chosen}
+    chosen = {item.weighted.row for item in plan.chosen}
     return [
         str(item)
         for item in plan.outcomes
-        if item.verdict in told and (id(item.entry) in chosen or item.verdict not in (PARTIAL, INCOMPATIBLE))
+        if item.verdict in told and (item.row in chosen or item.verdict not in (PARTIAL, INCOMPATIBLE))
     ]
 
 
-def _choice(inputs: Mapping[str, Any] | None, name: str, default: str, *, unknown: str) -> str:
-    """A choice in the queued prompt; `unknown` where nobody knows the prompt yet, or the choice comes by a link."""
+def _choice(inputs: Mapping[str, object] | None, name: str, default: str, *, unknown: str) -> str:
+    """A choice in the queued prompt; `unknown` if the prompt is not known yet, or the choice comes by a link."""
     value = unknown if inputs is None else inputs.get(name, default)
     return value if isinstance(value, str) else unknown

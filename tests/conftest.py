@@ -1,10 +1,11 @@
 """Puts the repository's root at the end of sys.path: in front, our `nodes/` would hide ComfyUI's `nodes.py`.
 
-`tests/files` comes after it: what makes files for tests in several folders.
+`tests` comes after it, for the helpers in `tests/support`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HERE = Path(__file__).resolve().parent
-for folder in (str(HERE.parent), str(HERE / "files")):
+for folder in (str(HERE.parent), str(HERE)):
     if folder not in sys.path:
         sys.path.append(folder)
+
+# A few examples of each property for `make quick`, 50 for `make test`; HYPOTHESIS_PROFILE=default looks at 100.
+with contextlib.suppress(ImportError):
+    from hypothesis import settings
+
+    settings.register_profile("quick", max_examples=10, deadline=None)
+    settings.register_profile("test", max_examples=50)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))

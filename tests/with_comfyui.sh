@@ -1,10 +1,13 @@
 #!/bin/sh
-# Runs the tests that need a real ComfyUI, with the newest one that is found and then with the oldest supported one.
+# Runs the tests that need a real ComfyUI, with the newest one that is found or with the oldest supported one.
 #
-# usage: with_comfyui.sh VENV quick|slow|frontends [pytest arguments for the tests without a browser]
+# usage: with_comfyui.sh VENV quick|oldest|slow|frontends [pytest arguments for the tests without a browser]
 #
-# quick and slow are halves of all tests; frontends are the quick ones of the face in ComfyUI's other frontends. With
-# RETRY_BROWSER=1, tests in the browser that fail are run once more, alone; what fails twice has failed.
+# quick and slow are halves of all tests in the newest one; oldest is what goes through ComfyUI's own interfaces, in
+# the oldest one, where slow has the rest; frontends are the quick ones of the face in the classic renderer and in
+# ComfyUI's other frontends.
+#
+# With RETRY_BROWSER=1, tests in the browser that fail are run once more, alone; what fails twice has failed.
 #
 # VENV is an environment of our own that sees the packages of ComfyUI's, so that nothing is installed into ComfyUI's.
 # Without a ComfyUI the tests are skipped with a line that says so; with REQUIRE_COMFYUI=1 that is a failure.
@@ -13,13 +16,14 @@ set -eu
 venv=$1
 # What is not chosen for the oldest ComfyUI in the quick run comes in the slow one: together they are all tests there.
 case $2 in
-quick) newest="not slow" oldest="oldest and not slow" face="not slow and not other_frontend" ;;
-slow) newest="slow" oldest="slow or not oldest" face="slow and not other_frontend" ;;
+quick) newest="not slow" oldest="" face="not slow and not other_frontend" ;;
+oldest) newest="" oldest="oldest and not slow" face="" ;;
+slow) newest="slow" oldest="slow or not oldest" face="slow" ;;
 frontends) newest="" oldest="" face="other_frontend and not slow" ;;
-*) echo "usage: with_comfyui.sh VENV quick|slow|frontends [pytest arguments]" >&2 && exit 2 ;;
+*) echo "usage: with_comfyui.sh VENV quick|oldest|slow|frontends [pytest arguments]" >&2 && exit 2 ;;
 esac
 shift 2
-found=$("${PYTHON:-python3}" tests/find_comfyui.py) || exit $?
+found=$("${PYTHON:-python3}" tests/support/find_comfyui.py) || exit $?
 if [ -z "$found" ]; then
     if [ "${REQUIRE_COMFYUI:-}" = 1 ]; then
         echo "FAILED: no ComfyUI was found, and REQUIRE_COMFYUI=1 asks for one. Set COMFYUI_PATH." >&2
@@ -59,12 +63,14 @@ browser() {
 export COMFYUI_PATH="$root" COMFYUI_PYTHON="$python"
 if [ -n "$newest" ]; then
     tests "$@" -m "$newest" tests/nodes
+fi
+if [ -n "$oldest" ]; then
     # The oldest ComfyUI that is supported shares the environment.
     oldest_root=${COMFYUI_OLDEST:-$HOME/ComfyUI-0.3.64}
     if [ -f "$oldest_root/main.py" ]; then
         (COMFYUI_PATH="$oldest_root" && export COMFYUI_PATH && tests "$@" -m "$oldest" tests/nodes)
     else
-        echo "SKIPPED: no ComfyUI 0.3.64 in $oldest_root; the tests in tests/nodes ran with the found one only."
+        echo "SKIPPED: no ComfyUI 0.3.64 in $oldest_root; the tests in tests/nodes run with the found one only."
     fi
 fi
-browser "$face"
+[ -z "$face" ] || browser "$face"

@@ -29,8 +29,8 @@ from lorchestra.architectures.aliases import alias_sites
 from lorchestra.architectures.patterns import Pattern, Shape, compact, ranges
 from lorchestra.architectures.signatures import AliasPattern, Offset, Signature, from_json
 from lorchestra.architectures.unet import diffusers_names
-from lorchestra.comfyui import find_comfyui
-from lorchestra.header import read_header
+from lorchestra.demo.comfyui import find_comfyui
+from lorchestra.files.header import read_header
 from lorchestra.spelling.prefixes import flatten, split
 
 FILE = ROOT / "lorchestra" / "architectures" / "signatures.json"
@@ -204,7 +204,8 @@ def comfyui_map(model: Any) -> dict[str, Target]:
 
     result: dict[str, Target] = {}
     for name, target in comfy.lora.model_lora_keys_unet(model, {}).items():
-        key, offset, change = (target, None, None) if isinstance(target, str) else (*target, None)[:3]
+        key, *rest = (target,) if isinstance(target, str) else target
+        offset, change = (*rest, None, None)[:2]
         if change in (None, comfy.utils.swap_scale_shift):  # no other change to a weight can be said in the file
             native = key[len(PREFIX) :].removesuffix(".weight")
             result[name] = Target(native, tuple(offset) if offset else None, swapped=change is not None)

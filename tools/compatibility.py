@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).absolute().parents[1]
-sys.path += [str(ROOT), str(ROOT / "tools"), str(ROOT / "tests" / "lorchestra")]  # at the end: see collect_signatures
+sys.path += [str(ROOT), str(ROOT / "tools"), str(ROOT / "tests")]  # at the end: see collect_signatures
 
 import collect_signatures
-import synthetic
+from support import synthetic
 
 from lorchestra.architectures.names import find_architecture
 from lorchestra.architectures.patterns import Shape
 from lorchestra.architectures.signatures import find_signature
-from lorchestra.comfyui import find_comfyui
-from lorchestra.placing import model_sites, place
+from lorchestra.architectures.sites import model_sites
+from lorchestra.demo.comfyui import find_comfyui
+from lorchestra.models.placing import place
 from lorchestra.spelling.modules import read_modules
 from lorchestra.spelling.prefixes import MODEL, flatten
 
@@ -194,7 +195,8 @@ class _Log(logging.Handler):
 
     def __enter__(self) -> _Log:
         root = logging.getLogger()
-        self._others, root.handlers = root.handlers, [self]
+        self._others = root.handlers
+        root.handlers = [self]
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -69,7 +69,7 @@ def read(algorithm: str, parts: Mapping[str, Tensor], alpha: float | None, setti
     """The adapter of a module whose shapes are sound (`layout` says so), from its tensors by slot.
 
     `algorithm` is a name of `ALGORITHMS`; a module with a magnitude becomes a `DoRA` of it. `alpha` is the value of the
-    module's alpha tensor, None where there is none.
+    module's alpha tensor, None if there is none.
     """
     row = next((row for row in ALGORITHMS if row.name == algorithm), None)
     if row is None:

@@ -56,7 +56,7 @@ def scale_of(alpha: float | None, rank: int, settings: Settings) -> float:
 def shaped(update: Tensor, weight: Tensor, name: str) -> Tensor:
     """The update in the weight's shape: a matrix for a convolution, a linear layer for one that is one wide.
 
-    Raises `ValueError` where the numbers are not as many, or not in as many rows.
+    Raises `ValueError` if the numbers are not as many, or not in as many rows.
     """
     if update.numel() != weight.numel() or (weight.dim() and update.shape[0] != weight.shape[0]):
         raise ValueError(f"{name} made for shape {list(update.shape)} cannot change a weight of {list(weight.shape)}")

@@ -32,7 +32,7 @@ class DoRA:
     """`[out]`, `[out, 1, …]` or, from PEFT's convolutions, `[1, out, 1, …]`: one norm per row; `[1, in, 1, …]`: one per
     column, taken over rows and kernel."""
     is_rows: bool
-    """True where the magnitude is per row whatever its shape."""
+    """True if the magnitude is per row whatever its shape."""
     epsilon: float
     """Added to every norm."""
 

@@ -23,7 +23,7 @@ class IA3:
     on_input: bool | None
     """True: one number per column; False: per row; None: PEFT, whose shape tells, but for square convolutions."""
     is_factor: bool
-    """True where the vector is the factor itself, False where it is what the factor exceeds 1 by."""
+    """True if the vector is the factor itself, False if it is what the factor exceeds 1 by."""
 
     def update(self, weight: Tensor) -> Tensor:
         """See `Adapter.update`. Also for a layer's bias, which PEFT scales with the outputs. Not additive."""

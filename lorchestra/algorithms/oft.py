@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from ..spelling.layouts import triangle_width
-from . import boft
 from .base import DEFAULTS, Adapter, Settings, brought, wide
 from .boft import cayley_step, limited, rescaled
+from .boft import read as read_boft
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class OFT:
     constraint: float
     """‖Q‖ of all blocks together is at most this; 0 for no limit."""
     is_rotation: bool
-    """True where the blocks are R itself, False where Q is made of them."""
+    """True if the blocks are R itself, False if Q is made of them."""
     is_padded: bool
     """True for PEFT up to 0.13: Q = (Xᵀ − X)/2, and the blocks may reach beyond the last row."""
 
@@ -120,7 +120,9 @@ def _skew(values: Tensor) -> Tensor:
     """`[count, n, n]` from the numbers above the diagonals."""
     width = triangle_width(values.shape[1])
     if width is None:
-        raise ValueError(f"OFT's blocks have {values.shape[1]} numbers each, which is no triangle without its diagonal")
+        raise ValueError(
+            f"OFT's blocks have {values.shape[1]} numbers each, which is not a triangle without its diagonal"
+        )
     q = values.new_zeros(values.shape[0], width, width)
     row, column = torch.triu_indices(width, width, 1, device=values.device)
     q[:, row, column] = values
@@ -135,7 +137,7 @@ def read(parts: Mapping[str, Tensor], alpha: float | None, settings: Settings = 
     """From a sound module's tensors by slot. `oft_blocks` of four dimensions are BOFT's."""
     blocks = parts.get("blocks")
     if blocks is not None and blocks.dim() == 4:
-        return boft.read(parts, alpha, settings)
+        return read_boft(parts, alpha, settings)
     if blocks is not None:
         return OFT(blocks, parts.get("rescale"), (alpha or 0.0) * blocks.shape[0] * blocks.shape[1], False, False)
     if "diag" in parts:

@@ -13,13 +13,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..placing import model_sites
 from ..spelling.prefixes import flatten
 from .aliases import TABLES
 from .encoders import ENCODERS
 from .names import ARCHITECTURES
 from .patterns import Shape
 from .signatures import Signature, read_signatures
+from .sites import model_sites
+
+COMMONEST: tuple[str, ...] = (
+    "sd15", "sdxl", "flux1_dev", "flux1_schnell", "flux1_fill", "qwen_image", "wan21_t2v_14b", "wan22_i2v_14b",
+    "wan21_i2v_14b", "wan21_t2v_1_3b", "wan22_5b", "z_image", "anima", "sd21", "chroma", "hunyuan_video",
+    "hunyuan_video_i2v", "ltxv_13b", "sd35_medium", "sd3_medium", "cascade_c", "pixart_sigma", "pixart_alpha",
+)  # fmt: skip
+"""Which of several architectures that explain a file equally well is the likeliest; the others follow by size."""
 
 
 class Layer(NamedTuple):
@@ -31,6 +38,14 @@ class Layer(NamedTuple):
     """The same with 1x1 convolutions told from linear layers, where that tells architectures apart."""
     kind: str
     """The name without its block numbers: layers that trainers choose together have it in common."""
+
+
+def any_of(shapes: Mapping[Shape, int]) -> int:
+    """All architectures that have one of these shapes."""
+    mask = 0
+    for having_it in shapes.values():
+        mask |= having_it
+    return mask
 
 
 class Index:
@@ -62,7 +77,7 @@ class Index:
         return sum(1 << self.ids.index(name) for name in set(ids) if name in self.ids)
 
     def layer(self, name: str) -> Layer | None:
-        """What is known about a layer by a name in any spelling, without its prefix; None for names nobody has.
+        """What is known about a layer by a name in any spelling, without its prefix; None for unknown names.
 
         Dotted and underscored names are the same layer's. Biases end in `_bias`.
         """
@@ -70,6 +85,11 @@ class Index:
             return self._layers[name]
         except KeyError:
             return self._find(name)
+
+    def commonness(self, bit: int) -> tuple[int, int]:
+        """Sorts the architectures by their numbers: the commonest first, then the smallest."""
+        name = self.ids[bit]
+        return (COMMONEST.index(name) if name in COMMONEST else len(COMMONEST), self.tensors[bit])
 
     def count(self, bit: int, kinds: Iterable[str]) -> int:
         """How many layers of these kinds the architecture with that number has."""

@@ -41,7 +41,7 @@ class AliasPattern:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a base model looks like to somebody who reads only names and shapes."""
+    """What a base model looks like by names and shapes alone."""
 
     id: str
     """Our short name of the architecture: `sdxl`, `flux1_dev`."""

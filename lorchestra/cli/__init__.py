@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("lorchestra: interrupted", file=sys.stderr)
             return INTERRUPTED
-        except BrokenPipeError:  # nobody reads any more; Python would complain when it flushes at the end
+        except BrokenPipeError:  # the reader is gone; Python would complain when it flushes at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return UNUSABLE
 

@@ -8,8 +8,8 @@ import sys
 
 from tqdm import tqdm
 
-from ..check import OFF
 from ..errors import LorchestraError, StackError
+from ..fit.outcome import OFF
 from ..stack import Entry, Stack
 from .export import Subparsers
 from .terminal import printable
@@ -40,7 +40,7 @@ def add_bake(subparsers: Subparsers) -> None:
 def run_bake(args: argparse.Namespace) -> int:
     """Bakes; raises `LorchestraError` for input that cannot be used."""
     try:
-        from ..bake import bake  # torch is loaded for this command alone
+        from ..apply.bake import bake  # torch is loaded for this command alone
     except ImportError as error:
         raise LorchestraError(f"bake needs torch, which cannot be loaded ({error}): pip install torch") from error
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..architectures.names import with_article
-from ..bases import Base, architecture_ids, base_by_name, read_base_model
-from ..check import BROKEN, COMPATIBLE, Outcome
 from ..errors import CheckpointError, FileProblem, HeaderError, LorchestraError, quoted
-from ..examine import check_file, read_examined
-from ..header import read_header
+from ..files.header import read_header
+from ..fit.outcome import BROKEN, COMPATIBLE, Outcome, check_file
+from ..lora.examined import read_examined
+from ..models.base import Base, architecture_ids, base_by_name, read_base_model
 from ..spelling.modules import read_modules
 from ..stack import Entry
 from .export import Subparsers
@@ -46,7 +46,7 @@ def add_check(subparsers: Subparsers) -> None:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """Prints one line or object a file; raises `LorchestraError` where the model cannot be used."""
+    """Prints one line or object a file; raises `LorchestraError` if the model cannot be used."""
     base = read_model(args.model)
     given = find_given(args.files)
     if not args.json:

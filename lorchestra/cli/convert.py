@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..bases import architecture_ids
 from ..errors import LorchestraError
+from ..models.base import architecture_ids
 from ..spelling.targets import TARGETS
 from .check import unknown_model
 from .export import Subparsers
@@ -25,9 +25,7 @@ def add_convert(subparsers: Subparsers) -> None:
     parser.add_argument("lora", metavar="LORA")
     parser.add_argument("-o", "--output", required=True, metavar="OUT")
     parser.add_argument("--to", required=True, choices=TARGETS)
-    parser.add_argument(
-        "--architecture", metavar="ID", help="what the LoRA is for, where its tensors do not tell: sdxl"
-    )
+    parser.add_argument("--architecture", metavar="ID", help="what the LoRA is for, if its tensors do not tell: sdxl")
     parser.add_argument("--model", metavar="CKPT", help="a checkpoint that the LoRA is for")
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.set_defaults(run=run_convert)

@@ -70,7 +70,7 @@ def _make_files(folder: Path) -> tuple[Path, dict[str, Path]]:
 
 
 def _inspect(loras: dict[str, Path]) -> None:
-    from ..summary import read_summary
+    from ..lora.numbers import read_summary
     from .inspect import block
 
     print("\n2. What the LoRA files hold (lorchestra inspect):\n")
@@ -78,8 +78,8 @@ def _inspect(loras: dict[str, Path]) -> None:
 
 
 def _bake(folder: Path, checkpoint: Path, loras: dict[str, Path]) -> bool:
-    from ..adapters import read_sha256
-    from ..bake import bake
+    from ..apply.bake import bake
+    from ..files.key import read_sha256
     from ..stack import Entry, Stack
 
     print("\n3. Baking the four LoRAs into the checkpoint, in two different orders (lorchestra bake):\n")
@@ -98,7 +98,7 @@ def _bake(folder: Path, checkpoint: Path, loras: dict[str, Path]) -> bool:
 
 
 def _draw(folder: Path) -> None:
-    from ..comfyui import Server, find_comfyui, pack_root
+    from ..demo.comfyui import Server, find_comfyui, pack_root
 
     pack, comfyui = pack_root(), find_comfyui()
     if comfyui is None or pack is None:

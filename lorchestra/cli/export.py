@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import FileProblem, LorchestraError
-from ..exchange import DIALECTS, Loss, Reading, a1111, find_dialect_or_raise, runware
-from ..schema import stack_schema
-from ..stack import Json, Stack
+from ..exchange import DIALECTS, FORMS, Loss, a1111, find_dialect_or_raise, parse_stack, read_any, write_any
+from ..limits import Json
+from ..stack import Stack
 
 MAX_BYTES = 4_000_000
 """Largest file that is read."""
@@ -39,10 +39,8 @@ def add_export(subparsers: Subparsers) -> None:
         metavar="STACK.json",
         help="any form of a stack, - for standard input; not needed with --to schema",
     )
-    parser.add_argument("--to", required=True, choices=[*_dialect_ids(), "json", "schema"])
-    parser.add_argument(
-        "--allow-names", action="store_true", help="runware: write a row's file name where it has no AIR"
-    )
+    parser.add_argument("--to", required=True, choices=FORMS)
+    parser.add_argument("--allow-names", action="store_true", help="runware: write a row's file name if it has no AIR")
     _add_output(parser)
     parser.set_defaults(run=run_export)
 
@@ -71,16 +69,10 @@ def run_export(args: argparse.Namespace) -> int:
     """Runs `lorchestra export`; raises `LorchestraError` for input that cannot be used."""
     if args.stack is None and args.to != "schema":
         raise LorchestraError(f"export --to {args.to} needs the file of a stack, or - for standard input")
-    stack = Stack() if args.stack is None else Stack.parse(_read_text(args.stack))
-    if args.to == "schema":
-        _write_text(_json_text(stack_schema()), args)
-    elif args.to == "json":
-        _write_text(_json_text(stack.to_json()), args)
-    else:
-        dialect = find_dialect_or_raise(args.to)
-        writing = dialect.write(stack, **_options(args, dialect.write_options))
-        _write_text(writing.text, args)
-        _report(writing.losses)
+    stack = Stack() if args.stack is None else parse_stack(_read_text(args.stack))
+    writing = write_any(stack, args.to, {"allow_names": args.allow_names})
+    _write_text(writing.text, args)
+    _report(writing.losses)
     return 0
 
 
@@ -88,24 +80,13 @@ def run_import(args: argparse.Namespace) -> int:
     """Runs `lorchestra import`; raises `LorchestraError` for input that cannot be used."""
     text = _read_text(args.file)
     if args.source == "auto":
-        reading = _read_any(text, args.order)
+        reading = read_any(text, order=args.order)
     else:
         dialect = find_dialect_or_raise(args.source)
         reading = dialect.read(text, **_options(args, dialect.read_options))
     _write_text(_json_text(reading.stack.to_json()), args)
     _report(reading.losses)
     return 0
-
-
-def _read_any(text: str, order: str) -> Reading:
-    """Reads text whose dialect nobody named: JSON, else a prompt that has tags in it."""
-    try:
-        value: Json = json.loads(text)
-    except (ValueError, RecursionError):
-        if "<lora:" in text or "<lyco:" in text:
-            return a1111.read(text, order=order)
-        return Reading(Stack.parse(text))  # says what is wrong with it
-    return runware.read(value) if runware.is_request(value) else Reading(Stack.parse(value))
 
 
 def _dialect_ids() -> list[str]:

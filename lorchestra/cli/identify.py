@@ -9,10 +9,11 @@ from typing import Any
 
 from ..architectures.names import family_titles
 from ..errors import FileProblem, HeaderError
-from ..examine import Examined, read_examined
-from ..metadata import trained_on, training, trigger_words
+from ..lora.examined import Examined, read_examined
+from ..lora.metadata import trained_on, training, trigger_words
+from ..lora.numbers import counts, statistics
 from ..spelling import kinds
-from ..summary import counts, statistics
+from ..spelling.scales import module_scale
 from .export import Subparsers
 from .files import find_given, progress, write
 from .terminal import printable
@@ -21,7 +22,7 @@ FITS, MISFITS, UNUSABLE = 0, 1, 2
 """Exit codes: every file is a LoRA that some architecture explains; one is not; one cannot be read."""
 
 UNREADABLE = "unreadable"
-"""The kind of a file that is no sound safetensors file."""
+"""The kind of a file that is not a sound safetensors file."""
 
 _WIDEST_NAME = 48
 _COLUMNS = (("MADE FOR", 26), ("SPELLING", 14), ("ALGORITHM", 12), ("RANK", 6), ("MODULES", 7))
@@ -107,7 +108,7 @@ def _spread(values: Iterable[float]) -> dict[str, Any] | None:
 
 
 def _scales(examined: Examined) -> dict[str, Any] | None:
-    """alpha / rank as far as the header tells; None where an alpha is a tensor whose value nothing in it says."""
+    """alpha / rank as far as the header tells; None if an alpha is a tensor whose value nothing in it says."""
     trained = training(examined.header.metadata)
     result: list[float] = []
     for module in examined.reading.modules:
@@ -115,10 +116,9 @@ def _scales(examined: Examined) -> dict[str, Any] | None:
         if not rank:
             continue
         if "alpha" not in module.slots:
-            scale = examined.scales.scale(module) if examined.scales else None
-            result.append(1.0 if scale is None else scale)
+            result.append(module_scale(module, None, examined.scales))
         elif trained.alpha is not None and trained.rank == rank:
-            result.append(trained.alpha / rank)
+            result.append(module_scale(module, trained.alpha, examined.scales))
         else:
             return None
     return _spread(result)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from ..errors import LorchestraError
-from ..summary import Statistics, Summary, read_summary
+from ..lora.numbers import Statistics, Summary, read_summary
 from .export import Subparsers
 from .terminal import printable
 
@@ -55,7 +55,7 @@ def block(summary: Summary) -> str:
     if summary.rank:
         lines.append(f"  rank        {_spread(summary.rank)}")
     if summary.scale:
-        note = f"; {summary.without_alpha} modules have no alpha, which means 1" if summary.without_alpha else ""
+        note = f"; {summary.assumed} modules have no alpha, which means 1" if summary.assumed else ""
         lines.append(f"  alpha/rank  {_spread(summary.scale)}{note}")
     if summary.odd_alphas:
         lines.append(f"  bad alpha   {len(summary.odd_alphas)} modules, e.g. {summary.odd_alphas[0]}")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import FileProblem, ScheduleError
-from ..newfile import check_output, new_file
+from ..files.new_file import check_output, new_file
 from ..schedule import PRESETS, Schedule, Steps
 from ..schedule.steps import MAX_STEPS
 from .export import Subparsers
@@ -32,7 +32,7 @@ def add_schedule(subparsers: Subparsers) -> None:
     parser.add_argument("text", metavar="TEXT")
     parser.add_argument("--steps", type=int, metavar="N", help=f"steps of the run; {DEFAULT_STEPS} where nothing says")
     parser.add_argument("--sigmas", metavar="LIST", help="the sampler's own sigmas, one more than steps: 14.6,7,2,0")
-    parser.add_argument("--weight", type=float, default=1.0, metavar="W", help="the row's weight; 1 where nothing says")
+    parser.add_argument("--weight", type=float, default=1.0, metavar="W", help="the row's weight; 1 if not given")
     parser.add_argument("--json", action="store_true", help="print an object")
     parser.add_argument("--plot", metavar="OUT", help="draw it, into an .svg or a .png file")
     parser.add_argument("--title", default="", help="of the picture: euler, karras")

@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..adapters import DTYPES, find_key, is_finite, open_lora
 from ..architectures.names import title
 from ..errors import AdapterError, CheckpointError, shortened
-from ..header import parse_header
-from ..newfile import check_output, header_bytes, new_file
-from ..placing import place
+from ..files.header import parse_header
+from ..files.key import find_key
+from ..files.new_file import check_output, header_bytes, new_file
+from ..lora.cache import DTYPES, is_finite, open_lora
+from ..models.placing import place
 from ..spelling.modules import Module, read_modules
 from ..spelling.targets import COMFYUI, DIFFUSERS, KOHYA
 from .by_layer import write_comfyui, write_kohya
@@ -114,7 +115,7 @@ def _layout(
     position = 0
     for name, tensor in ordered:
         if tensor.dtype not in _DTYPE_NAMES:
-            raise CheckpointError(output, f"tensor {shortened(name)} is {tensor.dtype}, which no LoRA has")
+            raise CheckpointError(output, f"tensor {shortened(name)} is {tensor.dtype}, which a LoRA never has")
         end = position + tensor.numel() * tensor.dtype.itemsize
         entries[name] = (_DTYPE_NAMES[tensor.dtype], tuple(tensor.shape), position, end)
         position = end

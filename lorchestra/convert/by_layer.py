@@ -9,10 +9,10 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from ..adapters import LoraFile
 from ..architectures.diffusers_names import diffusers_names
 from ..architectures.encoders import BERT, LLM, find_encoder
 from ..errors import shortened
+from ..lora.cache import OpenLora
 from ..spelling import slots
 from ..spelling.modules import BIAS
 from ..spelling.prefixes import MODEL, flatten
@@ -67,17 +67,17 @@ _SUFFIXES: Mapping[tuple[str, str], str] = {
 """What ComfyUI and kohya's programs write for a slot; `.alpha` and `.dora_scale` go with any of them."""
 
 
-def write_comfyui(file: LoraFile, layers: Layers, items: Sequence[Item]) -> Written:
+def write_comfyui(file: OpenLora, layers: Layers, items: Sequence[Item]) -> Written:
     """ComfyUI's own layer names."""
     return _written_by_layer(file, layers, items, COMFYUI)
 
 
-def write_kohya(file: LoraFile, layers: Layers, items: Sequence[Item]) -> Written:
+def write_kohya(file: OpenLora, layers: Layers, items: Sequence[Item]) -> Written:
     """kohya's names; ComfyUI's where kohya has none."""
     return _written_by_layer(file, layers, items, KOHYA)
 
 
-def _written_by_layer(file: LoraFile, layers: Layers, items: Sequence[Item], to: str) -> Written:
+def _written_by_layer(file: OpenLora, layers: Layers, items: Sequence[Item], to: str) -> Written:
     tensors: dict[str, Tensor] = {}
     notes: list[str] = []
     names = _Names(layers, to)
@@ -155,7 +155,7 @@ class _Names:
 
 
 def _write_weight(
-    file: LoraFile, names: _Names, items: list[Item], tensors: dict[str, Tensor], notes: list[str]
+    file: OpenLora, names: _Names, items: list[Item], tensors: dict[str, Tensor], notes: list[str]
 ) -> None:
     """All that changes one weight."""
     items = sorted(items, key=lambda item: item.start)
@@ -195,7 +195,7 @@ def _write_weight(
 
 
 def _merged(items: Sequence[Item]) -> Item | None:
-    """LoRAs on one weight as one; None where that is not the same, with a core or with some magnitudes only."""
+    """LoRAs on one weight as one; None if that is not the same, with a core or with some magnitudes only."""
     if not items:
         return None
     first = items[0]
@@ -240,13 +240,13 @@ def _put(name: str, item: Item, tensors: dict[str, Tensor]) -> None:
         tensors[f"{name}.alpha"] = alpha
 
 
-def _bias(file: LoraFile, items: Sequence[Item]) -> Tensor:
+def _bias(file: OpenLora, items: Sequence[Item]) -> Tensor:
     """All that changes one bias, as one difference."""
     vectors = [folded(next(iter(_vector(item))), item.scale) for item in items]
     if len(items) == 1 and items[0].length is None:
         return vectors[0]
     if not items[0].shape:
-        raise unsaid(file, items[0], "the model's bias has a shape that nobody can tell")
+        raise unsaid(file, items[0], "the shape of the model's bias cannot be told")
     total = torch.zeros(items[0].shape, dtype=torch.float64)
     for item, vector in zip(items, vectors, strict=True):
         total.narrow(0, item.start, item.rows or 0).add_(vector.double())

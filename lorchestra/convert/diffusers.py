@@ -10,12 +10,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..adapters import LoraFile
 from ..algorithms.lora import LoRA, down_matrix
 from ..architectures.aliases import Rows
 from ..architectures.diffusers_names import diffusers_names
 from ..architectures.encoders import CLIP, T5, T5_FIRST, find_encoder
-from ..placing import Shape
+from ..architectures.sites import Shape
+from ..lora.cache import OpenLora
 from ..spelling import slots
 from ..spelling.prefixes import MODEL
 from ..spelling.scales import METADATA_KEY
@@ -24,7 +24,7 @@ from .items import Item, Written, side, unsaid
 from .layers import Layers
 
 
-def write_diffusers(file: LoraFile, layers: Layers, items: Sequence[Item]) -> Written:
+def write_diffusers(file: OpenLora, layers: Layers, items: Sequence[Item]) -> Written:
     """The names and settings of diffusers' pipelines; raises `AdapterError` for all that is no LoRA."""
     tensors: dict[str, Tensor] = {}
     settings: dict[str, dict[str, int]] = {}
@@ -73,7 +73,7 @@ def write_diffusers(file: LoraFile, layers: Layers, items: Sequence[Item]) -> Wr
     return tensors, metadata, []
 
 
-def _require_cover(file: LoraFile, group: Sequence[Item], names: Sequence[tuple[str, int, int, bool]]) -> None:
+def _require_cover(file: OpenLora, group: Sequence[Item], names: Sequence[tuple[str, int, int, bool]]) -> None:
     for item in group:
         rows = item.rows or 0
         covered = sum(
@@ -84,7 +84,7 @@ def _require_cover(file: LoraFile, group: Sequence[Item], names: Sequence[tuple[
 
 
 def _diffusers_tensors(
-    file: LoraFile, group: Sequence[Item], start: int, length: int, swapped: bool, shape: Shape | None
+    file: OpenLora, group: Sequence[Item], start: int, length: int, swapped: bool, shape: Shape | None
 ) -> dict[str, Tensor]:
     """The tensors of one of diffusers' layers, by what follows its name; none where nothing changes it."""
     halves: list[Half] = []
@@ -149,7 +149,7 @@ def _without_zeros(up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     return (up, down) if live.all() or not live.any() else (up[:, live], down[live])
 
 
-def _diffusers_encoder(file: LoraFile, layers: Layers, item: Item) -> tuple[str, str]:
+def _diffusers_encoder(file: OpenLora, layers: Layers, item: Item) -> tuple[str, str]:
     """The pipeline's word for a text encoder, and the layer."""
     word, _, path = item.layer.partition(".")
     for component, ids in layers.architecture.encoders.items():

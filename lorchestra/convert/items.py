@@ -9,10 +9,11 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from ..adapters import LoraFile
 from ..algorithms.lora import LoRA
+from ..architectures.sites import Shape
 from ..errors import AdapterError
-from ..placing import Placed, Shape, place
+from ..lora.cache import OpenLora
+from ..models.placing import Placed, place
 from ..spelling import slots
 from ..spelling.layouts import is_old_glora
 from ..spelling.modules import BIAS, Module
@@ -61,7 +62,7 @@ class Item:
         return self.length if self.length is not None else self.shape[0] if self.shape else self.module.out_features
 
 
-def read_items(file: LoraFile, layers: Layers) -> list[Item]:
+def read_items(file: OpenLora, layers: Layers) -> list[Item]:
     """All modules at their places; raises `AdapterError` for one that has none, or whose tensors are not finite."""
     placement = place(file.reading.modules, layers.targets)
     for module in (*placement.unmatched, *placement.unused):
@@ -71,7 +72,7 @@ def read_items(file: LoraFile, layers: Layers) -> list[Item]:
     return [_read_item(file, layers, placed) for placed in placement.placed]
 
 
-def _read_item(file: LoraFile, layers: Layers, placed: Placed) -> Item:
+def _read_item(file: OpenLora, layers: Layers, placed: Placed) -> Item:
     module, site = placed.module, placed.site
     parts = file.tensors(module)
     if module.pads:
@@ -95,12 +96,12 @@ def _read_item(file: LoraFile, layers: Layers, placed: Placed) -> Item:
         columns = max(2, len(module.in_shape or ()) + 1)
         if magnitude.dim() == 1 or magnitude.shape[0] != magnitude.numel():
             parts["magnitude"] = magnitude.reshape(-1, *[1] * (columns - 1))
-    if site.swapped:
+    if site.place.swapped:
         parts = _exchanged(file, module, parts)
     shape = site.shape
     start, length = 0, None
-    if site.offset is not None:
-        start, length = site.offset[1:]
+    if site.place.offset is not None:
+        start, length = site.place.offset[1:]
     if module.component == MODEL:
         shape = layers.shapes.get(site.key)
     return Item(module, site.key, shape, start, length, parts, alpha, scale)
@@ -113,7 +114,7 @@ def is_per_row(magnitude: Tensor, module: Module) -> bool:
     return "magnitude_vector" in module.slots or magnitude.shape[1] != (module.in_shape or (0,))[0]
 
 
-def _exchanged(file: LoraFile, module: Module, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _exchanged(file: OpenLora, module: Module, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors with the halves of the rows exchanged."""
     result = dict(parts)
     dims: dict[str, int] = {}
@@ -155,6 +156,6 @@ def side(item: Item) -> str:
     return MODEL if item.module.component == MODEL else "te"
 
 
-def unsaid(file: LoraFile, item: Item, reason: str) -> AdapterError:
+def unsaid(file: OpenLora, item: Item, reason: str) -> AdapterError:
     """The error for a module that the other spelling has no words for."""
     return AdapterError(file.path, item.module.name, f"this cannot be said in the other spelling: {reason}")

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..architectures import checkpoint
-from ..architectures.base_file import read_base
 from ..architectures.encoders import BERT, LLM, XLM_ROBERTA, find_encoder
 from ..architectures.names import Architecture, are_related, family_titles, find_architecture, title
 from ..architectures.signatures import find_signature
+from ..architectures.sites import Place, Shape, Site, Targets, encoder_sites, model_sites
 from ..errors import AdapterError, CheckpointError
-from ..examine import Examined
-from ..identify import identify_base
-from ..placing import Shape, Site, Targets, encoder_sites, model_sites, place
+from ..lora.examined import Examined
+from ..models import checkpoint
+from ..models.base_file import read_base
+from ..models.placing import place
+from ..models.recognise import identify_base
 from ..spelling.prefixes import MODEL
 
 
@@ -68,7 +69,7 @@ def _comfyui_layer(kind: str, layer: str) -> str:
 def choose_layers(examined: Examined, architecture: str | None, model: str | Path | None) -> Layers:
     """The layers of a checkpoint, of the architecture with that id, or of what the file is for by its tensors.
 
-    With both, the shapes are the checkpoint's and the names the architecture's. Raises `AdapterError` where the file
+    With both, the shapes are the checkpoint's and the names the architecture's. Raises `AdapterError` if the file
     does not tell what it is for, and `CheckpointError` or `HeaderError` for a checkpoint that cannot be used.
     """
     if model is not None:
@@ -98,9 +99,9 @@ def choose_layers(examined: Examined, architecture: str | None, model: str | Pat
     return found
 
 
-def _places(examined: Examined, layers: Layers) -> list[tuple[str, str, object, bool]]:
+def _places(examined: Examined, layers: Layers) -> list[tuple[str, str, Place]]:
     placement = place(examined.reading.modules, layers.targets)
-    return [(item.module.name, item.site.key, item.site.offset, item.site.swapped) for item in placement.placed]
+    return [(item.module.name, item.site.key, item.site.place) for item in placement.placed]
 
 
 def _read_layers(model: str | Path, architecture: str | None) -> Layers:

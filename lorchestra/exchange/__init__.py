@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-from ..errors import DialectError, quoted
-from . import a1111, lora_manager, rgthree, runware
 from .dialect import Dialect, Loss, Reading, Writing
-from .reading import read_any
+from .parse import parse_stack, read_any
+from .registry import DIALECTS, find_dialect, find_dialect_or_raise
+from .write import FORMS, suffix, write_any
 
-__all__ = ["DIALECTS", "Dialect", "Loss", "Reading", "Writing", "find_dialect", "find_dialect_or_raise", "read_any"]
-
-DIALECTS: tuple[Dialect, ...] = (runware.DIALECT, a1111.DIALECT, rgthree.DIALECT, lora_manager.DIALECT)
-"""Every dialect. To add one:
-
-1. Write `exchange/<id>.py` with the pure functions `read(value) -> Reading` and `write(stack) -> Writing` and a
-   `DIALECT` at its end. Neither touches the disk or the network. What the dialect cannot say becomes a `Loss`; what
-   would be wrong if it were written anyway (a weight out of range, a row without a name) is a `DialectError` with the
-   row's number. Nothing is dropped or clamped without one of the two.
-2. Add its line above, and where its text can be told from the others' to `read_any`.
-3. Write `tests/lorchestra/exchange/test_<id>.py`; `read(write(stack).value)` must give the stack back, less the losses.
-
-The command line takes its choices from here. An option of `read` or `write` is a keyword argument with a default,
-named in `read_options` or `write_options`, and a flag of the same name in `cli/export.py`.
-"""
-
-
-def find_dialect(id: str) -> Dialect | None:  # noqa: A002 - it is the dialect's id
-    """The dialect of that id, or None."""
-    return next((dialect for dialect in DIALECTS if dialect.id == id), None)
-
-
-def find_dialect_or_raise(id: str) -> Dialect:  # noqa: A002
-    """The dialect of that id; raises `DialectError`, which lists the known ones."""
-    dialect = find_dialect(id)
-    if dialect is None:
-        known = ", ".join(dialect.id for dialect in DIALECTS)
-        raise DialectError(f"there is no dialect {quoted(id)}; choose one of {known}")
-    return dialect
+__all__ = [
+    "DIALECTS", "FORMS", "Dialect", "Loss", "Reading", "Writing", "find_dialect", "find_dialect_or_raise",
+    "parse_stack", "read_any", "suffix", "write_any",
+]  # fmt: skip

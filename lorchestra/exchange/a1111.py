@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..air import find_air
 from ..errors import DialectError, StackError, quoted
-from ..stack import MAX_NAME, MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Entry, Json, Stack
+from ..limits import MAX_NAME, MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Json
+from ..stack import Entry, Stack
+from ..stack.air import find_air
 from .dialect import Dialect, Loss, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
 
 ORDERS = ("te-first", "model-first")
@@ -46,7 +47,7 @@ def read_tags(text: str, *, order: str = "te-first") -> Stack:
 
 
 def read(text: Json, *, order: str = "te-first") -> Reading:
-    """The stack of the tags in any prompt; the rest of the prompt, and options nobody knows, are losses.
+    """The stack of the tags in any prompt; the rest of the prompt, and unknown options, are losses.
 
     `order` is one of `ORDERS`. Raises `StackError`, which names the row and quotes the tag, for a malformed tag.
     """

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from ..errors import DialectError, quoted
-from ..stack import BOTH, MAX_TEXT, Entry, Json, Stack
+from ..limits import MAX_TEXT, Json
+from ..stack import BOTH, Entry, Stack
 
 
 @dataclass(frozen=True, slots=True)

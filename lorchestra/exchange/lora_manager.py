@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ..errors import DialectError, StackError, quoted
-from ..stack import MAX_ROWS, Entry, Json, Stack
+from ..limits import MAX_ROWS, Json
+from ..stack import Entry, Stack, read_row
 from .dialect import Dialect, Loss, Reading, Writing, from_json, unsaid, unsaid_of_stack
 
 DEFAULT_WEIGHT = 1.0
@@ -28,7 +29,7 @@ def is_row(value: Json) -> bool:
 
 
 def find_rows(value: Json) -> Sequence[Json] | None:
-    """The rows in what somebody copied: a row, a list, either under `__value__` or `loras`, or a node; None without."""
+    """The rows in what was copied: a row, a list, either under `__value__` or `loras`, or a node; None without."""
     if is_row(value):
         return [value]
     if isinstance(value, Mapping):
@@ -74,7 +75,7 @@ def _entry(data: Mapping[str, Json], row: int) -> Entry:
     if clip is not None and clip != model:
         own["clip"] = clip
     try:
-        return Stack.parse([own]).entries[0]
+        return read_row(own, 1)
     except StackError as error:
         raise DialectError(error.reason, row) from error
 

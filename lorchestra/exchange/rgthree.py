@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ..errors import DialectError, StackError, quoted
-from ..stack import MAX_ROWS, Entry, Json, Stack
+from ..limits import MAX_ROWS, Json
+from ..stack import Entry, Stack, read_row
 from .dialect import Dialect, Loss, Reading, Writing, from_json, unsaid, unsaid_of_stack
 
 DEFAULT_WEIGHT = 1.0
@@ -27,9 +28,9 @@ def is_row(value: Json) -> bool:
 
 
 def find_rows(value: Json) -> Sequence[Json] | None:
-    """The rows in what somebody copied: one row, a list, an object by `lora_1` …, a node of a workflow or of a prompt.
+    """The rows in what was copied: one row, a list, an object by `lora_1` …, a node of a workflow or of a prompt.
 
-    None where there are none.
+    None if there are none.
     """
     if is_row(value):
         return [value]
@@ -77,7 +78,7 @@ def _entry(data: Mapping[str, Json], row: int) -> Entry:
     if clip is not None and clip != own["model"]:
         own["clip"] = clip
     try:
-        return Stack.parse([own]).entries[0]
+        return read_row(own, 1)
     except StackError as error:
         raise DialectError(error.reason, row) from error
 

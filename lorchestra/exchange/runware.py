@@ -10,9 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from ..air import find_air
 from ..errors import DialectError, StackError, quoted
-from ..stack import EXPERTS, MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Entry, Json, Stack
+from ..limits import MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Json
+from ..stack import EXPERTS, Entry, Stack
+from ..stack import read_row as read_own_row
+from ..stack.air import find_air
 from .dialect import Dialect, Loss, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
 
 WEIGHT_MIN, WEIGHT_MAX = -4.0, 4.0
@@ -59,7 +61,7 @@ def read_row(data: Mapping[str, Json], row: int) -> Entry:
     if find_air(name) is not None:
         own["air"] = name
     try:
-        return Stack.parse([own]).entries[0]
+        return read_own_row(own, 1)
     except StackError as error:
         raise DialectError(error.reason, row) from error
 
@@ -122,7 +124,7 @@ def _model(entry: Entry, row: int, allow_names: bool, losses: list[Loss]) -> str
     air = find_air(text.strip())
     if air is None and entry.air is not None:
         raise DialectError(
-            f'"air" of {quoted(entry.lora)} is {quoted(entry.air)}, which is no AIR; '
+            f'"air" of {quoted(entry.lora)} is {quoted(entry.air)}, which is not an AIR; '
             'expected one such as "civitai:120096@135931"',
             row,
         )

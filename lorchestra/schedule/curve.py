@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from ..errors import ScheduleError, quoted
-from ..stack import WEIGHT_LIMIT
+from ..limits import WEIGHT_LIMIT
 from .easing import EASINGS, HOLD, LINEAR, find_easing, shape
 from .steps import MAX_SIGMA, MAX_STEPS, Moment
 
@@ -77,14 +77,14 @@ class Curve:
     def _check(self, index: int) -> None:
         count, keyframe, addressing = index + 1, self.keyframes[index], self.addressing
         if not addressing.lowest <= keyframe.position <= addressing.highest:  # also false for NaN
-            raise ScheduleError(f"{number(keyframe.position)} is no position: {addressing.sentence}", None, count)
+            raise ScheduleError(f"{number(keyframe.position)} is not a position: {addressing.sentence}", None, count)
         if not -WEIGHT_LIMIT <= keyframe.weight <= WEIGHT_LIMIT:
             raise ScheduleError(
                 f"the weight {number(keyframe.weight)} must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}", None, count
             )
         if find_easing(keyframe.easing) is None:
             words = ", ".join(easing.word for easing in EASINGS)
-            raise ScheduleError(f"{quoted(keyframe.easing)} is no easing; there are {words}", None, count)
+            raise ScheduleError(f"{quoted(keyframe.easing)} is not an easing; there are {words}", None, count)
         before = [self.keyframes[i].position for i in range(max(index - 2, 0), index)]
         if before and addressing.forward * (keyframe.position - before[-1]) < 0:
             order = "sigmas fall during a run, so later ones are lower" if self.by == "sigma" else "positions must grow"
@@ -114,14 +114,14 @@ class Curve:
     def place(self, moment: Moment) -> float:
         """Where the moment is among the positions; grows during a run (sigmas count negative).
 
-        Raises `ScheduleError` where the moment does not say what the positions are.
+        Raises `ScheduleError` if the moment does not say what the positions are.
         """
         if self.by == "progress":
             return moment.progress
         found = moment.step if self.by == "step" else moment.sigma
         if found is None:
             raise ScheduleError(
-                f"the schedule goes by {self.by}, and nobody knows the {self.by}s of this run; "
+                f"the schedule goes by {self.by}, but the {self.by}s of this run are not known; "
                 "write it by progress, 0 … 1"
             )
         return self.addressing.forward * found

@@ -11,22 +11,22 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from ..errors import ScheduleError, quoted
-from ..stack import Json
+from ..limits import Json
 from .curve import ADDRESSINGS, MAX_KEYFRAMES, Curve, Keyframe
 from .easing import LINEAR
-from .product import Schedule
+from .reading import read as read_text
 
 
-def read(value: Json) -> Schedule:
-    """The schedule of JSON data. Raises `ScheduleError`, with the column of a text or the number of a keyframe."""
+def read(value: Json) -> tuple[Curve, ...]:
+    """The curves of the schedule in JSON data. Raises `ScheduleError` with column or keyframe."""
     if isinstance(value, str):
-        return Schedule.parse(value)
+        return read_text(value)
     if isinstance(value, bool) or value is None:
         raise ScheduleError(f"a schedule is text, a number, an object or a list of objects, not {quoted(value)}")
     if isinstance(value, int | float):
-        return Schedule.constant(_number(value, "the weight", None))
+        return (Curve((Keyframe(0, _number(value, "the weight", None)),)),)
     if isinstance(value, Mapping):
-        return Schedule((_curve(cast("Mapping[str, Json]", value)),))
+        return (_curve(cast("Mapping[str, Json]", value)),)
     if isinstance(value, list | tuple):
         curves = cast("Sequence[Json]", value)
         if len(curves) > MAX_KEYFRAMES:
@@ -34,14 +34,14 @@ def read(value: Json) -> Schedule:
         for curve in curves:
             if not isinstance(curve, Mapping):
                 raise ScheduleError(f'expected a curve such as {{"keyframes": […]}}, found {quoted(curve)}')
-        return Schedule(tuple(_curve(cast("Mapping[str, Json]", curve)) for curve in curves))
+        return tuple(_curve(cast("Mapping[str, Json]", curve)) for curve in curves)
     raise ScheduleError(f"a schedule is text, a number, an object or a list of objects, not {type(value).__name__}")
 
 
-def write(schedule: Schedule) -> Json:
-    """The schedule as JSON data: an object, or a list of objects for a product."""
-    curves = [_written(curve) for curve in schedule.curves]
-    return curves[0] if len(curves) == 1 else curves
+def write(curves: Sequence[Curve]) -> Json:
+    """A schedule as JSON data: an object, or a list of objects for a product."""
+    written = [_written(curve) for curve in curves]
+    return written[0] if len(written) == 1 else written
 
 
 def _written(curve: Curve) -> dict[str, Json]:
@@ -71,7 +71,9 @@ def _curve(data: Mapping[str, Json]) -> Curve:
 
 def _keyframe(item: Json, number: int) -> Keyframe:
     if not isinstance(item, Mapping):
-        raise ScheduleError(f'{quoted(item)} is none; expected {{"position": 0.5, "weight": 1}}', None, number)
+        raise ScheduleError(
+            f'{quoted(item)} is not a keyframe; expected {{"position": 0.5, "weight": 1}}', None, number
+        )
     data = cast("Mapping[str, Json]", item)
     _known(data, ("position", "weight", "easing"), number)
     easing = data.get("easing", LINEAR)

@@ -18,7 +18,7 @@ class Easing:
     shape: Callable[[float], float]
     """Share of the way that is done when the share x of the time is over: 0 … 1 → 0 … 1, never falling.
 
-    At 0 it is 0. At 1 the next keyframe holds already, so nobody asks.
+    At 0 it is 0. At 1 the next keyframe holds already, so it is never asked.
     """
     sentence: str
 

@@ -12,17 +12,16 @@ from __future__ import annotations
 import re
 
 from ..errors import ScheduleError, quoted
-from ..stack import WEIGHT_LIMIT
+from ..limits import WEIGHT_LIMIT
 from .curve import MAX_KEYFRAMES, Curve, Keyframe
-from .product import Schedule
 from .steps import MAX_STEPS
 
 _ITEM = re.compile(r"[^,;]*")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
-def read(text: str) -> Schedule:
-    """The schedule of loractl's weights, without the tag around them. Raises `ScheduleError` with the column."""
+def read(text: str) -> Curve:
+    """The curve of loractl's weights, without the tag around them. Raises `ScheduleError` with the column."""
     items: list[tuple[float, float, int]] = []
     at = 0
     while at <= len(text):
@@ -42,7 +41,7 @@ def read(text: str) -> Schedule:
         if [k.position for k in keyframes[-2:]] == [keyframe.position] * 2:
             keyframes.pop()
         keyframes.append(keyframe)
-    return Schedule((Curve(tuple(keyframes), "step" if in_steps else "progress"),))
+    return Curve(tuple(keyframes), "step" if in_steps else "progress")
 
 
 def _item(part: str, start: int) -> tuple[float, float, int]:

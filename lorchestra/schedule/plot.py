@@ -147,7 +147,7 @@ def svg(picture: Picture) -> str:
 
 
 def png(picture: Picture) -> bytes:
-    """The picture as a PNG file, drawn by Pillow, which ComfyUI has. Raises `LorchestraError` where it is missing."""
+    """The picture as a PNG file, drawn by Pillow, which ComfyUI has. Raises `LorchestraError` if it is missing."""
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..errors import ScheduleError
-from ..stack import WEIGHT_LIMIT, Json
+from ..limits import WEIGHT_LIMIT, Json
 from .curve import MAX_KEYFRAMES, Curve, Keyframe
+from .data import read as read_json
+from .data import write as to_json
 from .easing import HOLD
+from .reading import read as read_text
 from .steps import Moment, Steps
+from .writing import write as to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,11 @@ class Schedule:
 
     @staticmethod
     def parse(text: str) -> Schedule:
-        """A schedule from text: our own form, a preset's name, loractl's, or prompt-control's; see `schedule/text.py`.
+        """A schedule from text: our own form, a preset's name, loractl's, or prompt-control's; see `reading.py`.
 
         Raises `ScheduleError` with the column.
         """
-        from . import text as form
-
-        return form.read(text)
+        return Schedule(read_text(text))
 
     @staticmethod
     def from_json(value: Json) -> Schedule:
@@ -53,9 +55,7 @@ class Schedule:
 
         Raises `ScheduleError` for anything else, unknown keys too: half a schedule would be another picture.
         """
-        from . import data
-
-        return data.read(value)
+        return Schedule(read_json(value))
 
     @staticmethod
     def constant(weight: float) -> Schedule:
@@ -64,15 +64,11 @@ class Schedule:
 
     def to_text(self) -> str:
         """Our own text form; `parse` gives the same schedule back, to the bit."""
-        from . import text as form
-
-        return form.write(self)
+        return to_text(self.curves)
 
     def to_json(self) -> Json:
         """JSON data; `from_json` gives the same schedule back. In a stack's row stands the text."""
-        from . import data
-
-        return data.write(self)
+        return to_json(self.curves)
 
     def __str__(self) -> str:
         return self.to_text()
@@ -80,7 +76,7 @@ class Schedule:
     def at(self, moment: Moment | float) -> float:
         """The factor at a moment, -100 … 100. A number is a progress, 0 … 1.
 
-        Raises `ScheduleError` where the schedule goes by steps or sigmas and the moment does not say them.
+        Raises `ScheduleError` if the schedule goes by steps or sigmas and the moment does not say them.
         """
         moment = _moment(moment)
         return math.prod(curve.at(moment) for curve in self.curves) + 0.0  # never -0

@@ -23,10 +23,9 @@ from fractions import Fraction
 from itertools import pairwise
 
 from ..errors import ScheduleError, quoted
-from ..stack import WEIGHT_LIMIT
+from ..limits import WEIGHT_LIMIT
 from .curve import Curve, Keyframe
 from .easing import HOLD
-from .product import Schedule
 
 MAX_DEPTH = 20
 """How deep brackets may be nested."""
@@ -48,9 +47,9 @@ class Scheduled:
 
     name: str
     """As the tag says it."""
-    model: Schedule
+    model: Curve
     """The weight itself, not a factor: put it on a row of weight 1."""
-    clip: Schedule
+    clip: Curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def read(text: str, steps: int | None = None) -> tuple[Scheduled, ...]:
     return _scheduled(part, steps)
 
 
-def read_one(text: str) -> Schedule:
+def read_one(text: str) -> Curve:
     """The model's weights of the one LoRA that the text names; text encoders take the row's own weight.
 
     Bare numbers serve as well: `[0.5:1:0.3]`. Raises `ScheduleError` with the column, also for two LoRAs and for none.
@@ -273,7 +272,7 @@ class _Times:
             value /= self.steps
         if not 0 <= value <= 1:
             hint = "" if self.steps else "; its step numbers need prompt-control's num_steps"
-            raise ScheduleError(f"{text.strip()} is no position, 0 … 1{hint}", column)
+            raise ScheduleError(f"{text.strip()} is not a position, 0 … 1{hint}", column)
         return value
 
 
@@ -299,7 +298,7 @@ def _scheduled(part: _Part, steps: int | None) -> tuple[Scheduled, ...]:
     )
 
 
-def _schedule(times: Sequence[tuple[float, _Span]]) -> Schedule:
+def _schedule(times: Sequence[tuple[float, _Span]]) -> Curve:
     """Weights that hold for a while and add up where they overlap."""
     cuts = sorted({0.0, 1.0, *(cut for _, span in times for cut in (span.start, span.end))})
     keyframes: list[Keyframe] = []
@@ -307,4 +306,4 @@ def _schedule(times: Sequence[tuple[float, _Span]]) -> Schedule:
         total = math.fsum(weight for weight, span in times if span.start <= start and end <= span.end)
         if not keyframes or keyframes[-1].weight != total:
             keyframes.append(Keyframe(start, total, HOLD))
-    return Schedule((Curve((*keyframes[:-1], Keyframe(keyframes[-1].position, keyframes[-1].weight))),))
+    return Curve((*keyframes[:-1], Keyframe(keyframes[-1].position, keyframes[-1].weight)))

@@ -24,9 +24,9 @@ class Moment:
     progress: float
     """0 at the start of the first step, 1 at the end of the last."""
     step: float | None = None
-    """1 at the start of the first step, 1.5 in the middle of it; None where nobody knows the steps."""
+    """1 at the start of the first step, 1.5 in the middle of it; None if the steps are not known."""
     sigma: float | None = None
-    """The noise level; None where nobody knows the sigmas."""
+    """The noise level; None if the sigmas are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Steps:
     count: int
     """Steps, 1 … `MAX_STEPS`."""
     sigmas: tuple[float, ...] = ()
-    """`count` + 1 noise levels in the order of the run, usually falling to 0; empty where nobody knows them."""
+    """`count` + 1 noise levels in the order of the run, usually falling to 0; empty if they are not known."""
     counted: bool = True
     """False when `sigmas` are a model's range and not a sampler's steps: then a moment has no step number."""
 
@@ -109,7 +109,7 @@ class Steps:
 
     def _index(self, sigma: float) -> float:
         if not self.sigmas:
-            raise ScheduleError(f"sigma {sigma:g} cannot be found: nobody knows the sigmas of this run")
+            raise ScheduleError(f"sigma {sigma:g} cannot be found: the sigmas of this run are not known")
         if math.isnan(sigma):
             raise ScheduleError("the sigma is not a number")
         sigma = min(max(sigma, min(self.sigmas)), max(self.sigmas))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..header import Header
+from ..files.header import Header
 from .modules import Module, Reading
 from .slots import REPLACEMENT
 

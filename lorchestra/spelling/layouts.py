@@ -21,7 +21,7 @@ class Layout:
     """The weight that a module is made for, as far as its shapes tell."""
 
     out: int | None
-    """Rows of the weight; None where the file does not tell: OFT on the input, (IA)³."""
+    """Rows of the weight; None if the file does not tell: OFT on the input, (IA)³."""
     inner: Shape | None
     """The weight's shape without its rows: `(in,)`, `(in, kernel …)` for a convolution, `()` for a vector; None where
     the file does not tell. LoHa, LoKr and OFT may have a convolution's as one number, `(in · kernel,)`."""
@@ -172,7 +172,7 @@ def _glora(shapes: Shapes) -> Layout:
 
 
 def is_old_glora(a1: Shape, a2: Shape, b1: Shape, b2: Shape) -> bool | None:
-    """Which of LyCORIS' two layouts GLoRA's tensors have: True for the old one, None where neither fits.
+    """Which of LyCORIS' two layouts GLoRA's tensors have: True for the old one, None if neither fits.
 
     Both fit where the layer has as many rows as columns. Then the smaller width is taken for the rank, and the old
     layout where both widths are the same, as in ComfyUI.
@@ -210,12 +210,12 @@ def _oft(shapes: Shapes) -> Layout:
         return _broken(f"the blocks have shape {list(rotation)}; they must have two or three dimensions")
     width = triangle_width(rotation[1])
     if width is None:
-        return _broken(f"the blocks have {rotation[1]} numbers each, which is no triangle without its diagonal")
+        return _broken(f"the blocks have {rotation[1]} numbers each, which is not a triangle without its diagonal")
     return Layout(None, (rotation[0] * width,) if rotation[0] > 1 else None, None, None)
 
 
 def triangle_width(numbers: int) -> int | None:
-    """The width n of the square matrix that has so many numbers, n(n−1)/2, above its diagonal; None where none has."""
+    """The width n of the square matrix that has so many numbers, n(n−1)/2, above its diagonal; None if none has."""
     width = (1 + isqrt(1 + 8 * numbers)) // 2
     return width if width * (width - 1) // 2 == numbers else None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from ..header import Header
+from ..files.header import Header
 from . import numbered, prefixes, slots
 from .layouts import Layout, layout
 from .prefixes import flatten
@@ -40,7 +40,7 @@ class Module(NamedTuple):
     doubled: tuple[str, ...] = ()
     """Tensors for slots that are filled already: a half in a second spelling, or a second PEFT adapter's."""
     pads: bool = False
-    """True where the weight grows to this module's size first: the input layer of a control LoRA."""
+    """True if the weight grows to this module's size first: the input layer of a control LoRA."""
 
     @property
     def layout(self) -> Layout:
@@ -65,12 +65,12 @@ class Module(NamedTuple):
 
     @property
     def out_features(self) -> int | None:
-        """Rows of the weight that this module changes; None where its tensors do not tell."""
+        """Rows of the weight that this module changes; None if its tensors do not tell."""
         return self.layout.out
 
     @property
     def in_shape(self) -> tuple[int, ...] | None:
-        """The weight's shape without its rows: `(in,)`, or `(in, kernel …)`; None where its tensors do not tell."""
+        """The weight's shape without its rows: `(in,)`, or `(in, kernel …)`; None if its tensors do not tell."""
         return self.layout.inner
 
     @property
@@ -257,18 +257,22 @@ def _groups(parts: _Parts, algorithms: Mapping[str, str]) -> tuple[list[tuple[st
 
 def _slices(module: Module) -> Iterator[Module]:
     """kohya's OFT of a fused layer, which has blocks for each of q, k, v (and the MLP): one module for each."""
+    rest = {name: tensor for name, tensor in module.slots.items() if not name.startswith("blocks")}
     for number in range(4):
         slot = f"blocks_{number}" if number else "blocks"
         if slot in module.slots:
-            shared = {name: tensor for name, tensor in module.slots.items() if not name.startswith("blocks")}
-            tensors = {"blocks": module.slots[slot], **shared}
+            tensors = {"blocks": module.slots[slot], **rest}
             yield module._replace(
                 name=f"{module.name}.{number}",
                 path=f"{module.path}.{number}",
                 slots=tensors,
-                shapes={"blocks": module.shapes[slot], **{name: module.shapes[name] for name in shared}},
+                shapes={"blocks": module.shapes[slot], **{name: module.shapes[name] for name in rest}},
             )
+            rest = {name: tensor for name, tensor in rest.items() if name in _OF_ALL_SLICES}
 
+
+_OF_ALL_SLICES = ("alpha", "magnitude", "magnitude_vector")
+"""Slots that every slice of a fused layer has a part in; a stray tensor of another kind counts once, in the first."""
 
 _DENSE = (slots.DIFF, slots.NORM, slots.REPLACEMENT)
 """Algorithms without an alpha."""

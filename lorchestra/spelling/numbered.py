@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from ..header import Header
+from ..files.header import Header
 
 SPELLING = "cloneofsimo numbers"
 

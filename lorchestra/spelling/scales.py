@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 
 from ..errors import quoted
-from ..header import Header
+from ..files.header import Header
 from . import prefixes, slots
 from .modules import Module
 
@@ -81,12 +81,28 @@ class Scales:
     """What could not be read, in words."""
 
     def scale(self, module: Module) -> float | None:
-        """The factor before up @ down; None where the file's own alpha counts or the settings say nothing."""
+        """The factor before up @ down; None if the file's own alpha counts or the settings say nothing."""
         adapter = self.adapters.get(module.component)
         if adapter is None or module.algorithm not in _SCALED or "alpha" in module.slots:
             return None
         rank = module.rank or adapter.rank
         return adapter.alpha_of(module.path) / (math.sqrt(rank) if adapter.stabilised else rank)
+
+
+def read_scales(header: Header) -> Scales | None:
+    """The scales that settings give to a file's modules: from its metadata, else from beside it; never raises."""
+    return metadata_scales(header) or read_adapter_config(header.path)
+
+
+def module_scale(module: Module, alpha: float | None, scales: Scales | None) -> float:
+    """What is multiplied with up @ down of a module that has a rank: the one answer for applying and for showing it.
+
+    `alpha` is the value of its alpha tensor, None without one; `scales` are the file's, as `read_scales` gives them.
+    """
+    if alpha is not None:
+        return alpha / (module.rank or 1)
+    said = scales.scale(module) if scales else None
+    return 1.0 if said is None else said
 
 
 def metadata_scales(header: Header) -> Scales | None:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, cast
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
 from ...lorchestra.errors import StackError, shortened
-from ...lorchestra.lora_library import File, Library
-from ...lorchestra.modes import MERGE
+from ...lorchestra.library.catalog import Library
+from ...lorchestra.library.facts import File
 from ...lorchestra.stack import Entry
-from . import bases, experts, files, prompt
-from .lora_library import lora_library
+from ...lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices
+from . import bases, process, prompt
 
 if TYPE_CHECKING:
-    from ...lorchestra.badges import Badge
-    from ...lorchestra.bases import Base
-
-_MOST_KEPT = 20_000
-"""Badges that are kept: a file and a model each."""
-_kept: OrderedDict[tuple[Any, ...], Badge] = OrderedDict()
-_lock = threading.Lock()
+    from ...lorchestra.fit.badge import Badge
+    from ...lorchestra.models.base import Base
 
 
 @dataclass(frozen=True)
@@ -33,29 +26,29 @@ class Model:
     path: str | None
     base: Base | None
     has_clip: bool
-    schedules: bool
+    choices: Choices
 
     @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for models that give the same badges."""
-        from ...lorchestra.adapters import find_key
+    def key(self) -> tuple[object, ...]:
+        """The same for models that give the same badges."""
+        from ...lorchestra.files.key import find_key
 
         return (find_key(self.path) if self.path and self.base else None, self.has_clip)
 
-    def to_json(self) -> dict[str, Any] | None:
-        """What people call it, and what it is; None where nobody knows."""
+    def to_json(self) -> dict[str, object] | None:
+        """What people call it, and what it is; None if that is not known."""
         return None if self.base is None else {"title": self.base.title, "architectures": self.base.architectures}
 
 
-def check(queued: Mapping[str, Any] | None, stacks: list[tuple[str, object]]) -> list[dict[str, Any]]:
+def check(queued: Mapping[str, object] | None, stacks: list[tuple[str, object]]) -> list[dict[str, object]]:
     """One answer for each (node id, rows in any form): the model that the prompt connects, and a badge for each row."""
-    shelf = lora_library()
+    shelf = process.lora_library()
     with shelf.attended():
         return _Checker(shelf).check(queued or {}, stacks)
 
 
 class _Checker:
-    """Of one request: each folder, each file and each base is asked for once."""
+    """For one request: each folder, each file and each base is read once."""
 
     def __init__(self, shelf: Library) -> None:
         self._shelf = shelf
@@ -65,8 +58,8 @@ class _Checker:
         self._finder = cache(shelf.finder)
         self._base = cache(bases.read)
 
-    def check(self, queued: Mapping[str, Any], stacks: list[tuple[str, object]]) -> list[dict[str, Any]]:
-        from ...lorchestra.badges import read_rows  # loads all that is known of models
+    def check(self, queued: Mapping[str, object], stacks: list[tuple[str, object]]) -> list[dict[str, object]]:
+        from ...lorchestra.fit.badge import read_rows  # loads all that is known of models
 
         parsed: list[list[Entry | StackError] | StackError] = []
         for _, rows in stacks:
@@ -82,7 +75,7 @@ class _Checker:
                     self._names[entry.lora] = error
         wanted = {name for name in self._names.values() if isinstance(name, str)}
         self._files = {file.name: file for file in self._shelf.files(wanted)}
-        answers: list[dict[str, Any]] = []
+        answers: list[dict[str, object]] = []
         for (node, _), rows in zip(stacks, parsed, strict=True):
             model = self._model(queued, node)
             answer = {"node": node, "model": model.to_json(), "has_clip": model.has_clip}
@@ -92,20 +85,20 @@ class _Checker:
                 answers.append({**answer, "rows": [self._row(row, model) for row in rows]})
         return answers
 
-    def _model(self, queued: Mapping[str, Any], node: str) -> Model:
+    def _model(self, queued: Mapping[str, object], node: str) -> Model:
         path = prompt.find_base(queued, node)
         data = queued.get(node)
-        inputs = cast("dict[str, Any]", data).get("inputs") if isinstance(data, dict) else None
-        inputs = cast("dict[str, Any]", inputs) if isinstance(inputs, dict) else {}
+        inputs = cast("dict[str, object]", data).get("inputs") if isinstance(data, dict) else None
+        inputs = cast("dict[str, object]", inputs) if isinstance(inputs, dict) else {}
         return Model(
             path,
             None if path is None else self._base(path),
             has_clip="clip" in inputs,
-            schedules=inputs.get("mode") != MERGE,
+            choices=Choices(SKIP, mode=MERGE if inputs.get("mode") == MERGE else AUTO),
         )
 
-    def _row(self, entry: Entry | StackError, model: Model) -> dict[str, Any]:
-        from ...lorchestra import badges
+    def _row(self, entry: Entry | StackError, model: Model) -> dict[str, object]:
+        from ...lorchestra.fit import badge as badges
 
         if isinstance(entry, StackError):
             return _answer(badges.Badge(badges.BROKEN, entry.reason))
@@ -120,33 +113,21 @@ class _Checker:
         known = (facts.sha256, facts.air) if facts else (None, None)
         badge = self._look(file, model)
         if badge.state in (badges.FITS, badges.PARTLY, badges.UNKNOWN):
-            expert = partial(_find_expert, model)
-            badge = badges.row_problem(entry, schedules=model.schedules, expert=expert) or badge
+            badge = badges.row_problem(entry, lambda: model.base, model.choices) or badge
         return _answer(badge, entry, [], *known)
 
     def _look(self, file: File, model: Model) -> Badge:
-        from ...lorchestra import badges
+        from ...lorchestra.fit import badge as badges
 
         key = (file.path, file.modified_ns, file.size, *model.key)
-        with _lock:
-            found = _kept.get(key)
-            if found is not None:
-                _kept.move_to_end(key)
-                return found
-        found = badges.look(file.name, file.path, files.lora_cache().open, model.base, has_clip=model.has_clip)
-        with _lock:
-            _kept[key] = found
-            while len(_kept) > _MOST_KEPT:
-                _kept.popitem(last=False)
-        return found
+        opened = process.lora_cache().open
+        return process.badges.find_or_make(
+            key, lambda: badges.look(file.name, file.path, opened, model.base, has_clip=model.has_clip)
+        )
 
     def _candidates(self, entry: Entry) -> list[dict[str, str]]:
         found = self._finder().find(entry.lora, entry.sha256, entry.air)
         return [{"name": item.name, "why": item.why} for item in found.candidates]
-
-
-def _find_expert(model: Model) -> str | None:
-    return None if model.base is None or model.path is None else experts.find_file_expert(model.path, model.base)
 
 
 def _answer(
@@ -155,8 +136,8 @@ def _answer(
     candidates: list[dict[str, str]] | None = None,
     sha256: str | None = None,
     air: str | None = None,
-) -> dict[str, Any]:
-    """One row; hash and AIR are the file's where they are known, else the row's own."""
+) -> dict[str, object]:
+    """One row; hash and AIR are the file's if they are known, else the row's own."""
     return {
         "state": badge.state,
         "sentence": shortened(badge.sentence, 2000),

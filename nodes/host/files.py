@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import threading
@@ -14,29 +13,24 @@ from typing import TYPE_CHECKING
 import folder_paths
 
 from ...lorchestra.errors import StackError
-from ...lorchestra.listing import Listing
-from ...lorchestra.policies import SKIP
-from ...lorchestra.stack import Entry, Stack
+from ...lorchestra.stack.choices import SKIP, Choices
+from . import process
 
 if TYPE_CHECKING:
-    from ...lorchestra.adapters import LoraCache
-
-
-@functools.cache
-def lora_cache() -> LoraCache:
-    """The opened LoRA files of this process, shared by all nodes."""
-    from ...lorchestra.adapters import LoraCache
-
-    return LoraCache()
+    from ...lorchestra.fit.rows import Files
+    from ...lorchestra.library.listing import Listing
+    from ...lorchestra.stack import Entry, Stack
 
 
 def read_listing() -> Listing:
     """The LoRA files that ComfyUI lists."""
+    from ...lorchestra.library.listing import Listing
+
     return Listing(folder_paths.get_filename_list("loras"))
 
 
 def finder(listing: Listing) -> Callable[[Entry, int], str | None]:
-    """A function that gives a row's file: the full path, or None where there is none.
+    """A function that gives a row's file: the full path, or None if there is none.
 
     Names come from prompts and are not trusted: only names that ComfyUI lists in its LoRA folders are found, so that
     `..`, absolute paths and drive letters lead nowhere.
@@ -49,6 +43,13 @@ def finder(listing: Listing) -> Callable[[Entry, int], str | None]:
     return find
 
 
+def row_files(listing: Listing) -> Files:
+    """The files of rows, among those that ComfyUI lists; each is opened once for all nodes."""
+    from ...lorchestra.fit.rows import Files
+
+    return Files(finder(listing), process.lora_cache().open)
+
+
 def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]:
     """The rows under the names by which ComfyUI lists their files, so that other packs find them too."""
     result: list[Entry] = []
@@ -59,18 +60,19 @@ def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]
 
 
 def fingerprint(stack: Stack) -> str:
-    """Changes when the file of an active row changes on disk, comes or goes."""
-    from ...lorchestra.adapters import find_key
-    from ...lorchestra.plan import find_files
+    """Changes when the file of an active row appears, goes, or changes on disk."""
+    from ...lorchestra.files.key import find_key
+    from ...lorchestra.fit.rows import find_rows
 
-    _, paths = find_files(stack, finder(read_listing()), has_clip=True, missing=SKIP, schedules=True)
-    return repr([find_key(path) for path in paths.values()])
+    find = finder(read_listing())
+    found = find_rows(stack, find, lambda: None, Choices(missing=SKIP), has_clip=True)
+    return repr([find_key(path) for path in found.paths.values()])
 
 
 def write_output(prefix: str, texts: dict[str, str]) -> list[dict[str, str]]:
     """Writes texts as `<prefix>_<number>_<suffix>` into ComfyUI's output folder.
 
-    `texts` is suffix (with its dot) → text. Returns ComfyUI's description of each file. Raises `StackError` where the
+    `texts` is suffix (with its dot) → text. Returns ComfyUI's description of each file. Raises `StackError` if the
     prefix leads out of the output folder.
     """
     output = folder_paths.get_output_directory()
@@ -87,9 +89,9 @@ def write_output(prefix: str, texts: dict[str, str]) -> list[dict[str, str]]:
 
 
 def write_preview(png: bytes, prefix: str) -> dict[str, str]:
-    """Writes a picture into ComfyUI's temporary folder, under a name that is its content's; gives its description.
+    """Writes a picture into ComfyUI's temporary folder, under a name made of its content; gives its description.
 
-    The same picture is one file, however often it is made, and another one has another name: browsers keep pictures.
+    The same picture is one file, however often it is made, and a new picture has a new name: browsers keep pictures.
     """
     folder = Path(folder_paths.get_temp_directory())
     file = f"{prefix}_{hashlib.sha256(png).hexdigest()[:16]}.png"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import comfy.model_management
 import torch
 from comfy.weight_adapter.base import WeightAdapterBase
 
 from ...lorchestra.algorithms import pack, unpack
-from ...lorchestra.fuse import Parts, Term, add_updates, padded_shape
-from ...lorchestra.plan import CLIP, Plan, by_offset
+from ...lorchestra.apply.fuse import Parts, Term, add_updates, padded_shape
+from ...lorchestra.apply.plan import CLIP, Plan, by_offset
+from ...lorchestra.architectures.sites import Offset
 from ...lorchestra.spelling.prefixes import MODEL
+from .protocols import Clip, Patcher
+
+Packed = tuple[bool, tuple[tuple[Offset | None, tuple[tuple[tuple[object, ...], float, bool], ...]], ...]]
+"""What `FusedLoras` holds."""
 
 
 class FusedLoras(WeightAdapterBase):
@@ -27,12 +31,12 @@ class FusedLoras(WeightAdapterBase):
 
     name = "lorchestra"
 
-    def __init__(self, loaded_keys: set[str], weights: tuple[bool, tuple[tuple[Any, ...], ...]]) -> None:
+    def __init__(self, loaded_keys: set[str], weights: Packed) -> None:
         self.loaded_keys = loaded_keys
         self.weights = weights
 
     def calculate_shape(self, key: str) -> tuple[int, ...] | None:
-        """The shape that the weight grows to; None where it stays. ComfyUI asks from 0.33 on."""
+        """The shape that the weight grows to; None if it stays as it is. ComfyUI asks from 0.33 on."""
         return padded_shape(self._parts(1.0))
 
     def calculate_weight(
@@ -41,10 +45,10 @@ class FusedLoras(WeightAdapterBase):
         key: str,
         strength: float,
         strength_model: float,
-        offset: Any,
-        function: Any,
+        offset: Offset | None,
+        function: Callable[[torch.Tensor], torch.Tensor],
         intermediate_dtype: torch.dtype = torch.float32,
-        original_weight: Any = None,
+        original_weight: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The weight with all LoRAs added, in fp32 and rounded once; `strength` multiplies them all.
 
@@ -71,17 +75,17 @@ class FusedLoras(WeightAdapterBase):
         ]
 
 
-def _weights(model: Any, plan: Plan) -> Mapping[str, torch.Tensor]:
-    """The model's own weights. After a run other packs' layers may stand where its own were, until it is unloaded."""
+def _weights(model: Patcher, plan: Plan) -> Mapping[str, torch.Tensor]:
+    """The model's own weights. After a run, other packs' layers may stand in their place until it is unloaded."""
     keys = {change.key for change in plan.changes if change.component == MODEL}
-    found: Mapping[str, torch.Tensor] = model.model_state_dict()
+    found = model.model_state_dict()
     if not keys <= found.keys():
         comfy.model_management.unload_all_models()
         found = model.model_state_dict()
     return found
 
 
-def apply(plan: Plan, model: Any, clip: Any | None) -> tuple[Any, Any | None]:
+def apply(plan: Plan, model: Patcher, clip: Clip | None) -> tuple[Patcher, Clip | None]:
     """Clones of MODEL and CLIP with the plan's changes; what has no changes comes back as it is.
 
     All tensors are read (and found finite, or `AdapterError` is raised) before a clone is made. The patches of other

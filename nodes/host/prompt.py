@@ -6,17 +6,17 @@ it. So the prompt is kept when it arrives, for the task that handles that reques
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from contextvars import ContextVar
-from typing import Any, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
 import folder_paths
 from comfy_execution.utils import get_executing_context
 
-import nodes
+from . import process, server
 
-from ...lorchestra.prompt import Prompt, find_base_path
+if TYPE_CHECKING:
+    from ...lorchestra.workflow.upstream import Prompt
 
 _FOLDERS: Mapping[str, tuple[str, ...]] = {
     "ckpt_name": ("checkpoints",),
@@ -26,7 +26,8 @@ _FOLDERS: Mapping[str, tuple[str, ...]] = {
 }
 """Loader's input → the folders it may choose from; `unet_gguf` is ComfyUI-GGUF's, `model_gguf` the gguf pack's."""
 
-_request: ContextVar[Mapping[str, Any] | None] = ContextVar("lorchestra_request", default=None)
+core_nodes: Any = import_module("nodes")
+"""ComfyUI's own. By `import nodes` a type checker would find this package."""
 
 
 def listen() -> None:
@@ -34,42 +35,39 @@ def listen() -> None:
 
     ComfyUI 0.3.64 calls an extension's `get_node_list` but not its `on_load`.
     """
-    # Not imported: ComfyUI has done so where it is a server, and where it is none its import can fail.
-    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
-    if server is not None and remember not in server.on_prompt_handlers:
-        server.add_on_prompt_handler(remember)
+    server.listen(remember)
 
 
-def remember(request: dict[str, Any]) -> dict[str, Any]:
-    """Keeps the body of a request to queue a prompt for its validation, and passes it on as it is."""
-    _request.set(request)
+def remember(request: server.QueueRequest) -> server.QueueRequest:
+    """Keeps the body of a request to queue a prompt while it is validated, and passes it on as it is."""
+    process.request.set(request)
     return request
 
 
 def find_queued_base(input_name: str = "model") -> str | None:
-    """The base model's file of the node that is being validated; None where that is not certain.
+    """The base model's file of the node that is being validated; None if that is not certain.
 
-    To be called in `validate_inputs`. None, too, where the prompt did not come through ComfyUI's own route.
+    To be called in `validate_inputs`. Also None if the prompt did not come through ComfyUI's own route.
     """
     found = _validated()
     return find_base(*found, input_name) if found else None
 
 
-def find_queued_inputs() -> Mapping[str, Any] | None:
+def find_queued_inputs() -> Mapping[str, object] | None:
     """All inputs of the node that is being validated, as they were sent: a link is `[node, output]`.
 
     To be called in `validate_inputs`, which is given only the inputs that it names, and says its sentence once for
-    each of them. None where the prompt did not come through ComfyUI's own route.
+    each of them. None if the prompt did not come through ComfyUI's own route.
     """
     prompt, node_id = _validated() or ({}, "")
     node = prompt.get(node_id)
-    inputs = cast("dict[str, Any]", node).get("inputs") if isinstance(node, dict) else None
-    return cast("dict[str, Any]", inputs) if isinstance(inputs, dict) else None
+    inputs = cast("dict[str, object]", node).get("inputs") if isinstance(node, dict) else None
+    return cast("dict[str, object]", inputs) if isinstance(inputs, dict) else None
 
 
 def _validated() -> tuple[Prompt, str] | None:
     """The prompt that is being validated and the id of the node whose turn it is."""
-    request, context = _request.get(), get_executing_context()
+    request, context = process.request.get(), get_executing_context()
     if request is None or context is None or request.get("prompt_id") not in (None, context.prompt_id):
         return None
     prompt = request.get("prompt")
@@ -77,7 +75,9 @@ def _validated() -> tuple[Prompt, str] | None:
 
 
 def find_base(prompt: Prompt, node_id: str, input_name: str = "model") -> str | None:
-    """The full path of the file from which the model at a node's input is loaded; None where that is not certain."""
+    """The full path of the file from which the model at a node's input is loaded; None if that is not certain."""
+    from ...lorchestra.workflow.upstream import find_base_path
+
     return find_base_path(prompt, node_id, kind=_kind, find=_find, input_name=input_name)
 
 
@@ -93,7 +93,7 @@ def _find(input_name: str, value: str) -> str | None:
 
 
 def _kind(class_type: str, output: int) -> str | None:
-    types = getattr(nodes.NODE_CLASS_MAPPINGS.get(class_type), "RETURN_TYPES", None)
+    types = getattr(core_nodes.NODE_CLASS_MAPPINGS.get(class_type), "RETURN_TYPES", None)
     if not isinstance(types, (tuple, list)) or not 0 <= output < len(types):
         return None
     # Packs make types of their own that are equal to anything, and that cannot be hashed.

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, sync_playwright
+from support.frontends import OTHERS, Frontend, unpacked
 
-from lorchestra.comfyui import PACK_FOLDER, Server, find_comfyui, pack_root
 from lorchestra.demo.checkpoint import write_checkpoint
+from lorchestra.demo.comfyui import PACK_FOLDER, Server, find_comfyui, pack_root
 from lorchestra.demo.loras import layers, write_lora
 from lorchestra.demo.prompt import CHECKPOINT
-from tests.e2e.frontends import OTHERS, Frontend, unpacked
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 FLAGS = [
@@ -414,7 +414,8 @@ class Face:
         self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.name}.png")
 
 
-RENDERERS = ["classic", "nodes2", *(pytest.param(name, marks=pytest.mark.other_frontend) for name in OTHERS)]
+# `make test` is quick: one renderer. `make test-frontends` has the other one, too, in CI and before a release.
+RENDERERS = ["nodes2", *(pytest.param(name, marks=pytest.mark.other_frontend) for name in ("classic", *OTHERS))]
 
 
 @pytest.fixture(scope="session", params=RENDERERS)

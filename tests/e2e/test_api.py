@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sparse_files import base_shapes, lora_shapes, write_sparse
+from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
-from lorchestra.comfyui import PromptRefused
+from lorchestra.demo.comfyui import PromptRefused
 from lorchestra.demo.prompt import CHECKPOINT
 
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"

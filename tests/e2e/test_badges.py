@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparse_files import base_shapes, lora_shapes, write_sparse
+from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 from lorchestra.demo.prompt import CHECKPOINT
 

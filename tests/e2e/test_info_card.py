@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Locator
-from sparse_files import lora_shapes, write_sparse
+from support.sparse_files import lora_shapes, write_sparse
 
 pytestmark = pytest.mark.slow  # test_stack_list.py opens it in the quick run
 

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sparse_files import lora_shapes, write_sparse
-
-from tests.e2e.pictures import pixels, saved
+from support.pictures import pixels, saved
+from support.sparse_files import lora_shapes, write_sparse
 
 EXAMPLES = Path(__file__).parents[2] / "example_workflows"
 EXAMPLE = EXAMPLES / "lora_stack.json"

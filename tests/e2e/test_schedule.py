@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pictures import pixels, saved
 
 from lorchestra.demo.prompt import SAVE_NODE, STACK_NODE, demo_prompt
-from tests.e2e.pictures import pixels, saved
 
 EXAMPLE = Path(__file__).parents[2] / "example_workflows/lora_schedule.json"
 KIND, STACK = "LorchestraLoraSchedule", "LorchestraLoraStack"

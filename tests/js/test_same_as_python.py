@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
-from lorchestra import badges, stack
+from lorchestra import limits
 from lorchestra.errors import ScheduleError, StackError
+from lorchestra.exchange import parse_stack
+from lorchestra.fit import badge
 from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
 from lorchestra.schedule.curve import ADDRESSINGS, MAX_KEYFRAMES
+from lorchestra.schedule.reading import MAX_TEXT as MAX_SCHEDULE
 from lorchestra.schedule.steps import MAX_SIGMA, MAX_STEPS
-from lorchestra.schedule.text import MAX_TEXT
-from lorchestra.stack import Stack
+from lorchestra.stack import DEFAULT_WEIGHT
 
 VALUES = Path(__file__).parents[2] / "js/values"
 NODE = shutil.which("node")
@@ -60,10 +62,10 @@ def test_limits() -> None:
     assert found["MAX_STACKS"] < 5000  # of the server's; below it
     del found["MAX_STACKS"]
     assert found == {
-        "WEIGHT_LIMIT": stack.WEIGHT_LIMIT,
-        "DEFAULT_WEIGHT": stack.DEFAULT_WEIGHT,
-        "MAX_TEXT": stack.MAX_TEXT,
-        "MAX_SCHEDULE": MAX_TEXT,
+        "WEIGHT_LIMIT": limits.WEIGHT_LIMIT,
+        "DEFAULT_WEIGHT": DEFAULT_WEIGHT,
+        "MAX_TEXT": limits.MAX_TEXT,
+        "MAX_SCHEDULE": MAX_SCHEDULE,
         "MAX_KEYFRAMES": MAX_KEYFRAMES,
         "MAX_STEPS": MAX_STEPS,
         "MAX_SIGMA": MAX_SIGMA,
@@ -71,7 +73,7 @@ def test_limits() -> None:
 
 
 def test_verdict_words() -> None:
-    assert evaluate("verdicts", "return values.STATES") == list(badges.STATES)
+    assert evaluate("verdicts", "return values.STATES") == list(badge.STATES)
 
 
 def test_presets_and_easings() -> None:
@@ -93,16 +95,16 @@ def rewritten(texts: list[str], lora: str = "") -> list[str]:
 def test_what_python_reads_is_read_and_written_as_the_same_stack() -> None:
     texts = [text for text, _ in CASES["good"]]
     for text, written, longer in zip(texts, rewritten(texts), rewritten(texts, "new"), strict=True):
-        assert Stack.parse(written) == Stack.parse(text)
-        entries = Stack.parse(longer).entries
+        assert parse_stack(written) == parse_stack(text)
+        entries = parse_stack(longer).entries
         assert entries[-1].triple == ("new", 2, 2)
-        assert entries[:-1] == Stack.parse(text).entries
+        assert entries[:-1] == parse_stack(text).entries
 
 
 @pytest.mark.parametrize("text", [text for text, _ in CASES["bad"]])
 def test_what_the_face_refuses_python_refuses(text: str) -> None:
     with pytest.raises(StackError):
-        Stack.parse(text)
+        parse_stack(text)
 
 
 def many_schedules(count: int) -> list[Schedule]:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import comfy.lora
 import pytest
 import torch
+from support.closeness import LIMIT, apart, noise
 from torch import Tensor
 
 from lorchestra.algorithms import read
 from lorchestra.spelling import slots
-
-sys.path.append(str(Path(__file__).parents[1] / "lorchestra"))
-
-from closeness import LIMIT, apart, noise
 
 File = dict[str, Tensor]
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).absolute().parents[2] / "tools"))
-
-import collect_signatures as tool
-
 from lorchestra.architectures.signatures import find_signature
-from lorchestra.placing import Site, model_sites
+from lorchestra.architectures.sites import Site, model_sites
 from lorchestra.spelling.prefixes import flatten, split
+from tools import collect_signatures as tool
 
 MODELS = (
     "sd35_medium",
@@ -67,7 +62,7 @@ def test_every_right_name_of_comfyuis_leads_to_the_same_place(model: str) -> Non
             continue
         place = ours.get(flat)
         checked += 1
-        if place is None or (place.key, place.offset, place.swapped) != (key, offset, target.swapped):
+        if place is None or (place.key, place.place.offset, place.place.swapped) != (key, offset, target.swapped):
             wrong[name] = target, place
     assert wrong == {}
     assert checked > len(shapes)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).absolute().parents[2] / "tools"))
-
-import collect_signatures
-import compatibility as tool
-
 from lorchestra.architectures.signatures import find_signature
+from tools import collect_signatures
+from tools import compatibility as tool
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,15 @@ import comfy.lora
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.lora_files import factors, named, write
 from torch import Tensor
-
-sys.path.append(str(Path(__file__).absolute().parents[2] / "tools"))
-sys.path.append(str(Path(__file__).absolute().parents[1] / "lorchestra"))
-
-import collect_signatures as tool
-from lora_files import factors, named, write
 
 from lorchestra.architectures.diffusers_names import diffusers_names
 from lorchestra.architectures.signatures import find_signature
 from lorchestra.convert import convert
 from lorchestra.convert.by_layer import READ_PARTS
 from lorchestra.spelling.targets import COMFYUI, KOHYA
+from tools import collect_signatures as tool
 
 BLOCKS: Mapping[str, tuple[str, ...]] = {
     "sd15": ("input_blocks.1.", "middle_block.1."),

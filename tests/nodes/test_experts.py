@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,13 +15,10 @@ import folder_paths
 import pytest
 import torch
 from comfy_api.latest import io
-from sparse_files import base_shapes, write_sparse
+from support.sparse_files import base_shapes, write_sparse
 
 import nodes
-
-sys.path.append(str(Path(__file__).absolute().parents[2] / "tools"))
-
-import collect_signatures
+from tools import collect_signatures
 
 pytestmark = pytest.mark.oldest
 
@@ -31,9 +28,11 @@ IMAGES = "style_high.safetensors"
 
 
 @pytest.fixture
-def host(pack: ModuleType) -> ModuleType:
-    """The module under test, as part of the pack."""
-    return importlib.import_module(f"{pack.__name__}.nodes.host.experts")
+def find_expert(pack: ModuleType) -> Callable[..., str | None]:
+    """What the base of a live MODEL says it is, with the name that is found for its file."""
+    host = importlib.import_module(f"{pack.__name__}.nodes.host.experts")
+    model = importlib.import_module(f"{pack.__name__}.nodes.host.model")
+    return lambda patcher, *where: model.live_base(patcher, None, lambda: host.find_listed_name(patcher, *where)).expert
 
 
 @pytest.fixture
@@ -67,27 +66,30 @@ def wan() -> Any:
 
 
 @pytest.mark.parametrize(("name", "expert"), [(HIGH, "high"), (LOW, "low")])
-def test_a_live_model_by_the_prompt(host: ModuleType, folder: Path, wan: Any, name: str, expert: str) -> None:
-    assert host.find_expert(wan, prompt(name), "9") == expert
-    assert host.find_expert(wan, prompt("gone.safetensors"), "9") is None
-    assert host.find_expert(wan) is None
+def test_a_live_model_by_the_prompt(
+    find_expert: Callable[..., str | None], folder: Path, wan: Any, name: str, expert: str
+) -> None:
+    assert find_expert(wan, prompt(name), "9") == expert
+    assert find_expert(wan, prompt("gone.safetensors"), "9") is None
+    assert find_expert(wan) is None
 
 
-def test_a_live_model_by_its_loader(host: ModuleType, folder: Path, wan: Any) -> None:
+def test_a_live_model_by_its_loader(find_expert: Callable[..., str | None], folder: Path, wan: Any) -> None:
     """As ComfyUI 0.33 notes it; a clone has it too. It counts more than the prompt."""
     loaded = wan.clone()
     loaded.cached_patcher_init = (print, (str(folder / HIGH), {}))
-    assert host.find_expert(loaded, prompt(LOW), "9") == "high"
+    assert find_expert(loaded, prompt(LOW), "9") == "high"
     for other in ((print, ()), (print, (None, {})), (print,), None, (print, (str(folder / "wan22.safetensors"), {}))):
         loaded.cached_patcher_init = other
-        assert host.find_expert(loaded) is None
+        assert find_expert(loaded) is None
 
 
 @pytest.mark.parametrize(("name", "expert"), [(HIGH, "high"), (LOW, "low"), (IMAGES, None)])
 def test_while_a_prompt_is_queued(
-    pack: ModuleType, host: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, expert: str | None
+    pack: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, expert: str | None
 ) -> None:
     """SD 1.5 does not come as a pair, whatever its file is called."""
+    bases = importlib.import_module(f"{pack.__name__}.nodes.host.bases")
     found: list[str | None] = []
 
     class Asking(io.ComfyNode):
@@ -101,7 +103,8 @@ def test_while_a_prompt_is_queued(
 
         @classmethod
         def validate_inputs(cls, n: int) -> bool:
-            found.append(host.find_queued_expert())
+            base = bases.find_queued_base()
+            found.append(base and base.expert)
             return True
 
         @classmethod

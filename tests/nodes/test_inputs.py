@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.models import load_unet, patched, same_bits
 
 from lorchestra.demo.loras import layers, write_lora
-
-sys.path.append(str(Path(__file__).parent))
-
-from models import load_unet, patched, same_bits
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,11 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from safetensors.torch import save_file
+from support.algorithm_files import CONVOLUTION, MATRIX, made
+from support.live_runs import Outputs, Recorder, apart, ask, kohya, named, row, weights
+from support.models import load_flux, load_unet, plain, same_bits
 
 from lorchestra.demo.loras import layers, write_lora
-
-sys.path.append(str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1] / "lorchestra"))
-
-from algorithm_files import CONVOLUTION, MATRIX, made
-from models import load_flux, load_unet, plain, same_bits
 
 # make test runs them in the newest ComfyUI only, make test-all in the oldest too.
 pytestmark = [] if hasattr(comfy.model_patcher.ModelPatcher, "deepclone_multigpu") else [pytest.mark.slow]
@@ -64,11 +60,6 @@ def stacked(stack_node: Any) -> Callable[..., Any]:
     return make
 
 
-def row(name: str, model: float = 1.0, **more: Any) -> dict[str, Any]:
-    """A row of the stack."""
-    return {"lora": f"{name}.safetensors", "model": model, **more}
-
-
 def sample(
     model: Any, *, steps: int = 3, sampler: str = "euler", cfg: float = 2.0, callback: Any = None, seed: int = 0
 ) -> torch.Tensor:
@@ -83,41 +74,9 @@ def sample(
         )  # fmt: skip
 
 
-def apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Relative distance."""
-    return float((one.double() - other.double()).norm() / other.double().norm())
-
-
-def weights(model: Any) -> dict[str, torch.Tensor]:
-    """The model's own, with nothing loaded."""
-    comfy.model_management.unload_all_models()
-    return plain(model)
-
-
 def hooks(model: Any) -> int:
     """Forward hooks on the model's layers."""
     return sum(len(module._forward_hooks) for module in model.model.modules())
-
-
-class Recorder:
-    """What the model was asked, and what it answered."""
-
-    def __init__(self, model: Any) -> None:
-        self.calls: list[tuple[tuple[Any, ...], dict[str, Any], torch.Tensor]] = []
-        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "test", self)
-
-    def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        answer = executor(*args, **kwargs)
-        self.calls.append((args, kwargs, answer.clone()))
-        return answer
-
-
-def ask(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
-    """The model's answer to a recorded question, without any wrapper."""
-    options = {key: value for key, value in args[5].items() if key != "wrappers"}
-    with torch.inference_mode():
-        comfy.model_management.load_models_gpu([model])
-        return model.model.apply_model(*args[:5], options, *args[6:], **kwargs)
 
 
 def test_constant_weights_give_what_merging_gives(model: Any, files: Path, stacked: Callable[..., Any]) -> None:
@@ -397,42 +356,6 @@ def sample_flux(model: Any, steps: int = 2) -> torch.Tensor:
         )
 
 
-class Outputs:
-    """What single layers gave in the first call of the model, from first to last."""
-
-    def __init__(self, model: Any, *layers: str) -> None:
-        self.values: dict[str, torch.Tensor] = {}
-        self.inputs: dict[str, torch.Tensor] = {}
-        self._layers = layers
-        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "test", self)
-
-    def __call__(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        def record(name: str) -> Callable[..., None]:
-            def hook(module: Any, args: Any, output: torch.Tensor) -> None:
-                self.inputs.setdefault(name, args[0].clone())
-                self.values.setdefault(name, output.clone())
-
-            return hook
-
-        modules = {name: executor.class_obj.diffusion_model.get_submodule(name) for name in self._layers}
-        handles = [module.register_forward_hook(record(name)) for name, module in modules.items()]
-        try:
-            return executor(*args, **kwargs)
-        finally:
-            for handle in handles:
-                handle.remove()
-
-
-def kohya(name: str) -> str:
-    """The name in kohya's spelling."""
-    return "lora_unet_" + name.replace(".", "_")
-
-
-def named(layer: str, parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The parts under a module's name."""
-    return {layer + end: tensor for end, tensor in parts.items()}
-
-
 @pytest.mark.parametrize("kind", MATRIX)
 def test_every_algorithm_is_what_merging_gives(flux: Any, loras: Path, stacked: Callable[..., Any], kind: str) -> None:
     """On a fused layer as a whole and on a third of it, on halves that diffusers exchanges, and a bias."""
@@ -487,7 +410,7 @@ def test_what_cannot_be_live_is_merged_and_told(model: Any, loras: Path, stacked
     assert list(out.patches) == [f"diffusion_model.{norm}.weight"]
     first, second = stacked.report.split("\n")
     assert first == (
-        "a.safetensors: 1 module is merged at weight 0.5, because it is no linear layer and no convolution; "
+        "a.safetensors: 1 module is merged at weight 0.5, because it is neither a linear layer nor a convolution; "
         "the schedule does not reach there"
     )
     assert second.startswith("a.safetensors: weight 0.5 × schedule 0:0, 1:1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,11 @@ import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
+from support.algorithm_files import made
+from support.live_runs import Recorder, Stacks, apart, ask, hooks, kohya, named, noise, row, sample, sample_wan, weights
+from support.models import load_unet, same_bits
 
 from lorchestra.demo.loras import layers, write_lora
-
-sys.path.append(str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1] / "lorchestra"))
-
-from algorithm_files import made
-from live_runs import Recorder, Stacks, apart, ask, hooks, kohya, named, noise, row, sample, sample_wan, weights
-from models import load_unet, same_bits
 
 # make test runs them in the newest ComfyUI only, make test-all in the oldest too.
 pytestmark = [] if hasattr(ModelPatcher, "deepclone_multigpu") else [pytest.mark.slow]
@@ -428,7 +423,7 @@ def compiled(model: Any, counts: list[int]) -> Any:
 def test_a_compiled_model(loras: Path, stacked: Stacks, is_first: bool) -> None:
     """No new graph for other weights, for weights that become 0, one or all of them, or for another run."""
     pytest.importorskip("comfy.quant_ops", reason="this ComfyUI has no such options for compiling")
-    from quantized import load_wan, wan_state
+    from support.quantized import load_wan, wan_state
 
     model = load_wan(wan_state())
     for seed, name in enumerate("xy"):

@@ -7,7 +7,6 @@ inputs of a layer, too, with a LoRA and without: there the truth is what the lay
 from __future__ import annotations
 
 import itertools
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-sys.path.append(str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1] / "lorchestra"))
-
 pytest.importorskip("comfy.quant_ops", reason="this ComfyUI is older than packed weights of these formats")
 
-from algorithm_files import KINDS, made
-from live_runs import Outputs, Recorder, Stacks, apart, ask, hooks, kohya, named, row, sample_wan, weights
-from models import same_bits
-from quantized import FORMATS, Format, Q8Ops, Q8Tensor, is_packed, load_wan, packed_wan, wan_state
+from support.algorithm_files import KINDS, made
+from support.live_runs import Outputs, Recorder, Stacks, apart, ask, hooks, kohya, named, row, sample_wan, weights
+from support.models import same_bits
+from support.quantized import FORMATS, Format, Q8Ops, Q8Tensor, is_packed, load_wan, packed_wan, wan_state
 
 BLOCK = "blocks.0."
 LAYERS = {

@@ -16,12 +16,9 @@ import comfy.utils
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.models import load_unet, make_unet, patched, plain, reference, same_bits, ulp
 
 from lorchestra.demo.loras import layers, write_lora
-
-sys.path.append(str(Path(__file__).parent))
-
-from models import load_unet, make_unet, patched, plain, reference, same_bits, ulp
 
 string_to_seed = getattr(comfy.utils, "string_to_seed", None) or comfy.model_patcher.string_to_seed  # it moved
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -172,11 +169,11 @@ def test_changing_a_weight_reads_nothing_from_disk(
 ) -> None:
     """The second run takes every tensor from the mapped file of the first, and opens no file."""
     run(stack_node, models[torch.float16], [row("a", 0.7)])
-    adapters = sys.modules["lorchestra_pack.lorchestra.adapters"]
+    adapters = sys.modules["lorchestra_pack.lorchestra.lora.cache"]
     reads: list[str] = []
     monkeypatch.setattr(adapters, "open_lora", lambda path, **_: reads.append(str(path)))
-    original = adapters.LoraFile._tensor
-    monkeypatch.setattr(adapters.LoraFile, "_tensor", lambda *args: reads.append(args[2]) or original(*args))
+    original = adapters.OpenLora._tensor
+    monkeypatch.setattr(adapters.OpenLora, "_tensor", lambda *args: reads.append(args[2]) or original(*args))
     out = run(stack_node, models[torch.float16], [row("a", 0.2)])[0]
     assert reads == [] and out.patches
 

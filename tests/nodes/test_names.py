@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Any
 
 import comfy.utils
 import pytest
 import torch
+from support.models import UNETS, load_flux, make_unet
 
 from lorchestra.architectures.unet import diffusers_names
-
-sys.path.append(str(Path(__file__).parent))
-
-from models import UNETS, load_flux, make_unet
 
 
 @pytest.mark.parametrize("name", UNETS)

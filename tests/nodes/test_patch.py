@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -14,12 +13,8 @@ import comfy.model_patcher
 import pytest
 import torch
 from safetensors.torch import save_file
-
-sys.path.append(str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1] / "lorchestra"))
-
-from algorithm_files import CONVOLUTION, KINDS, MATRIX, made
-from models import load_flux, load_unet, patched, plain, same_bits, ulp
+from support.algorithm_files import CONVOLUTION, KINDS, MATRIX, made
+from support.models import load_flux, load_unet, patched, plain, same_bits, ulp
 
 pytestmark = pytest.mark.oldest
 

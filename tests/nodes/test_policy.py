@@ -12,14 +12,11 @@ import comfy.model_patcher
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from sparse_files import base_shapes, lora_shapes, write_sparse
+from support.models import load_flux, load_unet, patched, plain, same_bits
+from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 from lorchestra.demo.loras import layers, write_lora
-
-sys.path += [str(Path(__file__).parent), str(Path(__file__).absolute().parents[2] / "tools")]
-
-import collect_signatures as tool
-from models import load_flux, load_unet, patched, plain, same_bits
+from tools import collect_signatures as tool
 
 pytestmark = pytest.mark.oldest
 
@@ -29,7 +26,7 @@ SENTENCES = {
     "part": "weight 0.75, 2 of 3 modules fit; left out: lora_unet_none, the model has no such layer",
     "flux": "made for FLUX.1 or Chroma; 0 of 38 modules fit this model. Choose a LoRA made for this model or",
     "clip": "1 text encoder modules are not used, no such CLIP is connected",
-    "base": "this is a whole checkpoint, not a LoRA. Switch this row off",
+    "base": "this is a whole checkpoint, not a LoRA",
     "half": "module lora_unet_x: ",
     "gone": "not found",
 }
@@ -146,27 +143,27 @@ def test_a_quantization_that_hides_layers_lets_everything_pass(
 ) -> None:
     packed = holding(load_unet(torch.float16), nunchaku())
     out, _, rows, report = stack_node.execute(model=packed, loras="<lora:flux:1> <lora:part:1>", mode="merge").args
-    assert report.splitlines()[0].startswith("flux: weight 1, nobody can tell whether it fits")
+    assert report.splitlines()[0].startswith("flux: weight 1, whether it fits cannot be told")
     assert warned(caplog) == []
     assert len(out.patches) == 2
     assert [row["verdict"] for row in check(check_node, packed, rows)["rows"]] == ["unknown", "unknown"]
 
 
 def test_what_is_packed_and_does_not_tell_its_shape(pack: Any) -> None:
-    hidden = sys.modules[f"{pack.__name__}.nodes.host.model"].hidden
+    live_base = sys.modules[f"{pack.__name__}.nodes.host.model"].live_base
     plain_layer, packed_layer = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
     packed_layer.weight = torch.nn.Parameter(torch.ones(8, 4).to(torch.uint8), requires_grad=False)
-    assert not hidden(load_flux())
-    assert not hidden(holding(load_flux(), plain_layer))
-    assert hidden(holding(load_flux(), packed_layer))
-    assert hidden(holding(load_flux(), nunchaku()))
+    assert not live_base(load_flux(), None).hidden
+    assert not live_base(holding(load_flux(), plain_layer), None).hidden
+    assert live_base(holding(load_flux(), packed_layer), None).hidden
+    assert live_base(holding(load_flux(), nunchaku()), None).hidden
 
     class Foreign(torch.nn.Module):
         """As Nunchaku wraps FLUX.1: its layers are in no state dict."""
 
     foreign = load_flux()
     foreign.model.diffusion_model = Foreign()
-    assert hidden(foreign)
+    assert live_base(foreign, None).hidden
 
 
 def check(check_node: Any, model: Any, rows: Any, **inputs: Any) -> dict[str, Any]:

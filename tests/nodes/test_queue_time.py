@@ -13,7 +13,7 @@ from typing import Any
 import execution
 import folder_paths
 import pytest
-from sparse_files import base_shapes, lora_shapes, write_sparse
+from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 import nodes
 

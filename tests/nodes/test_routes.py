@@ -16,15 +16,12 @@ import folder_paths
 import pytest
 import torch
 from aiohttp.test_utils import TestClient, TestServer
-from sparse_files import base_shapes, lora_shapes, write_sparse
+from support.models import load_unet
+from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 import nodes
 from lorchestra.demo.checkpoint import write_checkpoint
 from lorchestra.demo.loras import layers, write_lora
-
-sys.path.append(str(Path(__file__).parent))
-
-from models import load_unet
 
 pytestmark = pytest.mark.oldest
 
@@ -55,7 +52,7 @@ def ask(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     for node in pack.node_list:
         monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, node.GET_SCHEMA().node_id, node)
     routes = sys.modules[f"{pack.__name__}.nodes.routes"]
-    importlib.import_module(f"{pack.__name__}.nodes.host.lora_library").lora_library.cache_clear()
+    importlib.import_module(f"{pack.__name__}.nodes.host.process").lora_library.cache_clear()
     loop = asyncio.new_event_loop()
     before = getattr(comfyui.PromptServer, "instance", None)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import math
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,13 +14,10 @@ import folder_paths
 import pytest
 import torch
 from PIL import Image
+from support.models import load_unet
 
 import nodes
 from lorchestra.demo.loras import layers, write_lora
-
-sys.path.append(str(Path(__file__).parent))
-
-from models import load_unet
 
 pytestmark = pytest.mark.oldest
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.append(str(Path(__file__).absolute().parents[2] / "tools"))
-
-import collect_signatures as tool
-
 from lorchestra.architectures.signatures import find_signature
+from tools import collect_signatures as tool
 
 SMALL = ("koala_700m", "wan21_t2v_1_3b", "flux2_klein_4b", "stable_audio", "ace_step15")
 """Quickly built; the last two are those that the meta device alone cannot build. ComfyUI 0.3.64 has two of the five."""

@@ -5,7 +5,7 @@ Sources: diffusers' `FluxTransformer2DModel`, `ChromaTransformer2DModel`, `LongC
 
 Without a counterpart: Ovis-Image's `ff.net.0.proj` and `ff_context.net.0.proj`, which are two native layers in one
 (`up_proj`, then `gate_proj`). Names of FLUX.2 (`ff.linear_in`, `attn.to_qkv_mlp_proj`, `attn.to_out`), which ComfyUI
-takes for FLUX.1 too, are left out: nobody writes them for these models.
+takes for FLUX.1 too, are left out: they are never written for these models.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Table:
 def aliases(tables: Iterable[Table], weights: Mapping[str, Shape | None]) -> Iterator[Alias]:
     """The further names of a model's layers by those tables that are for it; no name twice, the first rule keeps it.
 
-    `weights` is `native name (dotted, without .weight) → shape`, None for a packed weight whose shape nobody knows: its
+    `weights` is `native name (dotted, without .weight) → shape`, None for a packed weight whose shape is not known: its
     parts have no names then. A layer can have many names.
     """
     rules: dict[str, list[_Compiled]] = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from closeness import LIMIT, apart, noise
+from support.closeness import LIMIT, apart, noise
 from torch import Tensor, nn
 from torch.nn import functional as F
 

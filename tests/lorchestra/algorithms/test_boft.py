@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from closeness import DTYPES, LIMIT, apart, noise
+from support.closeness import DTYPES, LIMIT, apart, noise
 from torch import Tensor
 
 from lorchestra.algorithms import BOFT, read

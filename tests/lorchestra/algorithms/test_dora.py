@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from closeness import DTYPES, LIMIT, SHAPES, apart, noise
+from support.closeness import DTYPES, LIMIT, SHAPES, apart, noise
 from torch import Tensor
 
 from lorchestra.algorithms import DoRA, dora, glora, loha, lokr, lora, read

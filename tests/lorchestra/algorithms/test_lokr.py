@@ -6,7 +6,7 @@ from math import prod
 
 import pytest
 import torch
-from closeness import DTYPES, LIMIT, apart, noise
+from support.closeness import DTYPES, LIMIT, apart, noise
 from torch import Tensor
 
 from lorchestra.algorithms import lokr

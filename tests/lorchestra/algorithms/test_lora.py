@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from closeness import DTYPES, LIMIT, SHAPES, apart, noise
-from exact import delta
-from lora_files import factors
+from support.closeness import DTYPES, LIMIT, SHAPES, apart, noise
+from support.exact import delta
+from support.lora_files import factors
 
 from lorchestra.algorithms.base import Settings
 from lorchestra.algorithms.lora import LoRA, down_matrix, read, up_matrix

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from closeness import apart, noise
+from support.closeness import apart, noise
 from torch import Tensor
 
 from lorchestra.algorithms import ALGORITHMS, SUPPORTED, DoRA, pack, read, unpack

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from lorchestra.architectures.patterns import compact, expand
 from lorchestra.architectures.signatures import AliasPattern, Signature, find_signature, from_json, read_signatures
-
-sys.path.append(str(Path(__file__).absolute().parents[3] / "tools"))
-
-import collect_signatures as tool
+from tools import collect_signatures as tool
 
 IDS = (
     "ace_step ace_step15 anima auraflow cascade_b cascade_c cascade_c_lite chroma cogvideox_2b cogvideox_5b "

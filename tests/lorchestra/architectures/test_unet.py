@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import unet_table
 from hypothesis import given
 from hypothesis import strategies as st
-from unet_table import Unet
+from support import unet_table
+from support.unet_table import Unet
 
 from lorchestra.architectures.unet import diffusers_names
 

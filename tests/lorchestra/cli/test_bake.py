@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from exact import sum_of, ulps_off
-from lora_files import BLOCK, factors, named, read, unet, weight, write
+from support.exact import sum_of, ulps_off
+from support.lora_files import BLOCK, factors, named, read, unet, weight, write
 
-from lorchestra.bake import read_baked
+from lorchestra.apply.bake import read_baked
 from lorchestra.cli import main
 from lorchestra.cli.bake import _entry
 from lorchestra.errors import StackError
-from lorchestra.header import read_header
+from lorchestra.files.header import read_header
 
 PARTS = factors((32, 32), 4, alpha=2)
 TEXT = factors((24, 24), 4)

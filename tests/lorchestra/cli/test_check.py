@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lora_files import BLOCK, factors, named, unet, write
+from support.lora_files import BLOCK, factors, named, unet, write
 
 from lorchestra.architectures.signatures import find_signature
 from lorchestra.cli import main

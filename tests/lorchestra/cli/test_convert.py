@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lora_files import factors, named, read, write
+from support.lora_files import factors, named, read, write
 
 from lorchestra.cli import main
 

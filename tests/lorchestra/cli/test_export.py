@@ -11,8 +11,9 @@ import pytest
 
 from lorchestra.cli.export import MAX_BYTES, add_export, add_import
 from lorchestra.errors import DialectError, FileProblem, LorchestraError, StackError
-from lorchestra.schema import stack_schema
+from lorchestra.exchange import parse_stack
 from lorchestra.stack import Entry, Stack
+from lorchestra.workflow import stack_schema
 
 AIR = "civitai:120096@135931"
 STACK = Stack((Entry("styles/pixel.safetensors", model=0.7, clip=0.5, air=AIR),))
@@ -54,7 +55,7 @@ class TestExport:
     def test_json(self, stack_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("export", stack_file, "--to", "json") == 0
         out, err = capsys.readouterr()
-        assert Stack.parse(out) == STACK
+        assert parse_stack(out) == STACK
         assert err == ""
 
     @pytest.mark.parametrize("with_file", [True, False])
@@ -78,7 +79,7 @@ class TestExport:
             run("export", stack_file, "--to", "json", "-o", out)
         assert out.read_bytes() == before
         assert run("export", stack_file, "--to", "json", "-o", out, "--force") == 0
-        assert Stack.parse(out.read_text(encoding="utf-8")) == STACK
+        assert parse_stack(out.read_text(encoding="utf-8")) == STACK
 
     def test_a_failing_export_writes_nothing(self, tmp_path: Path) -> None:
         path, out = tmp_path / "stack.json", tmp_path / "out.json"
@@ -154,7 +155,7 @@ class TestImport:
         request, again = tmp_path / "request.json", tmp_path / "again.json"
         run("export", stack_file, "--to", "runware", "-o", request)
         run("import", request, "-o", again)
-        assert Stack.parse(again.read_text()) == Stack((Entry(AIR, model=0.7, air=AIR),))
+        assert parse_stack(again.read_text()) == Stack((Entry(AIR, model=0.7, air=AIR),))
 
     def test_stdin(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         give(monkeypatch, "<lora:ä:1>".encode())

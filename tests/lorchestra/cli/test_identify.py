@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lora_files import factors, locked, named, public_folder, write
+from support.lora_files import factors, locked, named, public_folder, write
 
 from lorchestra.cli import main
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from lora_files import factors, named, write
+from support.lora_files import factors, named, write
 
 from lorchestra.cli import main
 from lorchestra.cli.inspect import block
-from lorchestra.summary import read_summary
+from lorchestra.lora.numbers import read_summary
 
 
 def mixed(folder: Path) -> Path:

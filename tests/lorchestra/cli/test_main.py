@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lora_files import factors, named, unet, write
+from support.lora_files import factors, named, unet, write
 
 from lorchestra import __version__, cli
 from lorchestra.cli import INTERRUPTED, UNUSABLE, USABLE, main

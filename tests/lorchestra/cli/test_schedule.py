@@ -63,7 +63,7 @@ def test_plot(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     ("arguments", "words"),
     [
         (["0:0, 1:nan"], "column 8: expected a weight"),
-        (["wob\x1bble"], "no schedule"),
+        (["wob\x1bble"], "not a schedule"),
         (["sigma 7:1"], "--sigmas"),
         (["1", "--steps", "0"], "1 … 10,000 steps"),
         (["1", "--sigmas", "1,x"], "--sigmas takes numbers"),

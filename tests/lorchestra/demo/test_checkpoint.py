@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-import unet_table
-from exact import same_bits, sum_of, ulps_off
-from lora_files import read
+from support import unet_table
+from support.exact import same_bits, sum_of, ulps_off
+from support.lora_files import read
 
-from lorchestra.adapters import open_lora
 from lorchestra.algorithms.lora import LoRA
-from lorchestra.architectures.checkpoint import targets
+from lorchestra.apply.bake import bake
 from lorchestra.architectures.unet import diffusers_names
-from lorchestra.bake import bake
 from lorchestra.demo.checkpoint import UNET_PREFIX, checkpoint_shapes, unet_shapes, write_checkpoint
 from lorchestra.demo.loras import SPELLINGS, Spelling, factors, layers, write_lora
 from lorchestra.errors import LorchestraError
-from lorchestra.header import read_header
-from lorchestra.placing import place
+from lorchestra.files.header import read_header
+from lorchestra.lora.cache import open_lora
+from lorchestra.models.checkpoint import targets
+from lorchestra.models.placing import place
 from lorchestra.stack import Entry, Stack
 
 SMALL = unet_table.Unet(320, (1, 1), (1, 1), 1, 768, False, blocks=1)

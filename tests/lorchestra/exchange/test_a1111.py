@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorchestra.errors import DialectError, StackError
-from lorchestra.exchange import a1111
-from lorchestra.stack import MAX_ROWS, Entry, Stack
+from lorchestra.exchange import a1111, parse_stack
+from lorchestra.limits import MAX_ROWS
+from lorchestra.stack import Entry, Stack
 
 
 class TestRead:
@@ -115,7 +116,7 @@ class TestRead:
         ],
     )
     def test_malformed_tags_are_quoted_with_the_row(self, tag: str) -> None:
-        for read in (a1111.read_tags, a1111.read, Stack.parse):
+        for read in (a1111.read_tags, a1111.read, parse_stack):
             with pytest.raises(StackError) as caught:
                 read(f"<lora:good:1>, {tag}")
             assert caught.value.row == 2
@@ -160,7 +161,7 @@ class TestRead:
         except StackError as error:
             assert error.reason
         else:
-            assert Stack.parse(stack.to_text()) == stack
+            assert parse_stack(stack.to_text()) == stack
 
 
 class TestWrite:
@@ -267,5 +268,5 @@ WEIGHTS = st.floats(-100, 100)
 def test_round_trip(stack: Stack) -> None:
     writing = a1111.write(stack)
     assert writing.losses == ()
-    assert a1111.read(writing.text).stack == a1111.read_tags(writing.text) == Stack.parse(writing.text) == stack
+    assert a1111.read(writing.text).stack == a1111.read_tags(writing.text) == parse_stack(writing.text) == stack
     assert a1111.read(writing.text, order="model-first").stack == stack

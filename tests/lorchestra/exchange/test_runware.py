@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorchestra.errors import DialectError, StackError
-from lorchestra.exchange import DIALECTS, find_dialect, find_dialect_or_raise, runware
-from lorchestra.stack import MAX_ROWS, Entry, Stack
+from lorchestra.exchange import DIALECTS, find_dialect, find_dialect_or_raise, parse_stack, runware
+from lorchestra.limits import MAX_ROWS
+from lorchestra.stack import Entry, Stack
 
 AIR = "civitai:120096@135931"
 LONG = "urn:air:sdxl:lora:civitai:120096@135931"
@@ -76,8 +77,8 @@ class TestRead:
     )
     def test_rows(self, row: dict[str, Any], entry: Entry) -> None:
         assert runware.read_row(row, 1) == entry
-        assert runware.read([row]).stack == Stack.parse([row]) == Stack((entry,))
-        assert Stack.parse(Stack((entry,)).to_text()) == Stack((entry,))
+        assert runware.read([row]).stack == parse_stack([row]) == Stack((entry,))
+        assert parse_stack(Stack((entry,)).to_text()) == Stack((entry,))
 
     @pytest.mark.parametrize(
         "row",
@@ -183,8 +184,8 @@ class TestWrite:
         ("entry", "reason"),
         [
             (Entry("styles/pixel.safetensors"), "has no AIR"),
-            (Entry("pixel", air="120096"), "no AIR"),
-            (Entry("pixel", air=""), "no AIR"),
+            (Entry("pixel", air="120096"), "not an AIR"),
+            (Entry("pixel", air=""), "not an AIR"),
             (Entry("pixel", air="civitai:120096"), "names no version"),
         ],
     )
@@ -220,4 +221,4 @@ def test_round_trip(stack: Stack) -> None:
     assert writing.losses == ()
     assert runware.read(writing.value).stack == stack
     assert runware.read(writing.text).stack == stack
-    assert Stack.parse(writing.text) == stack
+    assert parse_stack(writing.text) == stack

@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from schedules import STEPS, curves
+from support.schedules import STEPS, curves
 
 from lorchestra.errors import ScheduleError
 from lorchestra.schedule import Curve, Keyframe, Moment
@@ -87,9 +87,9 @@ def test_inverted_twice_in_decimals(weight: float) -> None:
 @pytest.mark.parametrize(
     ("keyframes", "by", "number", "words"),
     [
-        ([(0, 1), (1.5, 1)], "progress", 2, "1.5 is no position"),
-        ([(-0.1, 1)], "progress", 1, "no position"),
-        ([(math.nan, 1)], "progress", 1, "no position"),
+        ([(0, 1), (1.5, 1)], "progress", 2, "1.5 is not a position"),
+        ([(-0.1, 1)], "progress", 1, "not a position"),
+        ([(math.nan, 1)], "progress", 1, "not a position"),
         ([(0, 1), (0.5, math.nan)], "progress", 2, "weight nan"),
         ([(0, math.inf)], "progress", 1, "weight inf"),
         ([(0, 100.5)], "progress", 1, "must lie in -100 … 100"),
@@ -98,7 +98,7 @@ def test_inverted_twice_in_decimals(weight: float) -> None:
         ([(0, 1)], "step", 1, "steps count from 1"),
         ([(10_002, 1)], "step", 1, "10,000"),
         ([(1, 1), (2, 1)], "sigma", 2, "sigmas fall"),
-        ([(math.inf, 1)], "sigma", 1, "no position"),
+        ([(math.inf, 1)], "sigma", 1, "not a position"),
         ([], "progress", None, "no keyframe"),
         ([(i / MAX_KEYFRAMES, 1) for i in range(MAX_KEYFRAMES + 1)], "progress", MAX_KEYFRAMES + 1, "at most 1,000"),
     ],
@@ -110,7 +110,7 @@ def test_no_curve(keyframes: list[tuple[float, float]], by: By, number: int | No
 
 
 def test_no_such_words() -> None:
-    with pytest.raises(ScheduleError, match="'wobble' is no easing; there are hold, linear"):
+    with pytest.raises(ScheduleError, match="'wobble' is not an easing; there are hold, linear"):
         Curve((Keyframe(0, 1, "wobble"),))
     with pytest.raises(ScheduleError, match="'frame'; expected progress, step or sigma"):
         Curve((Keyframe(0, 1),), "frame")  # type: ignore[arg-type]
@@ -118,5 +118,5 @@ def test_no_such_words() -> None:
 
 @pytest.mark.parametrize("by", ["step", "sigma"])
 def test_a_moment_that_does_not_say(by: By) -> None:
-    with pytest.raises(ScheduleError, match=f"nobody knows the {by}s of this run"):
+    with pytest.raises(ScheduleError, match=f"the {by}s of this run are not known"):
         Curve((Keyframe(1, 1),), by).at(Moment(0.5))

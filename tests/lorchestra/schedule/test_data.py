@@ -7,11 +7,11 @@ import math
 
 import pytest
 from hypothesis import given
-from schedules import schedules
+from support.schedules import schedules
 
 from lorchestra.errors import ScheduleError
+from lorchestra.exchange import parse_stack
 from lorchestra.schedule import Schedule
-from lorchestra.stack import Stack
 
 
 @given(schedules())
@@ -21,8 +21,8 @@ def test_comes_back_to_the_bit(schedule: Schedule) -> None:
 
 @given(schedules())
 def test_a_row_carries_the_text(schedule: Schedule) -> None:
-    stack = Stack.parse({"loras": [{"lora": "a", "schedule": schedule.to_text()}]})
-    text = Stack.parse(stack.to_text()).entries[0].schedule
+    stack = parse_stack({"loras": [{"lora": "a", "schedule": schedule.to_text()}]})
+    text = parse_stack(stack.to_text()).entries[0].schedule
     assert Schedule.from_json(text) == schedule
 
 
@@ -70,13 +70,13 @@ KEYFRAME = {"position": 0, "weight": 1}
         ({"keyframes": [KEYFRAME], "loop": 1}, None, "'loop' is not known; expected by, keyframes"),
         ({"keyframes": [KEYFRAME], "by": "frame"}, None, "'frame'; expected progress"),
         ({"keyframes": [KEYFRAME], "by": []}, None, "expected progress"),
-        ({"keyframes": [KEYFRAME, 1]}, 2, "1 is none"),
+        ({"keyframes": [KEYFRAME, 1]}, 2, "1 is not a keyframe"),
         ({"keyframes": [{"position": 0}]}, 1, '"weight" is None'),
         ({"keyframes": [{"position": "0", "weight": 1}]}, 1, "\"position\" is '0'"),
         ({"keyframes": [{"position": True, "weight": 1}]}, 1, '"position" is True'),
         ({"keyframes": [{"position": 0, "weight": math.inf}]}, 1, "finite"),
         ({"keyframes": [{**KEYFRAME, "easing": 1}]}, 1, '"easing" is 1'),
-        ({"keyframes": [{**KEYFRAME, "easing": "wobble"}]}, 1, "'wobble' is no easing"),
+        ({"keyframes": [{**KEYFRAME, "easing": "wobble"}]}, 1, "'wobble' is not an easing"),
         ({"keyframes": [{**KEYFRAME, "note": 1}]}, 1, "'note' is not known"),
         ({"keyframes": [{"position": 0.5, "weight": 1}, KEYFRAME]}, 2, "backwards"),
         ({"keyframes": [KEYFRAME] * 10_000}, 1001, "at most 1,000"),

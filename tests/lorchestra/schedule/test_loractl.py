@@ -34,7 +34,7 @@ from lorchestra.schedule.loractl import read
 def test_reads(text: str, same: str) -> None:
     if "@" in text:
         assert Schedule.parse(text) == Schedule.parse(same)
-    assert read(text).to_text() == same
+    assert Schedule((read(text),)).to_text() == same
 
 
 @given(
@@ -42,7 +42,7 @@ def test_reads(text: str, same: str) -> None:
 )
 def test_goes_straight_between_and_holds_outside(items: list[tuple[float, int]]) -> None:
     items = [*items, (0.5, 21)]
-    schedule = read(",".join(f"{weight!r}@{step}" for weight, step in items))
+    schedule = Schedule((read(",".join(f"{weight!r}@{step}" for weight, step in items)),))
     ordered = sorted(items, key=lambda item: item[1])
     weights = schedule.weights(Steps(30))
     for index in range(30):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from PIL import Image
-from schedules import STEPS, schedules
+from support.schedules import STEPS, schedules
 
 from lorchestra.errors import LorchestraError, ScheduleError
 from lorchestra.schedule import Schedule, Steps
@@ -116,5 +116,5 @@ def test_no_lines() -> None:
 
 
 def test_sigmas_that_nobody_knows() -> None:
-    with pytest.raises(ScheduleError, match="nobody knows the sigmas"):
+    with pytest.raises(ScheduleError, match="the sigmas of this run are not known"):
         draw(Schedule.parse("sigma 7:1"), Steps(10))

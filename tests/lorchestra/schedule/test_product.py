@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from schedules import SIGMAS, STEPS, curves, schedules
+from support.schedules import SIGMAS, STEPS, curves, schedules
 
 from lorchestra.errors import ScheduleError
 from lorchestra.schedule import Curve, Keyframe, Moment, Schedule, Steps
@@ -62,7 +62,7 @@ class TestAt:
 
     @pytest.mark.parametrize("text", ["step 2:1", "sigma 2:1"])
     def test_a_progress_alone_is_too_little(self, text: str) -> None:
-        with pytest.raises(ScheduleError, match="nobody knows"):
+        with pytest.raises(ScheduleError, match="are not known"):
             PARSE(text).at(0.5)
 
     def test_a_models_range_has_no_steps(self) -> None:

@@ -7,10 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorchestra.errors import ScheduleError
-from lorchestra.schedule import Schedule
+from lorchestra.schedule import Curve, Schedule
 from lorchestra.schedule.prompt_control import read
 
 A, B, C = "<lora:a:1>", "<lora:a:0.5>", "<lora:a:-0.25>"
+
+
+def text(curve: Curve) -> str:
+    return Schedule((curve,)).to_text()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +53,7 @@ def test_reads(text: str, same: str) -> None:
 
 def test_a_whole_prompt() -> None:
     found = read("a cat ] <lora:x/y b:1> [<lora:z:0.5:0.25>:0.2,0.6], (big:1.2) <lora:x/y b:1:0>")
-    assert [(s.name, str(s.model), str(s.clip)) for s in found] == [
+    assert [(s.name, text(s.model), text(s.clip)) for s in found] == [
         ("x/y b", "2", "1"),
         ("z", "0:0 hold, 0.2:0.5 hold, 0.6:0", "0:0 hold, 0.2:0.25 hold, 0.6:0"),
     ]
@@ -62,7 +66,7 @@ def test_step_numbers(text: str, progress: float) -> None:
     (scheduled,) = read(f"[{A}::{text}]", steps=20)
     assert scheduled.model.is_constant == (progress == 1)
     if progress < 1:
-        assert scheduled.model.curves[0].keyframes[1].position == progress
+        assert scheduled.model.keyframes[1].position == progress
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(-5, 5)), min_size=1, max_size=6), st.floats(0, 1))
@@ -72,16 +76,16 @@ def test_ranges_that_overlap_add_up(ranges: list[tuple[float, float, float]], pr
     expected = sum(w for a, b, w in ranges if a <= progress < b)
     (scheduled,) = read(text) or read("<lora:a:0>")
     if progress < 1:
-        assert scheduled.model.at(progress) == pytest.approx(expected, abs=1e-9)
+        assert Schedule((scheduled.model,)).at(progress) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(
     ("text", "column", "words"),
     [
         (f"[{A}:0.6,0.2]", 13, "goes backwards"),
-        (f"[{A}:12]", 13, "12 is no position.*num_steps"),
-        (f"[{A}:-0.1]", 13, "no position"),
-        (f"[{A}:0.5,7]", 17, "7 is no position"),
+        (f"[{A}:12]", 13, "12 is not a position.*num_steps"),
+        (f"[{A}:-0.1]", 13, "not a position"),
+        (f"[{A}:0.5,7]", 17, "7 is not a position"),
         (f"[{A}:X]", 13, "X is a tag"),
         (f"[{A}:half]", 13, "expected a position such as 0.5, found 'half'"),
         (f"[{A}:", 1, "never closed"),
@@ -113,7 +117,7 @@ def test_errors_have_the_column(text: str, column: int | None, words: str) -> No
 
 
 def test_a_step_beyond_the_run() -> None:
-    with pytest.raises(ScheduleError, match="21 is no position"):
+    with pytest.raises(ScheduleError, match="21 is not a position"):
         read(f"[{A}:21]", steps=20)
 
 

@@ -8,7 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from schedules import SIGMAS, STEPS
+from support.schedules import SIGMAS, STEPS
 
 from lorchestra.errors import ScheduleError
 from lorchestra.schedule import Moment, Steps
@@ -93,7 +93,7 @@ def test_a_models_range_counts_no_steps() -> None:
 
 def test_steps_without_sigmas() -> None:
     assert Steps(4).at_step(3) == Moment(0.5, 3, None)
-    with pytest.raises(ScheduleError, match="nobody knows the sigmas"):
+    with pytest.raises(ScheduleError, match="the sigmas of this run are not known"):
         Steps(4).at_sigma(1)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lora_files import SUFFIXES
+from support.lora_files import SUFFIXES
 
-from lorchestra.header import Header, parse_header
+from lorchestra.files.header import Header, parse_header
 from lorchestra.spelling.kinds import KINDS, kind, title
 from lorchestra.spelling.modules import read_modules
 

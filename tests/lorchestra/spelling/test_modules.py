@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from lora_files import SUFFIXES
+from support.lora_files import SUFFIXES
 
-from lorchestra.header import Header, parse_header
+from lorchestra.files.header import Header, parse_header
 from lorchestra.spelling.modules import Module, read_modules
 from lorchestra.spelling.slots import SUFFIXES as ALL_SUFFIXES
 
@@ -164,6 +164,7 @@ SHARED = ("alpha", "magnitude", "magnitude_vector", "down")
 
 
 @given(NAMES)
+@example([".oft_blocks", ".oft_blocks.1", ".oft_R.weight"])
 def test_every_tensor_is_in_exactly_one_place(names: list[str]) -> None:
     reading = read_modules(header(dict.fromkeys(names, (1,))))
     placed = [*reading.leftovers]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lorchestra.header import Header, parse_header, read_header
+from lorchestra.files.header import Header, parse_header, read_header
 from lorchestra.spelling.modules import read_modules
 from lorchestra.spelling.numbered import SPELLING, real_names
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorchestra.header import Header, parse_header
+from lorchestra.files.header import Header, parse_header
 from lorchestra.spelling.modules import Module, read_modules
 from lorchestra.spelling.scales import CONFIG_NAME, METADATA_KEY, Scales, metadata_scales, read_adapter_config
 

@@ -1,0 +1,229 @@
+"""From a stack and a model to the list of changes: which LoRAs, at which weights, on which weight of the model.
+
+The plan is made before anything is changed; the parts of a change stand in canonical order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..architectures.sites import WHOLE, Offset, Place, has_text_encoders
+from ..errors import FileProblem, NotALora, StackError
+from ..fit.outcome import BROKEN, INCOMPATIBLE, NOT_A_LORA, OFF, Outcome, outcome
+from ..fit.rows import Files, find_rows, missing_error
+from ..lora.cache import OpenLora, content_ids
+from ..models.base import Base
+from ..models.placing import Placed, Placement, place
+from ..spelling.modules import Module
+from ..spelling.prefixes import MODEL
+from ..stack import Entry, Stack, Weighted
+from ..stack.choices import MERGE, REFUSE, Choices
+from .fuse import Term
+
+MERGED = Choices(mode=MERGE)
+"""Refuses what does not fit, and takes constant weights only."""
+CLIP = "clip"
+"""The component of a change to any text encoder; the diffusion model's is `MODEL`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One module of one LoRA at its weight."""
+
+    file: OpenLora
+    module: Module
+    weight: float
+    """Of an entry that is not constant, as if it were: the rows' weights without what changes."""
+    place: Place = WHOLE
+    """The part of the model's weight that it changes."""
+    entry: int | None = None
+    """Where its weight is in `Plan.entries`; None for text encoders, whose weights are constant."""
+
+    def term(self) -> Term:
+        """Reads the tensors; raises `AdapterError` if they are not finite."""
+        return Term(self.file.adapter(self.module), self.weight, self.place.swapped)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A weight or bias of the model that changes, in parts or as a whole."""
+
+    component: str
+    """`MODEL` or `CLIP`."""
+    key: str
+    """Key in the state dict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A LoRA of the stack with its file."""
+
+    weighted: Weighted
+    file: OpenLora
+    content: str
+    """Equal for equal contents; the canonical order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a stack does to a model."""
+
+    changes: Mapping[Change, tuple[Part, ...]]
+    """Parts in canonical order: by the file's content, then the whole weight before parts of it, then by algorithm."""
+    outcomes: tuple[Outcome, ...]
+    """One per row, in the order of the rows. Rows of one file are added up; the first of them has the outcome."""
+    chosen: tuple[Chosen, ...]
+    """In canonical order."""
+
+    @property
+    def entries(self) -> tuple[Weighted, ...]:
+        """The weights of the LoRAs, each with all its rows added up, in canonical order."""
+        return tuple(item.weighted for item in self.chosen)
+
+    @property
+    def is_constant(self) -> bool:
+        """True when merging can do all of it: no weight changes over the steps or with the conditioning."""
+        entries = self.entries
+        return all(
+            part.entry is None or entries[part.entry].is_constant for parts in self.changes.values() for part in parts
+        )
+
+
+def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED) -> Plan:
+    """Makes the plan; nothing is changed and no tensor is read.
+
+    Only rows that are on and have a weight other than zero, for something that is connected, need their file. Rows
+    for the other model of a pair than the base are off. Rows whose weight changes over the steps are refused under
+    every policy if the choices say that all is merged.
+
+    With the policy `refuse`, raises `MissingLora` that names all rows without a file (unless they are to be skipped),
+    `StackError` that names all rows whose LoRA is for another model, `HeaderError` or `AdapterError` for a file that
+    cannot be used. With the others, what fits is applied and the rest is told in the outcomes.
+    """
+    found = find_rows(stack, files.find, lambda: base, choices, has_clip=has_text_encoders(base.targets))
+    if found.lost:
+        raise missing_error(found.lost)
+    outcomes = dict(found.skipped)
+    opened, broken = _open(stack, found.paths, files, choices)
+    for row, path in found.paths.items():
+        if path in broken:
+            outcomes[row] = _left_out(stack.entries[row - 1], row, broken[path])
+    contents = dict(zip(opened, content_ids(list(opened.values())), strict=True))
+    rows = {row: contents[path] for row, path in found.paths.items() if path in contents}
+    chosen = _choose(stack, rows, opened, contents)
+    changes: dict[Change, list[Part]] = {}
+    refused: list[Outcome] = []
+    for index, item in enumerate(chosen):
+        placement = _place(item, base)
+        result = outcome(item.weighted, placement, item.file.examined, base)
+        if result.verdict == INCOMPATIBLE and choices.policy == REFUSE:
+            refused.append(result)
+        outcomes[item.weighted.row] = result
+        for placed in sorted(placement.placed, key=_order):
+            change, part = _change(item, index, placed)
+            changes.setdefault(change, []).append(part)
+    if refused:
+        raise _refusal(refused)
+    firsts = {item.content: item.weighted.row for item in chosen}
+    for row in found.paths:
+        if row not in outcomes:
+            outcomes[row] = _added_up(stack.entries[row - 1], row, firsts.get(rows.get(row, "")), outcomes)
+    return Plan(
+        {change: tuple(parts) for change, parts in changes.items()},
+        tuple(outcomes[row] for row in sorted(outcomes)),
+        tuple(chosen),
+    )
+
+
+_MOST_REFUSED = 8
+"""Rows that an error names."""
+
+
+def _open(
+    stack: Stack, paths: Mapping[int, str], files: Files, choices: Choices
+) -> tuple[dict[str, OpenLora], dict[str, FileProblem]]:
+    """The files whose weights do not add up to zero, by their paths; and those that cannot be used."""
+    opened: dict[str, OpenLora] = {}
+    broken: dict[str, FileProblem] = {}
+    for path in stack.combined(paths):
+        try:
+            opened[path] = files.open(path)
+        except FileProblem as error:
+            if choices.policy == REFUSE:
+                raise
+            broken[path] = error
+    return opened, broken
+
+
+def _left_out(entry: Entry, row: int, error: FileProblem) -> Outcome:
+    """The outcome of a row whose file cannot be used."""
+    if isinstance(error, NotALora):
+        return Outcome(entry, NOT_A_LORA, f"{error.finding}; skipped", row=row)
+    return Outcome(entry, BROKEN, f"{error.reason}; skipped", row=row)
+
+
+def _place(item: Chosen, base: Base) -> Placement:
+    """The modules of a file that the row has a weight for, on the base."""
+    weighted = item.weighted
+    modules = [
+        module
+        for module in item.file.reading.modules
+        if (weighted.shares if module.component == MODEL else weighted.clip)
+    ]
+    placement = place(modules, base.targets)
+    if placement.unmatched or placement.misshapen:
+        placement = place(modules, base.targets, base.fallback)
+    return placement
+
+
+def _refusal(refused: Sequence[Outcome]) -> StackError:
+    """The error that names the rows whose LoRA is for another model, the first of them first."""
+    first, *others = sorted(refused, key=lambda item: item.row or 0)
+    named = "".join(f"\nrow {item.row}: {item}" for item in others[: _MOST_REFUSED - 1])
+    more = len(refused) - _MOST_REFUSED
+    return StackError(f"{first}{named}{f' … and {more} more' if more > 0 else ''}", first.row)
+
+
+def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:
+    """One change's parts by the part of the weight that they are for: the whole first, then from the first row on.
+
+    Within each the order stays, so that it is canonical where the parts' is.
+    """
+    groups: dict[Offset | None, list[Part]] = {}
+    for part in parts:
+        groups.setdefault(part.place.offset, []).append(part)
+    return sorted(groups.items(), key=lambda item: item[0] or (-1, 0, 0))
+
+
+def _choose(
+    stack: Stack, rows: Mapping[int, str], opened: Mapping[str, OpenLora], contents: Mapping[str, str]
+) -> list[Chosen]:
+    """In canonical order, copies of one file added up; of their names the first in the alphabet stands for all.
+
+    `rows` is row → content, `contents` path → content.
+    """
+    groups = stack.combined(rows)
+    by_content: dict[str, OpenLora] = {}
+    for path in sorted(opened):
+        by_content.setdefault(contents[path], opened[path])
+    return [Chosen(groups[content], file, content) for content, file in sorted(by_content.items()) if content in groups]
+
+
+def _added_up(entry: Entry, row: int, first: int | None, outcomes: Mapping[int, Outcome]) -> Outcome:
+    """The outcome of a row whose weight went to row `first` of the same file, or that other rows cancel."""
+    if first is None:
+        return Outcome(entry, OFF, "the weights of all rows of this file add up to 0", row=row)
+    return Outcome(entry, outcomes[first].verdict, f"the same file as row {first}, where it is added up", row=row)
+
+
+def _change(item: Chosen, index: int, placed: Placed) -> tuple[Change, Part]:
+    component = MODEL if placed.module.component == MODEL else CLIP
+    weight, entry = (item.weighted.model, index) if component == MODEL else (item.weighted.clip, None)
+    site = placed.site
+    return Change(component, site.key), Part(item.file, placed.module, weight, site.place, entry)
+
+
+def _order(placed: Placed) -> tuple[Offset, str, str]:
+    """The canonical order within one file."""
+    return placed.site.place.offset or (-1, 0, 0), placed.module.algorithm, placed.module.name

@@ -1,0 +1,38 @@
+"""All dialects."""
+
+from __future__ import annotations
+
+from ..errors import DialectError, quoted
+from .a1111 import DIALECT as A1111
+from .dialect import Dialect
+from .lora_manager import DIALECT as LORA_MANAGER
+from .rgthree import DIALECT as RGTHREE
+from .runware import DIALECT as RUNWARE
+
+DIALECTS: tuple[Dialect, ...] = (RUNWARE, A1111, RGTHREE, LORA_MANAGER)
+"""Every dialect. To add one:
+
+1. Write `exchange/<id>.py` with the pure functions `read(value) -> Reading` and `write(stack) -> Writing` and a
+   `DIALECT` at its end. Neither touches the disk or the network. What the dialect cannot say becomes a `Loss`; what
+   would be wrong if it were written anyway (a weight out of range, a row without a name) is a `DialectError` with the
+   row's number. Nothing is dropped or clamped without one of the two.
+2. Add its line above, and if its text can be told from the others', to `parse.read_any`.
+3. Write `tests/lorchestra/exchange/test_<id>.py`; `read(write(stack).value)` must give the stack back, less the losses.
+
+The command line takes its choices from here. An option of `read` or `write` is a keyword argument with a default,
+named in `read_options` or `write_options`, and a flag of the same name in `cli/export.py`.
+"""
+
+
+def find_dialect(id: str) -> Dialect | None:  # noqa: A002 - it is the dialect's id
+    """The dialect of that id, or None."""
+    return next((dialect for dialect in DIALECTS if dialect.id == id), None)
+
+
+def find_dialect_or_raise(id: str) -> Dialect:  # noqa: A002
+    """The dialect of that id; raises `DialectError`, which lists the known ones."""
+    dialect = find_dialect(id)
+    if dialect is None:
+        known = ", ".join(dialect.id for dialect in DIALECTS)
+        raise DialectError(f"there is no dialect {quoted(id)}; choose one of {known}")
+    return dialect

@@ -1,0 +1,49 @@
+"""Writes a stack in any form, by its word: a dialect, our JSON, or its JSON Schema. The one writer of all doors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ..errors import DialectError, quoted
+from ..limits import Json
+from ..stack import Stack
+from ..workflow.stack_schema import stack_schema
+from .dialect import Writing
+from .registry import DIALECTS, find_dialect
+
+STACK = "json"
+SCHEMA = "schema"
+FORMS = (*(dialect.id for dialect in DIALECTS), STACK, SCHEMA)
+"""The words for all forms."""
+
+
+def write_any(stack: Stack, form: str, options: Mapping[str, bool] | None = None) -> Writing:
+    """The stack in the form of that word, with what is lost.
+
+    `options` may hold more than the form takes; see `Dialect.write_options`. Raises `DialectError`, which names the row
+    for what the form can never hold, or lists the forms for a word that is not known.
+    """
+    if form == STACK:
+        return _own(stack.to_json())
+    if form == SCHEMA:
+        return _own(stack_schema())
+    dialect = find_dialect(form)
+    if dialect is None:
+        raise DialectError(f"there is no dialect {quoted(form)}; choose one of {', '.join(FORMS)}")
+    given = options or {}
+    return dialect.write(stack, **{name: given[name] for name in dialect.write_options if name in given})
+
+
+def suffix(form: str) -> str:
+    """How the name of a file in that form ends, e.g. `.runware.json`; raises `DialectError` as `write_any`."""
+    if form in (STACK, SCHEMA):
+        return ".stack.json" if form == STACK else ".schema.json"
+    dialect = find_dialect(form)
+    if dialect is None:
+        raise DialectError(f"there is no dialect {quoted(form)}; choose one of {', '.join(FORMS)}")
+    return f".{dialect.id}{dialect.suffix}"
+
+
+def _own(value: Json) -> Writing:
+    return Writing(json.dumps(value, indent=2, ensure_ascii=False), value)

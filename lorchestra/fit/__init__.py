@@ -1,0 +1,1 @@
+"""Whether LoRAs fit a model, in one word and one sentence, before anything is changed."""

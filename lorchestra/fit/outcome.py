@@ -1,0 +1,203 @@
+"""Whether a LoRA fits a model, in one word and one sentence, before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..architectures.names import are_interchangeable, are_related, family_titles, with_article
+from ..architectures.sites import Site
+from ..errors import shortened
+from ..lora.examined import Examined
+from ..lora.identify import Identity
+from ..models.base import Base
+from ..models.placing import Placement, place
+from ..spelling import kinds
+from ..spelling.modules import Module
+from ..spelling.prefixes import MODEL
+from ..stack import Entry, Weighted
+from ..stack.weights import weights_in_words
+
+COMPATIBLE = "compatible"
+PARTIAL = "partial"
+INCOMPATIBLE = "incompatible"
+UNKNOWN = "unknown"
+NOT_A_LORA = "not-a-lora"
+BROKEN = "broken"
+MISSING = "missing"
+OFF = "off"
+
+VERDICTS = (COMPATIBLE, PARTIAL, INCOMPATIBLE, UNKNOWN, NOT_A_LORA, BROKEN, MISSING, OFF)
+"""`partial`: a part fits. `unknown`: it cannot be told. `off`: the row is off, or its weights are zero."""
+
+REFUSED = frozenset({INCOMPATIBLE, NOT_A_LORA, BROKEN, MISSING})
+"""Verdicts under which a row must not be applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one LoRA."""
+
+    entry: Entry
+    verdict: str
+    """One of `VERDICTS`."""
+    finding: str
+    """What was found, without the LoRA's name and its weight."""
+    row: int | None = None
+    """The row's number, from 1; None for a file that was checked by itself."""
+    weights: str = ""
+    """The weights in words with what joins them to the finding: `weight 0.7, `. Empty if they do not matter."""
+    hint: str = ""
+    """What to do about it: `Choose an SDXL LoRA`. Empty if there is nothing to do."""
+    model: float = 0.0
+    """Weight that the diffusion model got, all rows of this LoRA added up."""
+    clip: float = 0.0
+    """Weight that the text encoders got."""
+    applied: int = 0
+    """Modules that fit."""
+    unmatched: int = 0
+    """Modules of which the model has no layer."""
+    misshapen: int = 0
+    """Modules whose layer has another shape."""
+    unused: int = 0
+    """Modules for text encoders that are not connected."""
+    unread: int = 0
+    """Tensors of the file that belong to no module."""
+    made_for: tuple[str, ...] = ()
+    """Ids of the architectures that the file is made for, the likeliest first; empty if that is not known."""
+    evidence: tuple[str, ...] = field(default=(), compare=False)
+    """Why, in sentences."""
+
+    @property
+    def advice(self) -> str:
+        """The finding and what to do about it."""
+        choice = "" if self.row is None else " or switch this row off"
+        return f"{self.finding}. {self.hint}{choice}." if self.hint else self.finding
+
+    @property
+    def sentence(self) -> str:
+        """All of it in words, without the LoRA's name."""
+        return f"{self.weights}{self.advice}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data; the row by its name."""
+        keys = ("verdict", "sentence", "model", "clip", "applied", "unmatched", "misshapen", "unused", "unread",
+                "made_for", "evidence")  # fmt: skip
+        return {"lora": self.entry.lora, **{key: getattr(self, key) for key in keys}}
+
+    def __str__(self) -> str:
+        return f"{self.entry.lora}: {self.sentence}"
+
+
+def outcome(weighted: Weighted, placement: Placement, examined: Examined | None, base: Base | None) -> Outcome:
+    """The outcome of a row whose LoRA's modules were placed so on this model.
+
+    `examined` is the file, None if nothing is known of it but its modules; `base` is None for a model that is not
+    known but for its layers.
+    """
+    words = weights_in_words(weighted, any(placed.module.component != MODEL for placed in placement.placed))
+    joined = f"weight {words}{', ' if weighted.is_constant else '; '}"
+    found = finding(weighted.entry, placement, examined, base)
+    weights = "" if found.verdict == INCOMPATIBLE else joined
+    return replace(found, row=weighted.row, weights=weights, model=weighted.model, clip=weighted.clip)
+
+
+def check_file(examined: Examined, base: Base, fallback: Mapping[str, Site] | None = None) -> Outcome:
+    """Whether a LoRA file fits a base. `fallback` gives places by full module name, as for `place`."""
+    entry = Entry(examined.path)
+    if examined.problem:
+        verdict = NOT_A_LORA if examined.kind != kinds.LORA else BROKEN
+        return Outcome(entry, verdict, examined.problem)
+    found = finding(entry, place(examined.reading.modules, base.targets, fallback), examined, base)
+    return replace(found, evidence=tuple(examined.evidence))
+
+
+def finding(entry: Entry, placement: Placement, examined: Examined | None, base: Base | None) -> Outcome:
+    """The outcome without row and weights; as `outcome`."""
+    applied, unmatched, misshapen, unused = (
+        len(part) for part in (placement.placed, placement.unmatched, placement.misshapen, placement.unused)
+    )
+    missing = unmatched + misshapen
+    identity = examined.identity if examined else None
+    unread = len(examined.reading.leftovers) if examined else 0
+    made_for = identity.made_for if identity else ()
+    architectures = base.architectures if base else ()
+    of_model = _of_model([placed.module for placed in placement.placed])
+    lacking = _of_model([*placement.unmatched, *(module for module, _ in placement.misshapen)])
+    if of_model + lacking:
+        verdict = _verdict(of_model, lacking, identity, architectures)
+        if verdict == COMPATIBLE and missing:
+            verdict = PARTIAL
+    else:  # text encoders alone
+        verdict = COMPATIBLE if not missing else PARTIAL if applied else INCOMPATIBLE
+    if base and base.hidden and verdict in (INCOMPATIBLE, PARTIAL):
+        verdict = UNKNOWN
+    note = f"; {unused} text encoder modules are not used, no such CLIP is connected" if unused else ""
+    if unread:
+        note += f"; {unread} tensors of the file belong to no LoRA module"
+    hint = ""
+    if not (applied or missing):
+        what = f"{'nothing is applied' if unused else 'the file has no modules that these weights are for'}{note}"
+    elif verdict == UNKNOWN:
+        what = f"whether it fits cannot be told: the model's layers are packed{note}"
+    elif verdict == COMPATIBLE:
+        what = f"all {applied} modules fit{note}"
+    elif verdict == PARTIAL:
+        what = f"{placement.fitting} fit{note}; left out: {_example(placement)}"
+    else:
+        fitting = f"{of_model} of {of_model + lacking} modules" if of_model + lacking else placement.fitting
+        what, hint = _refusal(placement, fitting, made_for, architectures)
+    return Outcome(
+        entry, verdict, what, hint=hint, applied=applied, unmatched=unmatched, misshapen=misshapen, unused=unused,
+        unread=unread, made_for=made_for,
+    )  # fmt: skip
+
+
+def _of_model(modules: Sequence[Module]) -> int:
+    return sum(1 for module in modules if module.component == MODEL)
+
+
+def _verdict(fitting: int, lacking: int, identity: Identity | None, base: Sequence[str]) -> str:
+    """From the diffusion model's modules alone: text encoders are shared by models that have nothing else in common."""
+    if not fitting:
+        return INCOMPATIBLE
+    if identity is None or not base:
+        return PARTIAL if lacking else COMPATIBLE
+    # All of Flux.1's layers are in HunyuanVideo: what has all layers of another model is not for this one.
+    made_for = identity.complete
+    if lacking:
+        made_for = made_for or identity.architectures or identity.made_for
+    if made_for and not any(are_related(one, other) for one in made_for for other in base):
+        return INCOMPATIBLE
+    return PARTIAL if lacking else COMPATIBLE
+
+
+def _refusal(placement: Placement, fitting: str, made_for: Sequence[str], base: Sequence[str]) -> tuple[str, str]:
+    """(what was found, what to do); `fitting` says how many of the modules that count fit, in words."""
+    this, others = family_titles(base, 1), family_titles(made_for)
+    is_other = not any(are_interchangeable(one, other) for one in made_for for other in base)
+    choose = f"Choose {with_article(this[0])} LoRA" if this else "Choose a LoRA made for this model"
+    if others and is_other:
+        which = f", this model is {this[0]}: " if this else "; "
+        where = "" if this else " this model"
+        lucky = " by name and shape, which is chance" if not placement.misshapen and not placement.unmatched else ""
+        made = f"made for {' or '.join(others)}{which}{fitting} fit{where}{lucky}"
+        return made, choose
+    return f"{placement.fitting} fit this model ({_example(placement)})", choose
+
+
+def _example(placement: Placement) -> str:
+    if placement.misshapen:
+        module, reason = placement.misshapen[0]
+        count = len(placement.misshapen) + len(placement.unmatched)
+    else:
+        module, reason, count = placement.unmatched[0], "the model has no such layer", len(placement.unmatched)
+    first = f"{shortened(module.name)}, {shortened(reason, 500)}"
+    return first if count == 1 else f"{first}; and {count - 1} more"
+
+
+def report(outcomes: Sequence[Outcome], notes: Sequence[str] = ()) -> str:
+    """All rows in lines, notes first; says so when there is nothing to apply."""
+    lines = [*notes, *(str(item) for item in outcomes)]
+    return "\n".join(lines) if lines else "The stack is empty: the model is unchanged."

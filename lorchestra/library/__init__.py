@@ -1,0 +1,1 @@
+"""The LoRA files that are there, and what is known of each."""

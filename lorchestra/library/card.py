@@ -1,0 +1,140 @@
+"""All that is known of one LoRA file, for a card that people read: from its header, its alphas and its sidecars."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..architectures.names import family_titles, title
+from ..errors import LorchestraError, shortened
+from ..files.header import read_header
+from ..limits import Json
+from ..lora.examined import Examined, examine
+from ..lora.metadata import shorten, trained_on, training, trigger_words
+from ..lora.numbers import Statistics, Summary, summarise
+from ..spelling import kinds
+from .facts import UNREADABLE
+from .plaintext import plain
+from .sidecars import Sidecars, find_preview, read_sidecars
+
+_MOST_PARTIAL = 4
+_MOST_WARNINGS = 12
+
+_CLAIMS = ("ss_sd_model_name", "ss_base_model_version", "modelspec.architecture", "ss_network_module")
+_NOTES = (
+    ("modelspec.description", "description"),
+    ("modelspec.usage_hint", "hint"),
+    ("ss_training_comment", "comment"),
+)
+"""Metadata written for people, with what it is."""
+_ABOUT = (("modelspec.author", "author"), ("modelspec.license", "license"), ("modelspec.date", "date"))
+
+
+def read_details(path: str | Path) -> dict[str, Json]:
+    """All about a file as JSON data, every text of it plain; total: what cannot be read is told under `problem`.
+
+    Keys are always the same; None and empty lists stand for what is not known. Sources of words are named: `sidecar`
+    or `metadata`.
+    """
+    beside = read_sidecars(path)
+    try:
+        header = read_header(path)
+        examined = examine(header)
+        summary = summarise(header, examined.reading)
+    except (LorchestraError, OSError) as error:
+        reason = getattr(error, "reason", None) or str(error)
+        return _details(path, beside, {}) | {"kind": UNREADABLE, "problem": shortened(reason, 500)}
+    metadata = examined.header.metadata
+    return _details(path, beside, metadata) | _of_file(examined) | _numbers(summary)
+
+
+def _details(path: str | Path, beside: Sidecars, metadata: Mapping[str, str]) -> dict[str, Json]:
+    """What is said of the file, and the rest as if its header said nothing."""
+    trained = training(metadata)
+    triggers = beside.triggers or trigger_words(metadata)[:1] * bool(metadata.get("modelspec.trigger_phrase"))
+    tags = trigger_words(metadata) if not metadata.get("modelspec.trigger_phrase") else ()
+    claims = [{"key": "sidecar", "value": beside.base_model}] if beside.base_model else []
+    claims += [{"key": key, "value": shorten(metadata[key])} for key in _CLAIMS if metadata.get(key, "").strip()]
+    notes = [{"kind": "notes", "text": beside.notes}] if beside.notes else []
+    notes += [{"kind": "description", "text": beside.description}] if beside.description else []
+    seen = {note["text"] for note in notes}
+    for key, kind in _NOTES:
+        text = plain(metadata.get(key, ""))
+        if text and text not in seen:
+            notes.append({"kind": kind, "text": text})
+    return {
+        "title": beside.title or shorten(metadata.get("modelspec.title", "")) or None,
+        "preview": find_preview(path) is not None,
+        "kind": kinds.LORA,
+        "kind_title": None,
+        "problem": None,
+        "architectures": [],
+        "family": [],
+        "partial": [],
+        "evidence": [],
+        "warnings": [],
+        "algorithms": {},
+        "spellings": {},
+        "components": {},
+        "dtypes": {},
+        "modules": 0,
+        "rank": None,
+        "scale": None,
+        "triggers": list(triggers),
+        "trigger_source": ("sidecar" if beside.triggers else "metadata") if triggers else None,
+        "tags": [tag for tag in tags if tag not in triggers],
+        "negative": beside.negative,
+        "weight": beside.weight,
+        "weight_range": list(beside.weight_range) if beside.weight_range else None,
+        "clip": beside.clip,
+        "notes": notes,
+        "claims": claims,
+        "trained_on": trained_on(metadata),
+        "software": trained.software,
+        "about": {name: shorten(metadata[key]) for key, name in _ABOUT if metadata.get(key, "").strip()},
+        "sha256": beside.sha256,
+        "model_hash": _hash(metadata.get("sshs_model_hash", "")),
+        "air": beside.air,
+        "sidecars": list(beside.sources),
+    }
+
+
+def _of_file(examined: Examined) -> dict[str, Json]:
+    identity = examined.identity
+    is_lora = examined.kind == kinds.LORA
+    partial = () if identity.architectures else identity.partial[:_MOST_PARTIAL]
+    return {
+        "kind": examined.kind,
+        "kind_title": None if is_lora else kinds.title(examined.kind),
+        "problem": examined.problem,
+        "architectures": list(identity.made_for),
+        "family": family_titles(identity.made_for, 6),
+        "partial": [{"title": title(match.id), "share": match.share} for match in partial],
+        "evidence": [shortened(sentence, 500) for sentence in examined.evidence],
+        "warnings": [shortened(sentence, 500) for sentence in examined.warnings[:_MOST_WARNINGS]],
+    }
+
+
+def _numbers(summary: Summary) -> dict[str, Json]:
+    return {
+        "algorithms": dict(summary.algorithms),
+        "spellings": dict(summary.spellings),
+        "components": dict(summary.components),
+        "dtypes": dict(summary.dtypes),
+        "modules": summary.modules,
+        "rank": _spread(summary.rank),
+        "scale": _spread(summary.scale),
+    }
+
+
+def _spread(found: Statistics | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"min": found.minimum, "median": found.median, "max": found.maximum, "kinds": len(found.counts)}
+
+
+def _hash(text: str) -> str | None:
+    value = text[:80].strip().lower().removeprefix("0x")
+    return value if re.fullmatch(r"[0-9a-f]{64}", value) else None

@@ -1,0 +1,19 @@
+"""Limits of what is read and kept, each written once; and the type of JSON data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WEIGHT_LIMIT = 100.0
+"""Weights lie in -WEIGHT_LIMIT … WEIGHT_LIMIT, as in ComfyUI's own LoRA loader."""
+MAX_ROWS = 1000
+"""Most rows of a stack."""
+MAX_NAME = 1024
+"""Longest LoRA name, in characters."""
+MAX_TEXT = 4_000_000
+"""Longest text of a stack or a request that is parsed, in characters; largest file of one, in bytes."""
+MAX_DEPTH = 64
+"""How deep the values of unknown keys may be nested."""
+
+Json = Any
+"""A value as `json.loads` gives it."""

@@ -1,0 +1,1 @@
+"""One LoRA file: opened, read, identified."""

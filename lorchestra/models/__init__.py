@@ -1,0 +1,1 @@
+"""One base model: its layers, where they are, and which architecture it is."""

@@ -1,0 +1,13 @@
+"""The Stack: a list of LoRAs with weights, as frozen values; validated, added up, serialised."""
+
+from __future__ import annotations
+
+from .entry import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, HIGH, LOW, NEGATIVE, POSITIVE, Entry
+from .rows import check_row, read_row
+from .stack import VERSION, Stack
+from .weights import Share, Weighted
+
+__all__ = [
+    "BOTH", "CONDITIONINGS", "DEFAULT_WEIGHT", "EXPERTS", "HIGH", "LOW", "NEGATIVE", "POSITIVE", "VERSION", "Entry",
+    "Share", "Stack", "Weighted", "check_row", "read_row",
+]  # fmt: skip

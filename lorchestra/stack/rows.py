@@ -1,0 +1,188 @@
+"""Reads and validates the rows of a stack in our own forms; every refusal names the row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+from ..errors import ScheduleError, StackError, quoted
+from ..limits import MAX_DEPTH, MAX_NAME, WEIGHT_LIMIT, Json
+from .entry import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, Entry
+
+KNOWN_KEYS = ("lora", "on", "model", "clip", "blocks", "schedule", "conditioning", "expert", "sha256", "air")
+"""Keys of a row that this version knows."""
+
+
+def read_row(value: Json, row: int) -> Entry:
+    """A row from JSON data of ours, from a `(name, model, clip)` triple, or from an `Entry`; raises `StackError`."""
+    if isinstance(value, Entry):
+        return check_row(value, row)
+    if isinstance(value, Mapping):
+        data = cast("Mapping[str, Json]", value)
+        if "lora" not in data:
+            raise StackError('the row has no "lora" with the name of a file', row)
+        return _own_row(data, row)
+    if isinstance(value, tuple | list):
+        return _triple(cast("Sequence[Json]", value), row)
+    raise StackError(f"the row is {kind(value)}; expected a JSON object", row)
+
+
+def check_row(entry: Entry, row: int) -> Entry:
+    """This row, if all of it is in range; raises `StackError` otherwise."""
+    _name(entry.lora, row)
+    _weight(entry.model, "model", row)
+    if entry.clip is not None:
+        _weight(entry.clip, "clip", row)
+    _one_of(entry.conditioning, CONDITIONINGS, "conditioning", row)
+    if entry.expert is not None:
+        _one_of(entry.expert, EXPERTS, "expert", row)
+    _check_schedule(entry, row)
+    return entry
+
+
+def _triple(triple: Sequence[Json], row: int) -> Entry:
+    """A row of the common LORA_STACK; one that came through our own socket carries its whole entry."""
+    if len(triple) != 3:
+        raise StackError(f"a LORA_STACK row is (name, model, clip), this one has {len(triple)} items", row)
+    from_socket = getattr(cast("object", triple), "entry", None)
+    if isinstance(from_socket, Entry) and tuple(triple) == from_socket.triple:
+        return check_row(from_socket, row)
+    name, model, clip = _name(triple[0], row), _weight(triple[1], "model", row), _weight(triple[2], "clip", row)
+    return Entry(name, model=model, clip=None if clip == model else clip)
+
+
+def _own_row(data: Mapping[str, Json], row: int) -> Entry:
+    if "strength" in data and "model" not in data:  # a row of rgthree's Power Lora Loader
+        rest = {key: item for key, item in data.items() if key not in ("strength", "strengthTwo")}
+        data = {**rest, "model": data["strength"], "clip": data.get("strengthTwo")}
+    if "weight" in data and "model" not in data:
+        raise StackError('the row has a "weight"; the weights are called "model" and "clip"', row)
+    on = data.get("on", True)
+    if not isinstance(on, bool):
+        raise StackError(f'"on" is {quoted(on)}; expected true or false', row)
+    clip = data.get("clip")
+    entry = Entry(
+        lora=_name(data["lora"], row),
+        on=on,
+        model=_weight(data.get("model", DEFAULT_WEIGHT), "model", row),
+        clip=None if clip is None else _weight(clip, "clip", row),
+        blocks=_blocks(data.get("blocks"), row),
+        schedule=_schedule(data, row),
+        conditioning=_one_of(data.get("conditioning", BOTH), CONDITIONINGS, "conditioning", row),
+        expert=None if data.get("expert") is None else _one_of(data["expert"], EXPERTS, "expert", row),
+        sha256=_sha256(data, row),
+        air=_optional_text(data, "air", row),
+        extra=unknown_keys(data, KNOWN_KEYS, row),
+    )
+    _check_schedule(entry, row)
+    return entry
+
+
+def _schedule(data: Mapping[str, Json], row: int) -> str | None:
+    """The text as it is, blank ones left out."""
+    text = _optional_text(data, "schedule", row)
+    return text if text and text.strip() else None
+
+
+def _check_schedule(entry: Entry, row: int) -> None:
+    try:
+        schedule = entry.find_schedule()
+        if schedule:
+            schedule.scaled(entry.model)
+    except ScheduleError as error:
+        raise StackError(f"schedule: {error}", row) from error
+
+
+def _one_of(value: Json, known: Sequence[str], key: str, row: int) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise StackError(f'"{key}" is {quoted(value)}; expected one of {", ".join(known)}', row)
+    return value
+
+
+def _sha256(data: Mapping[str, Json], row: int) -> str | None:
+    value = _optional_text(data, "sha256", row)
+    if value is not None and (len(value) != 64 or not set(value) <= set("0123456789abcdefABCDEF")):
+        raise StackError(f'"sha256" is {quoted(value)}; expected 64 hex digits', row)
+    return value
+
+
+def _name(value: Json, row: int) -> str:
+    if not isinstance(value, str):
+        raise StackError(f'"lora" is {kind(value)}; expected the name of a file', row)
+    if not value.strip():
+        raise StackError("the row names no LoRA", row)
+    if len(value) > MAX_NAME:
+        raise StackError(f"the LoRA's name has {len(value):,} characters; at most {MAX_NAME:,} are read", row)
+    if not value.isprintable() and any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in value):
+        raise StackError(f"the LoRA's name {quoted(value)} has control characters or broken Unicode", row)
+    return value
+
+
+def _weight(value: Json, key: str, row: int) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise StackError(f'the weight "{key}" is {quoted(value)}; expected a number', row)
+    if not -WEIGHT_LIMIT <= value <= WEIGHT_LIMIT:  # also false for NaN
+        raise StackError(
+            f'the weight "{key}" is {quoted(value)}; it must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}', row
+        )
+    return float(value)
+
+
+def _blocks(value: Json, row: int) -> Mapping[str, float]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise StackError(f'"blocks" is {kind(value)}; expected an object of block name and factor', row)
+    return {key: _weight(item, f"blocks.{key!s:.60}", row) for key, item in cast("Mapping[str, Json]", value).items()}
+
+
+def _optional_text(data: Mapping[str, Json], key: str, row: int) -> str | None:
+    value = data.get(key)
+    if value is not None and not isinstance(value, str):
+        raise StackError(f'"{key}" is {kind(value)}; expected text', row)
+    return value
+
+
+def unknown_keys(data: Mapping[str, Json], known: Sequence[str], row: int | None) -> dict[str, Json]:
+    """The keys that are not `known`, as a copy that can be written again: plain JSON, without NaN or infinity."""
+    extra = {key: item for key, item in data.items() if key not in known}
+    if not extra:
+        return {}
+    names = quoted(", ".join(str(key) for key in extra))
+    try:
+        copy = json.loads(json.dumps(extra, allow_nan=False))
+    except RecursionError as error:
+        raise StackError(f"the unknown keys {names} are nested too deeply", row) from error
+    except (TypeError, ValueError) as error:
+        raise StackError(f"the unknown keys {names} hold something that is not JSON: {error}", row) from error
+    if not _is_shallow(copy):
+        raise StackError(f"the unknown keys {names} are nested more than {MAX_DEPTH} levels deep", row)
+    return copy
+
+
+def _is_shallow(value: Json) -> bool:
+    level: list[Json] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return True
+    return False
+
+
+def _children(value: Json) -> Iterable[Json]:
+    if isinstance(value, dict):
+        return cast("dict[str, Json]", value).values()
+    return cast("list[Json]", value) if isinstance(value, list) else ()
+
+
+def kind(value: object) -> str:
+    """What a value is, in JSON's words: `text`, `a number`, `a list` …"""
+    names: Iterable[tuple[type, str]] = (
+        (bool, "true or false"), (str, "text"), (int, "a number"), (float, "a number"), (Mapping, "an object"),
+        (list, "a list"), (tuple, "a list"),
+    )  # fmt: skip
+    if value is None:
+        return "null"
+    fallback = type(value).__name__
+    return next((name for one, name in names if isinstance(value, one)), fallback)

@@ -1,0 +1,139 @@
+"""The Stack: a list of LoRAs with weights, as a frozen value; validated, added up, serialised.
+
+JSON form: `{"version": 1, "loras": [{"lora": "styles/pixel.safetensors", "model": 0.7}]}`. Keys that this version does
+not know are kept and written back. All other forms become a Stack in `exchange/parse.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast
+
+from ..errors import ScheduleError, StackError, quoted
+from ..limits import MAX_ROWS, Json
+from ..schedule import Schedule
+from .entry import Entry
+from .rows import check_row, kind, unknown_keys
+from .weights import Weighted, add_up
+
+VERSION = 1
+"""Version of the JSON form that this package writes."""
+KNOWN_KEYS = ("version", "loras")
+"""Keys of a stack that this version knows."""
+
+
+def _no_extra() -> dict[str, Json]:
+    return {}
+
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Rows in the order in which a person sees them; the order never changes the result."""
+
+    entries: tuple[Entry, ...] = ()
+    version: int = VERSION
+    """Version that the text was written with; may be newer than `VERSION`."""
+    extra: Mapping[str, Json] = field(default_factory=_no_extra, hash=False)
+    """Keys beside `loras` that this version does not know, verbatim."""
+
+    @staticmethod
+    def from_json(data: Mapping[str, Json], read_row: Callable[[Json, int], Entry]) -> Stack:
+        """A stack from JSON data in our own form, its rows read by `read_row` from the row and its number.
+
+        Raises `StackError`, which names the row.
+        """
+        version = data.get("version", VERSION)
+        if type(version) is not int or version < 1:
+            raise StackError(f"the stack's version is {quoted(version)}; expected {VERSION}")
+        rows = data["loras"]
+        if isinstance(rows, str) or not isinstance(rows, Sequence):
+            raise StackError(f'"loras" is {kind(rows)}; expected a list of rows')
+        extra = unknown_keys(data, KNOWN_KEYS, None)
+        return replace(Stack.of_rows(cast("Sequence[Json]", rows), read_row), version=version, extra=extra)
+
+    @staticmethod
+    def of_rows(rows: Sequence[Json], read_row: Callable[[Json, int], Entry]) -> Stack:
+        """A stack of these rows, each read by `read_row`; raises `StackError`, which names the row."""
+        if len(rows) > MAX_ROWS:
+            raise StackError(_too_many(len(rows)), MAX_ROWS + 1)
+        return Stack(tuple(read_row(value, row) for row, value in enumerate(rows, 1)))
+
+    @property
+    def rows(self) -> Iterator[tuple[int, Entry]]:
+        """The rows with their numbers, from 1: a row is known by its number, since one entry may stand twice."""
+        return enumerate(self.entries, 1)
+
+    @property
+    def is_newer(self) -> bool:
+        """True when the text was written by a newer version than this one, whose fields are kept but not understood."""
+        return self.version > VERSION
+
+    def to_json(self) -> dict[str, Json]:
+        """The stack as JSON data; `exchange.parse_stack` gives the same stack back."""
+        return {"version": self.version, "loras": [entry.to_json() for entry in self.entries], **self.extra}
+
+    def to_text(self) -> str:
+        """The stack as JSON text in one line."""
+        return json.dumps(self.to_json(), ensure_ascii=False)
+
+    def to_tuples(self) -> list[tuple[str, float, float]]:
+        """The active rows as the common LORA_STACK: `(name, model weight, clip weight)`."""
+        return [entry.triple for entry in self.entries if entry.active]
+
+    def joined(self, other: Stack) -> Stack:
+        """This stack's rows and then the other's; what only the other knows is added to `extra`."""
+        return Stack(
+            self.entries + other.entries, max(self.version, other.version), {**other.extra, **self.extra}
+        ).checked()
+
+    def checked(self) -> Stack:
+        """This stack, when all rows are in range; raises `StackError` that names the row otherwise."""
+        if len(self.entries) > MAX_ROWS:
+            raise StackError(_too_many(len(self.entries)), MAX_ROWS + 1)
+        for row, entry in self.rows:
+            check_row(entry, row)
+        return self
+
+    def scheduled(self, schedule: Schedule) -> Stack:
+        """This stack with a schedule for all rows; a row that has one of its own gets the product.
+
+        Raises `StackError` that names the row where a product is too long or may leave -100 … 100.
+        """
+        entries: list[Entry] = []
+        for row, entry in self.rows:
+            try:
+                own = entry.find_schedule()
+                both = own.combined(schedule) if own else schedule
+            except ScheduleError as error:
+                raise StackError(f"schedule: {error}", row) from error
+            entries.append(replace(entry, schedule=both.to_text()))
+        return replace(self, entries=tuple(entries)).checked()
+
+    def combined(self, keys: Mapping[int, K]) -> dict[K, Weighted]:
+        """The active rows grouped by their keys, their weights added up, groups that add up to zero left out.
+
+        `keys` is number of the row → whatever tells one file from another (its real path, its hash); rows without one
+        are left out. The sums are correctly rounded (`math.fsum`), so they do not depend on the order of the rows.
+        Weights that change over the steps in different ways stay side by side, and their sum is taken at each moment.
+        """
+        groups: dict[K, list[tuple[int, Entry]]] = {}
+        for row, entry in self.rows:
+            if entry.active and row in keys:
+                groups.setdefault(keys[row], []).append((row, entry))
+        result: dict[K, Weighted] = {}
+        for key, rows in groups.items():
+            model, shares = add_up(entry for _, entry in rows)
+            clip = math.fsum(entry.clip_weight for _, entry in rows)
+            if shares or clip != 0:
+                result[key] = Weighted(*rows[0], model, clip, shares)
+        return result
+
+
+def _too_many(rows: int) -> str:
+    return f"a stack has at most {MAX_ROWS} rows, this one has {rows}"

@@ -1,0 +1,72 @@
+"""The layers of a live model: how they are found, what they are, and what can be said of their weights."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import comfy.ops
+import torch
+from torch import Tensor
+
+from ....lorchestra.apply.live import Geometry
+from ..protocols import BaseModel, Layer, Patcher
+
+_PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_UNSEEN = "TensorWiseINT8Layout"
+"""Weights packed like this are used by ComfyUI without running their layer if an activation comes before it."""
+
+
+def find_patched_layer(patcher: Patcher, path: str) -> Layer:
+    """A layer as the patcher will have it."""
+    if path in patcher.object_patches or path in patcher.object_patches_backup:
+        return patcher.get_model_object(path)
+    return find_layer(patcher.model, path)
+
+
+def find_layer(model: BaseModel, path: str) -> Layer:
+    """A layer; hundreds are looked up before the first step, and `get_submodule` takes its time."""
+    found = cast("torch.nn.Module", model)
+    for name in path.split("."):
+        inner = found._modules.get(name)
+        found = cast("torch.nn.Module", getattr(found, name)) if inner is None else inner
+    return cast("Layer", found)
+
+
+def is_plain_weight(weight: Tensor) -> bool:
+    """True if a weight is what it says: no subclass with a scale, no packed bytes."""
+    is_packed = hasattr(weight, "tensor_shape") or getattr(weight, "quant_state", None) is not None
+    return type(weight) in (Tensor, torch.nn.Parameter) and weight.dtype in _PLAIN and not is_packed
+
+
+def is_unseen(layer: Layer) -> bool:
+    """True if ComfyUI may use the weight without running the layer, so that no hook is called."""
+    weight = getattr(layer, "weight", None)  # another pack's layer may not have one
+    return hasattr(comfy.ops, "linear_input_act") and getattr(weight, "_layout_cls", "") == _UNSEEN
+
+
+def find_geometry(module: Layer) -> Geometry | None:
+    """What a layer is; None for anything but linear layers and convolutions. Packed weights say nothing of shapes."""
+    has_bias = getattr(module, "bias", None) is not None
+    for convolution in (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d):
+        if isinstance(module, convolution):
+            padding = module.padding
+            if isinstance(padding, str) or module.padding_mode != "zeros":
+                return None
+            return Geometry(
+                (module.out_channels, module.in_channels // module.groups, *module.kernel_size),
+                stride=tuple(module.stride),
+                padding=tuple(padding),
+                dilation=tuple(module.dilation),
+                groups=module.groups,
+                has_bias=has_bias,
+            )
+    width_in, width_out = getattr(module, "in_features", None), getattr(module, "out_features", None)
+    if isinstance(width_in, int) and isinstance(width_out, int):  # also layers that are no nn.Linear: quantized ones
+        return Geometry((width_out, width_in), has_bias=has_bias)
+    return None
+
+
+def compute_dtype(model: Patcher) -> torch.dtype:
+    """What a model computes in."""
+    dtype = model.model.manual_cast_dtype or model.model.get_dtype()
+    return dtype if dtype in _PLAIN else torch.float32

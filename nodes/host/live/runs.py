@@ -1,0 +1,237 @@
+"""Runs of a model with live LoRAs: their weights are written before each call, and all is taken off at the end.
+
+Three of ComfyUI's own mechanisms carry it. A `PatcherInjection` puts forward hooks on the layers of whatever model it
+is handed, so that clones and copies on other GPUs work. Wrappers write the current weights before each call of the
+model, and take the hooks off when a run ends, however it ends. The factors are a model of their own, registered with
+`set_additional_models`, so that ComfyUI's memory manager loads, counts and frees them. The model's weights are never
+touched.
+
+If ComfyUI uses a layer's weight without running the layer, the LoRAs are added to the weight for that one use, by
+ComfyUI's `weight_function`.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import cast
+from uuid import uuid4
+from weakref import WeakKeyDictionary
+
+import torch
+from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
+from torch import Tensor
+
+from ....lorchestra.schedule import Moment, Steps
+from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
+from ..protocols import BaseModel, Executor, Guider, Patcher, RunOptions
+from .session import Session
+from .split import varies_in_batch
+from .weights import bring
+
+_RANGE = 100
+"""Steps into which a model's range of sigmas is divided if a sampler does not say its own."""
+
+
+class LiveLoras:
+    """One stack on the live path: what its injection and its wrappers share.
+
+    It knows no model: each is handed in, so that clones and copies on other GPUs have sessions of their own.
+    """
+
+    def __init__(self, entries: Sequence[Weighted], factors: Patcher) -> None:
+        self.key = f"lorchestra_live_{uuid4().hex}"
+        """A key of its own: several stacks one after the other add up."""
+        self._entries = tuple(entries)
+        self._factors = factors
+        self._is_split = varies_in_batch(self._entries)
+        self._sessions: WeakKeyDictionary[BaseModel, Session] = WeakKeyDictionary()
+        self._seconds: WeakKeyDictionary[BaseModel, None] = WeakKeyDictionary()
+        """Models in a run that no wrapper is called for. Sessions come and go meanwhile: ComfyUI ejects and injects."""
+        self._guiders: list[Guider] = []
+        self._steps: tuple[Tensor | None, Steps] | None = None
+        self._told: set[str] = set()
+
+    def attach(self, patcher: Patcher) -> None:
+        """Registers everything with a ModelPatcher."""
+        patcher.set_additional_models(self.key, [self._factors])
+        patcher.set_injections(self.key, [PatcherInjection(inject=self._inject, eject=self._eject)])
+        patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, self.key, self._around_run)
+        patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, self.key, self._around_call)
+        patcher.add_callback_with_key(CallbacksMP.ON_PRE_RUN, self.key, self._before_run)
+        patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, self.key, self._after_run)
+
+    def _inject(self, patcher: Patcher) -> None:
+        self._eject(patcher)  # a clone may have been injected under a patcher that was never ejected
+        factors = patcher.get_additional_models_with_key(self.key)
+        if factors:
+            session = self._sessions[patcher.model] = Session(factors[0])
+            if patcher.model in self._seconds:
+                self._put_on_root(patcher.model, session)
+
+    def _eject(self, patcher: Patcher) -> None:
+        session = self._sessions.pop(patcher.model, None)
+        if session is not None:
+            self._tell_idle(session)
+            session.take_off()
+
+    def _around_run(self, executor: Executor[Guider], *args: object, **kwargs: object) -> object:
+        """One run of a sampler. ComfyUI ejects only when it unloads a model; we are off as soon as the run ends."""
+        guider = executor.class_obj
+        self._guiders.append(guider)
+        try:
+            return executor(*args, **kwargs)
+        finally:
+            self._guiders.pop()
+            self._steps = None
+            if not any(other.model_patcher is guider.model_patcher for other in self._guiders):
+                for patcher in (guider.model_patcher, *_copies(guider.model_patcher)):
+                    # All injections, not ours alone: a patcher that counts as injected makes its clones count so, and
+                    # these put their hooks on a model that they do not run. The next run injects again.
+                    patcher.eject_model()
+                    self._eject(patcher)
+
+    def _around_call(
+        self, executor: Executor[BaseModel], x: Tensor, t: Tensor, *args: object, **kwargs: object
+    ) -> object:
+        """One call of the model: the weights are written, and nothing outside of it sees them."""
+        model = executor.class_obj
+        session = self._find_session(model)
+        if session is None:  # a second model of the same run, which is not ours
+            return executor(x, t, *args, **kwargs)
+        given = kwargs["transformer_options"] if "transformer_options" in kwargs else args[3] if len(args) > 3 else {}
+        options = cast("RunOptions", given)
+        values = self._values(model, options, t, t.shape[0], self._negatives(options))
+        active = self._active(values)
+        bring(session.layers, model, x.device)
+        session.put_on(model)
+        session.begin(values, active, x.device)
+        try:
+            return executor(x, t, *args, **kwargs)
+        finally:
+            session.end()
+
+    def _before_run(self, patcher: Patcher) -> None:
+        """A run begins. If no wrapper is called for this model, hooks on the diffusion model tell when it is called."""
+        guided = [guider.model_patcher for guider in self._guiders]
+        if any(other.model is patcher.model for main in guided for other in (main, *_copies(main))):
+            return
+        self._seconds[patcher.model] = None
+        session = self._sessions.get(patcher.model)
+        if session is None:
+            self._inject(patcher)
+        else:
+            self._put_on_root(patcher.model, session)
+
+    def _put_on_root(self, of: BaseModel, session: Session) -> None:
+        model = weakref.ref(of)
+
+        def before(_: torch.nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, object]) -> None:
+            options = cast("RunOptions", kwargs.get("transformer_options") or {})
+            now = options.get("sigmas")
+            found = model()
+            if found is None or now is None:
+                self._tell("A second model of a run does not say which step it is at; its LoRAs are left out.")
+                return
+            # Guiders have a second model for what is not wanted.
+            negatives = [True] * max(len(options.get("cond_or_uncond", ())), 1)
+            values = self._values(found, options, now, args[0].shape[0], negatives)
+            bring(session.layers, found, args[0].device)
+            session.put_on(found)
+            session.begin(values, self._active(values), args[0].device)
+
+        session.put_on_root(of.diffusion_model, before)
+
+    def _after_run(self, patcher: Patcher) -> None:
+        """A run ends. What the wrappers see is taken off by these."""
+        if patcher.model in self._seconds:
+            del self._seconds[patcher.model]
+            patcher.eject_model()
+            self._eject(patcher)
+
+    def _find_session(self, model: BaseModel) -> Session | None:
+        session = self._sessions.get(model)
+        patcher = cast("Patcher | None", getattr(model, "current_patcher", None))
+        if session is None and patcher is not None and patcher.get_additional_models_with_key(self.key):
+            self._inject(patcher)  # a run inside of this one took them off
+            session = self._sessions.get(model)
+        return session
+
+    def _active(self, values: Sequence[Sequence[float]]) -> tuple[bool, ...]:
+        return tuple(any(row[index] != 0 for row in values) for index in range(len(self._entries)))
+
+    def _values(
+        self, model: BaseModel, options: RunOptions, t: Tensor, batch: int, negatives: Sequence[bool]
+    ) -> list[list[float]]:
+        """The weight of each entry now: one row, or one per row of the batch if these differ.
+
+        `negatives` says for each part of the batch whether it is the negative conditioning's.
+        """
+        moment = self._moment(model, options, t)
+        positive = [entry.at(moment, POSITIVE) for entry in self._entries]
+        if not self._is_split:
+            return [positive]
+        negative = [entry.at(moment, NEGATIVE) for entry in self._entries]
+        chunks = [negative if is_negative else positive for is_negative in negatives]
+        if not chunks or all(chunk == chunks[0] for chunk in chunks):
+            return [chunks[0] if chunks else positive]
+        count = batch // len(chunks)
+        return [chunk for chunk in chunks for _ in range(count)]
+
+    def _moment(self, model: BaseModel, options: RunOptions, t: Tensor) -> Moment:
+        if all(entry.is_constant for entry in self._entries):
+            return Moment(0.0)
+        sigmas = options.get("sample_sigmas")
+        if self._steps is None or self._steps[0] is not sigmas:
+            self._steps = (sigmas, self._read_steps(model, sigmas))
+        now = options.get("sigmas")
+        return self._steps[1].at_sigma(float((t if now is None else now).max()))
+
+    def _read_steps(self, model: BaseModel, sigmas: Tensor | None) -> Steps:
+        if sigmas is not None and sigmas.numel() > 1:
+            steps = Steps.of(sigmas.flatten().tolist())
+        else:
+            self._tell("The sampler does not say its sigmas: schedules follow the range of the model's own.")
+            sampling = model.model_sampling
+            inner = (float(sampling.percent_to_sigma(index / _RANGE)) for index in range(1, _RANGE))
+            steps = Steps.of([float(sampling.sigma_max), *inner, 0.0], counted=False)
+        for entry in self._entries:
+            for share in entry.shares:
+                for sentence in share.schedule.unreached(steps) if share.schedule else ():
+                    self._tell(f"{entry.entry.lora}: {sentence}")
+        return steps
+
+    def _tell_idle(self, session: Session) -> None:
+        """Tells which layers did not run in a run in which others did: their LoRAs changed nothing."""
+        if session.ran and not session.is_compiled:
+            idle = [path for place, path in enumerate(session.layers.paths) if place not in session.ran]
+            if idle:
+                some = ", ".join(idle[:3]) + (" …" if len(idle) > 3 else "")
+                self._tell(f"{len(idle)} of {len(session.layers.paths)} layers with LoRAs did not run: {some}")
+
+    def _tell(self, sentence: str) -> None:
+        """Logs each sentence once."""
+        if sentence not in self._told:
+            self._told.add(sentence)
+            logging.info("LoRA Stack: %s", sentence)
+
+    def _negatives(self, options: RunOptions) -> list[bool]:
+        """For each part of the batch, whether it is the negative conditioning's.
+
+        Guiders give their conditionings names, and some call the model for the negative one alone, or first. The
+        numbers in `cond_or_uncond` are only places in such a call; they count if the names do not tell.
+        """
+        conds = self._guiders[-1].conds if self._guiders and hasattr(self._guiders[-1], "conds") else {}
+        places = options.get("cond_or_uncond", ())
+        uuids = options.get("uuids", (None,) * len(places))
+        result: list[bool] = []
+        for place, uuid in zip(places, uuids, strict=True):
+            names = [name for name, conds_ in conds.items() if any(item.get("uuid") == uuid for item in conds_ or ())]
+            result.append("negative" in names[0] if len(names) == 1 else place != 0)
+        return result
+
+
+def _copies(patcher: Patcher) -> Sequence[Patcher]:
+    """The patchers of the same model on other GPUs."""
+    return patcher.get_additional_models_with_key("multigpu")

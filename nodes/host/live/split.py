@@ -1,0 +1,102 @@
+"""Which changes of a plan work beside the model's layers, which are merged, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ....lorchestra.apply.live import Geometry, LiveTerm, is_plain, supports
+from ....lorchestra.apply.plan import Change, Part, Plan
+from ....lorchestra.spelling.prefixes import MODEL
+from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
+from ..protocols import Patcher
+from .layers import find_geometry, find_patched_layer, is_plain_weight, is_unseen
+
+
+def is_quantized(plan: Plan, model: Patcher) -> bool:
+    """True if the plan changes layers whose weights are packed: merging would round what it adds."""
+    paths = {change.key.rpartition(".")[0] for change in plan.changes if change.component == MODEL}
+    weights = (getattr(find_patched_layer(model, path), "weight", None) for path in paths)
+    return any(weight is not None and not is_plain_weight(weight) for weight in weights)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTerms:
+    """What is added to one layer."""
+
+    geometry: Geometry
+    weights: list[tuple[Part, LiveTerm]] = field(default_factory=list)
+    biases: list[tuple[Part, LiveTerm]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A plan in two: what works beside the layers, and what is merged."""
+
+    live: Mapping[str, LayerTerms]
+    """By the path of the layer, `diffusion_model.…`."""
+    merged: Mapping[Change, tuple[Part, ...]]
+    notes: tuple[str, ...]
+    """Sentences about what the live path cannot do in the diffusion model, and is merged instead."""
+
+
+def split_plan(plan: Plan, model: Patcher) -> Split:
+    """Reads the tensors of what works beside the layers; raises `AdapterError` if they are not finite."""
+    live: dict[str, LayerTerms] = {}
+    merged: dict[Change, tuple[Part, ...]] = {}
+    reasons: dict[Change, str] = {}
+    is_split = varies_in_batch(plan.entries)
+    for change, parts in plan.changes.items():
+        reason = _place(model, change, parts, live, is_split) if change.component == MODEL else ""
+        if reason is not None:
+            merged[change], reasons[change] = parts, reason
+    return Split(live, merged, tuple(_notes(plan, merged, reasons)))
+
+
+def varies_in_batch(entries: Iterable[Weighted]) -> bool:
+    """True if a weight is for the positive or the negative conditioning alone; one call of a model may have both."""
+    return any(share.conditioning in (POSITIVE, NEGATIVE) for entry in entries for share in entry.shares)
+
+
+def _place(
+    model: Patcher, change: Change, parts: Sequence[Part], live: dict[str, LayerTerms], is_split: bool
+) -> str | None:
+    """Adds the parts to the layer of this weight or bias, or gives the reason why the live path cannot do them all."""
+    path, _, name = change.key.rpartition(".")
+    module = find_patched_layer(model, path)
+    geometry = find_geometry(module) if name in ("weight", "bias") else None
+    if geometry is None:
+        return "it is neither a linear layer nor a convolution"
+    terms: list[tuple[Part, LiveTerm]] = []
+    for part in parts:
+        term = part.term()
+        beside = LiveTerm(term.adapter, _entry(part), part.place)
+        reason = supports(beside, geometry)
+        if reason:
+            return reason
+        if is_unseen(module) and (is_split or name != "weight" or not is_plain(beside)):
+            return "ComfyUI may use this INT8 weight without running its layer"
+        terms.append((part, beside))
+    layer = live.setdefault(path, LayerTerms(geometry))
+    (layer.weights if name == "weight" else layer.biases).extend(terms)
+    return None
+
+
+def _entry(part: Part) -> int:
+    if part.entry is None:
+        raise ValueError(f"{part.module.name} is part of a diffusion model and has no entry in the plan")
+    return part.entry
+
+
+def _notes(plan: Plan, merged: Mapping[Change, Sequence[Part]], reasons: Mapping[Change, str]) -> Iterator[str]:
+    """What was merged of the diffusion model, by file and reason."""
+    for index, weighted in enumerate(plan.entries):
+        found: dict[str, int] = {}
+        for change, parts in merged.items():
+            count = sum(1 for part in parts if change.component == MODEL and part.entry == index)
+            if count:
+                found[reasons[change]] = found.get(reasons[change], 0) + count
+        for reason, count in found.items():
+            what = f"{count} module is" if count == 1 else f"{count} modules are"
+            still = "" if weighted.is_constant else "; the schedule does not reach there"
+            yield f"{weighted.entry.lora}: {what} merged at weight {weighted.model:g}, because {reason}{still}"

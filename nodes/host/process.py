@@ -1,0 +1,80 @@
+"""What lives as long as the process: all caches of `nodes/`, and the request that is handled. Nothing else changes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Generic, TypeVar
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+if TYPE_CHECKING:
+    from ...lorchestra.fit.badge import Badge
+    from ...lorchestra.library.catalog import Library
+    from ...lorchestra.lora.cache import LoraCache
+    from ...lorchestra.models.base import Base
+    from .model_layers import ModelLayers
+    from .protocols import BaseModel, Patcher
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """The values that were asked for last, at most so many; from any thread."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find_or_make(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value of a key. Threads do not wait for each other: two may make the same one at once."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        made = make()
+        with self._lock:
+            self._values[key] = made
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return made
+
+
+request: ContextVar[Mapping[str, object] | None] = ContextVar("lorchestra_request", default=None)
+"""The body of the request to queue a prompt that this task handles."""
+
+bases: Recent[Base | None] = Recent(4)
+"""Bases in files, by path and key: the model, a refiner, a pair of Wan's."""
+
+badges: Recent[Badge] = Recent(20_000)
+"""By the keys of a LoRA file and of a model."""
+
+model_layers: WeakKeyDictionary[BaseModel, ModelLayers] = WeakKeyDictionary()
+"""Of the models that are loaded."""
+
+live_factors: WeakValueDictionary[object, Patcher] = WeakValueDictionary()
+"""What the factors of a live stack were made of → their patcher, as long as ComfyUI keeps a model that uses it."""
+
+
+@cache
+def lora_cache() -> LoraCache:
+    """The opened LoRA files, shared by all nodes."""
+    from ...lorchestra.lora.cache import LoraCache
+
+    return LoraCache()
+
+
+@cache
+def lora_library() -> Library:
+    """The library of LoRA files in ComfyUI's folders; nothing is read until it is asked for something."""
+    import folder_paths
+
+    from ...lorchestra.library.catalog import Library
+    from .server import is_running
+
+    return Library(
+        lambda: folder_paths.get_filename_list("loras"), lambda: folder_paths.get_folder_paths("loras"), is_running
+    )

@@ -1,0 +1,165 @@
+"""What we use of ComfyUI's models, as types. Its own classes are there only where ComfyUI is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, TypedDict, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+WeightFunction = Callable[[Tensor], Tensor]
+
+
+class Layer(Protocol):
+    """A layer with a weight: of torch, of ComfyUI, or of another pack."""
+
+    weight: Tensor
+    bias: Tensor | None
+    weight_function: list[WeightFunction]
+    """What ComfyUI lets the weight go through before each use; not every layer has it."""
+
+    def forward(self, x: Tensor, /) -> Tensor:
+        """What the layer makes of its input."""
+        ...
+
+    def register_forward_hook(self, hook: Callable[..., object], *, always_call: bool = False) -> RemovableHandle:
+        """Called after the layer."""
+        ...
+
+    def register_forward_pre_hook(self, hook: Callable[..., object], *, with_kwargs: bool = False) -> RemovableHandle:
+        """Called before the layer."""
+        ...
+
+
+class Sampling(Protocol):
+    """The range of noise that a model knows."""
+
+    sigma_max: float | Tensor
+
+    def percent_to_sigma(self, percent: float) -> float | Tensor:
+        """0 is the start of a run, 1 is its end."""
+        ...
+
+
+class BaseModel(Protocol):
+    """The model inside a patcher: a diffusion model and how it is called."""
+
+    diffusion_model: torch.nn.Module
+    model_sampling: Sampling
+    manual_cast_dtype: torch.dtype | None
+    current_weight_patches_uuid: object
+    """Another one whenever the weights are patched anew."""
+
+    def get_dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        ...
+
+    def named_modules(self) -> Iterator[tuple[str, torch.nn.Module]]:
+        """All layers by path."""
+        ...
+
+
+class Patcher(Protocol):
+    """A MODEL, and what a CLIP holds: a model and what is changed of it."""
+
+    model: BaseModel
+    load_device: torch.device
+    offload_device: torch.device
+    object_patches: Mapping[str, object]
+    object_patches_backup: Mapping[str, object]
+    cached_patcher_init: object
+    """How its loader is called again, since ComfyUI 0.33."""
+
+    def clone(self) -> Patcher:
+        """Shares the model; its patches are its own."""
+        ...
+
+    def add_patches(self, patches: Mapping[str, object]) -> object:
+        """By keys of the state dict."""
+        ...
+
+    def model_state_dict(self) -> dict[str, Tensor]:
+        """The weights without patches."""
+        ...
+
+    def get_model_object(self, name: str) -> Layer:
+        """A layer by its path, as it will be when the patches are in."""
+        ...
+
+    def eject_model(self) -> None:
+        """Takes off what injections put on."""
+        ...
+
+    def set_injections(self, key: str, injections: Sequence[object]) -> None:
+        """`PatcherInjection`s."""
+        ...
+
+    def set_additional_models(self, key: str, models: Sequence[Patcher]) -> None:
+        """Models that are loaded and freed with this one."""
+        ...
+
+    def get_additional_models_with_key(self, key: str) -> Sequence[Patcher]:
+        """Those that are there under a key."""
+        ...
+
+    def add_wrapper_with_key(self, wrapper_type: str, key: str, wrapper: Callable[..., object]) -> None:
+        """`WrappersMP`."""
+        ...
+
+    def add_callback_with_key(self, call_type: str, key: str, callback: Callable[..., object]) -> None:
+        """`CallbacksMP`."""
+        ...
+
+
+class Clip(Protocol):
+    """A CLIP: text encoders and their patcher."""
+
+    patcher: Patcher
+    cond_stage_model: torch.nn.Module
+
+    def clone(self) -> Clip:
+        """Shares the text encoders; its patches are its own."""
+        ...
+
+    def add_patches(self, patches: Mapping[str, object]) -> object:
+        """By keys of the state dict."""
+        ...
+
+
+class Guider(Protocol):
+    """One run of a sampler."""
+
+    model_patcher: Patcher
+    conds: Mapping[str, Sequence[Mapping[str, object]] | None]
+    """Conditionings by name; not every guider has them."""
+
+
+class RunOptions(TypedDict, total=False):
+    """The part of `transformer_options` that says where a run is."""
+
+    sigmas: Tensor
+    """Of this call."""
+    sample_sigmas: Tensor
+    """Of the run's steps; not every sampler says them."""
+    cond_or_uncond: Sequence[int]
+    """For each part of the batch, its place among the guider's conditionings of this call."""
+    uuids: Sequence[object]
+    """For each part of the batch, its conditioning."""
+
+
+Owner = TypeVar("Owner", covariant=True)
+
+
+class Executor(Protocol[Owner]):
+    """What a wrapper wraps."""
+
+    @property
+    def class_obj(self) -> Owner:
+        """Whose method it is."""
+        ...
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """Runs the rest."""
+        ...

@@ -1,0 +1,98 @@
+"""Routes about LoRA files: which there are, what each is, its picture, and which one a row means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...lorchestra.errors import LorchestraError, quoted
+from ..host import process
+from .http import Answer, Body, Query, read_text
+
+if TYPE_CHECKING:
+    from ...lorchestra.library.facts import Facts, File
+
+SEARCH_SECONDS = 5.0
+HASH_SECONDS = 120.0
+
+
+def loras(query: Query) -> dict[str, object]:
+    """All LoRAs with what is known of each by now; the rest is read in the background."""
+    shelf = process.lora_library()
+    with shelf.attended():
+        files = shelf.files()
+        pending = shelf.read_in_background(files)
+        return {"loras": [_row(file, shelf.find_facts(file)) for file in files], "pending": pending}
+
+
+def info(query: Query) -> dict[str, object]:
+    """All that is known of one LoRA; with `hash=1` its SHA-256 is computed if it is not known yet."""
+    from ...lorchestra.library.card import read_details
+
+    shelf, file = process.lora_library(), _file(query)
+    details = read_details(file.path)
+    facts = shelf.find_facts(file)
+    sha256 = shelf.sha256(file) if query.get("hash") == "1" else details["sha256"] or (facts and facts.sha256)
+    return {
+        "lora": file.name,
+        "path": file.path,
+        "size": file.size,
+        "modified": file.modified_ns // 1_000_000_000,
+        **details,
+        "sha256": sha256 or details["sha256"],
+    }
+
+
+def preview(query: Query) -> Answer:
+    """The image beside a LoRA, and nothing else: its type is that of its bytes, and no browser may guess another."""
+    from ...lorchestra.library.sidecars import find_preview, read_image
+
+    path = find_preview(_file(query).path)
+    image = read_image(path) if path else None
+    headers = {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cache-Control": "private, max-age=300",
+    }
+    if image is None:
+        return Answer({"error": "there is no preview image beside this LoRA"}, status=404, headers=headers)
+    data, content_type = image
+    return Answer(data, content_type, headers=headers)
+
+
+def find(body: Body) -> dict[str, object]:
+    """Files that may be the one that a row means; with `deep`, whole files are hashed."""
+    lora, sha256, air = (read_text(body, key) for key in ("lora", "sha256", "air"))
+    size = body.get("size")
+    shelf = process.lora_library()
+    found = shelf.finder(SEARCH_SECONDS).find(lora or "", sha256, air)
+    by_content = any("SHA-256" in item.why for item in found.candidates)
+    if body.get("deep") is True and sha256 and not by_content:
+        known_size = size if isinstance(size, int) and not isinstance(size, bool) else None
+        hashed = shelf.search_hash(lora or "", sha256, known_size, HASH_SECONDS)
+        names = {item.name for item in hashed.candidates}
+        rest = tuple(item for item in found.candidates if item.name not in names)
+        found = type(found)((*hashed.candidates, *rest), hashed.left)
+    return {"candidates": [{"name": item.name, "why": item.why} for item in found.candidates], "left": found.left}
+
+
+def _row(file: File, facts: Facts | None) -> dict[str, object]:
+    return {
+        "name": file.name,
+        "size": file.size,
+        "modified": file.modified_ns // 1_000_000_000,
+        "title": facts.title if facts else None,
+        "triggers": facts.triggers if facts else (),
+        "architectures": facts.architectures if facts else (),
+        "family": facts.family if facts else (),
+        "kind": facts.kind if facts else None,
+        "preview": file.has_preview,
+        "known": facts is not None,
+    }
+
+
+def _file(query: Query) -> File:
+    name = query.get("lora")
+    file = process.lora_library().find_file(name) if name else None
+    if file is None:
+        raise LorchestraError(f"there is no LoRA {quoted(name or '', 300)}")
+    return file

@@ -1,0 +1,105 @@
+"""Routes about stacks and schedules: badges of rows, rows from and to text, the curve of a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from ...lorchestra.errors import LorchestraError, ScheduleError, StackError, quoted
+from .http import Body, read_text
+
+if TYPE_CHECKING:
+    from ...lorchestra.schedule import Steps
+
+MAX_STACKS = 5000
+MAX_SAMPLES = 400
+MAX_SIGMAS = 20_000
+"""The rest is not read; a schedule has no use for more."""
+DEFAULT_STEPS = 20
+
+
+def check(body: Body) -> dict[str, object]:
+    """A badge for each row of each stack, against the model that the prompt connects it to."""
+    from ..host import badges
+
+    queued, stacks = body.get("prompt"), body.get("stacks")
+    if queued is not None and not isinstance(queued, dict):
+        raise LorchestraError(f'"prompt" is {quoted(queued)}; expected a prompt in API format, or null')
+    if not isinstance(stacks, list) or len(cast("list[object]", stacks)) > MAX_STACKS:
+        raise LorchestraError(f'"stacks" is {quoted(stacks)}; expected a list of at most {MAX_STACKS:,}')
+    pairs: list[tuple[str, object]] = []
+    for stack in cast("list[object]", stacks):
+        if not isinstance(stack, dict) or "node" not in stack:
+            raise LorchestraError(f'{quoted(stack)} is not a stack; expected {{"node": "12", "loras": …}}')
+        data = cast("Mapping[str, object]", stack)
+        pairs.append((str(data["node"]), data.get("loras")))
+    return {"stacks": badges.check(cast("Mapping[str, object] | None", queued), pairs)}
+
+
+def read(body: Body) -> dict[str, object]:
+    """Rows from text of any dialect."""
+    from ...lorchestra.exchange import read_any
+
+    text = read_text(body, "text") or ""
+    order = body.get("order")
+    reading = read_any(text, order=order) if isinstance(order, str) else read_any(text)
+    return {**reading.stack.to_json(), "notes": [str(loss) for loss in reading.losses]}
+
+
+def write(body: Body) -> dict[str, object]:
+    """Text in a dialect from rows."""
+    from ...lorchestra.exchange import parse_stack, write_any
+
+    rows, name = body.get("loras"), body.get("as")
+    if not isinstance(rows, list | dict | str):
+        raise StackError(f'"loras" is {quoted(rows)}; expected rows')
+    form = name if isinstance(name, str) else ""
+    writing = write_any(parse_stack(rows), form, {"allow_names": body.get("allow_names") is True})
+    return {"text": writing.text, "losses": [str(loss) for loss in writing.losses]}
+
+
+def schedule(body: Body) -> dict[str, object]:
+    """A schedule's text as the canonical one, its keyframes, and points of its curve over the run."""
+    from ...lorchestra.schedule import Schedule
+    from ...lorchestra.schedule.sampling import can_sample, sample
+
+    text = body.get("text")
+    if not isinstance(text, str):
+        raise LorchestraError(f'"text" is {quoted(text)}; expected text')
+    try:
+        found = Schedule.parse(text)
+        run = _read_steps(body)
+        samples = sample(found, run, MAX_SAMPLES)
+    except ScheduleError as error:
+        return {"error": error.reason, "column": error.column, "keyframe": error.keyframe}
+    keyframes = [
+        {"at": key.position, "unit": curve.by, "weight": key.weight, "easing": key.easing, "curve": number}
+        for number, curve in enumerate(found.curves)
+        for key in curve.keyframes
+    ]
+    return {
+        "text": found.to_text(),
+        "keyframes": keyframes,
+        "samples": samples,
+        "steps": [moment.progress for moment in run.moments],
+        "notes": list(found.unreached(run))
+        if can_sample(found, run)
+        else ["The schedule goes by sigma; its curve needs a run's sigmas."],
+    }
+
+
+def _read_steps(body: Body) -> Steps:
+    """The run: `sigmas` if there are at least two, else `steps`."""
+    from ...lorchestra.schedule import Steps
+
+    sigmas, count = body.get("sigmas"), body.get("steps")
+    levels = [_finite(item) for item in cast("list[object]", sigmas)[:MAX_SIGMAS]] if isinstance(sigmas, list) else []
+    if len(levels) > 1:
+        return Steps.of(levels)
+    return Steps(count if isinstance(count, int) and not isinstance(count, bool) else DEFAULT_STEPS)
+
+
+def _finite(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e12 < value < 1e12:
+        raise ScheduleError(f"the sigma {quoted(value)} is not a number")
+    return float(value)

@@ -1,0 +1,170 @@
+"""What stands beside a LoRA file is read within bounds, and never trusted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lorchestra.library.plaintext import MAX_PLAIN, plain
+from lorchestra.library.sidecars import MAX_JSON, PREVIEWS, SIDECARS, Sidecars, find_preview, read_image, read_sidecars
+
+SHA = "0123456789ABCDEF" * 4
+CIVITAI = {
+    "id": 135931,
+    "modelId": 120096,
+    "name": "v1.1",
+    "baseModel": "Pony",
+    "trainedWords": ["pixel art, ", "pixel art", "8-bit"],
+    "description": "<p>Best at <b>0.8</b></p><script>alert(1)</script>",
+    "model": {"name": "Pixel Art", "type": "LORA", "tags": ["style"]},
+    "files": [{"type": "Model", "primary": True, "hashes": {"SHA256": SHA}}, {"type": "Training Data"}],
+}
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
+
+
+@pytest.fixture
+def lora(tmp_path: Path) -> Path:
+    """A name for a LoRA with a dot in it; the file itself is not needed."""
+    return tmp_path / "pixel.v1.safetensors"
+
+
+def put(lora: Path, suffix: str, value: Any) -> None:
+    text = value if isinstance(value, str) else json.dumps(value)
+    lora.with_name(lora.stem + suffix).write_text(text, encoding="utf-8")
+
+
+def test_civitai_info(lora: Path) -> None:
+    put(lora, ".civitai.info", CIVITAI)
+    assert read_sidecars(lora) == Sidecars(
+        title="Pixel Art (v1.1)",
+        triggers=("pixel art", "8-bit"),
+        description="Best at 0.8",
+        base_model="Pony",
+        sha256=SHA.lower(),
+        air="civitai:120096@135931",
+        tags=("style",),
+        sources=("pixel.v1.civitai.info",),
+    )
+
+
+def test_lora_manager(lora: Path) -> None:
+    tips = json.dumps({"strength": 0.8, "strength_min": 0.5, "strength_max": "1.2", "clip_strength": 0.4})
+    own = {"model_name": "Mine", "sha256": SHA, "base_model": "SDXL 1.0", "notes": "for icons", "usage_tips": tips}
+    put(lora, ".metadata.json", {**own, "civitai": CIVITAI, "tags": ["a", 3, None, "a"]})
+    found = read_sidecars(lora)
+    assert (found.title, found.weight, found.weight_range, found.clip) == ("Mine", 0.8, (0.5, 1.2), 0.4)
+    assert (found.notes, found.description, found.base_model) == ("for icons", "Best at 0.8", "SDXL 1.0")
+    assert (found.triggers, found.tags, found.air) == (("pixel art", "8-bit"), ("a",), "civitai:120096@135931")
+
+
+def test_a1111(lora: Path) -> None:
+    put(lora, ".json", {"activation text": "pixel, 8-bit", "preferred weight": 0.7, "notes": "n", "sd version": "SDXL"})
+    found = read_sidecars(lora)
+    assert (found.triggers, found.weight, found.notes, found.base_model) == (("pixel, 8-bit",), 0.7, "n", "SDXL")
+    put(lora, ".json", {"preferred weight": 0, "sd version": "Unknown", "activation text": ""})
+    assert read_sidecars(lora) == Sidecars()
+
+
+def test_others(lora: Path) -> None:
+    put(lora, ".cm-info.json", {"ModelName": "P", "ModelId": 1, "VersionId": 2, "Hashes": {"SHA256": SHA}})
+    put(lora, ".txt", "use with care\n\n\n\n")
+    put(lora, ".swarm.json", {"modelspec.title": "Q", "modelspec.trigger_phrase": "pix"})
+    found = read_sidecars(lora)
+    assert (found.title, found.air, found.notes, found.triggers) == ("P", "civitai:1@2", "use with care", ("pix",))
+    assert found.sources == ("pixel.v1.cm-info.json", "pixel.v1.swarm.json", "pixel.v1.txt")
+
+
+def test_the_user_s_own_words_come_first(lora: Path) -> None:
+    put(lora, ".civitai.info", CIVITAI)
+    put(lora, ".json", {"activation text": "mine", "notes": "note"})
+    found = read_sidecars(lora)
+    assert (found.triggers, found.notes, found.title) == (("mine",), "note", "Pixel Art (v1.1)")
+    assert found.sources == ("pixel.v1.json", "pixel.v1.civitai.info")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "nonsense", "[]", "null", "12", "[" * 200_000, '{"notes": ' * 5000, '{"notes": 1, "trainedWords": "a"}',
+        '{"preferred weight": NaN, "activation text": {"a": 1}, "notes": []}', '{"preferred weight": 1e999}',
+        '{"civitai": [1], "usage_tips": "{", "model": 3, "files": [[[]]], "hashes": 2, "modelId": true, "id": 1}',
+        '{"preferred weight": ' + "9" * 5000 + "}", '{"activation text": "' + "x" * MAX_JSON + '"}',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", [".json", ".metadata.json", ".civitai.info", ".cm-info.json", ".swarm.json"])
+def test_bad_json_says_nothing(lora: Path, suffix: str, text: str) -> None:
+    put(lora, suffix, text)
+    assert read_sidecars(lora) == Sidecars()
+
+
+def test_words_are_bounded_and_whole(lora: Path) -> None:
+    put(lora, ".json", {"activation text": "\ud800" + "a" * 5000, "notes": "<li>x" * 90_000})
+    put(lora, ".civitai.info", {"trainedWords": [f"w{number}" for number in range(5000)]})
+    found = read_sidecars(lora)
+    assert len(found.triggers[0]) <= 300
+    assert found.notes and len(found.notes) <= MAX_PLAIN
+    json.dumps([found.triggers, found.notes]).encode()
+    lora.with_name(lora.stem + ".json").unlink()
+    assert len(read_sidecars(lora).triggers) == 64
+
+
+def test_a_folder_in_a_sidecar_s_place_says_nothing(lora: Path) -> None:
+    for suffix in SIDECARS:
+        lora.with_name(lora.stem + suffix).mkdir()
+    assert read_sidecars(lora) == Sidecars()
+
+
+def test_a_listing_saves_asking_the_disk(lora: Path) -> None:
+    put(lora, ".json", {"notes": "note"})
+    assert read_sidecars(lora, listed=frozenset()) == Sidecars()
+    assert read_sidecars(lora, listed={"pixel.v1.json"}).notes == "note"
+
+
+def test_previews(lora: Path) -> None:
+    assert find_preview(lora) is None
+    for suffix in reversed(PREVIEWS):
+        lora.with_name(lora.stem + suffix).write_bytes(PNG)
+        assert find_preview(lora) == str(lora.with_name(lora.stem + suffix))
+    assert find_preview(lora, listed={"pixel.v1.webp", "pixel.png"}) == str(lora.with_name("pixel.v1.webp"))
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (PNG, "image/png"),
+        (b"\xff\xd8\xff\xe0" + b"\0" * 20, "image/jpeg"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
+        (b"GIF89a\0\0\0\0", "image/gif"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0", "image/avif"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'><script>x</script></svg>", None),
+        (b"<!doctype html><script>x</script>", None),
+        (b"", None),
+    ],
+)
+def test_only_images_are_images(lora: Path, data: bytes, kind: str | None) -> None:
+    file = lora.with_suffix(".png")
+    file.write_bytes(data)
+    assert read_image(file) == (None if kind is None else (data, kind))
+    assert read_image(lora.parent) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<p>Use <b>pixel</b> &amp; grid</p><script>x()</script>", "Use pixel & grid"),
+        ("one<br>two<br/>three", "one\ntwo\nthree"),
+        ("<ul><li>a</li><li>b</li></ul>", "• a\n\n• b"),
+        ("<style>p{}</style><p>a</p>", "a"),
+        ("use <lora:pixel:0.7> at a < b", "use <lora:pixel:0.7> at a < b"),
+        ("<p>use <lora:pixel:0.7></p>", "use <lora:pixel:0.7>"),
+        ("&lt;script&gt;x&lt;/script&gt;", "<script>x</script>"),
+        ("a\x00b\tc\r\nd", "ab c\nd"),
+        ("<!-- hidden --><p>shown", "shown"),
+        ("<script>never closed", ""),
+    ],
+)
+def test_plain_text(text: str, expected: str) -> None:
+    assert plain(text) == expected

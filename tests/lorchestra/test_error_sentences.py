@@ -1,0 +1,56 @@
+"""Every refusal of the last release, listed in `error_sentences.json`, still says the same, or better."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from support.sentences import error_sentences
+
+BEFORE: list[str] = json.loads(Path(__file__).with_name("error_sentences.json").read_text(encoding="utf-8"))
+
+BETTER: Mapping[str, tuple[str, ...]] = {
+    # The finding and what to do are two parts now, because a skipped row has nothing to do about it.
+    "this is {}, not a LoRA. Switch this row off.": ("this is {}, not a LoRA", "Switch this row off."),
+    # Plain English.
+    '"air" of {} is {}, which is no AIR; expected one such as "civitai:120096@135931"': (
+        '"air" of {} is {}, which is not an AIR; expected one such as "civitai:120096@135931"',
+    ),
+    "sigma {} cannot be found: nobody knows the sigmas of this run": (
+        "sigma {} cannot be found: the sigmas of this run are not known",
+    ),
+    "tensor {} is {}, which no LoRA has": ("tensor {} is {}, which a LoRA never has",),
+    "the header is not JSON: its metadata do not end, or are no object of strings": (
+        "the header is not JSON: its metadata do not end, or are not an object of strings",
+    ),
+    "the schedule goes by {}, and nobody knows the {}s of this run; write it by progress, 0 … 1": (
+        "the schedule goes by {}, but the {}s of this run are not known; write it by progress, 0 … 1",
+    ),
+    'this is no index of shards: it has no "weight_map"': ('this is not an index of shards: it has no "weight_map"',),
+    "weights are no percentages; write {}": ("weights are not percentages; write {}",),
+    "{} is no easing; there are {}": ("{} is not an easing; there are {}",),
+    "{} is no position, 0 … 1{}": ("{} is not a position, 0 … 1{}",),
+    "{} is no position: {}": ("{} is not a position: {}",),
+    "{} is no schedule; write keyframes such as 0:0, 1:1, or one of: {}": (
+        "{} is not a schedule; write keyframes such as 0:0, 1:1, or one of: {}",
+    ),
+    '{} is none; expected {"position": 0.5, "weight": 1}': (
+        '{} is not a keyframe; expected {"position": 0.5, "weight": 1}',
+    ),
+    '{} is no stack; expected {"node": "12", "loras": …}': ('{} is not a stack; expected {"node": "12", "loras": …}',),
+    "the sigma {} is no number": ("the sigma {} is not a number",),
+}
+"""Old sentence → what is said instead."""
+
+
+def test_no_refusal_is_lost() -> None:
+    now = error_sentences("lorchestra", "nodes")
+    lost = [
+        sentence
+        for sentence in BEFORE
+        if not sentence not in now and not now.issuperset(BETTER.get(sentence, (sentence,)))
+    ]
+    assert lost == []
+    assert set(BETTER) <= set(BEFORE)
+    assert len(BEFORE) > 200

@@ -1,0 +1,38 @@
+"""All sentences of the errors that the code raises, as templates: what is filled in is `{}`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def error_sentences(*folders: str, root: Path = ROOT) -> set[str]:
+    """Those of all Python files in these folders: text that is handed to an error of ours."""
+    found: set[str] = set()
+    for folder in folders:
+        for path in sorted((root / folder).rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            errors = {name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in _errors(node)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in errors:
+                    found.update(text for value in node.args for text in _templates(value) if " " in text.strip("{} "))
+    return found
+
+
+def _errors(node: ast.ImportFrom) -> Iterator[str]:
+    if (node.module or "").split(".")[-1] == "errors":
+        yield from (alias.asname or alias.name for alias in node.names if alias.name[0].isupper())
+
+
+def _templates(value: ast.expr) -> Iterator[str]:
+    """The texts that an expression may be, conditional ones each."""
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        yield value.value
+    elif isinstance(value, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in value.values)
+    elif isinstance(value, ast.IfExp):
+        yield from _templates(value.body)
+        yield from _templates(value.orelse)
