@@ -345,7 +345,7 @@ def test_a_product_is_edited_curve_by_curve(curve: Editor) -> None:
         ("0:0, 1:high", "Column 8: expected a weight such as 0.7, found 'high'"),
         ("0:0, <img src=x onerror=window.hacked=1>", "Column 6: expected a position such as 0.5"),
         ("", "Column 1: the schedule is empty"),
-        ("0:0, 0.5:1 bouncy", "Column 12: 'bouncy' is no easing"),
+        ("0:0, 0.5:1 bouncy", "Column 12: 'bouncy' is not an easing"),
     ],
 )
 def test_text_that_means_nothing_stays_and_says_where(curve: Editor, text: str, words: str) -> None:
