@@ -20,19 +20,20 @@ WORKERS ?= 2
 SHARED := -n $(WORKERS) --dist worksteal
 
 # Rooms that need no torch: their tests take seconds.
-PURE := errors files schedule spelling stack exchange workflow architectures fit library
+PURE := files schedule spelling stack exchange workflow architectures fit library
 
 .PHONY: quick demo test test-js test-slow test-oldest test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
 
-# Before each commit: everything that needs neither torch nor ComfyUI, and the linters but for types; under a minute.
+# Before each commit: what needs neither torch nor ComfyUI, in Python and in js, and the linters but for types.
 quick: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q $(SHARED) -m "not slow" $(wildcard $(PURE:%=tests/lorchestra/%)) tests/lorchestra/test_*.py
+	node --test tests/js/*.test.mjs
 
 test: test-js $(VENV)/ready
 	$(BIN)/pytest $(SHARED) -m "not slow" tests/lorchestra
