@@ -104,7 +104,7 @@ BROKEN: list[tuple[str, Shapes, str]] = [
     ("OFT", {"blocks": (5, 4, 3)}, "they must be square"),
     ("OFT", {"blocks": (5, 4)}, "they must be square"),
     ("OFT", {"blocks": (5, 4, 4), "rescale": (19, 1)}, "it must have 20 numbers"),
-    ("OFT", {"rotation": (5, 7)}, "7 numbers each, which is no triangle"),
+    ("OFT", {"rotation": (5, 7)}, "7 numbers each, which is not a triangle"),
     ("OFT", {"rotation": (5, 4, 3)}, "they must be square"),
     ("OFT", {"rotation": (5,)}, "two or three dimensions"),
     ("OFT", {"blocks": (3, 6, 4, 4)}, "cannot be exchanged in 3 stages"),
