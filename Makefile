@@ -22,7 +22,7 @@ SHARED := -n $(WORKERS) --dist worksteal
 # Rooms that need no torch: their tests take seconds.
 PURE := files schedule spelling stack exchange workflow architectures fit library
 
-.PHONY: quick demo test test-js test-slow test-oldest test-frontends test-all lint bench clean
+.PHONY: quick demo test test-core test-nodes test-face test-js test-slow test-oldest test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
@@ -35,9 +35,21 @@ quick: $(VENV)/ready
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q $(SHARED) -m "not slow" $(wildcard $(PURE:%=tests/lorchestra/%)) tests/lorchestra/test_*.py
 	node --test tests/js/*.test.mjs
 
-test: test-js $(VENV)/ready
+# The browser waits much, so the core's tests run beside it.
+test: test-js
+	$(MAKE) -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) WORKERS=1 test-core test-face
+	$(MAKE) test-nodes
+
+test-core: $(VENV)/ready
 	$(BIN)/pytest $(SHARED) -m "not slow" tests/lorchestra
+
+# In the real ComfyUI, without its face.
+test-nodes: $(VENV)/ready
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) quick $(SHARED)
+
+# In the browser.
+test-face: $(VENV)/ready
+	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) face
 
 # What the face computes by itself, in Node; and that it is what Python computes.
 test-js: $(VENV)/ready
