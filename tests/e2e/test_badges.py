@@ -358,6 +358,7 @@ def test_two_hosts_of_one_subgraph_have_their_own_models(face: Any, models: None
         wait_for_lists(face, ["misfit"], ["fits", "missing"])
 
 
+@pytest.mark.long
 def test_a_promoted_list_nested_twice_is_followed(face: Any, models: None, tmp_path: Path) -> None:
     sdxl, flux, _ = connected(face)
     for _ in range(2):
