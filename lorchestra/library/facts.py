@@ -10,7 +10,7 @@ from ..errors import LorchestraError
 from .sidecars import Sidecars, read_sidecars
 
 UNREADABLE = "unreadable"
-"""The kind of files that are not sound safetensors filess."""
+"""The kind of files that are not sound safetensors files."""
 BROKEN = "broken"
 """The kind of LoRAs that cannot be applied."""
 
@@ -34,6 +34,10 @@ class Facts:
     hashes: frozenset[str] = frozenset()
     """Of the tensors alone, as the metadata has them."""
     air: str | None = None
+    algorithm: str | None = None
+    """That of most modules: `LoRA`, `LoHa` …"""
+    rank: int | None = None
+    """The median over the modules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,13 @@ def read_facts(file: File) -> Facts:
     kind = BROKEN if examined.kind == kinds.LORA and examined.problem else examined.kind
     others = [one for one in meant if one not in made_for]
     architectures = _shared(*made_for, *others)
-    return _facts(kind, beside, examined.header.metadata, architectures, _shared(*family_titles(made_for, 6)))
+    facts = _facts(kind, beside, examined.header.metadata, architectures, _shared(*family_titles(made_for, 6)))
+    from ..lora.numbers import counts, statistics
+
+    modules = examined.reading.modules
+    algorithm = next(iter(counts(module.kind for module in modules)), None)
+    rank = statistics(module.rank for module in modules if module.rank)
+    return replace(facts, algorithm=algorithm, rank=int(rank.median) if rank else None)
 
 
 def _facts(
