@@ -262,8 +262,10 @@ def _sized(text: str) -> tuple[str, tuple[int, ...], int]:
         raise ValueError(text)
     value = json.loads(f'{{"dtype{text}]}}', object_pairs_hook=_unique)
     dtype, shape = value["dtype"], value["shape"]
+    if len(value) != 2 or not _naturals(shape) or len(shape) > MAX_DIMENSIONS:
+        raise ValueError(text)
     bits = DTYPE_BITS[dtype] * prod(shape)
-    if len(value) != 2 or not _naturals(shape) or bits % 8 or len(shape) > MAX_DIMENSIONS:
+    if bits % 8:
         raise ValueError(text)
     return dtype, tuple(shape), bits // 8
 
