@@ -14,6 +14,10 @@ MAX_TEXT = 4_000_000
 """Longest text of a stack or a request that is parsed, in characters; largest file of one, in bytes."""
 MAX_DEPTH = 64
 """How deep the values of unknown keys may be nested."""
+MAX_VALUES = 200_000
+"""Most objects, lists, keys, texts and numbers in the JSON of a stack, a request or a sidecar."""
+MAX_NESTING = 100
+"""How deep JSON may be nested."""
 
 Json = Any
 """A value as `json.loads` gives it."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple, TypeGuard, cast
 
 from ..errors import HeaderError, quoted
 from .header_stream import METADATA, NO_OBJECT, Source
-from .opening import open_regular, os_reason, pickle_reason
+from .opening import open_regular, pickle_reason
 
 MAX_HEADER_BYTES = 100_000_000
 """The same limit as the safetensors library's."""
@@ -101,39 +100,34 @@ def read_header(path: str | Path) -> Header:
     name = str(path)
     if name.lower().endswith(_PICKLE_SUFFIXES):
         raise HeaderError(name, pickle_reason(name))
-    try:
-        with open_regular(name) as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(8)
-            if len(start) < 8:
-                raise HeaderError(
-                    name,
-                    "the file is empty"
-                    if not start
-                    else f"the file has only {len(start)} bytes, too few for a safetensors header",
-                )
-            length = int.from_bytes(start, "little")
-            # A header of 640 bytes starts like a pickle too; it goes on with {.
-            if length > size - 8 and start.startswith(_PICKLE_STARTS) and file.read(1) not in (b"{", b""):
-                raise HeaderError(name, pickle_reason(name))
-            if length > MAX_HEADER_BYTES:
-                raise HeaderError(
-                    name,
-                    f"the header claims {length:,} bytes, above the limit of {MAX_HEADER_BYTES:,}; "
-                    "this is not a safetensors file, or it is damaged",
-                )
-            if length > size - 8:
-                raise HeaderError(
-                    name, f"the header claims {length:,} bytes but the file has {size:,}; the file is truncated"
-                )
-            source = Source(name, file, length)
-            if length > _LONG:
-                return _long_header(source, size)
-            return _short_header(name, source.rest(length), source.digest, size)
-    except OSError as error:
-        raise HeaderError(name, os_reason(error)) from error
-    except ValueError as error:  # a NUL or broken Unicode in the path
-        raise HeaderError(name, f"this cannot be the name of a file ({error})") from error
+    with open_regular(name) as file:
+        size = file.size
+        start = file.read(8)
+        if len(start) < 8:
+            raise HeaderError(
+                name,
+                "the file is empty"
+                if not start
+                else f"the file has only {len(start)} bytes, too few for a safetensors header",
+            )
+        length = int.from_bytes(start, "little")
+        # A header of 640 bytes starts like a pickle too; it goes on with {.
+        if length > size - 8 and start.startswith(_PICKLE_STARTS) and file.read(1) not in (b"{", b""):
+            raise HeaderError(name, pickle_reason(name))
+        if length > MAX_HEADER_BYTES:
+            raise HeaderError(
+                name,
+                f"the header claims {length:,} bytes, above the limit of {MAX_HEADER_BYTES:,}; "
+                "this is not a safetensors file, or it is damaged",
+            )
+        if length > size - 8:
+            raise HeaderError(
+                name, f"the header claims {length:,} bytes but the file has {size:,}; the file is truncated"
+            )
+        source = Source(name, file, length)
+        if length > _LONG:
+            return _long_header(source, size)
+        return _short_header(name, source.rest(length), source.digest, size)
 
 
 def parse_header(text: bytes, *, path: str, file_size: int) -> Header:
@@ -262,8 +256,10 @@ def _sized(text: str) -> tuple[str, tuple[int, ...], int]:
         raise ValueError(text)
     value = json.loads(f'{{"dtype{text}]}}', object_pairs_hook=_unique)
     dtype, shape = value["dtype"], value["shape"]
+    if len(value) != 2 or not _naturals(shape) or len(shape) > MAX_DIMENSIONS:
+        raise ValueError(text)
     bits = DTYPE_BITS[dtype] * prod(shape)
-    if len(value) != 2 or not _naturals(shape) or bits % 8 or len(shape) > MAX_DIMENSIONS:
+    if bits % 8:
         raise ValueError(text)
     return dtype, tuple(shape), bits // 8
 

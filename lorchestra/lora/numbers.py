@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from ..errors import HeaderError
 from ..files.header import Header, TensorInfo, read_header
+from ..files.opening import RegularFile, open_regular
 from ..spelling.modules import Reading, read_modules
 from ..spelling.scales import module_scale, read_scales
 from .metadata import shorten, trigger_words
@@ -131,20 +131,15 @@ def statistics(values: Iterable[float]) -> Statistics | None:
 
 def _read_scalars(header: Header, names: Mapping[str, str]) -> dict[str, float]:
     """Module → value of the one-element tensor of that name; NaN if it is not a number."""
-    try:
-        with open(header.path, "rb") as file:
-            return {module: _scalar(file, header, header.tensors[name]) for module, name in names.items()}
-    except OSError as error:
-        raise HeaderError(header.path, f"the file cannot be read ({error.strerror or error})") from error
+    with open_regular(header.path) as file:
+        return {module: _scalar(file, header, header.tensors[name]) for module, name in names.items()}
 
 
-def _scalar(file: IO[bytes], header: Header, info: TensorInfo) -> float:
+def _scalar(file: RegularFile, header: Header, info: TensorInfo) -> float:
     if info.shape not in ((), (1,)):
         return math.nan
-    file.seek(header.data_start + info.start)
-    data = file.read(info.end - info.start)
-    if len(data) != info.end - info.start:
-        raise HeaderError(header.path, "the file became shorter while it was read")
+    data = bytearray(info.end - info.start)
+    file.fill(header.data_start + info.start, memoryview(data))
     if info.dtype == "BF16":  # the upper half of an fp32
         return float(struct.unpack("<f", b"\0\0" + data)[0])
     if info.dtype == "F8_E5M2":  # the upper half of an fp16

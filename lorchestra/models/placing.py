@@ -62,7 +62,7 @@ def misfit(module: Module, shape: Shape | None) -> str | None:
         return "the model has a single number there"
     out, inner, wanted = layout.out, layout.inner, shape[1:]
     if module.algorithm == slots.IA3 and out is None and inner is None:
-        width = max(module.shapes.get("weight") or module.shapes["vector"], default=1)
+        width = max(module.shapes.get("vector", module.shapes.get("weight", ())), default=1)
         return None if width in (shape[0], *wanted[:1]) else f"made for {width} rows or columns, not {list(shape)}"
     if out is not None and out != shape[0] and module.algorithm != slots.BOFT:
         return _made_for(out, inner, shape)

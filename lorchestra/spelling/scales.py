@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
-from ..errors import quoted
+from ..errors import HeaderError, quoted
 from ..files.header import Header
+from ..files.opening import is_file, read_small
 from . import prefixes, slots
 from .modules import Module
 
@@ -134,15 +135,16 @@ def read_adapter_config(path: str | Path) -> Scales | None:
     file = Path(path)
     config = file.parent / CONFIG_NAME
     where = f"{CONFIG_NAME} beside {file.name}"
+    if not is_file(config):
+        return None
     try:
-        if not config.is_file() or not (file.name == WEIGHTS_NAME or _is_alone(file)):
+        if not (file.name == WEIGHTS_NAME or _is_alone(file)):
             return None
-        with config.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
+        data = read_small(config, _MAX_BYTES)
     except OSError as error:
         return Scales({}, (f"{where} cannot be read ({error.strerror or error})",))
-    except ValueError:  # a NUL in the path
-        return None
+    except HeaderError as error:
+        return Scales({}, (f"{where} cannot be read ({error.reason})",))
     value, reason = _json_object(data.decode("utf-8", "replace"))
     if value is None:
         return Scales({}, (f"{where} {reason}; every alpha counts as equal to its rank",))
