@@ -190,7 +190,7 @@ def _stacked(layers: Sequence[Layer], within: int) -> dict[Shape, int]:
         longer: dict[Shape, int] = {}
         for (rows, *inner), mask in layer.shapes.items():
             if number == 0:
-                longer[rows, *inner] = mask & within
+                longer[(rows, *inner)] = mask & within
                 continue
             for (before, *others), others_mask in found.items():
                 if others == inner and (both := mask & others_mask):

@@ -39,6 +39,7 @@ _JOINED: dict[str, tuple[tuple[str, ...], ...]] = {
     "kv_img": (("k_img", "v_img"),),
     "gate_up_proj": _GATED,
     "gate_up": _GATED,
+    "net_0_proj": (("net_0_proj_0", "net_0_proj_1"),),  # slices by number, from the tables of `aliases`
 }
 """End of a name after an underscore or a dot → the ends of the parts' names, of which a model has one set.
 

@@ -132,8 +132,18 @@ def find_joined(flat: str, sites: Mapping[str, Site]) -> Site | None:
     for names in parts_of(flat):
         found = [site for name in names if (site := sites.get(name)) is not None]
         if len(found) == len(names) and (joined := _joined(found)):
-            return joined
+            return joined if joined.pieces else _as_whole(joined, sites)
     return None
+
+
+def _as_whole(site: Site, sites: Mapping[str, Site]) -> Site:
+    """Parts that make up a whole weight as that weight."""
+    words = site.key.removesuffix(_WEIGHT).replace(".bias", "_bias").split(".")
+    for start in range(min(len(words), 4)):  # behind `model.diffusion_model.`
+        whole = sites.get("_".join(words[start:]))
+        if whole and (whole.key, whole.shape) == (site.key, site.shape):
+            return whole
+    return site
 
 
 def _joined(parts: list[Site]) -> Site | None:

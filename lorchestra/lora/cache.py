@@ -61,7 +61,9 @@ class OpenLora(LoraFile):
     def adapter(self, module: Module, rows: Rows | None = None) -> Adapter:
         """The module's tensors, mapped from the file and known to be finite, with their algorithm.
 
-        With `rows`, as `spelling.rows.parted` gives them, those of the module that is the same for these rows. Raises `AdapterError` with file and module where a value is NaN or infinite, or the file is not any more what
+        With `rows`, as `spelling.rows.parted` gives them, those of the module that is the same for these rows.
+
+        Raises `AdapterError` with file and module where a value is NaN or infinite, or the file is not any more what
         its header said.
         """
         key = (module.name, module.target, module.algorithm, rows)

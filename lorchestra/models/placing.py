@@ -151,7 +151,7 @@ def _pieces(module: Module, site: Site) -> list[Placed] | str:
             return "its rows come in blocks that are cut where the model has them in another order"
         first = parts[0].start
         for part in parts:
-            part_of = piece if len(parts) == 1 else _within(piece, part.start - first, part.count)
+            part_of = piece if len(parts) == 1 else _within(piece, part.start - first, part.length)
             result.append(Placed(module, part_of, part))
     return result
 

@@ -6,6 +6,7 @@ A file may have one layer where the model has several, one below the other: its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from . import slots
@@ -16,7 +17,7 @@ class Rows(NamedTuple):
     """Some rows of the weight that a module is made for."""
 
     start: int
-    count: int
+    length: int
     total: int
     """Of the whole weight; a file does not always tell."""
 
@@ -37,7 +38,7 @@ def parted(algorithm: str, shapes: Mapping[str, Shape], counts: Sequence[int]) -
     if turned and any(edge % turned for edge in edges[:-1]):
         return f"its blocks turn {turned} rows at a time, which are rows of two of the model's layers"
     block = _block(shapes) if algorithm == slots.LOKR else 0
-    return [_pieces(start, stop, block, edges[-1]) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [_pieces(start, stop, block, edges[-1]) for start, stop in pairwise(edges)]
 
 
 def _whole(algorithm: str, shapes: Mapping[str, Shape], found: Layout) -> str | None:
@@ -91,4 +92,4 @@ def _pieces(start: int, stop: int, block: int, total: int) -> list[Rows]:
         return [Rows(start, stop - start, total)]
     first, last = -(-start // block) * block, stop // block * block
     edges = [start, first, last, stop] if first <= last else [start, stop]
-    return [Rows(low, high - low, total) for low, high in zip(edges, edges[1:], strict=False) if low < high]
+    return [Rows(low, high - low, total) for low, high in pairwise(edges) if low < high]
