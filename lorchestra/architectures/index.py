@@ -16,6 +16,7 @@ from typing import NamedTuple
 from ..spelling.prefixes import flatten
 from .aliases import TABLES
 from .encoders import ENCODERS
+from .joined import parts_of
 from .names import ARCHITECTURES
 from .patterns import Shape
 from .signatures import Signature, read_signatures
@@ -107,12 +108,27 @@ class Index:
             if flat.startswith(_DIFFUSERS_UNET):
                 wanted |= self._unets
             self._load(wanted)
-            shapes = self._shapes.get(flat)
+            shapes = self._with_joined(flat, kind, self._shapes.get(flat))
             layer = _layer(shapes, kind) if shapes else None
             if len(self._layers) > _MOST_NAMES:
                 self._layers.clear()
             self._layers[name] = layer
             return layer
+
+    def _with_joined(self, flat: str, kind: str, shapes: dict[Shape, int] | None) -> dict[Shape, int] | None:
+        """The shapes with those of architectures that have several layers for one of that name, as `find_joined`."""
+        for names in parts_of(flat):
+            layers = [layer for name in names if (layer := self.layer(name)) is not None]
+            if len(layers) < len(names):
+                continue
+            free = self.all & ~any_of(shapes or {})
+            for shape, mask in _stacked(layers, free).items():
+                shapes = dict(shapes or {})
+                shapes[shape] = shapes.get(shape, 0) | mask
+                for bit in range(mask.bit_length()):
+                    if mask >> bit & 1:  # there are as many of the whole as of each part
+                        self._kinds[bit].setdefault(kind, self._kinds[bit][layers[0].kind])
+        return shapes
 
     def _load(self, wanted: int) -> None:
         """Spreads out the names of the architectures in a set."""
@@ -165,6 +181,23 @@ def _layer(shapes: Mapping[Shape, int], kind: str) -> Layer:
     for shape, mask in shapes.items():
         loose[squeezed(shape)] = loose.get(squeezed(shape), 0) | mask
     return Layer(loose, dict(shapes) if len(loose) < len(shapes) else None, kind)
+
+
+def _stacked(layers: Sequence[Layer], within: int) -> dict[Shape, int]:
+    """Shape of layers with the same inputs, one below the other → the architectures that have all of them."""
+    found: dict[Shape, int] = {}
+    for number, layer in enumerate(layers):
+        longer: dict[Shape, int] = {}
+        for (rows, *inner), mask in layer.shapes.items():
+            if number == 0:
+                longer[(rows, *inner)] = mask & within
+                continue
+            for (before, *others), others_mask in found.items():
+                if others == inner and (both := mask & others_mask):
+                    shape = (before + rows, *inner)
+                    longer[shape] = longer.get(shape, 0) | both
+        found = longer
+    return {shape: mask for shape, mask in found.items() if mask}
 
 
 def _names(signature: Signature) -> Iterator[tuple[str, Shape]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..spelling.prefixes import MODEL, flatten
 from . import text_encoders, unet
 from .aliases import alias_sites
+from .joined import parts_of
 
 Offset = tuple[int, int, int]
 """(dimension, start, length) of the part of a weight that is meant, as in `torch.narrow`."""
@@ -38,6 +39,9 @@ class Site:
     shape: Shape | None
     """Shape of the part that is meant; None if the weight is packed and does not tell it."""
     place: Place = WHOLE
+    pieces: tuple[Site, ...] = ()
+    """If a file's layer spans several of the model's: these, in the order of its rows. The shape is that of all of them
+    together, key and place are those of the first."""
 
 
 Sites = Mapping[str, Site]
@@ -118,6 +122,58 @@ def _flat(sites: Mapping[str, Site]) -> dict[str, Site]:
         if path.startswith("model."):
             flat.setdefault(flatten(path.removeprefix("model.")), site)
     return flat
+
+
+def find_joined(flat: str, sites: Mapping[str, Site]) -> Site | None:
+    """The layers that stand for one of that flattened name, such as q, k and v for a `to_qkv`; None if there are none.
+
+    Parts of one fused weight that follow each other are one place.
+    """
+    for names in parts_of(flat):
+        found = [site for name in names if (site := sites.get(name)) is not None]
+        if len(found) == len(names) and (joined := _joined(found)):
+            return joined if joined.pieces else _as_whole(joined, sites)
+    return None
+
+
+def _as_whole(site: Site, sites: Mapping[str, Site]) -> Site:
+    """Parts that make up a whole weight as that weight."""
+    words = site.key.removesuffix(_WEIGHT).replace(".bias", "_bias").split(".")
+    for start in range(min(len(words), 4)):  # behind `model.diffusion_model.`
+        whole = sites.get("_".join(words[start:]))
+        if whole and (whole.key, whole.shape) == (site.key, site.shape):
+            return whole
+    return site
+
+
+def _joined(parts: list[Site]) -> Site | None:
+    """Layers with the same inputs, one below the other; None if that makes no layer."""
+    pieces: list[Site] = []
+    rows, inner = 0, (parts[0].shape or (0,))[1:]
+    for part in parts:
+        if part.pieces or not part.shape or part.shape[1:] != inner:
+            return None
+        rows += part.shape[0]
+        before = pieces[-1] if pieces else None
+        follows = before and _follows(before, part)
+        if before and before.shape and follows:
+            pieces[-1] = Site(part.key, (before.shape[0] + part.shape[0], *inner), follows)
+        else:
+            pieces.append(part)
+    if len({(piece.key, piece.place.offset) for piece in pieces}) < len(pieces):
+        return None
+    first = pieces[0]
+    return first if len(pieces) == 1 else Site(first.key, (rows, *inner), first.place, tuple(pieces))
+
+
+def _follows(one: Site, other: Site) -> Place | None:
+    """The place of both if the rows of `other` follow those of `one` in the same weight."""
+    first, second = one.place, other.place
+    if one.key != other.key or first.offset is None or second.offset is None or first.swapped or second.swapped:
+        return None
+    (dim, start, count), (other_dim, other_start, other_count) = first.offset, second.offset
+    is_next = dim == other_dim == 0 and other_start == start + count
+    return Place((0, start, count + other_count)) if is_next else None
 
 
 def has_text_encoders(targets: Targets) -> bool:

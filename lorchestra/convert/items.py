@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..algorithms.lora import LoRA
+from ..algorithms.rows import cut
 from ..architectures.sites import Shape
 from ..errors import AdapterError
 from ..lora.cache import OpenLora
@@ -75,6 +76,10 @@ def read_items(file: OpenLora, layers: Layers) -> list[Item]:
 def _read_item(file: OpenLora, layers: Layers, placed: Placed) -> Item:
     module, site = placed.module, placed.site
     parts = file.tensors(module)
+    if placed.rows is not None:
+        if module.algorithm == slots.OFT and "alpha" in parts and float(parts["alpha"].double()):
+            raise AdapterError(file.path, module.name, "OFT with a limit for all of its blocks is converted as a whole")
+        parts, _ = cut(module.algorithm, parts, None, placed.rows)
     if module.pads:
         adapter = file.adapter(module)  # which knows the shape that the layer gets
         if "shape" not in parts and isinstance(adapter, LoRA) and adapter.padded:

@@ -115,15 +115,16 @@ def check_file(examined: Examined, base: Base, fallback: Mapping[str, Site] | No
 
 def finding(entry: Entry, placement: Placement, examined: Examined | None, base: Base | None) -> Outcome:
     """The outcome without row and weights; as `outcome`."""
+    placed = placement.modules
     applied, unmatched, misshapen, unused = (
-        len(part) for part in (placement.placed, placement.unmatched, placement.misshapen, placement.unused)
+        len(part) for part in (placed, placement.unmatched, placement.misshapen, placement.unused)
     )
     missing = unmatched + misshapen
     identity = examined.identity if examined else None
     unread = len(examined.reading.leftovers) if examined else 0
     made_for = identity.made_for if identity else ()
     architectures = base.architectures if base else ()
-    of_model = _of_model([placed.module for placed in placement.placed])
+    of_model = _of_model(placed)
     lacking = _of_model([*placement.unmatched, *(module for module, _ in placement.misshapen)])
     if of_model + lacking:
         verdict = _verdict(of_model, lacking, identity, architectures)

@@ -24,12 +24,14 @@ from torch import Tensor
 from .. import algorithms
 from ..algorithms.base import Adapter, Settings
 from ..algorithms.lora import LoRA
+from ..algorithms.rows import cut
 from ..errors import AdapterError, HeaderError
 from ..files.header import Header
 from ..files.key import FileKey, find_key, read_sha256
 from ..files.opening import open_regular
 from ..spelling.modules import Module
 from ..spelling.prefixes import PEFT
+from ..spelling.rows import Rows
 from .file import LoraFile, read_lora
 
 DEFAULT_CACHE_BYTES = 1 << 30
@@ -67,22 +69,26 @@ class OpenLora(LoraFile):
         self._keep = keep
         self.kept_bytes = 0
         """Bytes of the tensors that are kept."""
-        self._adapters: dict[tuple[str, str, str], Adapter] = {}
+        self._adapters: dict[tuple[str, str, str, Rows | None], Adapter] = {}
+        self._whole: dict[str, dict[str, Tensor]] = {}
+        """The tensors of modules that several layers take their rows from."""
         self._is_peft = PEFT in file.reading.spellings
         self._sha256: str | None = None
         self._lock = threading.Lock()
 
-    def adapter(self, module: Module) -> Adapter:
+    def adapter(self, module: Module, rows: Rows | None = None) -> Adapter:
         """The module's tensors, in memory of their own and known to be finite, with their algorithm.
+
+        With `rows`, as `spelling.rows.parted` gives them, those of the module that is the same for these rows.
 
         Raises `AdapterError` with file and module where a value is NaN or infinite, or the file is not any more what
         its header said.
         """
-        key = (module.name, module.target, module.algorithm)
+        key = (module.name, module.target, module.algorithm, rows)
         with self._lock:
             found = self._adapters.get(key)
             if found is None:
-                found = self._read(module)
+                found = self._read(module, rows)
                 if self._keep:
                     self._adapters[key] = found
             return found
@@ -107,11 +113,16 @@ class OpenLora(LoraFile):
                 self._sha256 = read_sha256(self.path)
             return self._sha256
 
-    def _read(self, module: Module) -> Adapter:
-        parts = self._parts(module)
-        if self._keep:
+    def _read(self, module: Module, rows: Rows | None) -> Adapter:
+        parts = self._whole.get(module.name) or self._parts(module)
+        if self._keep and module.name not in self._whole:
             self.kept_bytes += sum(tensor.nbytes for tensor in parts.values())
+            if rows is not None:
+                self._whole[module.name] = parts
+        parts = dict(parts)
         alpha = float(parts.pop("alpha").double()) if "alpha" in parts else None
+        if rows is not None:
+            parts, alpha = cut(module.algorithm, parts, alpha, rows)
         scale = self.scales.scale(module) if self.scales else None
         adapter = algorithms.read(module.algorithm, parts, alpha, Settings(scale, is_peft=self._is_peft))
         if isinstance(adapter, LoRA) and module.pads:

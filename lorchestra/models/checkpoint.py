@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from ..architectures import text_encoders
 from ..architectures.sites import Place, Shape, Site, Targets, encoder_sites, model_sites
 from ..spelling.prefixes import MODEL
+from .relaid import relaid_sites
 
 _MODEL_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.")
 """Where the diffusion model begins; a file with none of these is a diffusion model alone."""
@@ -35,7 +36,7 @@ def targets(shapes: Mapping[str, Shape | None]) -> Targets:
     tensors = {name[len(prefix) :]: (name, shape) for name, shape in shapes.items() if name.startswith(prefix)}
     result = dict(encoder_sites(encoders)) if encoders else {}
     if any(name.endswith(".weight") for name in tensors):
-        result[MODEL] = model_sites(tensors)
+        result[MODEL] = {**relaid_sites(tensors), **model_sites(tensors)}
     return result
 
 

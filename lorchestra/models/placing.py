@@ -6,18 +6,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from ..architectures.sites import Offset, Shape, Site, Targets
+from ..architectures.sites import Offset, Place, Shape, Site, Targets, find_joined
 from ..spelling import slots
 from ..spelling.modules import BIAS, Module
 from ..spelling.prefixes import MODEL
+from ..spelling.rows import Rows, parted
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A module and its place."""
+    """A module and its place, or some rows of a module and theirs."""
 
     module: Module
     site: Site
+    rows: Rows | None = None
+    """Which of the module's rows are meant; None for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Placement:
     """Where all modules of one file went."""
 
     placed: tuple[Placed, ...]
+    """In the order of the file; what lands on several layers stands there once for each, one after the other."""
     unmatched: tuple[Module, ...]
     """No layer of that name in the model."""
     misshapen: tuple[tuple[Module, str], ...]
@@ -33,16 +37,28 @@ class Placement:
     """Text encoder modules, where that text encoder is not connected."""
 
     @property
+    def modules(self) -> list[Module]:
+        """The modules that have a place, each once."""
+        return [
+            item.module
+            for index, item in enumerate(self.placed)
+            if item.rows is None or index == 0 or self.placed[index - 1].module is not item.module
+        ]
+
+    @property
     def fitting(self) -> str:
         """In words: `128 of 192 modules`."""
-        total = len(self.placed) + len(self.unmatched) + len(self.misshapen)
-        return f"{len(self.placed)} of {total} modules"
+        count = len(self.modules)
+        return f"{count} of {count + len(self.unmatched) + len(self.misshapen)} modules"
 
 
 def find_site(module: Module, targets: Targets) -> Site | None:
     """The place of that name, whether the module fits it or not."""
     sites = targets.get(module.component)
-    return sites.get(module.flat) if sites else None
+    if not sites:
+        return None
+    flat = module.flat
+    return sites.get(flat) or find_joined(flat, sites)
 
 
 def misfit(module: Module, shape: Shape | None) -> str | None:
@@ -107,11 +123,40 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
         if site is None:
             missing = module.component != MODEL and module.component not in targets
             (unused if missing else unmatched).append(module)
-        elif reason:
-            misshapen.append((module, reason))
-        elif (spot := (site.key, site.place.offset, module.algorithm)) in taken:
-            misshapen.append((module, f"the file changes the same layer as {taken[spot]}"))
-        else:
-            taken[spot] = module.name
-            placed.append(Placed(module, site))
+            continue
+        found: list[Placed] | str = reason or _pieces(module, site)
+        if not isinstance(found, str):
+            spots = [(piece.key, piece.place.offset, module.algorithm) for piece in site.pieces or (site,)]
+            other = next((taken[spot] for spot in spots if spot in taken), None)
+            if other is None:
+                taken.update(dict.fromkeys(spots, module.name))
+                placed += found
+                continue
+            found = f"the file changes the same layer as {other}"
+        misshapen.append((module, found))
     return Placement(tuple(placed), tuple(unmatched), tuple(misshapen), tuple(unused))
+
+
+def _pieces(module: Module, site: Site) -> list[Placed] | str:
+    """The module at its place; on several layers its rows at each of theirs, or why it cannot be cut, in words."""
+    if not site.pieces:
+        return [Placed(module, site)]
+    counts = [piece.shape[0] if piece.shape else 0 for piece in site.pieces]
+    rows = parted(module.algorithm, module.shapes, counts)
+    if isinstance(rows, str):
+        return rows
+    result: list[Placed] = []
+    for piece, parts in zip(site.pieces, rows, strict=True):
+        if len(parts) > 1 and piece.place.swapped:
+            return "its rows come in blocks that are cut where the model has them in another order"
+        first = parts[0].start
+        for part in parts:
+            part_of = piece if len(parts) == 1 else _within(piece, part.start - first, part.length)
+            result.append(Placed(module, part_of, part))
+    return result
+
+
+def _within(site: Site, start: int, count: int) -> Site:
+    """Some rows of a place, counted from its first."""
+    _, before, _ = site.place.offset or (0, 0, 0)
+    return Site(site.key, (count, *(site.shape or ())[1:]), Place((0, before + start, count)))

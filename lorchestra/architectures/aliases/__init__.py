@@ -39,6 +39,7 @@ TABLES: tuple[Table, ...] = (
     flux.CHROMA,
     flux.LONGCAT,
     flux.OVIS,
+    flux.OVIS_SLICED,
     flux.XLABS,
     flux.SLICED,
     flux2.TABLE,
