@@ -10,6 +10,7 @@ from ..architectures.sites import Offset, Place, Shape, Site, Targets, find_join
 from ..spelling import slots
 from ..spelling.modules import BIAS, Module
 from ..spelling.prefixes import MODEL
+from ..spelling.readings import MOST_TRIES, readings
 from ..spelling.rows import Rows, parted
 
 
@@ -53,12 +54,25 @@ class Placement:
 
 
 def find_site(module: Module, targets: Targets) -> Site | None:
-    """The place of that name, whether the module fits it or not."""
+    """The place of that name, whether the module fits it or not; see `find_site_otherwise` for names that are odd."""
     sites = targets.get(module.component)
     if not sites:
         return None
     flat = module.flat
     return sites.get(flat) or find_joined(flat, sites)
+
+
+def find_site_otherwise(module: Module, targets: Targets) -> Site | None:
+    """The place that a name means which is no layer's: the only one of its other readings that is a layer's."""
+    found: dict[tuple[str, Place], Site] = {}
+    for component, path in readings(module):
+        site = targets.get(component, _NOWHERE).get(path)
+        if site:
+            found[site.key, site.place] = site
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+_NOWHERE: Mapping[str, Site] = {}
 
 
 def misfit(module: Module, shape: Shape | None) -> str | None:
@@ -115,8 +129,12 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
     misshapen: list[tuple[Module, str]] = []
     unused: list[Module] = []
     taken: dict[tuple[str, Offset | None, str], str] = {}
+    tries = 0
     for module in modules:
         site = find_site(module, targets)
+        if site is None and tries < MOST_TRIES:
+            site = find_site_otherwise(module, targets)
+            tries = tries + 1 if site is None else 0
         reason = misfit(module, site.shape) if site else None
         if (site is None or reason) and fallback and (other := fallback.get(module.name)):
             site, reason = other, misfit(module, other.shape)

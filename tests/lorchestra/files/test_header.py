@@ -72,7 +72,7 @@ def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path: Path, size:
 
 REFUSALS: tuple[tuple[str, object, str], ...] = (
     ("not JSON", b"{oops", "not JSON"),
-    ("no JSON at all", b"", "not JSON"),
+    ("no JSON at all", b"", "all of the file is zeros"),
     ("not UTF-8", b'{"\xff":1}', "not UTF-8 at byte 2"),
     ("a list", [], "not a JSON object"),
     ("a number", 1, "not a JSON object"),
