@@ -154,6 +154,8 @@ export interface GraphNode {
   serialize(): { widgets_values?: unknown };
   connect(slot: number, node: HandedBack, target: number, reroute?: number): unknown;
   getInputLink?(slot: number): Link | null;
+  /** Newer frontends: what a node stands for that carries a link without a line, perhaps from another graph. */
+  resolveVirtualOutput?(slot: number): { node: GraphNode; slot: number } | undefined;
   isSubgraphNode?(): boolean;
   getExtraMenuOptions?(canvas: HandedBack, options: HandedBack[]): unknown;
 }
