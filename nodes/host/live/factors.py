@@ -27,11 +27,17 @@ class LiveLayers(torch.nn.Module):
         self.layers = torch.nn.ModuleList(layers.values())
         self.prepared_for: object = None
         """The weights whose norms were taken, by ComfyUI's number for a set of patches."""
+        self.idle: frozenset[str] = frozenset()
+        """Paths of the layers on which nothing had an effect in the last run that asked for them."""
         self._held = tuple(inner._buffers for inner in self.modules() if inner._buffers)
 
     def by_path(self) -> Iterator[tuple[str, LiveLayer]]:
         """Each with the path of its layer in the model."""
         return zip(self.paths, cast("Iterable[LiveLayer]", self.layers), strict=True)
+
+    def by_place(self) -> Iterator[tuple[int, LiveLayer]]:
+        """Each with its number."""
+        return enumerate(cast("Iterable[LiveLayer]", self.layers))
 
     def are_on(self, device: torch.device) -> bool:
         """Whether all factors are on the device. Asked at every call of the model; `buffers()` takes its time."""
