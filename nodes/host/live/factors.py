@@ -11,6 +11,7 @@ import torch
 
 from ....lorchestra.apply.live import LiveLayer
 from ....lorchestra.apply.plan import Plan
+from ....lorchestra.files.key import find_key
 from .. import process
 from ..protocols import Patcher
 from .layers import compute_dtype
@@ -54,7 +55,8 @@ def make_factors(model: Patcher, plan: Plan, layers: Mapping[str, LayerTerms]) -
         str(model.load_device),
         str(model.offload_device),
         dtype,
-        tuple(item.content for item in plan.chosen),
+        # Contents are told apart within a plan only: those of another one may have the same names and shapes.
+        tuple((item.content, find_key(item.file.path)) for item in plan.chosen),
         tuple(
             (
                 path,

@@ -161,7 +161,7 @@ class Session:
         found = [
             (module, link)
             for module, link in (self._hooked if absent else ())
-            if link.place in absent and not link.trace.is_weighed and can_weigh(module, link)
+            if link.place in absent and link.place not in self._weighed and can_weigh(module, link)
         ]
         for module, link in found:
             link.trace.is_weighed = True
