@@ -7,6 +7,7 @@ that the size of the checkpoint does not matter.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -141,7 +142,7 @@ def _record(header: Header, plan: Plan) -> str:
     rows = [
         {
             "sha256": item.file.sha256(),
-            "name": Path(item.file.path).name,
+            "name": os.fsencode(Path(item.file.path).name).decode("utf-8", "replace"),  # also one of other bytes
             "model": item.weighted.model,
             "clip": item.weighted.clip,
         }

@@ -79,16 +79,27 @@ def read_base(path: str | Path) -> BaseFile:
     Raises `CheckpointError` for a missing shard, an index or a GGUF header that lies, a folder without a model, and
     shards that contradict each other; `HeaderError` for a .safetensors file that is none.
     """
-    start = Path(path)
-    if is_folder(start):
-        try:
-            start = _find_in_folder(start)
-        except OSError as error:
-            raise CheckpointError(path, f"the folder cannot be read ({error.strerror or error})") from error
+    start = _find_start(path)
     files, expected = _parts(start)
     if start.name.lower().endswith(".gguf"):
         return _from_gguf(str(path), files)
     return _from_safetensors(str(path), files, expected)
+
+
+def find_files(path: str | Path) -> tuple[str, ...]:
+    """All files that `read_base` would read, without reading their headers; errors as there."""
+    start = _find_start(path)
+    return tuple(dict.fromkeys([str(start), *map(str, _parts(start)[0])]))
+
+
+def _find_start(path: str | Path) -> Path:
+    """The file to begin with: in a folder the index or the single file of the model."""
+    if not is_folder(path):
+        return Path(path)
+    try:
+        return _find_in_folder(Path(path))
+    except OSError as error:
+        raise CheckpointError(path, f"the folder cannot be read ({error.strerror or error})") from error
 
 
 def _parts(path: Path) -> tuple[list[Path], Mapping[str, str]]:

@@ -15,7 +15,10 @@ BETTER: Mapping[str, tuple[str, ...]] = {
     "this is {}, not a LoRA. Switch this row off.": ("this is {}, not a LoRA", "Switch this row off."),
     # Files are read, not mapped.
     "the file cannot be mapped ({})": ("its tensors cannot be read ({})",),
-    # One opener for all files.
+    # One writer and one opener for all files.
+    "the file is there already; choose another name, or pass --force": (
+        "the file exists already; use --force to replace it",
+    ),
     "the index has more than {} bytes": ("the file has {} bytes; at most {} are read",),
     # Plain English.
     '"air" of {} is {}, which is no AIR; expected one such as "civitai:120096@135931"': (
