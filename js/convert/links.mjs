@@ -73,7 +73,7 @@ export function wiresOf(graph) {
     wires.push({ id: link.id, key: "", node, slot, reroute: link.parentId, from: `${link.origin_id}.${link.origin_slot}` });
   };
   for (const node of nodesOf(graph)) (node.inputs ?? []).forEach((input, slot) => add(input.link, node, slot));
-  (graph.outputs ?? []).forEach(({ linkIds }, slot) => { for (const id of linkIds) add(id, undefined, slot); });
+  (graph.outputs ?? []).forEach((output, slot) => { for (const id of linksInto(graph, output)) add(id, undefined, slot); });
   return withKeys(wires);
 }
 
@@ -163,7 +163,7 @@ export function connectTarget(node, slot, target) {
 function connectOutput(node, slot, target) {
   const output = node.graph?.outputs?.[target.slot];
   if (!output) return;
-  const ids = output.linkIds.filter((id) => linkOf(node.graph, id));
+  const ids = linksInto(node.graph, output);
   replaceAll(output, [target.id, ...ids.filter((id) => id !== target.id)]);
   const link = /** @type {Link | undefined} */ (output.connect(node.outputs[slot], node, target.reroute));
   replaceAll(output, ids.map((id) => (id === target.id && link ? link.id : id)));
@@ -175,9 +175,14 @@ function connectOutput(node, slot, target) {
  * @param {GraphNode[]} nodes
  */
 export function removeNodes(graph, nodes) {
-  const kept = (graph.outputs ?? []).map((output) => ({ output, ids: [...output.linkIds] }));
+  const kept = (graph.outputs ?? []).map((output) => ({ output, ids: linksInto(graph, output) }));
   for (const node of nodes) graph.remove(node);
   for (const { output, ids } of kept) replaceAll(output, ids.filter((id) => linkOf(graph, id)));
+}
+
+/** The links that there are of those that a subgraph's output names, perhaps twice. @param {Graph | null | undefined} graph @param {SubgraphSlot} slot */
+function linksInto(graph, slot) {
+  return [...new Set(slot.linkIds)].filter((id) => linkOf(graph, id));
 }
 
 /** @param {SubgraphSlot} slot @param {number[]} ids */

@@ -29,7 +29,10 @@ LINKS = """() => {
     for (const node of graph.nodes) {
         (node.inputs ?? []).forEach((slot) => { if (slot.link != null) add(`${node.type} ${slot.name}`, slot.link); });
     }
-    (graph.outputs ?? []).forEach((slot, at) => slot.linkIds.forEach((id, n) => add(`output.${at}.${n}`, id)));
+    (graph.outputs ?? []).forEach((slot, at) => {
+        const ids = [...new Set(slot.linkIds)].filter(get);
+        ids.forEach((id, n) => add(`output.${at}.${n}`, id));
+    });
     return found;
 }"""
 """`type name` of an input → `type.slot` of what it comes from, as ComfyUI follows links."""
@@ -274,10 +277,8 @@ def test_a_subgraphs_output_with_several_links(foreign: Foreign, ids: list[int],
     foreign.page.wait_for_timeout(300)
     loader = foreign.page.evaluate("app.canvas.graph.nodes.find((one) => one.type === 'LoraLoader').id")
     before = foreign.wires()
-    assert before.keys() >= {"LoraLoader model", "LoraLoader clip", "ModelSamplingDiscrete model", "output.1.0"}
-    print(before)
-    if len(before) != len(expected) + 4:
-        pytest.skip("this frontend has mended the file by itself")
+    if foreign.face.version != "1.58.1":  # which mends such a file by itself
+        assert {key: source.replace(STACK, "LoraLoader") for key, source in expected.items()}.items() <= before.items()
     foreign.convert(loader)
     inside = {
         f"{STACK} model": "input.0",
