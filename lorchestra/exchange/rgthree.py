@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ..errors import DialectError, StackError, quoted
 from ..limits import MAX_ROWS, Json
-from ..stack import Entry, Stack, read_row
+from ..stack import Entry, Schedules, Stack, read_row
 from .dialect import Dialect, Loss, Reading, Writing, from_json, unsaid, unsaid_of_stack
 
 DEFAULT_WEIGHT = 1.0
@@ -62,23 +62,24 @@ def read(value: Json) -> Reading:
         raise DialectError(f"a stack has at most {MAX_ROWS} rows, this one has {len(rows)}", MAX_ROWS + 1)
     entries: list[Entry] = []
     losses: list[Loss] = []
+    schedules = Schedules()
     for row, item in enumerate(rows, 1):
         data = cast("Mapping[str, Json]", item)
         if data["lora"] in (None, "", "None"):
             losses.append(Loss(row, "lora", "no LoRA is chosen in it, so the row is left out"))
             continue
-        entries.append(_entry(data, row))
+        entries.append(_entry(data, row, schedules))
     return Reading(Stack(tuple(entries)), tuple(losses))
 
 
-def _entry(data: Mapping[str, Json], row: int) -> Entry:
+def _entry(data: Mapping[str, Json], row: int, schedules: Schedules) -> Entry:
     model, clip = data.get("strength"), data.get("strengthTwo")
     own: dict[str, Json] = {key: item for key, item in data.items() if key not in _KEYS}
     own |= {"lora": data["lora"], "on": data.get("on", True), "model": DEFAULT_WEIGHT if model is None else model}
     if clip is not None and clip != own["model"]:
         own["clip"] = clip
     try:
-        return read_row(own, 1)
+        return read_row(own, 1, schedules)
     except StackError as error:
         raise DialectError(error.reason, row) from error
 

@@ -51,7 +51,7 @@ def _check(text: str, what: str, values: int) -> None:
     if strings > values or _values(bare) > values:
         raise JsonError(f"{what} has more than {values:,} values")
     if max(accumulate(map(_DEPTHS.__getitem__, _NO_BRACKETS.sub("", bare))), default=0) > MAX_NESTING:
-        raise JsonError(f"{what} is nested more than {MAX_NESTING} levels deep")
+        raise JsonError(f"{what} is nested too deeply: more than {MAX_NESTING} levels")
 
 
 def _values(text: str) -> int:
