@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..architectures.encoders import ENCODERS
 from ..architectures.index import (
     EncoderIndex,
     Index,
@@ -25,7 +26,7 @@ from ..architectures.patterns import Shape
 from ..models.placing import FLATTENED, misfit
 from ..spelling import slots
 from ..spelling.modules import BIAS, Module
-from ..spelling.prefixes import MODEL
+from ..spelling.prefixes import MODEL, TEXT_ENCODERS
 
 COMPLETE = 0.98
 """Share of an architecture's layers of the kinds that a file has, from which on the file is taken to have them all."""
@@ -170,8 +171,14 @@ def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int |
 
     None for norms, embeddings and what else is in no table: it neither speaks for an architecture nor against one.
     """
-    path = encoders.split(module.path) if module.component == "text_encoders" else module.path
-    known = encoders.encoders(path)
+    fitting = _fitting_encoders(module, encoders)
+    return None if fitting is None else having(module.component, fitting)
+
+
+def _fitting_encoders(module: Module, encoders: EncoderIndex) -> frozenset[str] | None:
+    """The encoders that a module fits; None for norms, embeddings and what else is in no table."""
+    is_named = module.component == TEXT_ENCODERS
+    known = encoders.named(module.path) if is_named else encoders.encoders(module.path)
     if not known:
         return None
     if module.target == BIAS:
@@ -180,10 +187,34 @@ def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int |
         fitting = [known[shape]]
     else:
         fitting = [names for shape, names in known.items() if misfit(module, shape) is None]
-    mask = 0
-    for names in fitting:
-        mask |= having(module.component, names)
-    return mask
+    return frozenset[str]().union(*fitting)
+
+
+def fits_encoder(module: Module) -> bool:
+    """True if a text encoder that we know has a layer of that name and shape."""
+    return bool(_fitting_encoders(module, encoder_index()))
+
+
+def fits_model(module: Module) -> bool:
+    """True if a diffusion model that we know has a layer of that name and shape."""
+    layer = index().layer(module.path)
+    return layer is not None and any(misfit(module, shape) is None for shape in layer.shapes)
+
+
+def find_encoders(modules: Iterable[Module]) -> tuple[tuple[str, ...], ...]:
+    """The text encoders that a file changes, by id: one tuple for each, of all that have just these layers.
+
+    Example: a LoRA for SDXL's gives ((`clip_g`,), (`clip_l`,)), one for T5-XXL ((`t5xxl`, `umt5xxl`),).
+    """
+    found: dict[frozenset[str], int] = {}
+    for module in modules:
+        fitting = None if module.component == MODEL else _fitting_encoders(module, encoder_index())
+        if fitting:
+            found[fitting] = found.get(fitting, 0) + 1
+    smallest = [names for names in found if not any(other < names for other in found)]
+    order = [encoder.id for encoder in ENCODERS]
+    ranked = sorted(smallest, key=lambda names: (-found[names], sorted(names)))
+    return tuple(tuple(sorted(names, key=order.index)) for names in ranked)
 
 
 def _counted_so(module: Module, found: Index) -> int:
