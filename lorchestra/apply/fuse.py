@@ -37,10 +37,12 @@ class Term:
     weight: float
     swapped: bool = False
     """True if the file has the second half of the rows first."""
+    transposed: bool = False
+    """True if the file's rows are the weight's columns."""
 
     def is_low_rank(self, shape: Sequence[int]) -> bool:
         """True for a LoRA that leaves a weight of this shape as large as it is; many of them are one product."""
-        return isinstance(self.adapter, LoRA) and self.adapter.padded in (None, tuple(shape))
+        return not self.transposed and isinstance(self.adapter, LoRA) and self.adapter.padded in (None, tuple(shape))
 
     def rows(self, start: int, count: int) -> Term:
         """The same for `count` rows of the weight from row `start` on; for low-rank terms only."""
@@ -124,6 +126,8 @@ def _corner(weight: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _update(term: Term, original: Tensor) -> Tensor:
     """The term's Δ at strength 1, its rows as the model has them."""
+    if term.transposed:
+        return term.adapter.update(original.T.contiguous()).T
     if not term.swapped:
         return term.adapter.update(original)
     half = original.shape[0] // 2

@@ -45,7 +45,7 @@ class Part:
 
     def term(self) -> Term:
         """Reads the tensors; raises `AdapterError` if they are not finite."""
-        return Term(self.file.adapter(self.module, self.rows), self.weight, self.place.swapped)
+        return Term(self.file.adapter(self.module, self.rows), self.weight, self.place.swapped, self.place.transposed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 from ..spelling.prefixes import flatten
 from .aliases import TABLES
-from .encoders import ENCODERS
+from .encoders import COMFYUI_WORDS, ENCODERS, find_encoder
 from .joined import parts_of
 from .names import ARCHITECTURES
 from .patterns import Shape
 from .signatures import Signature, read_signatures
 from .sites import model_sites
+from .text_encoders import canonical, split_word
 
 COMMONEST: tuple[str, ...] = (
     "sd15", "sdxl", "flux1_dev", "flux1_schnell", "flux1_fill", "qwen_image", "wan21_t2v_14b", "wan22_i2v_14b",
@@ -264,18 +265,26 @@ class EncoderIndex:
         self._layers: dict[str, dict[Shape, frozenset[str]]] = {}
         for encoder in ENCODERS:
             for name, shape in encoder.shapes():
-                shapes = self._layers.setdefault(flatten(name), {})
+                shapes = self._layers.setdefault(canonical(flatten(name)), {})
                 shapes[shape] = shapes.get(shape, frozenset()) | {encoder.id}
-        self._words = {flatten(encoder.comfyui): encoder.comfyui for encoder in ENCODERS}
 
     def encoders(self, path: str) -> Mapping[Shape, frozenset[str]]:
         """Shape → the encoders with a layer of that name and shape; names as after a trainer's prefix."""
-        return self._layers.get(flatten(path), {})
+        return self._layers.get(canonical(flatten(path)), {})
 
-    def split(self, path: str) -> str:
-        """The layer's name in a path of ComfyUI's: `clip_l.transformer.text_model.…` → `text_model.…`."""
-        word, middle, layer = flatten(path).partition("_transformer_")
-        return layer if middle and word in self._words else path
+    def named(self, path: str) -> Mapping[Shape, frozenset[str]]:
+        """The same for a path of ComfyUI's, which may say the encoder: `clip_l.transformer.text_model.…`."""
+        word, layer = split_word(flatten(path), COMFYUI_WORDS)
+        known = self._layers.get(layer, {})
+        if word is None:
+            return known
+        here = {shape: frozenset(name for name in names if _comfyui(name) == word) for shape, names in known.items()}
+        return {shape: names for shape, names in here.items() if names}
+
+
+def _comfyui(encoder: str) -> str | None:
+    row = find_encoder(encoder)
+    return row and row.comfyui
 
 
 @functools.cache

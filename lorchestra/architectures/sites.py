@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..spelling.prefixes import MODEL, flatten
+from ..spelling.prefixes import MODEL, TEXT_ENCODERS, flatten
 from . import text_encoders, unet
 from .aliases import alias_sites
+from .encoders import COMFYUI_WORDS
 from .joined import parts_of
 
 Offset = tuple[int, int, int]
@@ -24,6 +25,8 @@ class Place:
     """None for the whole weight."""
     swapped: bool = False
     """True if the file has the second half of these rows first."""
+    transposed: bool = False
+    """True if the model keeps the whole matrix with its rows as columns."""
 
 
 WHOLE = Place()
@@ -97,17 +100,20 @@ def encoder_sites(encoders: Mapping[str, Mapping[str, Site]]) -> dict[str, Sites
     """The text encoders' sites by component, from `encoder (ComfyUI's name) → layer → place`.
 
     Layers have Hugging Face's names, e.g. `text_model.encoder.layers.0.mlp.fc1`, biases `….fc1.bias`. Under
-    `text_encoders` every layer is found by `<encoder>.transformer.<name>`.
+    `text_encoders` every layer is found by `<encoder>.transformer.<name>`, and under `text_encoders:<encoder>` that
+    encoder's alone.
     """
     flat = {name: _flat(sites) for name, sites in encoders.items()}
     result: dict[str, Sites] = {}
+    for name, sites in flat.items():
+        result[f"{TEXT_ENCODERS}:{name}"] = sites
     for component, names in text_encoders.components(encoders.keys()).items():
         merged: dict[str, Site] = {}
         for name in names:
             for path, site in flat[name].items():
                 merged.setdefault(path, site)
         result[component] = merged
-    result["text_encoders"] = {
+    result[TEXT_ENCODERS] = {
         flatten(f"{encoder}.transformer.{path}"): site
         for encoder, sites in encoders.items()
         for path, site in sites.items()
@@ -116,11 +122,10 @@ def encoder_sites(encoders: Mapping[str, Mapping[str, Site]]) -> dict[str, Sites
 
 
 def _flat(sites: Mapping[str, Site]) -> dict[str, Site]:
-    """By flattened names, those of language models also without the `model.` that trainers leave out."""
+    """By flattened names, also without the wrappers that trainers leave out or write otherwise."""
     flat = {flatten(path): site for path, site in sites.items()}
-    for path, site in sites.items():
-        if path.startswith("model."):
-            flat.setdefault(flatten(path.removeprefix("model.")), site)
+    for name, site in list(flat.items()):
+        flat.setdefault(text_encoders.canonical(name), site)
     return flat
 
 
@@ -174,6 +179,28 @@ def _follows(one: Site, other: Site) -> Place | None:
     (dim, start, count), (other_dim, other_start, other_count) = first.offset, second.offset
     is_next = dim == other_dim == 0 and other_start == start + count
     return Place((0, start, count + other_count)) if is_next else None
+
+
+def encoder_candidates(component: str, flat: str, targets: Targets) -> list[Site]:
+    """The layers that a text encoder's layer of that flattened name may be; of several, its shape tells which.
+
+    Under `text_encoders` a name may begin with the encoder's word, and means any encoder that is there if it does not.
+    """
+    if component == TEXT_ENCODERS:
+        start = f"{TEXT_ENCODERS}:"
+        connected = [name[len(start) :] for name in targets if name.startswith(start)]
+        word, flat = text_encoders.split_word(flat, {*connected, *COMFYUI_WORDS})
+        places = [targets.get(f"{start}{name}", {}) for name in (connected if word is None else [word])]
+    else:
+        places = [targets.get(component, {})]
+    found: list[Site] = []
+    for sites in places:
+        for name in dict.fromkeys((flat, text_encoders.canonical(flat))):
+            site = sites.get(name) or find_joined(name, sites)
+            if site:
+                found.append(site)
+                break
+    return found
 
 
 def has_text_encoders(targets: Targets) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..architectures.encoders import encoder_titles
 from ..architectures.names import are_interchangeable, are_related, family_titles, with_article
-from ..architectures.sites import Site
+from ..architectures.sites import Site, has_text_encoders
 from ..errors import shortened
 from ..lora.examined import Examined
-from ..lora.identify import Identity
+from ..lora.identify import Identity, find_encoders
 from ..models.base import Base
 from ..models.placing import Placement, place
 from ..spelling import kinds
@@ -131,14 +132,22 @@ def finding(entry: Entry, placement: Placement, examined: Examined | None, base:
         if verdict == COMPATIBLE and missing:
             verdict = PARTIAL
     else:  # text encoders alone
-        verdict = COMPATIBLE if not missing else PARTIAL if applied else INCOMPATIBLE
+        lost = missing or (unused and base is not None and has_text_encoders(base.targets))
+        verdict = PARTIAL if applied and missing else INCOMPATIBLE if lost and not applied else COMPATIBLE
     if base and base.hidden and verdict in (INCOMPATIBLE, PARTIAL):
         verdict = UNKNOWN
     note = f"; {unused} text encoder modules are not used, no such CLIP is connected" if unused else ""
     if unread:
         note += f"; {unread} tensors of the file belong to no LoRA module"
+    if placement.aside:
+        note += (
+            f"; {len(placement.aside)} modules for other parts of a text encoder, e.g. its vision tower, are left aside"
+        )
     hint = ""
-    if not (applied or missing):
+    if verdict == INCOMPATIBLE and not of_model + lacking:
+        what, hint = _encoder_refusal(placement, examined)
+        what += note if missing else ""
+    elif not (applied or missing):
         what = f"{'nothing is applied' if unused else 'the file has no modules that these weights are for'}{note}"
     elif verdict == UNKNOWN:
         what = f"whether it fits cannot be told: the model's layers are packed{note}"
@@ -186,6 +195,21 @@ def _refusal(placement: Placement, fitting: str, made_for: Sequence[str], base: 
         made = f"made for {' or '.join(others)}{which}{fitting} fit{where}{lucky}"
         return made, choose
     return f"{placement.fitting} fit this model ({_example(placement)})", choose
+
+
+def _encoder_refusal(placement: Placement, examined: Examined | None) -> tuple[str, str]:
+    """The same for a file that changes text encoders alone, none of which is connected."""
+    titles = encoder_titles(find_encoders(examined.reading.modules)) if examined else ""
+    total = len(placement.unmatched) + len(placement.misshapen) + len(placement.unused)
+    if not titles:
+        return f"0 of {total} text encoder modules fit the connected CLIP ({_example(placement)})", _OTHER_CLIP
+    others = family_titles(examined.identity.made_for) if examined else []
+    having = f", which {' and '.join(others)} {'has' if len(others) == 1 else 'have'}" if others else ""
+    what = f"made for the text encoder {titles}{having}; 0 of {total} modules fit the connected CLIP"
+    return what, _OTHER_CLIP
+
+
+_OTHER_CLIP = "Connect the CLIP that it is for"
 
 
 def _example(placement: Placement) -> str:

@@ -64,7 +64,7 @@ class OpenLora(LoraFile):
     """A LoRA file with its tensors, read when a module is asked for; once, if `keep` is true."""
 
     def __init__(self, file: LoraFile, tensors: TensorReader, *, keep: bool) -> None:
-        super().__init__(file.header, file.reading)
+        super().__init__(file.header, file.reading, file.kind)
         self._tensors = tensors
         self._keep = keep
         self.kept_bytes = 0

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ..architectures.encoders import encoder_titles
 from ..architectures.names import are_interchangeable, family_titles
 from ..errors import shortened
 from ..files.header import Header, read_header
 from ..models.experts import find_model_expert, listed_part
 from ..spelling import kinds
-from ..spelling.modules import Reading, read_modules
+from ..spelling.modules import Reading
+from ..spelling.prefixes import MODEL
 from ..spelling.scales import Scales, read_scales
-from .identify import Identity, explain, identify
+from .identify import Identity, explain, find_encoders, identify
 from .metadata import Claim, claims, unread
+from .reading import read
 
 DISTILLED = ("lightning", "lightx2v")
 """Parts of a file's name, in small letters, that say it was distilled: nothing in the tensors does."""
@@ -67,10 +70,11 @@ class Examined:
         return tuple(_warnings(self))
 
 
-def examine(header: Header, reading: Reading | None = None) -> Examined:
-    """Examines a file by its header; pure and total. `reading` saves reading the modules again."""
-    reading = reading or read_modules(header)
-    kind = kinds.kind(header, reading)
+def examine(header: Header, reading: Reading | None = None, kind: str = "") -> Examined:
+    """Examines a file by its header; pure and total. `reading` and `kind`, of `read`, save reading it again."""
+    if reading is None:
+        reading, kind = read(header)
+    kind = kind or kinds.kind(header, reading)
     said = claims(header.metadata) if header.metadata else ()
     claimed = [name for claim in said for name in claim.architectures]
     sound = reading.modules if kind == kinds.LORA else ()
@@ -105,6 +109,10 @@ def _warnings(examined: Examined) -> Iterable[str]:
     titles = family_titles(identity.best, 6)
     if len(titles) > 1:
         yield f"its names and shapes fit {', '.join(titles)} equally well"
+    if reading.modules and examined.kind == kinds.LORA and all(item.component != MODEL for item in reading.modules):
+        encoders = encoder_titles(find_encoders(reading.modules))
+        which = f", {encoders}" if encoders else ""
+        yield f"it changes a text encoder alone{which}: it needs a CLIP, and a CLIP weight"
     expert = find_model_expert(listed_part(examined.path), identity.made_for)
     if expert:
         yield f"by its name: for the {expert}-noise model of a pair such as Wan 2.2"

@@ -11,8 +11,9 @@ from .. import algorithms
 from ..errors import AdapterError, NotALora, quoted
 from ..files.header import Header, read_header
 from ..spelling import kinds, slots
-from ..spelling.modules import Module, Reading, read_modules
+from ..spelling.modules import Module, Reading
 from ..spelling.scales import Scales, read_scales
+from .reading import read
 
 if TYPE_CHECKING:
     from .examined import Examined
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 class LoraFile:
     """One LoRA file that can be applied, as far as its header tells."""
 
-    def __init__(self, header: Header, reading: Reading) -> None:
+    def __init__(self, header: Header, reading: Reading, kind: str = "") -> None:
         self.header = header
         self.reading = reading
+        self.kind = kind
 
     @property
     def path(self) -> str:
@@ -35,7 +37,7 @@ class LoraFile:
         """What the header says the file is."""
         from .examined import examine  # it needs all that is known of models, which takes a while to load
 
-        return examine(self.header, self.reading)
+        return examine(self.header, self.reading, self.kind)
 
     @functools.cached_property
     def scales(self) -> Scales | None:
@@ -67,15 +69,14 @@ def read_lora(path: str | Path) -> LoraFile:
     applies with all of its modules, or not at all.
     """
     header = read_header(path)
-    reading = read_modules(header)
-    kind = kinds.kind(header, reading)
+    reading, kind = read(header)
     if kind not in (kinds.LORA, kinds.EMPTY, kinds.UNKNOWN):
         raise NotALora(header.path, f"this is {kinds.title(kind)}, not a LoRA", "Switch this row off.")
     if not reading.modules:
         raise NotALora(header.path, _no_modules(header))
     for module in reading.modules:
         _check(header, module)
-    return LoraFile(header, reading)
+    return LoraFile(header, reading, kind)
 
 
 def _check(header: Header, module: Module) -> None:

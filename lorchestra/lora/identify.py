@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..architectures.encoders import ENCODERS
 from ..architectures.index import (
     EncoderIndex,
     Index,
@@ -96,7 +97,7 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
         layer = layer_of(module.path if module.target != BIAS else module.flat) if module.component == MODEL else None
         if layer is None and tries < MOST_TRIES:
             encoders = encoders or encoder_index()
-            if module.component == MODEL or not encoders.encoders(_encoder_path(module, encoders)):
+            if module.component == MODEL or not _known(module, encoders):
                 named, module = module, _read_otherwise(module, found, encoders)
                 tries = tries + 1 if module is named else 0
                 layer = layer_of(module.flat) if module.component == MODEL else None
@@ -186,8 +187,10 @@ def _loose_mask(module: Module, layer: Layer) -> int:
     return mask
 
 
-def _encoder_path(module: Module, encoders: EncoderIndex) -> str:
-    return encoders.split(module.path) if module.component == TEXT_ENCODERS else module.path
+def _known(module: Module, encoders: EncoderIndex) -> Mapping[Shape, frozenset[str]]:
+    """Shape → encoders that have a layer of this module's name with that shape."""
+    is_named = module.component == TEXT_ENCODERS
+    return encoders.named(module.path) if is_named else encoders.encoders(module.path)
 
 
 def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int | None:
@@ -195,7 +198,13 @@ def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int |
 
     None for norms, embeddings and what else is in no table: it neither speaks for an architecture nor against one.
     """
-    known = encoders.encoders(_encoder_path(module, encoders))
+    fitting = _fitting_encoders(module, encoders)
+    return None if fitting is None else having(module.component, fitting)
+
+
+def _fitting_encoders(module: Module, encoders: EncoderIndex) -> frozenset[str] | None:
+    """The encoders that a module fits; None for norms, embeddings and what else is in no table."""
+    known = _known(module, encoders)
     if not known:
         return None
     if module.target == BIAS:
@@ -204,10 +213,34 @@ def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int |
         fitting = [known[shape]]
     else:
         fitting = [names for shape, names in known.items() if misfit(module, shape) is None]
-    mask = 0
-    for names in fitting:
-        mask |= having(module.component, names)
-    return mask
+    return frozenset[str]().union(*fitting)
+
+
+def fits_encoder(module: Module) -> bool:
+    """True if a text encoder that we know has a layer of that name and shape."""
+    return bool(_fitting_encoders(module, encoder_index()))
+
+
+def fits_model(module: Module) -> bool:
+    """True if a diffusion model that we know has a layer of that name and shape."""
+    layer = index().layer(module.path)
+    return layer is not None and any(misfit(module, shape) is None for shape in layer.shapes)
+
+
+def find_encoders(modules: Iterable[Module]) -> tuple[tuple[str, ...], ...]:
+    """The text encoders that a file changes, by id: one tuple for each, of all that have just these layers.
+
+    Example: a LoRA for SDXL's gives ((`clip_g`,), (`clip_l`,)), one for T5-XXL ((`t5xxl`, `umt5xxl`),).
+    """
+    found: dict[frozenset[str], int] = {}
+    for module in modules:
+        fitting = None if module.component == MODEL else _fitting_encoders(module, encoder_index())
+        if fitting:
+            found[fitting] = found.get(fitting, 0) + 1
+    smallest = [names for names in found if not any(other < names for other in found)]
+    order = [encoder.id for encoder in ENCODERS]
+    ranked = sorted(smallest, key=lambda names: (-found[names], sorted(names)))
+    return tuple(tuple(sorted(names, key=order.index)) for names in ranked)
 
 
 def _counted_so(module: Module, found: Index) -> int:

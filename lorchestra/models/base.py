@@ -104,7 +104,8 @@ def base_by_name(architecture: str) -> Base | None:
             encoder = find_encoder(name)
             if encoder and encoder.comfyui not in encoders:
                 encoders[encoder.comfyui] = {
-                    layer: Site(f"{encoder.comfyui}.{layer}", shape) for layer, shape in encoder.shapes()
+                    layer: Site(f"{encoder.comfyui}.{layer}", shape)
+                    for layer, shape in (*encoder.shapes(), *encoder.parameters())
                 }
     targets: dict[str, Mapping[str, Site]] = {**encoder_sites(encoders), MODEL: model_sites(tensors)}
     return Base(row.title, targets, lambda: (architecture,))

@@ -88,6 +88,13 @@ def _comfy(name: str) -> tuple[str, str] | None:
 
 def _open_clip_sites(key: str, path: str, shape: Shape | None) -> Iterable[tuple[str, Site]]:
     start = text_encoders.OPEN_CLIP_BLOCKS
+    outside = text_encoders.from_open_clip_outside(path)
+    if outside:
+        yield outside, Site(key, shape)
+        return
+    if path == text_encoders.OPEN_CLIP_PROJECTION:
+        yield path, Site(key, shape and shape[::-1], Place(transposed=True))
+        return
     for fused, end in ((".attn.in_proj_weight", ""), (".attn.in_proj_bias", ".bias")):
         if path.startswith(start) and path.endswith(fused):
             if not shape or shape[0] % 3:

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from ..architectures.sites import Offset, Place, Shape, Site, Targets, find_joined
+from ..architectures.encoders import COMFYUI_WORDS
+from ..architectures.sites import Offset, Place, Shape, Site, Targets, encoder_candidates, find_joined
+from ..architectures.text_encoders import canonical, is_aside, split_word
 from ..spelling import slots
 from ..spelling.modules import BIAS, Module
-from ..spelling.prefixes import MODEL
+from ..spelling.prefixes import MODEL, TEXT_ENCODERS, flatten
 from ..spelling.readings import MOST_TRIES, readings
 from ..spelling.rows import Rows, parted
 
@@ -36,6 +38,8 @@ class Placement:
     """The layer is there but does not fit, with the reason."""
     unused: tuple[Module, ...]
     """Text encoder modules, where that text encoder is not connected."""
+    aside: tuple[Module, ...] = ()
+    """Modules for parts of a language model that are not in ComfyUI's text encoder: its vision tower."""
 
     @property
     def modules(self) -> list[Module]:
@@ -54,12 +58,16 @@ class Placement:
 
 
 def find_site(module: Module, targets: Targets) -> Site | None:
-    """The place of that name, whether the module fits it or not; see `find_site_otherwise` for names that are odd."""
-    sites = targets.get(module.component)
-    if not sites:
-        return None
+    """The place of that name, whether the module fits it or not; of several encoders' the first one that it fits.
+
+    See `find_site_otherwise` for names that are odd.
+    """
     flat = module.flat
-    return sites.get(flat) or find_joined(flat, sites)
+    if module.component != MODEL:
+        found = encoder_candidates(module.component, flat, targets)
+        return next((site for site in found if misfit(module, site.shape) is None), found[0] if found else None)
+    sites = targets.get(MODEL)
+    return sites.get(flat) or find_joined(flat, sites) if sites else None
 
 
 def find_site_otherwise(module: Module, targets: Targets) -> Site | None:
@@ -128,6 +136,7 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
     unmatched: list[Module] = []
     misshapen: list[tuple[Module, str]] = []
     unused: list[Module] = []
+    aside: list[Module] = []
     taken: dict[tuple[str, Offset | None, str], str] = {}
     tries = 0
     for module in modules:
@@ -139,8 +148,12 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
         if (site is None or reason) and fallback and (other := fallback.get(module.name)):
             site, reason = other, misfit(module, other.shape)
         if site is None:
-            missing = module.component != MODEL and module.component not in targets
-            (unused if missing else unmatched).append(module)
+            if module.component == MODEL:
+                unmatched.append(module)
+            elif is_aside(module.flat):
+                aside.append(module)
+            else:
+                (unused if _is_of_another(module, targets) else unmatched).append(module)
             continue
         found: list[Placed] | str = reason or _pieces(module, site)
         if not isinstance(found, str):
@@ -152,7 +165,23 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
                 continue
             found = f"the file changes the same layer as {other}"
         misshapen.append((module, found))
-    return Placement(tuple(placed), tuple(unmatched), tuple(misshapen), tuple(unused))
+    return Placement(tuple(placed), tuple(unmatched), tuple(misshapen), tuple(unused), tuple(aside))
+
+
+def _is_of_another(module: Module, targets: Targets) -> bool:
+    """True if a module is for a text encoder that is not connected."""
+    if module.component not in targets:
+        return True
+    from ..architectures.index import encoder_index, kind_of  # all that is known of encoders
+
+    index = encoder_index()
+    is_named = module.component == TEXT_ENCODERS
+    if not (index.named(module.path) if is_named else index.encoders(module.path)):
+        return False
+    _, layer = split_word(flatten(module.path), COMFYUI_WORDS) if is_named else (None, canonical(flatten(module.path)))
+    wanted = kind_of(f"_{layer}_")
+    connected = [sites for name, sites in targets.items() if name.startswith(f"{TEXT_ENCODERS}:")]
+    return not any(kind_of(f"_{canonical(name)}_") == wanted for sites in connected for name in sites)
 
 
 def _pieces(module: Module, site: Site) -> list[Placed] | str:

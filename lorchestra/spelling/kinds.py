@@ -14,6 +14,7 @@ from .modules import Module, Reading
 from .slots import REPLACEMENT
 
 LORA = "lora"
+LANGUAGE_MODEL = "llm-lora"
 EMPTY = "empty"
 UNKNOWN = "unknown"
 
@@ -145,10 +146,10 @@ KINDS: tuple[Kind, ...] = (
     Kind("nunchaku-lora", "a LoRA packed for Nunchaku", _is_packed),
     Kind("sam-lora", "a LoRA for Segment Anything", _has("\nw_a_000\n", "\nw_b_000\n")),
     # Raw PEFT around a causal language model; ACE-Step 1.5's layers stand one level higher
-    Kind("llm-lora", "a LoRA for a language model",
+    Kind(LANGUAGE_MODEL, "a LoRA for a language model",
          _all_modules(r"^base_model\.model\.(model\.(decoder\.)?layers|transformer\.h|gpt_neox\.layers|"
                       r"base_model\.layers)\.\d+\.", "base_model.model.")),
-    Kind("llm-lora", "a LoRA for a language model", _has(".q_proj.lora_a\n", ".q_proj.lora_b\n")),
+    Kind(LANGUAGE_MODEL, "a LoRA for a language model", _has(".q_proj.lora_a\n", ".q_proj.lora_b\n")),
     Kind("controlnet", "a ControlNet",
          _has("controlnet_cond_embedding.", "\ncontrol_model.", "zero_conv", "controlnet_blocks.", "input_hint_block.",
               "controlnet_down_blocks.", "controlnet_x_embedder.", "\ncontrol_blocks.", "controlnet_mode_embedder.")),

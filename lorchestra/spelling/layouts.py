@@ -262,6 +262,18 @@ def _ia3(shapes: Shapes) -> Layout:
     return Layout(None, None, None, None)
 
 
+def _embedding(shapes: Shapes) -> Layout:
+    """PEFT's `down` `[r, tokens]` and `up` `[width, r]` of a table `[tokens, width]`."""
+    missing = _missing(shapes, ("up", "down"))
+    if missing:
+        return missing
+    product = _product(shapes["up"], shapes["down"])
+    if isinstance(product, str):
+        return _broken(product)
+    width, inner = product
+    return Layout(inner[0], (width,), shapes["down"][0], None)
+
+
 def _whole(slot: str) -> Callable[[Shapes], Layout]:
     """The rule of an algorithm whose only tensor has the weight's own shape."""
 
@@ -333,4 +345,5 @@ _RULES: Mapping[str, Callable[[Shapes], Layout]] = {
     slots.NORM: _whole("w_norm"),
     slots.NORM_BIAS: _whole("b_norm"),
     slots.REPLACEMENT: _whole("value"),
+    slots.EMBEDDING: _embedding,
 }

@@ -107,6 +107,20 @@ _STARTS = {
 }
 """First letters of a name → the prefixes that begin with them, in the order of the table; quicker than one pattern."""
 
+_ENCODERS = tuple(
+    start.replace(".", separator)
+    for separator in "._"
+    for start in (
+        "text_model.encoder.", "text_model.embeddings.", "text_model.final_layer_norm", "encoder.block.",
+        "model.language_model.", "language_model.model.", "model.layers.",
+        "clip_l.transformer.", "clip_g.transformer.", "t5xxl.transformer.",
+    )
+)  # fmt: skip
+"""What text encoders' layers begin with, and no diffusion model's: for files that do not say which part they are for.
+
+HiDream-O1, which is a language model itself, has `language_model.layers.`.
+"""
+
 _WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.", "_orig_mod_")
 """What torch.compile, checkpointing and sharding leave in the middle of names, in dotted and underscored ones."""
 _WRAPPED = re.compile("|".join(map(re.escape, _WRAPPERS)))
@@ -132,6 +146,8 @@ def split(module: str) -> tuple[str, str, str]:
             break
     if path.endswith(_SEPARATORS) or path.startswith(_SEPARATORS) or "__" in path:
         path = tidied(path)
+    if component == MODEL and path.startswith(_ENCODERS):
+        return TEXT_ENCODERS, path, spelling
     if ".processor." in path:
         if path.startswith(("double_blocks.", "single_blocks.")):
             return component, f"{path}_lora" if path.endswith((".qkv", ".proj")) else path, XLABS

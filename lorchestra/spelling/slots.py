@@ -24,6 +24,8 @@ DIFF_BIAS = "bias difference"
 NORM = "norm difference"
 NORM_BIAS = "norm bias difference"
 REPLACEMENT = "weight replacement"
+EMBEDDING = "LoRA of an embedding"
+"""PEFT's: the table of tokens has a row for each, and the halves are the other way round."""
 
 BIASES = frozenset({LORA_BIAS, DIFF_BIAS, NORM_BIAS})
 """Algorithms that change a layer's bias; all others change its weight."""
@@ -146,8 +148,8 @@ SUFFIXES: Mapping[str, tuple[str, str]] = {
     ".pvera_lambda_b": ("PVeRA", "b"),
     ".pvera_lambda_d": ("PVeRA", "d"),
     ".trainable_tokens_delta": ("trainable tokens", "delta"),
-    ".lora_embedding_A": ("LoRA of an embedding", "down"),
-    ".lora_embedding_B": ("LoRA of an embedding", "up"),
+    ".lora_embedding_A": (EMBEDDING, "down"),
+    ".lora_embedding_B": (EMBEDDING, "up"),
 }  # fmt: skip
 """Suffix → (algorithm, slot). The algorithm of `.alpha` is that of the module's other slots."""
 

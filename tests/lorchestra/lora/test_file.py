@@ -258,7 +258,6 @@ def test_e4m3_has_nan_but_no_infinity(tmp_path: Path, value: float) -> None:
         (["x.randlora_lambda", "x.randlora_gamma"], "RandLoRA cannot be applied: its random matrices"),
         (["x.lora_A", "x.lora_B", "x.lora_E", "x.ranknum"], "this version does not apply AdaLoRA"),
         (["x.fourierft_spectrum"], "this version does not apply FourierFT"),
-        (["x.lora_embedding_A", "x.lora_embedding_B"], "this version does not apply LoRA of an embedding"),
         (["x.lora_A.weight", "x.lora_B.weight", "x.lora_down.weight"], "a half is there twice: x.lora_A.weight"),
         (["x.lora_A.a.weight", "x.lora_B.a.weight", "x.lora_A.b.weight", "x.lora_B.b.weight"], "a half is there twice"),
     ],

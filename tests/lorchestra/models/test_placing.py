@@ -193,7 +193,7 @@ def test_an_encoder_is_found_by_all_its_names() -> None:
     path = "text_model_encoder_layers_0_mlp_fc1"
     assert sites["te"][path] == sites["te1"][path] == sites["text_encoders"][f"clip_l_transformer_{path}"] == site
     assert has_text_encoders(sites)
-    assert set(sites) == {"te", "te1", "text_encoders"}
+    assert set(sites) == {"te", "te1", "text_encoders", "text_encoders:clip_l"}
     assert not has_text_encoders(TARGETS)
 
 
