@@ -42,7 +42,7 @@ class Part:
 
     def term(self) -> Term:
         """Reads the tensors; raises `AdapterError` if they are not finite."""
-        return Term(self.file.adapter(self.module), self.weight, self.place.swapped)
+        return Term(self.file.adapter(self.module), self.weight, self.place.swapped, self.place.heads)
 
 
 @dataclass(frozen=True, slots=True)

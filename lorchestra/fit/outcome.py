@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..architectures.names import are_interchangeable, are_related, family_titles, with_article
 from ..architectures.sites import Site
 from ..errors import shortened
-from ..lora.examined import Examined
+from ..lora.examined import Examined, scale_notes
 from ..lora.identify import Identity
+from ..lora.metadata import schedule
 from ..models.base import Base
 from ..models.placing import Placement, place
 from ..spelling import kinds
@@ -136,6 +137,8 @@ def finding(entry: Entry, placement: Placement, examined: Examined | None, base:
     note = f"; {unused} text encoder modules are not used, no such CLIP is connected" if unused else ""
     if unread:
         note += f"; {unread} tensors of the file belong to no LoRA module"
+    if examined:
+        note += "".join(f"; {said}" for said in _said(examined, placement))
     hint = ""
     if not (applied or missing):
         what = f"{'nothing is applied' if unused else 'the file has no modules that these weights are for'}{note}"
@@ -152,6 +155,15 @@ def finding(entry: Entry, placement: Placement, examined: Examined | None, base:
         entry, verdict, what, hint=hint, applied=applied, unmatched=unmatched, misshapen=misshapen, unused=unused,
         unread=unread, made_for=made_for,
     )  # fmt: skip
+
+
+def _said(examined: Examined, placement: Placement) -> Iterator[str]:
+    """What the metadata say that changes what is applied, or ought to be known where it is."""
+    if examined.scales:
+        yield from scale_notes(examined.scales, (placed.module for placed in placement.placed))
+    sigmas = schedule(examined.header.metadata)
+    if sigmas and placement.placed:
+        yield sigmas
 
 
 def _of_model(modules: Sequence[Module]) -> int:

@@ -23,6 +23,7 @@ from ..files.header import Header
 from ..files.key import FileKey, find_key, read_sha256
 from ..spelling.modules import Module
 from ..spelling.prefixes import PEFT
+from ..spelling.quantized import is_scale, spread
 from .file import LoraFile, read_lora
 
 DEFAULT_CACHE_BYTES = 4 << 30
@@ -74,7 +75,7 @@ class OpenLora(LoraFile):
     def tensors(self, module: Module) -> dict[str, Tensor]:
         """The module's tensors by slot, as they lie in the file; errors as `adapter`."""
         with self._lock:
-            return {slot: self._tensor(module, slot) for slot in module.slots}
+            return dequantized({slot: self._tensor(module, slot) for slot in module.slots})
 
     def leftover(self, name: str) -> Tensor:
         """A tensor that belongs to no module, by its name; may have any values. Raises `AdapterError`."""
@@ -92,8 +93,10 @@ class OpenLora(LoraFile):
             return self._sha256
 
     def _read(self, module: Module) -> Adapter:
-        parts = {slot: self._tensor(module, slot) for slot in module.slots}
-        alpha = float(parts.pop("alpha").double()) if "alpha" in parts else None
+        parts = dequantized(
+            {slot: self._tensor(module, slot) for slot in module.slots if slot != "alpha" or module.uses_alpha}
+        )
+        alpha = parts.pop("alpha").double().item() if "alpha" in parts else None
         scale = self.scales.scale(module) if self.scales else None
         adapter = algorithms.read(module.algorithm, parts, alpha, Settings(scale, is_peft=self._is_peft))
         if isinstance(adapter, LoRA) and module.pads:
@@ -114,7 +117,7 @@ class OpenLora(LoraFile):
         info = self.header.tensors[module.slots[slot]]
         if tensor.dtype != DTYPES[info.dtype] or tuple(tensor.shape) != info.shape:
             raise AdapterError(self.path, module.name, f"the {slot} tensor is another than before; the file changed")
-        if tensor.is_floating_point() and not is_finite(tensor):
+        if tensor.is_floating_point() and (slot != "alpha" or module.uses_alpha) and not is_finite(tensor):
             raise AdapterError(self.path, module.name, f"the {slot} tensor has NaN or infinite values")
         return tensor
 
@@ -123,6 +126,29 @@ def is_finite(tensor: Tensor) -> bool:
     """False if any value is NaN or infinite; for tensors of any shape with an element at least, and of any dtype."""
     low, high = (tensor.float() if tensor.dtype.itemsize == 1 else tensor).aminmax()  # NaN is both
     return math.isfinite(low) and math.isfinite(high)
+
+
+def dequantized(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parts by slot, those with a scale times it, without the scales; see `spelling/quantized.py`.
+
+    Products are exact: fp32 where that holds them, else fp64.
+    """
+    result = {slot: tensor for slot, tensor in parts.items() if not is_scale(slot)}
+    for slot, scale in parts.items():
+        if not is_scale(slot):
+            continue
+        owner = slot.removesuffix("_scale")
+        tensor = result[owner].double()
+        blocks = spread(tuple(scale.shape), tuple(tensor.shape))
+        if blocks is None:
+            raise ValueError(f"a scale of shape {list(scale.shape)} does not fit a tensor of {list(tensor.shape)}")
+        counts = [size // block for size, block in zip(tensor.shape, blocks, strict=True)]
+        factors = scale.double().reshape(counts)
+        for dim, block in enumerate(blocks):
+            factors = factors.repeat_interleave(block, dim)
+        product = tensor * factors
+        result[owner] = product.float() if torch.equal(product.float().double(), product) else product
+    return result
 
 
 class _Reads:

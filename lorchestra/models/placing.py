@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from ..architectures.sites import Offset, Place, Shape, Site, Targets
@@ -92,6 +92,24 @@ FLATTENED = (slots.LOHA, slots.LOKR, slots.OFT, slots.BOFT)
 """Algorithms whose tensors may give a convolution's inputs and kernel as one number."""
 
 
+def _unordered(module: Module, site: Site) -> str | None:
+    """Why the rows of a module cannot be brought to the model's order; None when they can, or need not be."""
+    if not module.by_head or _heads(module, site):
+        return None
+    return "its rows are q, k and v head by head, and how many heads this layer has is not known"
+
+
+def _heads(module: Module, site: Site) -> int:
+    """How many heads a fused q, k and v has; 0 if that is not known."""
+    rows = site.shape[0] if site.shape else module.layout.out or 0
+    width = 3 * site.head_width
+    return rows // width if width and rows % width == 0 else 0
+
+
+def _by_head(module: Module, site: Site) -> Site:
+    return replace(site, place=replace(site.place, heads=_heads(module, site)))
+
+
 def _made_for(out: int | None, inner: Shape | None, shape: Shape) -> str:
     sides = ["?" if out is None else str(out), *(["?"] if inner is None else map(str, inner))]
     return f"made for a weight of shape [{', '.join(sides)}], the model's is {list(shape)}"
@@ -125,11 +143,11 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
         if site is None:
             missing = module.component != MODEL and module.component not in targets
             (unused if missing else unmatched).append(module)
-        elif reason:
+        elif reason or (reason := _unordered(module, site)):
             misshapen.append((module, reason))
         elif (spot := (site.key, site.place.offset, module.algorithm)) in taken:
             misshapen.append((module, f"the file changes the same layer as {taken[spot]}"))
         else:
             taken[spot] = module.name
-            placed.append(Placed(module, site))
+            placed.append(Placed(module, _by_head(module, site) if module.by_head else site))
     return Placement(tuple(placed), tuple(unmatched), tuple(misshapen), tuple(unused))
