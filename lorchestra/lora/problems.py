@@ -60,6 +60,10 @@ def _unsupported(header: Header, module: Module) -> str | None:
     return f"this version does not apply {name}"
 
 
+def _is_of_comfyui(header: Header, tensor: str) -> bool:
+    return f"{tensor.removesuffix('.weight')}.comfy_quant" in header.shapes
+
+
 def _odd_tensor(header: Header, module: Module, plain: bool) -> str | None:
     """What is wrong with the tensors beyond their shapes' agreement. `plain` files have floating point alone."""
     if module.doubled:
@@ -83,6 +87,8 @@ def _odd_tensor(header: Header, module: Module, plain: bool) -> str | None:
             is_sound = dtype in FLOATS or (dtype in _INTEGERS and (slot != "alpha" or dtype != "BOOL"))
         else:
             is_sound = dtype in FLOATS or (dtype in INTEGER_WEIGHTS and f"{slot}_scale" in module.slots)
+        if dtype in INTEGER_WEIGHTS and is_sound and _is_of_comfyui(header, module.slots[slot]):
+            return f"{slot} is quantized in a format that is not read: int8 of ComfyUI's, whose numbers may be turned"
         if not is_sound and (slot != "alpha" or module.uses_alpha):
             return f"the {slot} tensor is {dtype}, which a LoRA never has"
     return None

@@ -278,7 +278,7 @@ _PLAIN_SETTINGS = frozenset({*_PLAIN_RANKS, "use_rslora", "alpha_pattern", "rank
 _COMPONENT = re.compile(r"(unet|transformer|prior|diffusion_model|model|text_encoder(_[234])?)")
 _DOWN = re.compile(r"[._]lora([._]down|_A)(\.\w+)?(\.weight)?$")
 _NOTHING = ("", "none", "null")
-_NUMBER = re.compile(r"[+]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LONGEST_NUMBER = 40
 
 _SPENT = frozenset({*JSON_KEYS, *_PLAIN_ALPHAS, "use_rslora", "alpha_pattern"})
