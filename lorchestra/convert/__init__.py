@@ -79,6 +79,7 @@ def convert(
     items = read_items(file, layers)
     tensors, metadata, notes = _WRITERS[to](file, layers, items)
     used = {name for module in file.reading.modules for name in module.slots.values()}
+    used.update(file.reading.marks)
     rest = [name for name in file.header.shapes if name not in used]
     for name in rest:
         if name in tensors:

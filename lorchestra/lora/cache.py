@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cache
@@ -31,6 +31,7 @@ from ..files.key import FileKey, find_key, read_sha256
 from ..files.opening import open_regular
 from ..spelling.modules import Module
 from ..spelling.prefixes import PEFT
+from ..spelling.quantized import is_scale, spread
 from ..spelling.rows import Rows
 from .file import LoraFile, read_lora
 
@@ -96,7 +97,7 @@ class OpenLora(LoraFile):
     def tensors(self, module: Module) -> dict[str, Tensor]:
         """The module's tensors by slot, as they lie in the file; errors as `adapter`."""
         with self._lock:
-            return self._parts(module)
+            return dequantized(self._parts(module, module.slots))
 
     def leftover(self, name: str) -> Tensor:
         """A tensor that belongs to no module, by its name; may have any values. Raises `AdapterError`."""
@@ -114,13 +115,14 @@ class OpenLora(LoraFile):
             return self._sha256
 
     def _read(self, module: Module, rows: Rows | None) -> Adapter:
-        parts = self._whole.get(module.name) or self._parts(module)
+        slots = [slot for slot in module.slots if slot != "alpha" or module.uses_alpha]
+        parts = self._whole.get(module.name) or dequantized(self._parts(module, slots))
         if self._keep and module.name not in self._whole:
             self.kept_bytes += sum(tensor.nbytes for tensor in parts.values())
             if rows is not None:
                 self._whole[module.name] = parts
         parts = dict(parts)
-        alpha = float(parts.pop("alpha").double()) if "alpha" in parts else None
+        alpha = parts.pop("alpha").double().item() if "alpha" in parts else None
         if rows is not None:
             parts, alpha = cut(module.algorithm, parts, alpha, rows)
         scale = self.scales.scale(module) if self.scales else None
@@ -135,10 +137,10 @@ class OpenLora(LoraFile):
                 raise AdapterError(self.path, module.name, reason)
         return adapter
 
-    def _parts(self, module: Module) -> dict[str, Tensor]:
+    def _parts(self, module: Module, slots: Iterable[str]) -> dict[str, Tensor]:
         try:
             with self._tensors.opened() as read:
-                return {slot: self._tensor(read, module, slot) for slot in module.slots}
+                return {slot: self._tensor(read, module, slot) for slot in slots}
         except HeaderError as error:
             raise AdapterError(self.path, module.name, f"its tensors cannot be read ({error.reason})") from error
 
@@ -154,7 +156,7 @@ class OpenLora(LoraFile):
             raise AdapterError(self.path, module.name, f"the {slot} tensor cannot be read ({why})") from error
         if tensor.dtype != DTYPES[info.dtype] or tuple(tensor.shape) != info.shape:
             raise AdapterError(self.path, module.name, f"the {slot} tensor is another than before; the file changed")
-        if tensor.is_floating_point() and not is_finite(tensor):
+        if tensor.is_floating_point() and (slot != "alpha" or module.uses_alpha) and not is_finite(tensor):
             raise AdapterError(self.path, module.name, f"the {slot} tensor has NaN or infinite values")
         return tensor
 
@@ -180,6 +182,29 @@ def _memory() -> float:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return math.inf
+
+
+def dequantized(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parts by slot, those with a scale times it, without the scales; see `spelling/quantized.py`.
+
+    Products are exact: fp32 where that holds them, else fp64.
+    """
+    result = {slot: tensor for slot, tensor in parts.items() if not is_scale(slot)}
+    for slot, scale in parts.items():
+        if not is_scale(slot):
+            continue
+        owner = slot.removesuffix("_scale")
+        tensor = result[owner].double()
+        blocks = spread(tuple(scale.shape), tuple(tensor.shape))
+        if blocks is None:
+            raise ValueError(f"a scale of shape {list(scale.shape)} does not fit a tensor of {list(tensor.shape)}")
+        counts = [size // block for size, block in zip(tensor.shape, blocks, strict=True)]
+        factors = scale.double().reshape(counts)
+        for dim, block in enumerate(blocks):
+            factors = factors.repeat_interleave(block, dim)
+        product = tensor * factors
+        result[owner] = product.float() if torch.equal(product.float().double(), product) else product
+    return result
 
 
 class _Reads:

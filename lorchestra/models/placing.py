@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from ..architectures.encoders import COMFYUI_WORDS
@@ -116,6 +116,24 @@ FLATTENED = (slots.LOHA, slots.LOKR, slots.OFT, slots.BOFT)
 """Algorithms whose tensors may give a convolution's inputs and kernel as one number."""
 
 
+def _unordered(module: Module, site: Site) -> str | None:
+    """Why the rows of a module cannot be brought to the model's order; None when they can, or need not be."""
+    if not module.by_head or site.pieces or _heads(module, site):
+        return None
+    return "its rows are q, k and v head by head, and how many heads this layer has is not known"
+
+
+def _heads(module: Module, site: Site) -> int:
+    """How many heads a fused q, k and v has; 0 if that is not known."""
+    rows = site.shape[0] if site.shape else module.layout.out or 0
+    width = 3 * site.head_width
+    return rows // width if width and rows % width == 0 else 0
+
+
+def _by_head(module: Module, site: Site) -> Site:
+    return replace(site, place=replace(site.place, heads=_heads(module, site)))
+
+
 def _made_for(out: int | None, inner: Shape | None, shape: Shape) -> str:
     sides = ["?" if out is None else str(out), *(["?"] if inner is None else map(str, inner))]
     return f"made for a weight of shape [{', '.join(sides)}], the model's is {list(shape)}"
@@ -155,7 +173,7 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
             else:
                 (unused if _is_of_another(module, targets) else unmatched).append(module)
             continue
-        found: list[Placed] | str = reason or _pieces(module, site)
+        found: list[Placed] | str = reason or _unordered(module, site) or _pieces(module, site)
         if not isinstance(found, str):
             spots = [(piece.key, piece.place.offset, module.algorithm) for piece in site.pieces or (site,)]
             other = next((taken[spot] for spot in spots if spot in taken), None)
@@ -187,7 +205,9 @@ def _is_of_another(module: Module, targets: Targets) -> bool:
 def _pieces(module: Module, site: Site) -> list[Placed] | str:
     """The module at its place; on several layers its rows at each of theirs, or why it cannot be cut, in words."""
     if not site.pieces:
-        return [Placed(module, site)]
+        return [Placed(module, _by_head(module, site) if module.by_head else site)]
+    if module.by_head:
+        return "its rows are q, k and v head by head, and the model has q, k and v apart"
     counts = [piece.shape[0] if piece.shape else 0 for piece in site.pieces]
     rows = parted(module.algorithm, module.shapes, counts)
     if isinstance(rows, str):

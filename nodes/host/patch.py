@@ -16,7 +16,7 @@ from ...lorchestra.architectures.sites import Offset
 from ...lorchestra.spelling.prefixes import MODEL
 from .protocols import Clip, Patcher
 
-Packed = tuple[bool, tuple[tuple[Offset | None, tuple[tuple[tuple[object, ...], float, bool], ...]], ...]]
+Packed = tuple[bool, tuple[tuple[Offset | None, tuple[tuple[tuple[object, ...], float, bool, bool, int], ...]], ...]]
 """What `FusedLoras` holds."""
 
 
@@ -26,7 +26,8 @@ class FusedLoras(WeightAdapterBase):
     ComfyUI's dynamic VRAM mode rebuilds it as `type(v)(v.loaded_keys, v.weights)` with tensors moved, so `weights`
     holds everything as tuples of tensors, numbers and text: whether the model's weight is fp32, which needs exact sums,
     and then, for each part of it, the offset (None for the whole) and, for each LoRA in canonical order, the packed
-    adapter, its weight, and whether its rows are swapped.
+    adapter, its weight, whether its rows are swapped, whether they are columns, and of how many heads they are if they
+    stand head by head.
     """
 
     name = "lorchestra"
@@ -70,7 +71,13 @@ class FusedLoras(WeightAdapterBase):
 
     def _parts(self, strength: float) -> Parts:
         return [
-            (offset, [Term(unpack(packed), factor * strength, swapped) for packed, factor, swapped in terms])
+            (
+                offset,
+                [
+                    Term(unpack(packed), factor * strength, swapped, transposed, heads)
+                    for packed, factor, swapped, transposed, heads in terms
+                ],
+            )
             for offset, terms in self.weights[1]
         ]
 
@@ -100,7 +107,13 @@ def apply(plan: Plan, model: Patcher, clip: Clip | None) -> tuple[Patcher, Clip 
             logging.warning("LoRA Stack: %s is not there any more; its LoRAs are left out", change.key)
             continue
         packed = tuple(
-            (offset, tuple((pack(term.adapter), term.weight, term.swapped) for term in (item.term() for item in items)))
+            (
+                offset,
+                tuple(
+                    (pack(term.adapter), term.weight, term.swapped, term.transposed, term.heads)
+                    for term in (item.term() for item in items)
+                ),
+            )
             for offset, items in by_offset(parts)
         )
         exact = weights[change.component][change.key].dtype in (torch.float32, torch.float64)

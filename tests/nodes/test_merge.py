@@ -204,7 +204,7 @@ def test_half_precision_temporaries(pack: Any, files: dict[str, Path]) -> None:
     up, down = torch.randn(12, 2), torch.randn(2, 10)
     weight = (torch.randn(12, 10) * 0.03).half()
     packed = patch.pack(sys.modules["lorchestra_pack.lorchestra.algorithms.lora"].LoRA(up, down, None, 0.5))
-    adapter = patch.FusedLoras(set(), (True, ((None, ((packed, 0.8, False),)),)))
+    adapter = patch.FusedLoras(set(), (True, ((None, ((packed, 0.8, False, False, 0),)),)))
     exact = weight.double() + 0.4 * (up.double() @ down.double())
     whole = comfy.lora.calculate_weight([(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight")
     assert whole.dtype == torch.float32 and torch.allclose(whole.double(), exact, rtol=1e-6)
@@ -212,7 +212,7 @@ def test_half_precision_temporaries(pack: Any, files: dict[str, Path]) -> None:
         [(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight", intermediate_dtype=torch.float16
     )
     assert on_the_fly.dtype == torch.float16 and torch.equal(on_the_fly, exact.float().half())
-    narrow = patch.FusedLoras(set(), (True, (((0, 8, 4), (((packed[0], up[:4], *packed[2:]), 0.8, False),)),)))
+    narrow = patch.FusedLoras(set(), (True, (((0, 8, 4), (((packed[0], up[:4], *packed[2:]), 0.8, False, False, 0),)),)))
     part = comfy.lora.calculate_weight([(1.0, narrow, 1.0, None, None)], weight.clone(), "k.weight")
     expected = weight.double()
     expected[8:] += 0.4 * (up[:4].double() @ down.double())

@@ -203,7 +203,7 @@ BAD: dict[str, tuple[Parts, str]] = {
     "bool halves": (replaced("up", torch.zeros(20, 4, dtype=torch.bool)), "the up tensor is BOOL"),
     "complex halves": (replaced("up", torch.zeros(20, 4, dtype=torch.complex64)), "the up tensor is C64"),
     "alpha of two numbers": (replaced("alpha", torch.ones(2)), "alpha has shape [2]; expected one number"),
-    "alpha of two dimensions": (replaced("alpha", torch.ones(1, 1)), "alpha has shape [1, 1]"),
+    "alpha of two dimensions": (replaced("alpha", torch.ones(2, 1)), "alpha has shape [2, 1]"),
     "alpha of nothing": (replaced("alpha", torch.ones(0)), "alpha has shape [0]"),
     "bool alpha": (replaced("alpha", torch.tensor(True)), "the alpha tensor is BOOL"),
     "core of another rank": (replaced("mid", torch.zeros(3, 4, 3, 3)), "the core has shape [3, 4, 3, 3]"),
