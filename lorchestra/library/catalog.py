@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import FileProblem
 from ..files.key import find_sha256
@@ -82,6 +83,14 @@ class Library:
         roots = list(self._roots())
         found = (self._file(name, roots, folders) for name in listed)
         return [file for file in found if file]
+
+    def shown_path(self, file: File) -> str:
+        """The path from the folder of LoRAs on: `loras/styles/pixel.safetensors`."""
+        for root in self._roots():
+            folder = Path(root)
+            if Path(file.path).is_relative_to(folder):
+                return (folder.name / Path(file.path).relative_to(folder)).as_posix()
+        return file.name
 
     def find_file(self, name: str) -> File | None:
         """The file of a listed name."""

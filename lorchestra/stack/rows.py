@@ -110,9 +110,20 @@ def _name(value: Json, row: int) -> str:
         raise StackError("the row names no LoRA", row)
     if len(value) > MAX_NAME:
         raise StackError(f"the LoRA's name has {len(value):,} characters; at most {MAX_NAME:,} are read", row)
-    if not value.isprintable() and any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in value):
+    if _has_odd_characters(value):
         raise StackError(f"the LoRA's name {quoted(value)} has control characters or broken Unicode", row)
     return value
+
+
+def find_name_problem(name: str) -> str | None:
+    """Why no row can hold the name of a file that is there, and what to do; None for nearly all."""
+    if not name.strip() or len(name) > MAX_NAME:
+        return "its name is too long, or blank; rename the file"
+    return "its name has a line break or bytes that are no text; rename the file" if _has_odd_characters(name) else None
+
+
+def _has_odd_characters(name: str) -> bool:
+    return not name.isprintable() and any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name)
 
 
 def _weight(value: Json, key: str, row: int) -> float:

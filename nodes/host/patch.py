@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import comfy.model_management
 import torch
@@ -13,6 +13,7 @@ from ...lorchestra.algorithms import pack, unpack
 from ...lorchestra.apply.fuse import Parts, Term, add_updates, padded_shape
 from ...lorchestra.apply.plan import CLIP, Plan, by_offset
 from ...lorchestra.architectures.sites import Offset
+from ...lorchestra.lora.cache import OpenLora
 from ...lorchestra.spelling.prefixes import MODEL
 from .protocols import Clip, Patcher
 
@@ -32,9 +33,11 @@ class FusedLoras(WeightAdapterBase):
 
     name = "lorchestra"
 
-    def __init__(self, loaded_keys: set[str], weights: Packed) -> None:
+    def __init__(self, loaded_keys: set[str], weights: Packed, files: Collection[OpenLora] = ()) -> None:
         self.loaded_keys = loaded_keys
         self.weights = weights
+        self._files = files
+        """Held as long as the patch is there, so that the next weight that is tried finds their tensors read."""
 
     def calculate_shape(self, key: str) -> tuple[int, ...] | None:
         """The shape that the weight grows to; None if it stays as it is. ComfyUI asks from 0.33 on."""
@@ -117,7 +120,8 @@ def apply(plan: Plan, model: Patcher, clip: Clip | None) -> tuple[Patcher, Clip 
             for offset, items in by_offset(parts)
         )
         exact = weights[change.component][change.key].dtype in (torch.float32, torch.float64)
-        patches[change.component][change.key] = FusedLoras({part.module.name for part in parts}, (exact, packed))
+        names, files = {part.module.name for part in parts}, [part.file for part in parts]
+        patches[change.component][change.key] = FusedLoras(names, (exact, packed), files)
     if patches[MODEL]:
         model = model.clone()
         model.add_patches(patches[MODEL])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ...lorchestra.library.catalog import Library
     from ...lorchestra.lora.cache import LoraCache
     from ...lorchestra.models.base import Base
+    from ..routes.jobs import Jobs
     from .live.calls import Chain, Trace
     from .model_layers import ModelLayers
     from .protocols import BaseModel, Layer, Patcher
@@ -64,6 +65,22 @@ live_traces: WeakKeyDictionary[BaseModel, dict[str, Trace]] = WeakKeyDictionary(
 
 live_chains: WeakKeyDictionary[Layer, Chain] = WeakKeyDictionary()
 """The hooks on layers, while live stacks run."""
+
+
+@cache
+def quick_jobs() -> Jobs:
+    """Threads that answer what takes a moment."""
+    from ..routes.jobs import Jobs
+
+    return Jobs("quick", 2, 200)
+
+
+@cache
+def long_jobs() -> Jobs:
+    """The thread that answers what takes minutes: hashes of whole files."""
+    from ..routes.jobs import Jobs
+
+    return Jobs("long", 1, 50)
 
 
 @cache
