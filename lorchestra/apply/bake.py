@@ -23,11 +23,13 @@ from ..files.header import Header, TensorInfo, read_header
 from ..files.key import find_key
 from ..files.new_file import check_output, header_bytes, new_file
 from ..files.opening import RegularFile, open_regular
-from ..fit.outcome import Outcome
+from ..fit.outcome import UNKNOWN, Outcome
 from ..fit.rows import Files
 from ..lora.cache import DTYPES, is_finite, open_lora
 from ..models import checkpoint
 from ..models.base import Base
+from ..models.base_file import logical_shapes
+from ..models.quantized import GGUF, find_quantization, no_bake
 from ..models.recognise import identify_base
 from ..stack import Stack
 from .fuse import Parts, Term, add_updates
@@ -75,7 +77,11 @@ def bake(
     would not be finite; `HeaderError`, `AdapterError` and `StackError` as `make_plan`.
     """
     key = find_key(base)
+    if Path(base).name.lower().endswith(".gguf"):
+        raise CheckpointError(base, no_bake(GGUF))
     header = read_header(base)
+    shapes = logical_shapes(header)
+    quantization = find_quantization(header.tensors)
     inputs = [str(base), *(entry.lora for entry in stack.entries)]
     check_output(Path(output), inputs, "the base or one of the LoRAs", force)
     plan = make_plan(
@@ -86,11 +92,15 @@ def bake(
         ),
         Base(
             Path(base).name,
-            checkpoint.targets(header.shapes),
-            lambda: identify_base(checkpoint.model_tensors(header.shapes)),
+            checkpoint.targets(shapes),
+            lambda: identify_base(checkpoint.model_tensors(shapes)),
+            hidden=bool(quantization) and None in shapes.values(),
+            quantization=quantization,
         ),
     )
-    changes = _changes(header, plan)
+    if any(outcome.verdict == UNKNOWN for outcome in plan.outcomes):
+        raise CheckpointError(base, no_bake(quantization))
+    changes = _changes(header, plan, quantization)
     metadata = {**header.metadata, METADATA_KEY: _record(header, plan)}
     with new_file(Path(output), force) as target, open_regular(header.path, CheckpointError) as source:
         entries = {name: (info.dtype, info.shape, info.start, info.end) for name, info in header.tensors.items()}
@@ -108,13 +118,16 @@ def bake(
     return Baked(str(output), plan.outcomes, len(changes))
 
 
-def _changes(header: Header, plan: Plan) -> Mapping[str, Sequence[Part]]:
+def _changes(header: Header, plan: Plan, quantization: str) -> Mapping[str, Sequence[Part]]:
     """Tensor → what changes it, in canonical order."""
     result: dict[str, Sequence[Part]] = {}
     for change, parts in plan.changes.items():
         info = header.tensors[change.key]
         stem = change.key.removesuffix(".weight")
         is_plain = info.dtype in DTYPES and DTYPES[info.dtype].is_floating_point
+        is_packed = not is_plain and quantization
+        if is_packed:
+            raise CheckpointError(header.path, no_bake(quantization))
         if not is_plain or any(stem + scale in header.tensors for scale in _SCALES):
             raise CheckpointError(
                 header.path,

@@ -21,7 +21,7 @@ _QKV = (
 _KV = tuple((k, v) for _, k, v in _QKV)
 _ADDED_QKV = (("add_q_proj", "add_k_proj", "add_v_proj"),)
 _ADDED_KV = (("add_k_proj", "add_v_proj"),)
-_GATED = (("gate_proj", "up_proj"), ("gate", "up"))
+_GATED = (("gate_proj", "up_proj"), ("gate", "up"), ("gate_layer", "proj"))
 
 _JOINED: dict[str, tuple[tuple[str, ...], ...]] = {
     "to_qkv": _QKV,

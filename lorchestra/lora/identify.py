@@ -21,7 +21,7 @@ from ..architectures.index import (
     squeezed,
     with_one_encoder,
 )
-from ..architectures.names import are_interchangeable, title
+from ..architectures.names import are_interchangeable, are_related, title
 from ..architectures.patterns import Shape
 from ..models.placing import FLATTENED, misfit
 from ..spelling import slots
@@ -225,6 +225,24 @@ def fits_model(module: Module) -> bool:
     """True if a diffusion model that we know has a layer of that name and shape."""
     layer = index().layer(module.path)
     return layer is not None and any(misfit(module, shape) is None for shape in layer.shapes)
+
+
+def find_owners(modules: Iterable[Module], near: Collection[str]) -> tuple[str, ...]:
+    """The architectures that have all of these layers, in these shapes, and are related to one of those in `near`.
+
+    The commonest first. What a variant of a model has and the model itself has not: VACE's blocks for Wan.
+    """
+    found = index()
+    mask = found.all
+    for module in modules:
+        layer = found.layer(module.flat) if module.component == MODEL else None
+        if layer is None:
+            return ()
+        shape = _shape(module)
+        mask &= (layer.shapes.get(squeezed(shape), 0) if shape else 0) or _loose_mask(module, layer)
+    bits = [bit for bit in range(len(found.ids)) if mask >> bit & 1]
+    names = [found.ids[bit] for bit in sorted(bits, key=found.commonness)]
+    return tuple(name for name in names if any(are_related(name, other) for other in near))
 
 
 def find_encoders(modules: Iterable[Module]) -> tuple[tuple[str, ...], ...]:

@@ -12,8 +12,9 @@ from typing import Any, cast
 
 from ..errors import CheckpointError, quoted
 from ..files.gguf import read_gguf
-from ..files.header import MAX_HEADER_BYTES, TensorInfo, read_header
+from ..files.header import MAX_HEADER_BYTES, Header, TensorInfo, read_header
 from ..files.opening import exists, is_file, is_folder, read_small
+from .quantized import GGUF, RENAMED, find_quantization
 
 Shape = tuple[int, ...]
 
@@ -38,15 +39,6 @@ _PADDING = 64
 """ComfyUI pads nvfp4 to multiples of 16 and mxfp8 to multiples of 32. A width that is a multiple of 64 is taken as the
 layer's own: no linear layer of a known model has one that padding would bring there."""
 
-RENAMED = {
-    ".qweight": "SVDQuant, GPTQ or AWQ",
-    ".weight_packed": "compressed-tensors",
-    ".W_q": "HQQ",
-    ".weight._data": "quanto",
-    ".weight._packed": "quanto",
-}
-"""End of a name → tool, for quantizations whose files do not have the layers under their own names."""
-
 
 @dataclass(frozen=True, slots=True)
 class BaseFile:
@@ -63,6 +55,8 @@ class BaseFile:
     """Bytes of all headers."""
     notes: tuple[str, ...]
     """What is worth knowing about how the file was read, in sentences."""
+    quantization: str = ""
+    """What packed its weights, as people call it; empty if they are plain, or scaled fp8."""
 
     @property
     def packed(self) -> frozenset[str]:
@@ -164,7 +158,7 @@ def _from_gguf(path: str, files: list[Path]) -> BaseFile:
         _check_doubles(file, shapes, header.shapes)
         shapes.update(header.shapes)
         size += header.size
-    return BaseFile(path, tuple(map(str, files)), shapes, False, size, ())
+    return BaseFile(path, tuple(map(str, files)), shapes, False, size, (), GGUF)
 
 
 def _from_safetensors(path: str, files: list[Path], expected: Mapping[str, str]) -> BaseFile:
@@ -187,7 +181,14 @@ def _from_safetensors(path: str, files: list[Path], expected: Mapping[str, str])
     shapes: dict[str, Shape | None] = {
         name: _logical_shape(name, info, tensors, formats) for name, info in tensors.items()
     }
-    return BaseFile(path, tuple(map(str, files)), shapes, bool(tools), size, tuple(_notes(shapes, tools)))
+    notes = tuple(_notes(shapes, tools))
+    return BaseFile(path, tuple(map(str, files)), shapes, bool(tools), size, notes, find_quantization(tensors))
+
+
+def logical_shapes(header: Header) -> dict[str, Shape | None]:
+    """The tensors of one safetensors file by their logical shapes, as `BaseFile.shapes`."""
+    formats = _formats(header.metadata.get("_quantization_metadata", ""))
+    return {name: _logical_shape(name, info, header.tensors, formats) for name, info in header.tensors.items()}
 
 
 def _check_doubles(file: Path, known: Mapping[str, object], new: Mapping[str, object]) -> None:

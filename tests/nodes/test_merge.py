@@ -212,7 +212,9 @@ def test_half_precision_temporaries(pack: Any, files: dict[str, Path]) -> None:
         [(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight", intermediate_dtype=torch.float16
     )
     assert on_the_fly.dtype == torch.float16 and torch.equal(on_the_fly, exact.float().half())
-    narrow = patch.FusedLoras(set(), (True, (((0, 8, 4), (((packed[0], up[:4], *packed[2:]), 0.8, False, False, 0),)),)))
+    narrow = patch.FusedLoras(
+        set(), (True, (((0, 8, 4), (((packed[0], up[:4], *packed[2:]), 0.8, False, False, 0),)),))
+    )
     part = comfy.lora.calculate_weight([(1.0, narrow, 1.0, None, None)], weight.clone(), "k.weight")
     expected = weight.double()
     expected[8:] += 0.4 * (up[:4].double() @ down.double())
