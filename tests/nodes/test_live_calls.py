@@ -10,6 +10,7 @@ import comfy.model_management
 import comfy.sample
 import pytest
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import PatcherInjection
 from safetensors.torch import save_file
 from support.algorithm_files import MATRIX, made
@@ -335,3 +336,55 @@ def test_nothing_stays_where_another_packs_eject_raises(
     assert apart(sample(out), merged) <= 1e-5
     assert hooks(model) == 0
     assert torch.equal(sample(model), bare)
+
+
+def test_short_memory(model: Any, lora: Path, stacked: Stacks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers whose weights ComfyUI brings at each use, with merged LoRAs under ours: what is enough memory gives."""
+    rows = [row("a", 0.7)]
+    out = stacked(stacked(model, [row("a", 0.3)], "merge"), rows)
+    used = Used(model)
+    save_file(named(kohya(DOWN), made("LoRA", (256, 1024), 1)), lora / "down.safetensors")
+    weighed = stacked(stacked(model, [row("down", 0.3)], "merge"), [row("down", -0.5)])
+    enough, given = run(out)
+    whole = sample(used.on(weighed))
+    comfy.model_management.unload_all_models()
+    load = ModelPatcher.partially_load
+
+    def limited(self: Any, device_to: Any, extra_memory: float = 0, **more: Any) -> int:
+        return load(self, device_to, 1 if self.model is model.model else extra_memory, **more)
+
+    monkeypatch.setattr(ModelPatcher, "partially_load", limited)
+    layer = model.model.get_submodule(PATH)
+    assert not hasattr(layer, "prev_comfy_cast_weights")
+    result, again = run(out)
+    assert apart(result, enough) <= 1e-5
+    assert all(apart(again[0][name], given[0][name]) <= 1e-5 for name in FORMS)
+    assert hasattr(layer, "prev_comfy_cast_weights") and hooks(model) > 0  # the functions of the merged LoRAs
+    assert apart(sample(used.on(weighed)), whole) <= 1e-5
+    comfy.model_management.unload_all_models()
+    assert hooks(model) == 0
+
+
+def test_a_compiled_layer_is_called_in_its_parts(model: Any, lora: Path, stacked: Stacks) -> None:
+    """One graph for all weights, those that become 0 among them, and for another run; nothing is missed or told."""
+    torch._dynamo.reset()
+    graphs: list[int] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(len(graph.graph.nodes))
+        return graph.forward
+
+    layer = model.model.get_submodule(PATH)
+    form = FORMS["all by name"]
+    compiled = torch.compile(lambda x: form(layer, x), backend=backend)
+    forms = {"compiled": lambda layer, x: compiled(x)}
+    rows = [row("a", 0.8, schedule="0:1, 0.5:0 hold, 1:0"), row("other", -0.4)]
+    expected, exact = run(stacked(model, rows), {"eager": form}, steps=4)
+    out, counts = stacked(stacked(model, rows[:1]), rows[1:]), []
+    for _ in range(2):
+        result, given = run(out, forms, steps=4, callback=lambda *_: counts.append(len(graphs)))
+        assert apart(result, expected) <= 1e-5
+        assert all(apart(one["compiled"], other["eager"]) <= 1e-5 for one, other in zip(given, exact, strict=True))
+    assert counts == [1] * 8 and len(graphs) == 1
+    assert hooks(model) == 0
+    torch._dynamo.reset()
