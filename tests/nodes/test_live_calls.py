@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import comfy.model_management
 import comfy.sample
 import pytest
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import PatcherInjection
 from safetensors.torch import save_file
 from support.algorithm_files import MATRIX, made
@@ -164,7 +166,7 @@ def test_weights_that_are_used_without_their_layer(
     bare = sample(used.on(model), steps=2)
     merged = sample(used.on(stacked(model, [row("a", 0.8)], "merge")), steps=2)
     live = stacked(model, [row("a", 0.8)])
-    assert stacked.report.startswith("1 layer live, 0 merged, 0 without effect.")
+    assert stacked.report.startswith("1 layer live, 0 without effect.")
     for calls in (3, 2):
         with caplog.at_level("WARNING"):
             result = sample(used.on(live), steps=2)
@@ -195,6 +197,18 @@ def test_two_stacks_on_such_a_weight(model: Any, loras: Path, stacked: Stacks) -
         assert hooks(model) == 0
     # Where it runs at first, its weight is not suspected: the plain use alone needed the second look, and had it.
     assert apart(sample(used.on(live), steps=2), truth) <= 1e-5
+
+
+def test_another_file_of_the_same_names_and_shapes(model: Any, loras: Path, stacked: Stacks) -> None:
+    """Its tensors are taken, while the first stack is still there; and those of a file that was saved anew."""
+    kept: list[Any] = []
+    for seed, name in enumerate("aba"):
+        path = loras / f"{name}.safetensors"
+        save_file(named(kohya(LAYER), made("LoRA", (256, 256), seed)), path)
+        os.utime(path, (seed, seed))
+        kept.append(stacked(model, [row(name, 0.7)]))
+        merged = stacked(model, [row(name, 0.7)], "merge")
+        assert apart(sample(kept[-1]), sample(merged)) <= 1e-5
 
 
 def of_bare_weight(layer: Any, x: torch.Tensor) -> torch.Tensor:
@@ -335,3 +349,55 @@ def test_nothing_stays_where_another_packs_eject_raises(
     assert apart(sample(out), merged) <= 1e-5
     assert hooks(model) == 0
     assert torch.equal(sample(model), bare)
+
+
+def test_short_memory(model: Any, lora: Path, stacked: Stacks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers whose weights ComfyUI brings at each use, with merged LoRAs under ours: what is enough memory gives."""
+    rows = [row("a", 0.7)]
+    out = stacked(stacked(model, [row("a", 0.3)], "merge"), rows)
+    used = Used(model)
+    save_file(named(kohya(DOWN), made("LoRA", (256, 1024), 1)), lora / "down.safetensors")
+    weighed = stacked(stacked(model, [row("down", 0.3)], "merge"), [row("down", -0.5)])
+    enough, given = run(out)
+    whole = sample(used.on(weighed))
+    comfy.model_management.unload_all_models()
+    load = ModelPatcher.partially_load
+
+    def limited(self: Any, device_to: Any, extra_memory: float = 0, **more: Any) -> int:
+        return load(self, device_to, 1 if self.model is model.model else extra_memory, **more)
+
+    monkeypatch.setattr(ModelPatcher, "partially_load", limited)
+    layer = model.model.get_submodule(PATH)
+    assert not hasattr(layer, "prev_comfy_cast_weights")
+    result, again = run(out)
+    assert apart(result, enough) <= 1e-5
+    assert all(apart(again[0][name], given[0][name]) <= 1e-5 for name in FORMS)
+    assert hasattr(layer, "prev_comfy_cast_weights") and hooks(model) > 0  # the functions of the merged LoRAs
+    assert apart(sample(used.on(weighed)), whole) <= 1e-5
+    comfy.model_management.unload_all_models()
+    assert hooks(model) == 0
+
+
+def test_a_compiled_layer_is_called_in_its_parts(model: Any, lora: Path, stacked: Stacks) -> None:
+    """One graph for all weights, those that become 0 among them, and for another run; nothing is missed or told."""
+    torch._dynamo.reset()
+    graphs: list[int] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(len(graph.graph.nodes))
+        return graph.forward
+
+    layer = model.model.get_submodule(PATH)
+    form = FORMS["all by name"]
+    compiled = torch.compile(lambda x: form(layer, x), backend=backend)
+    forms = {"compiled": lambda layer, x: compiled(x)}
+    rows = [row("a", 0.8, schedule="0:1, 0.5:0 hold, 1:0"), row("other", -0.4)]
+    expected, exact = run(stacked(model, rows), {"eager": form}, steps=4)
+    out, counts = stacked(stacked(model, rows[:1]), rows[1:]), []
+    for _ in range(2):
+        result, given = run(out, forms, steps=4, callback=lambda *_: counts.append(len(graphs)))
+        assert apart(result, expected) <= 1e-5
+        assert all(apart(one["compiled"], other["eager"]) <= 1e-5 for one, other in zip(given, exact, strict=True))
+    assert counts == [1] * 8 and len(graphs) == 1
+    assert hooks(model) == 0
+    torch._dynamo.reset()

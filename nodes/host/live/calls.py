@@ -7,7 +7,9 @@ first, and what was folded into the call is added last. While no LoRA is active,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, cast
 
@@ -147,6 +149,11 @@ class Weighed:
         self._weight: WeightFunction = link.weight
         self._bias: WeightFunction | None = link.bias if link.layer.has_shifts() else None
 
+    @property
+    def is_on(self) -> bool:
+        """Whether LoRAs are added to the weight now."""
+        return any(one is self._weight for one in self.module.weight_function)
+
     def put_on(self) -> None:
         """ComfyUI calls the functions whenever it takes the layer's weight and bias."""
         self.module.weight_function = [*self.module.weight_function, self._weight]
@@ -192,6 +199,40 @@ class Chain:
         self._weighed = {one: weighed for one, weighed in self._weighed.items() if one is not link}
         while self._handles and not self._links:
             self._handles.pop().remove()
+
+    def before(self, layer: LiveLayer, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias with what earlier stacks than the layer's add in this call, as if they were merged."""
+        for link, weights, active in self._earlier(layer):
+            weight = link.layer.new_weight(weight, weights, active)
+            bias = None if bias is None else link.layer.new_bias(bias, weights, active)
+        return weight, bias
+
+    def state(self, layer: LiveLayer) -> tuple[object, ...]:
+        """What the result of `before` depends on; equal states give the same result."""
+        return tuple((weakref.ref(link.layer), *weights.tolist()) for link, weights, _ in self._earlier(layer))
+
+    def _earlier(self, layer: LiveLayer) -> Iterator[tuple[Link, Tensor, Sequence[bool]]]:
+        """The stacks before the layer's that can be added to the weight; not those that differ within a batch."""
+        for link in self._links:
+            if link.layer is layer:
+                return
+            call = link.run.call
+            if call is None or call.weights.dim() == 2 or not link.layer.is_active(call.active):
+                continue
+            if link.layer.is_addable():
+                yield link, call.weights, call.active
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Meanwhile nothing is added to the weight."""
+        on = [weighed for weighed in self._weighed.values() if weighed.is_on]
+        for weighed in on:
+            weighed.take_off()
+        try:
+            yield
+        finally:
+            for weighed in on:
+                weighed.put_on()
 
     @property
     def is_empty(self) -> bool:

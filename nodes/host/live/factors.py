@@ -26,15 +26,20 @@ class LiveLayers(torch.nn.Module):
         self.paths = tuple(layers)
         """Of the layers in the model, `diffusion_model.…`."""
         self.layers = torch.nn.ModuleList(layers.values())
-        self.prepared_for: object = None
-        """The weights whose norms were taken, by ComfyUI's number for a set of patches."""
+        self.prepared_for: dict[str, object] = {}
+        """For which weights those layers are prepared that need it, by path."""
         self.idle: frozenset[str] = frozenset()
         """Paths of the layers on which nothing had an effect in the last run that asked for them."""
+        self._based = tuple((path, layer) for path, layer in self.by_path() if layer.needs_base())
         self._held = tuple(inner._buffers for inner in self.modules() if inner._buffers)
 
     def by_path(self) -> Iterator[tuple[str, LiveLayer]]:
         """Each with the path of its layer in the model."""
         return zip(self.paths, cast("Iterable[LiveLayer]", self.layers), strict=True)
+
+    def needing_base(self) -> Iterator[tuple[str, LiveLayer]]:
+        """Those that depend on the layer's weight."""
+        return (item for item in self._based)
 
     def by_place(self) -> Iterator[tuple[int, LiveLayer]]:
         """Each with its number."""

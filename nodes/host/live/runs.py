@@ -112,8 +112,8 @@ class LiveLoras:
         options = cast("RunOptions", given)
         values = self._values(model, options, t, t.shape[0], self._negatives(options))
         active = self._active(values)
-        bring(session.layers, model, x.device)
         session.put_on(model)
+        bring(session.layers, model, x.device)
         session.begin(values, active, x.device)
         try:
             spare = _with_own_control(args)
@@ -149,8 +149,8 @@ class LiveLoras:
             # Guiders have a second model for what is not wanted.
             negatives = [True] * max(len(options.get("cond_or_uncond", ())), 1)
             values = self._values(found, options, now, args[0].shape[0], negatives)
-            bring(session.layers, found, args[0].device)
             session.put_on(found)
+            bring(session.layers, found, args[0].device)
             session.begin(values, self._active(values), args[0].device)
 
         session.put_on_root(of.diffusion_model, before)
@@ -218,6 +218,8 @@ class LiveLoras:
         paths = session.layers.paths
         if session.asked:
             session.layers.idle = frozenset(paths[place] for place in session.absent())
+            if session.ran and not session.absent():
+                self._tell(f"{len(paths)} layers live, 0 without effect")
         for places, what in (
             (session.absent(), "did not run, and their LoRAs had no effect"),
             (session.outside, "ran outside of a call of the model, and their LoRAs had no effect there"),

@@ -49,10 +49,10 @@ class Split:
         why = "; ".join(f"{number}, because {reason}" for reason, number in self.reasons.items())
         if len(self.reasons) == 1:
             why = f"because {next(iter(self.reasons))}"
-        merged = f"{count} merged ({why})" if count else "0 merged"
+        merged = f" {count} merged ({why})," if count else ""
         some = ", ".join(sorted(idle)[:3]) + (" …" if len(idle) > 3 else "")
         without = f"{len(idle)} without effect" + (f" in the last run ({some})" if idle else "")
-        return f"{len(self.live)} layer{'' if len(self.live) == 1 else 's'} live, {merged}, {without}."
+        return f"{len(self.live)} layer{'' if len(self.live) == 1 else 's'} live,{merged} {without}."
 
 
 def split_plan(plan: Plan, model: Patcher) -> Split:
