@@ -254,6 +254,7 @@ class TestOdd:
         reading = read_stack("<lora:g:1> <lora:a:0,8>, [<lora:b:1>::0.5]")
         assert [entry.lora for entry in reading.stack.entries] == ["g", "b"]
         assert [loss.field for loss in reading.losses] == ["tag", "clip"]
+        assert read_stack("[<lora:b:1>::0.5]").stack.entries == reading.stack.entries[1:]
         with pytest.raises(StackError, match="import the text as a prompt"):
             read_stack("a cat <lora:g:1>")
         assert read_stack('{"loras": [{"lora": "a"}]}') == Reading(Stack((Entry("a"),)))
