@@ -9,8 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import FileProblem, LorchestraError
-from ..exchange import DIALECTS, FORMS, Loss, a1111, find_dialect_or_raise, parse_stack, read_any, write_any
+from ..errors import FileProblem, LorchestraError, StackError
+from ..exchange import (
+    DIALECTS,
+    FORMS,
+    Loss,
+    Reading,
+    a1111,
+    find_dialect_or_raise,
+    read_any,
+    read_stack,
+    write_any,
+)  # fmt: skip
 from ..files.new_file import check_output, new_file
 from ..files.opening import os_reason
 from ..limits import Json
@@ -72,15 +82,15 @@ def run_export(args: argparse.Namespace) -> int:
     if args.stack is None and args.to != "schema":
         raise LorchestraError(f"export --to {args.to} needs the file of a stack, or - for standard input")
     _check_output(args, args.stack)
-    stack = Stack() if args.stack is None else parse_stack(_read_text(args.stack))
-    writing = write_any(stack, args.to, {"allow_names": args.allow_names})
+    reading = Reading(Stack()) if args.stack is None else read_stack(_read_text(args.stack))
+    writing = write_any(reading.stack, args.to, {"allow_names": args.allow_names})
     _write_text(writing.text, args)
-    _report(writing.losses)
+    _report((*reading.losses, *writing.losses))
     return 0
 
 
 def run_import(args: argparse.Namespace) -> int:
-    """Runs `lorchestra import`; raises `LorchestraError` for input that cannot be used."""
+    """Runs `lorchestra import`; raises `LorchestraError` for input that cannot be used, or of which no row can."""
     _check_output(args, args.file)
     text = _read_text(args.file)
     if args.source == "auto":
@@ -88,6 +98,9 @@ def run_import(args: argparse.Namespace) -> int:
     else:
         dialect = find_dialect_or_raise(args.source)
         reading = dialect.read(text, **_options(args, dialect.read_options))
+    unread = next((loss for loss in reading.losses if loss.place is not None), None)
+    if unread is not None and not reading.stack.entries:
+        raise StackError(unread.reason, 1)
     _write_text(_json_text(reading.stack.to_json()), args)
     _report(reading.losses)
     return 0

@@ -272,7 +272,9 @@ def _entry(tags: Sequence[_Timed]) -> Entry:
     if tag.steps:
         factors.append(acting(tag.steps))
     by = _by(times)
-    if not factors and by is not None:
+    if times.is_always:
+        pass
+    elif not factors and by is not None:
         model, curve = _split([(one.tag.model, getattr(one.times, by)) for one in tags], by)
         factors += [curve] if curve else []
     else:

@@ -25,17 +25,17 @@ _SUFFIXES = (".safetensors", ".sft")
 
 def is_row(value: Json) -> bool:
     """True for one row, such as `{"name": "pixel", "strength": 0.8, "active": true}`."""
-    return isinstance(value, Mapping) and "name" in value and "strength" in value and "lora" not in value
+    return isinstance(value, dict) and "name" in value and "strength" in value and "lora" not in value
 
 
 def find_rows(value: Json) -> Sequence[Json] | None:
     """The rows in what was copied: a row, a list, either under `__value__` or `loras`, or a node; None without."""
     if is_row(value):
         return [value]
-    if isinstance(value, Mapping):
-        data = cast("Mapping[str, Json]", value)
+    if isinstance(value, dict):
+        data = cast("dict[str, Json]", value)
         for key in ("__value__", "loras", "inputs", "widgets_values"):
-            found = find_rows(data[key]) if isinstance(data.get(key), Mapping | list) else None
+            found = find_rows(data[key]) if isinstance(data.get(key), dict | list) else None
             if found:
                 return found
         return None

@@ -119,12 +119,16 @@ def _parse_text(text: str, depth: int, losses: list[Loss] | None) -> Stack:
         try:
             data = read_json(stripped, "the stack")
         except JsonError as error:
+            if losses is not None and stripped[0] == "[" and has_tags(stripped):
+                return _parse_tags(stripped, losses)
             raise StackError(str(error)) from error
         return _parse(data, depth + 1, losses)
     if has_tags(stripped):
-        if losses is None:
-            return read_tags(stripped)
-        reading = read_rows(stripped)
-        losses += reading.losses
-        return reading.stack
+        return read_tags(stripped) if losses is None else _parse_tags(stripped, losses)
     raise StackError(f"the stack is neither JSON nor <lora:name:weight> text; it starts with {quoted(stripped)}")
+
+
+def _parse_tags(text: str, losses: list[Loss]) -> Stack:
+    reading = read_rows(text)
+    losses += reading.losses
+    return reading.stack

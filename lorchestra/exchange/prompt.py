@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import StackError
-from ..limits import MAX_PROMPT
+from ..limits import MAX_PROMPT, MAX_ROWS
 from .dialect import Place
 
 MAX_SIGNS = 20_000
 """Most brackets, colons and the like of a prompt with tags in it."""
+MAX_TAGS = 2 * MAX_ROWS
+"""Most tags of a prompt, also of those that cannot be read."""
 MAX_NESTED = 50
 """How deep brackets may be nested."""
 
@@ -116,6 +118,8 @@ def find_tags(text: str) -> Prompt:
         if number >= MAX_SIGNS:
             raise StackError(f"the text has more than {MAX_SIGNS:,} brackets, colons and tags; no prompt has so many")
         if token["kind"]:
+            if len(tags) >= MAX_TAGS:
+                raise StackError(f"the text has more than {MAX_TAGS:,} tags; a stack has at most {MAX_ROWS} rows")
             tags.append(
                 Found(
                     token.start(),

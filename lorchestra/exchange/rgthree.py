@@ -24,7 +24,7 @@ _KEYS = ("on", "lora", "strength", "strengthTwo")
 
 def is_row(value: Json) -> bool:
     """True for one row, such as `{"on": true, "lora": "pixel.safetensors", "strength": 0.8}`."""
-    return isinstance(value, Mapping) and "lora" in value and ("strength" in value or "strengthTwo" in value)
+    return isinstance(value, dict) and "lora" in value and ("strength" in value or "strengthTwo" in value)
 
 
 def find_rows(value: Json) -> Sequence[Json] | None:
@@ -34,10 +34,10 @@ def find_rows(value: Json) -> Sequence[Json] | None:
     """
     if is_row(value):
         return [value]
-    if isinstance(value, Mapping):
-        data = cast("Mapping[str, Json]", value)
+    if isinstance(value, dict):
+        data = cast("dict[str, Json]", value)
         for key in ("inputs", "widgets_values"):
-            found = find_rows(data[key]) if isinstance(data.get(key), Mapping | list) else None
+            found = find_rows(data[key]) if isinstance(data.get(key), dict | list) else None
             if found:
                 return found
         rows = [item for key, item in data.items() if _NUMBERED.fullmatch(key) and is_row(item)]

@@ -93,7 +93,7 @@ def is_request(value: Json) -> bool:
         data = cast("Mapping[str, Json]", value)
         return "loras" not in data and ("taskType" in data or isinstance(data.get("lora"), list))
     return isinstance(value, list) and any(
-        isinstance(item, Mapping) and is_request(item) for item in cast("list[Json]", value)
+        isinstance(item, dict) and is_request(item) for item in cast("list[Json]", value)
     )
 
 

@@ -25,6 +25,8 @@ from .prompt import Group
 Interval = tuple[float, float]
 """Where it begins, and where the next thing begins; `FOREVER` for never."""
 FOREVER = math.inf
+MAX_SPANS = 5_000
+"""How often all brackets of a prompt may switch."""
 
 _STEPS = re.compile(r"\s*(?:[2-9]|[1-9]\d{1,4})(?:\.0*)?\s*(?:,\s*[1-9]\d{0,4}(?:\.0*)?\s*)?", re.ASCII)  # 10 and 2,5
 _WHEN = re.compile(r"\s*(\d{1,6}(?:\.\d{0,20})?|\.\d{1,20})\s*", re.ASCII)
@@ -63,6 +65,7 @@ class Timing:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._spans = 0
         self._groups: dict[int, tuple[list[int], dict[int, Times] | None] | ScheduleError] = {}
 
     def switches(self, group: Group) -> bool:
@@ -130,7 +133,11 @@ class Timing:
         if "|" not in bracket.signs and texts[0].text.strip() != "SEQ" and not _TIME.fullmatch(last):
             return [], None  # the programs take the bracket for words
         branches: dict[int, list[Interval]] = {}
-        for number, span in times(bracket, MAX_STEPS if in_steps else None):
+        spans = times(bracket, MAX_STEPS if in_steps else None)
+        self._spans += len(spans)
+        if self._spans > MAX_SPANS:
+            raise ScheduleError(f"the brackets up to it have more than {MAX_SPANS:,} switches")
+        for number, span in spans:
             start, end = span.start, span.end
             if in_steps:
                 start, end = round(start * MAX_STEPS) + 1.0, round(end * MAX_STEPS) + 1.0
@@ -176,18 +183,34 @@ def curve_of(weighted: Sequence[tuple[float, Sequence[Interval]]], by: By) -> Cu
 
     Raises `ScheduleError` for more keyframes than a curve has, and for sums outside -100 … 100.
     """
-    changes: dict[float, Fraction] = {1.0 if by == "step" else 0.0: Fraction(0)}
+    begin = 1.0 if by == "step" else 0.0
+    if len(weighted) == 1:  # no sums
+        (weight, intervals), held = weighted[0], {begin: 0.0}
+        for start, end in intervals:
+            held[start] = weight
+            if end != FOREVER:
+                held.setdefault(end, 0.0)
+        return _curve([(place, held[place]) for place in sorted(held)], by)
+    changes: dict[float, Fraction] = {begin: Fraction(0)}
     for weight, intervals in weighted:
         for start, end in intervals:
             changes[start] = changes.get(start, Fraction(0)) + Fraction(weight)
             if end != FOREVER:
                 changes[end] = changes.get(end, Fraction(0)) - Fraction(weight)
-    keyframes: list[Keyframe] = []
     total = Fraction(0)
+    sums: list[tuple[float, float]] = []
     for place in sorted(changes):
         total += changes[place]
-        if not keyframes or keyframes[-1].weight != float(total):
-            keyframes.append(Keyframe(place, float(total), HOLD))
+        sums.append((place, float(total)))
+    return _curve(sums, by)
+
+
+def _curve(weights: Iterable[tuple[float, float]], by: By) -> Curve:
+    """Weights that hold from these places on."""
+    keyframes: list[Keyframe] = []
+    for place, weight in weights:
+        if not keyframes or keyframes[-1].weight != weight:
+            keyframes.append(Keyframe(place, weight, HOLD))
     return Curve((*keyframes[:-1], Keyframe(keyframes[-1].position, keyframes[-1].weight)), by)
 
 

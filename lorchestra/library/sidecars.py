@@ -6,14 +6,14 @@ descriptions come as plain text.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
-from ..errors import FileProblem
+from ..errors import FileProblem, JsonError
+from ..files.json_text import read_json
 from ..files.opening import is_file, read_small
 from ..limits import WEIGHT_LIMIT
 from ..lora.metadata import shorten
@@ -127,8 +127,8 @@ def _read(path: str | Path, limit: int) -> bytes | None:
 
 def _object(data: bytes) -> Mapping[str, Any] | None:
     try:
-        value = json.loads(data.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
+        value = read_json(data.decode("utf-8-sig", "replace"), size=MAX_JSON)
+    except JsonError:
         return None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
@@ -270,7 +270,7 @@ def _list(value: Any) -> tuple[str, ...]:
 
 def _words(value: Any) -> tuple[str, ...]:
     """Trigger words. Sites give some as one text with commas; such a text is one phrase, as its author wrote it."""
-    phrases = (re.sub(r"[\s,]+$", "", line) for line in _list(value))
+    phrases = (line.rstrip(" ,") for line in _list(value))
     return tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
 
 

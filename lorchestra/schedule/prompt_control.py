@@ -30,11 +30,14 @@ MAX_DEPTH = 20
 """How deep brackets may be nested."""
 MAX_SPANS = 2_000
 """How many spans of time there may be."""
+MAX_SIGNS = 10_000
+"""How many brackets, colons, tags and the like there may be."""
 _LONGEST = 200
 FINEST = 0.01
 """Shortest turn of `[a|b:0.01]`, as in prompt-control."""
 
 _NUM = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+_SIGN = re.compile(r"[\[\]<#:|()\\]")
 _NUMBER = re.compile(rf"\s*{_NUM}\s*", re.ASCII)
 _LORA = re.compile(rf"<lora:([^:<>]+):\s*({_NUM})\s*(?::\s*({_NUM})\s*)?>", re.ASCII)  # <lora:pixel:0.7:0.5>
 _WHEN = re.compile(rf"\s*({_NUM})\s*(?:,\s*({_NUM})\s*)?", re.ASCII)  # 0.2,0.6
@@ -127,13 +130,18 @@ class _Parser:
         self.text = text
         self.bare = bare
         """Whether numbers between the signs of a bracket are weights."""
+        self.signs = 0
 
     def part(self, start: int, depth: int) -> tuple[Part, int]:
         """What stands from `start` up to the sign that ends it, and that sign's place."""
         text, at, parentheses = self.text, start, 0
         nodes: list[_Lora | Bracket] = []
-        while at < len(text):
+        while sign_at := _SIGN.search(text, at):
+            at = sign_at.start()
             sign = text[at]
+            self.signs += 1
+            if self.signs > MAX_SIGNS:
+                raise ScheduleError(f"there are more than {MAX_SIGNS:,} brackets, colons and tags", at + 1)
             if sign == "[":
                 bracket, at = self.bracket(at, depth + 1)
                 if any(part.nodes for part in bracket.parts):
@@ -150,6 +158,8 @@ class _Parser:
                 break
             parentheses += {"(": 1, ")": -1 if parentheses else 0}.get(sign, 0)
             at += 2 if sign == "\\" else 1
+        else:
+            at = len(text)
         if depth and parentheses:
             raise ScheduleError("a ( in this bracket is never closed", start + 1)
         inner = beginning(text, start, min(at, len(text)))
