@@ -25,6 +25,9 @@ NAME_INPUTS = ("ckpt_name", "unet_name", "gguf_name", "model_name")
 """Inputs by which loaders take the name of a base model: CheckpointLoaderSimple and its like, UNETLoader and
 ComfyUI-GGUF's loaders, the loader of the gguf pack, others."""
 
+_SECOND_NAME = re.compile(r"ckpt|checkpoint|unet|gguf|diffusion_model|refiner", re.IGNORECASE)
+"""Loaders of two models have one more, e.g. `refiner_ckpt_name`, which an output of theirs may come from."""
+
 _MODEL = "MODEL"
 _MODEL_INPUTS = ("model", "unet")
 """What nodes that change a model call it; of these the first that is connected is followed."""
@@ -161,17 +164,21 @@ def _type(prompt: Prompt, name: str, key: str, link: _Output, kind: Kind, accept
 
 def _loaded(inputs: Mapping[str, Any], find: Find) -> str | None:
     """The file that a loader names, where it names one only."""
-    names = [(name, inputs[name]) for name in NAME_INPUTS if inputs.get(name)]
-    if len(names) != 1:
-        return None
-    name, value = names[0]
-    if isinstance(value, dict):  # ComfyUI-Custom-Scripts: {"content": name, "image": …}
-        value = cast("dict[str, Any]", value).get("content")
-    return find(name, value) if isinstance(value, str) else None
+    names = [name for name in NAME_INPUTS if inputs.get(name)]
+    others = [name for name, value in inputs.items() if _SECOND_NAME.search(name) and _is_file_name(value)]
+    value = _text(inputs[names[0]]) if len({*names, *others}) == 1 and names else None
+    return None if value is None else find(names[0], value)
 
 
 def _is_file_name(value: object) -> bool:
-    return isinstance(value, str) and value.lower().endswith(_MODEL_FILES)
+    text = _text(value)
+    return text is not None and text.lower().endswith(_MODEL_FILES)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, dict):  # ComfyUI-Custom-Scripts: {"content": name, "image": …}
+        value = cast("dict[str, Any]", value).get("content")
+    return value if isinstance(value, str) else None
 
 
 def _links(prompt: Prompt, node: str) -> Iterator[tuple[str, tuple[str, int]]]:

@@ -65,7 +65,7 @@ class Foreign(Exchange):
     def saved(self) -> dict[str, Any]:
         """As a file, which ComfyUI can open again and run."""
         assert self.page.evaluate(BROKEN) == []
-        return self.page.evaluate("async () => (await app.graphToPrompt()).workflow")
+        return self.face.workflow()
 
     def opened_again(self) -> dict[str, str]:
         """The links after saving and opening."""
@@ -277,8 +277,9 @@ def test_a_subgraphs_output_with_several_links(foreign: Foreign, ids: list[int],
     foreign.page.wait_for_timeout(300)
     loader = foreign.page.evaluate("app.canvas.graph.nodes.find((one) => one.type === 'LoraLoader').id")
     before = foreign.wires()
-    if foreign.face.version != "1.58.1":  # which mends such a file by itself
-        assert {key: source.replace(STACK, "LoraLoader") for key, source in expected.items()}.items() <= before.items()
+    if foreign.face.version == "1.58.1":  # keeps only one of them when it opens the file
+        expected = {"output.0.0": f"{STACK}.0"}
+    assert {key: source.replace(STACK, "LoraLoader") for key, source in expected.items()}.items() <= before.items()
     foreign.convert(loader)
     inside = {
         f"{STACK} model": "input.0",

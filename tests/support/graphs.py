@@ -271,6 +271,25 @@ CASES: tuple[tuple[str, dict[str, Any], str | None], ...] = (
     ("a loop that hands back", {"1": node("easy forLoopStart", total=2, initial_value1=link("2")), "2": A}, None),
     # More than one model in one node.
     (
+        "a loader of two",
+        {"1": node("Their Loader", ckpt_name="a.safetensors", refiner_ckpt_name="b.safetensors", vae_name="x.pt")},
+        None,
+    ),
+    (
+        "a loader that could load two",
+        {"1": node("Their Loader", ckpt_name="a.safetensors", refiner_ckpt_name="None", vae_name="x.pt", lora="x.pt")},
+        "/c/a",
+    ),
+    (
+        "a loader of its own that shows a picture",
+        {
+            "1": node("Their Loader", which={"content": "x.safetensors"}, pipe=link("2")),
+            "2": node("ToBasicPipe", model=link("3")),
+            "3": A,
+        },
+        None,
+    ),
+    (
         "a pipe of two models",
         {
             "1": node("FromDetailerPipeSDXL", detailer_pipe=link("4")),
