@@ -32,4 +32,5 @@ def to_file(values: Tensor, swapped: bool, heads: int, dim: int = 0) -> Tensor:
 
 def _transposed(values: Tensor, outer: int, inner: int, dim: int) -> Tensor:
     dim %= values.dim()
-    return values.unflatten(dim, (outer, inner, -1)).transpose(dim, dim + 1).flatten(dim, dim + 2)
+    before, after = values.shape[:dim], values.shape[dim + 1 :]
+    return values.reshape(*before, outer, inner, -1, *after).transpose(dim, dim + 1).reshape(values.shape)

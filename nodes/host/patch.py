@@ -70,7 +70,10 @@ class FusedLoras(WeightAdapterBase):
 
     def _parts(self, strength: float) -> Parts:
         return [
-            (offset, [Term(unpack(packed), factor * strength, *order) for packed, factor, *order in terms])
+            (
+                offset,
+                [Term(unpack(packed), factor * strength, swapped, heads) for packed, factor, swapped, heads in terms],
+            )
             for offset, terms in self.weights[1]
         ]
 
