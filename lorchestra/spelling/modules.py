@@ -193,7 +193,7 @@ def read_modules(header: Header) -> Reading:
             modules.append(Module(name, component, path, algorithm, chosen, widths, target, twice, pads))
             twice = ()
         leftovers.extend(twice)
-    problem = _find_by_head(modules, header) if any(module[0].endswith(qkv.FUSED) for module in modules) else None
+    problem = _find_by_head(modules, header) if qkv.FUSED in "\n".join(found) else None
     counts = {numbered.SPELLING: len(modules)} if names else dict(Counter(spellings).most_common())
     return Reading(tuple(modules), tuple(leftovers), counts, tuple(embeddings), problem, tuple(marks))
 

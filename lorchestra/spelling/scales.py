@@ -51,6 +51,9 @@ class Adapter:
     """Layer name, or the end of one → (place in the file, alpha); the first place wins."""
     patterns: tuple[tuple[int, re.Pattern[str], bool, float], ...]
     """(place, pattern, whether it begins anywhere, alpha) of those names that have wildcards."""
+    is_one: bool = False
+    """True if alpha is the rank and no layer is said to have another rank: the scale is 1 then. Converters that join q,
+    k and v write the rank of these as everybody's."""
 
     def alpha_of(self, path: str) -> float:
         """The alpha of a layer: PEFT's rule is a match at the end of the name, from a dot on."""
@@ -92,7 +95,10 @@ class Scales:
         rank = module.rank or _rank_of_bias(module) or adapter.rank
         if rank is None:
             return None
-        return adapter.alpha_of(module.path) / (math.sqrt(rank) if adapter.stabilised else rank)
+        alpha = adapter.alpha_of(module.path)
+        if adapter.is_one and alpha == adapter.alpha:
+            return 1.0
+        return alpha / (math.sqrt(rank) if adapter.stabilised else rank)
 
 
 def _rank_of_bias(module: Module) -> int | None:
@@ -378,7 +384,8 @@ def _adapter(settings: Mapping[str, Any], where: str, *, needs_rank: bool = True
         else:
             unread.append(key)
     stabilised = settings.get("use_rslora") is True
-    adapter = Adapter(None if rank is None else float(rank), float(alpha), stabilised, exact, tuple(patterns))
+    is_one = rank == alpha and not stabilised and not settings.get("rank_pattern")
+    adapter = Adapter(None if rank is None else float(rank), float(alpha), stabilised, exact, tuple(patterns), is_one)
     if not unread:
         return adapter, []
     shown = ", ".join(quoted(key) for key in unread[:3]) + (" …" if len(unread) > 3 else "")
