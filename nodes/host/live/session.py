@@ -14,6 +14,8 @@ from ....lorchestra.apply.live import LiveLayer
 from ..protocols import BaseModel, Layer, Patcher, WeightFunction
 from .factors import LiveLayers
 from .layers import find_layer, is_unseen
+from .rows import rows_of
+from .seen import Seen, Weights
 
 
 @dataclass(slots=True)
@@ -28,15 +30,12 @@ class Call:
     """`True` for each, as if none were 0. A field, since a property would tie compiled graphs to what it reads."""
     is_idle: bool
     """True if all of them are 0."""
+    mixed: frozenset[int]
+    """Those that differ within the batch."""
 
-    def rows(self, count: int) -> Tensor:
-        """The weights for a layer that sees so many rows: video models fold frames into them, some share one row."""
-        weights = self.weights
-        if weights.dim() == 1 or weights.shape[0] == count:
-            return weights
-        if count % weights.shape[0] == 0:
-            return weights.repeat_interleave(count // weights.shape[0], 0)
-        return weights.mean(0)
+    def rows(self, count: int, used: frozenset[int], layer: str) -> Tensor:
+        """The weights for a layer that sees so many rows, and has LoRAs of the entries `used`. See `rows_of`."""
+        return rows_of(self.weights, count, used.isdisjoint(self.mixed), layer)
 
 
 class Session:
@@ -48,6 +47,9 @@ class Session:
         """None between calls of the model: then the hooks do nothing."""
         self.ran: set[int] = set()
         """Places of the layers that LoRAs were added to in this run."""
+        self.seen = Seen({place: layer.parts.used for place, (_, layer) in enumerate(self.layers.by_path())})
+        self.kept: Sequence[Sequence[float]] | None = None
+        """The weights of the last call: whatever the model keeps of it has these."""
         self.is_compiled = False
         """True once the hooks were part of a compiled graph, which does not say which of them ran."""
         self._is_on = False
@@ -93,9 +95,24 @@ class Session:
         while self._handles:
             self._handles.pop().remove()
 
-    def begin(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
-        """A call of the model at these weights."""
-        self.call = Call(self._write(values, device), active, (True,) * len(active), not any(active))
+    def open(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
+        """What runs until the next call begins runs at these weights: the model is prepared for its first step."""
+        self.seen.open()
+        self._set(values, active, device)
+
+    def begin(
+        self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device, weights: Weights = ()
+    ) -> None:
+        """A call of the model at these weights; `weights` are those of the moment, empty if they never change."""
+        self.seen.turn(weights)
+        self._set(values, active, device)
+
+    def _set(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
+        self.end()  # the model may have been prepared for this call: nothing is added twice
+        mixed = frozenset(
+            entry for entry in range(len(active)) if any(row[entry] != values[0][entry] for row in values)
+        )
+        self.call = Call(self._write(values, device), active, (True,) * len(active), not any(active), mixed)
         for module, merge in () if self.call.is_idle else self._unseen:
             module.weight_function = [*module.weight_function, merge]
 
@@ -115,6 +132,8 @@ class Session:
         return vector.copy_(rows)
 
     def _hook(self, layer: LiveLayer, place: int) -> Callable[[Layer, tuple[Tensor, ...], Tensor], Tensor | None]:
+        path, used = self.layers.paths[place], layer.parts.used
+
         def add(module: Layer, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             call = self.call
             if call is None:
@@ -123,11 +142,24 @@ class Session:
             if torch.compiler.is_compiling():
                 # A weight that becomes 0 must not be another graph.
                 self.is_compiled = True
-                return layer(x, output, module.forward, call.rows(x.shape[0]), call.all)
+                return layer(
+                    x,
+                    output,
+                    module.forward,
+                    call.rows(x.shape[0], used, path),
+                    call.all,
+                )
+            self.seen.now.add(place)
             if call.is_idle:
                 return None
             self.ran.add(place)
-            return layer(x, output, module.forward, call.rows(x.shape[0]), call.active)
+            return layer(
+                x,
+                output,
+                module.forward,
+                call.rows(x.shape[0], used, path),
+                call.active,
+            )
 
         return add
 
@@ -139,6 +171,7 @@ class Session:
             call = self.call
             if call is None:
                 return weight
+            self.seen.now.add(place)
             self.ran.add(place)
             return layer.merged(weight, call.weights, call.active)
 
