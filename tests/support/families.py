@@ -33,7 +33,8 @@ class Family:
     """Tokens and channels of the prompt."""
     cond: Callable[[], dict[str, Any]] = dict
     """What stands beside the prompt."""
-    cfg: float = 2.0
+    cfg: float = 1.0
+    steps: int = 2
     prepared: tuple[str, ...] = ()
     """Starts of the layers that run before the first step."""
     finish: Callable[[Any], None] = field(default=lambda net: None)
@@ -54,14 +55,14 @@ class Family:
         fill(model)
         return comfy.model_patcher.ModelPatcher(model, CPU, CPU)
 
-    def sample(self, model: Any, *, steps: int = 2, cfg: float | None = None, batch: int = 1, **more: Any) -> Any:
+    def sample(self, model: Any, *, steps: int | None = None, cfg: float | None = None, batch: int = 1, **more: Any) -> Any:
         """A run; the parts of the result in one row of numbers."""
         start = joined([noise(batch, *shape[1:], seed=5 + place) for place, shape in enumerate(self.latent)])
         empty = joined([torch.zeros(batch, *shape[1:]) for shape in self.latent])
         conds = [[[noise(1, *self.text, seed=seed), self.cond()]] for seed in (1, 2)]
         with torch.inference_mode():
             result = comfy.sample.sample(
-                model, start, steps, self.cfg if cfg is None else cfg, "euler", "simple", *conds, empty,
+                model, start, steps or self.steps, self.cfg if cfg is None else cfg, "euler", "simple", *conds, empty,
                 disable_pbar=True, seed=0, **more,
             )  # fmt: skip
         parts = result.unbind() if getattr(result, "is_nested", False) else [result]
@@ -121,7 +122,13 @@ FAMILIES: Mapping[str, Family] = {
         ((1, 16, 2, 4, 4),),
         (6, WIDTH),
     ),
-    "LTX video": Family("LTXV", {"image_model": "ltxv", **_LTX}, ((1, 128, 2, 2, 2),), (6, WIDTH), lambda: {"attention_mask": torch.ones(1, 6)}),
+    "LTX video": Family(
+        "LTXV",
+        {"image_model": "ltxv", **_LTX},
+        ((1, 128, 2, 2, 2),),
+        (6, WIDTH),
+        lambda: {"attention_mask": torch.ones(1, 6, dtype=torch.int64)},
+    ),
     "LTX audio-video": Family(
         "LTXAV",
         {"image_model": "ltxav", **_LTX, "audio_cross_attention_dim": WIDTH, "audio_attention_head_dim": 16,
@@ -129,6 +136,7 @@ FAMILIES: Mapping[str, Family] = {
          "connector_num_layers": 1},
         ((1, 128, 2, 2, 2), (1, 8, 4, 16)),
         (6, WIDTH),
+        steps=1,  # its connectors fill the prompt up to 1,024 tokens
         prepared=("video_embeddings_connector.", "audio_embeddings_connector."),
     ),
     "MiniMax H3": Family(
