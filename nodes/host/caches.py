@@ -24,9 +24,11 @@ def forget(model: BaseModel, options: RunOptions) -> None:
 
 
 def turn_off(patcher: Patcher) -> None:
-    """Turns off, in a clone of ours, what can only be turned off for a whole run: for weights that change in a run."""
-    if hasattr(patcher.model.diffusion_model, "reset_prefix_cache"):  # Qwen-Image-2.1: keys and values of the prompt
-        patcher.model_options["transformer_options"]["qwen_image21_cache"] = {"device": "off"}
+    """Turns off, in a clone of ours, what can only be turned off for a whole run: for weights that change in a run.
+
+    Qwen-Image-2.1 keeps the keys and values of the prompt; other models do not read this option.
+    """
+    patcher.model_options["transformer_options"]["qwen_image21_cache"] = {"device": "off", "dtype": "default"}
 
 
 def forget_around_runs(patcher: Patcher, key: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import comfy.model_base
 import comfy.model_patcher
 import comfy.sample
+import comfy.samplers
 import comfy.supported_models
 import torch
 from comfy.ldm.flux.model import FluxParams
@@ -55,18 +56,40 @@ class Family:
         fill(model)
         return comfy.model_patcher.ModelPatcher(model, CPU, CPU)
 
-    def sample(self, model: Any, *, steps: int | None = None, cfg: float | None = None, batch: int = 1, **more: Any) -> Any:
-        """A run; the parts of the result in one row of numbers."""
+    def guided(self, guider: Any, *, steps: int, cfg: float) -> Any:
+        """A run of a guider, on the latent and the prompts of `sample`."""
+        start, empty = self._latents(1)
+        guider.set_conds(*self._conds())
+        guider.set_cfg(cfg)
+        sampling = guider.model_patcher.get_model_object("model_sampling")
+        sigmas = comfy.samplers.calculate_sigmas(sampling, "simple", steps)
+        sampler = comfy.samplers.sampler_object("euler")
+        with torch.inference_mode():
+            return _flat(guider.sample(start, empty, sampler, sigmas, disable_pbar=True, seed=0))
+
+    def _latents(self, batch: int) -> tuple[Any, Any]:
         start = joined([noise(batch, *shape[1:], seed=5 + place) for place, shape in enumerate(self.latent)])
-        empty = joined([torch.zeros(batch, *shape[1:]) for shape in self.latent])
-        conds = [[[noise(1, *self.text, seed=seed), self.cond()]] for seed in (1, 2)]
+        return start, joined([torch.zeros(batch, *shape[1:]) for shape in self.latent])
+
+    def _conds(self) -> list[Any]:
+        return [[[noise(1, *self.text, seed=seed), self.cond()]] for seed in (1, 2)]
+
+    def sample(
+        self, model: Any, *, steps: int | None = None, cfg: float | None = None, batch: int = 1, **more: Any
+    ) -> Any:
+        """A run; the parts of the result in one row of numbers."""
+        start, empty = self._latents(batch)
         with torch.inference_mode():
             result = comfy.sample.sample(
-                model, start, steps or self.steps, self.cfg if cfg is None else cfg, "euler", "simple", *conds, empty,
-                disable_pbar=True, seed=0, **more,
+                model, start, steps or self.steps, self.cfg if cfg is None else cfg, "euler", "simple", *self._conds(),
+                empty, disable_pbar=True, seed=0, **more,
             )  # fmt: skip
-        parts = result.unbind() if getattr(result, "is_nested", False) else [result]
-        return torch.cat([part.flatten(1) for part in parts], 1)
+        return _flat(result)
+
+
+def _flat(result: Any) -> torch.Tensor:
+    parts = result.unbind() if getattr(result, "is_nested", False) else [result]
+    return torch.cat([part.flatten(1) for part in parts], 1)
 
 
 def joined(parts: list[torch.Tensor]) -> Any:
