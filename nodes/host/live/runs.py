@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -32,7 +32,7 @@ from ....lorchestra.schedule import Moment, Steps
 from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
 from .. import caches
 from ..protocols import BaseModel, Executor, Guider, Patcher, RunOptions
-from .rows import MixedRows
+from .conditionings import Conditionings, around_preparation
 from .seen import Weights
 from .session import Session
 from .split import varies_in_batch
@@ -60,8 +60,6 @@ class LiveLoras:
         self._guiders: list[Guider] = []
         self._sigmas: list[Tensor | None] = []
         """Of the runs of these guiders."""
-        self._is_apart = False
-        """True if each conditioning has a call of its own, since rows of a batch could not be told apart."""
         self._steps: tuple[Tensor | None, Steps] | None = None
         self._told: set[str] = set()
 
@@ -72,8 +70,8 @@ class LiveLoras:
         patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, self.key, self._around_run)
         patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, self.key, self._around_call)
         if self._is_split:
-            patcher.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, self.key, self._around_conditionings)
-            patcher.add_object_patch("extra_conds", self._around_preparation(patcher))
+            patcher.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, self.key, Conditionings(self._tell))
+            patcher.add_object_patch("extra_conds", around_preparation(patcher, self._prepare))
         patcher.add_callback_with_key(CallbacksMP.ON_PRE_RUN, self.key, self._before_run)
         patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, self.key, self._after_run)
 
@@ -146,7 +144,7 @@ class LiveLoras:
         """The model is prepared for a run: layers that run meanwhile have the weights of the first step.
 
         A second model of a guider has its own conditioning only, which is what is not wanted. Elsewhere the weights
-        are written for each conditioning, if it matters, by `_around_preparation`.
+        are written for each conditioning, if it matters, by `_prepare`.
         """
         session = self._find_session(patcher.model)
         is_second = patcher.model in self._seconds
@@ -172,45 +170,13 @@ class LiveLoras:
         session.put_on(model)
         session.open(values, self._active(values), device)
 
-    def _around_preparation(self, patcher: Patcher) -> Callable[..., object]:
-        """What stands in place of the model's `extra_conds`, which is asked for one conditioning at a time.
-
-        It knows the stack and the model only while these are there: it may stay on the model for longer.
-        """
-        before = cast("Callable[..., object]", patcher.get_model_object("extra_conds"))
-        of, stack = weakref.ref(patcher.model), weakref.ref(self)
-
-        def extra_conds(**kwargs: object) -> object:
-            model, live = of(), stack()
-            session = live._sessions.get(model) if live is not None and model is not None and live._guiders else None
-            if live is None or model is None or session is None:
-                return before(**kwargs)
-            is_negative = "negative" in str(kwargs.get("prompt_type", ""))
-            live._open_for(session, model, cast("torch.device", kwargs["device"]), is_negative=is_negative)
-            try:
-                return before(**kwargs)
-            finally:
-                session.end()
-
-        return extra_conds
-
-    def _around_conditionings(
-        self, executor: Callable[..., Sequence[Tensor]], model: BaseModel, conds: Sequence[object], *args: object
-    ) -> Sequence[Tensor]:
-        """All conditionings of one step, in as few calls of the model as ComfyUI likes; or, if need be, in one each."""
-        if not self._is_apart:
-            try:
-                return executor(model, conds, *args)
-            except MixedRows as error:
-                if sum(cond is not None for cond in conds) < 2:
-                    raise
-                self._is_apart = True
-                self._tell(f"{error.layer} mixes the rows of the batch: each conditioning has a call of its own now.")
-        results: list[Tensor] = []
-        for place in range(len(conds)):
-            alone = [cond if index == place else None for index, cond in enumerate(conds)]
-            results.append(executor(model, alone, *args)[place])
-        return results
+    def _prepare(self, model: BaseModel, arguments: Mapping[str, object]) -> Session | None:
+        """The model is asked for what it makes of one conditioning; the session whose weights are written for that."""
+        session = self._sessions.get(model) if self._guiders else None
+        if session is not None:
+            is_negative = "negative" in str(arguments.get("prompt_type", ""))
+            self._open_for(session, model, cast("torch.device", arguments["device"]), is_negative=is_negative)
+        return session
 
     def _begin(
         self,
