@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+
+pytest.importorskip("comfy_kitchen.tensor.awq_w4a16", reason="this ComfyUI is older than packed weights")
+
+from comfy import quant_ops
+from comfy_kitchen.tensor import awq_w4a16 as awq
 from support.algorithm_files import made
 from support.live_runs import Outputs, Stacks, apart, hooks, kohya, named, row, sample_wan
 from support.quantized import FORMATS, is_packed, load_wan, packed_wan, wan_state
-
-quant_ops = pytest.importorskip("comfy.quant_ops")
-awq = pytest.importorskip("comfy_kitchen.tensor.awq_w4a16")
 
 LAYER, SHAPE = "blocks.0.self_attn.v", (256, 256)
 
@@ -65,6 +67,11 @@ def packed_layers(model: Any) -> list[tuple[str, Any]]:
 def one_way(name: str) -> tuple[Any, Any]:
     """(a model whose blocks are packed in this format, the same numbers in fp32)."""
     model, exact = packed_wan(FORMATS["fp8 e4m3"])
+    with torch.inference_mode():  # as ComfyUI's loaders run
+        return _packed(name, model, exact)
+
+
+def _packed(name: str, model: Any, exact: Any) -> tuple[Any, Any]:
     if name == "OneWay":
         for _, module in packed_layers(model):
             weight = module.weight
@@ -124,8 +131,8 @@ def test_what_is_neither_live_nor_merged_is_refused(loras: Path, stacked: Stacks
     model, _ = one_way("OneWay")
     save_file(
         {
-            "diffusion_model.blocks.0.self_attn.v.reshape_weight": torch.tensor([320, 256]),
-            **named(f"diffusion_model.{LAYER}", made("LoRA", (320, 256))),
+            "diffusion_model.blocks.0.self_attn.v.reshape_weight": torch.tensor([256, 320]),
+            **named(f"diffusion_model.{LAYER}", made("LoRA", (256, 320))),
         },
         loras / "wide.safetensors",
     )
