@@ -171,7 +171,7 @@ class LoraStack(io.ComfyNode):
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.apply.plan import make_plan
         from ..lorchestra.fit.outcome import report
-        from .host import live, patch
+        from .host import live
         from .host.model import live_base
 
         reading, upstream = read_stack(loras), read_rows(lora_stack)
@@ -191,17 +191,14 @@ class LoraStack(io.ComfyNode):
         reason = "" if plan.is_constant else "a weight changes"
         if mode == AUTO and not reason and live.is_quantized(plan, model):
             reason = "the model's weights are quantized"
-        if mode == LIVE or (mode == AUTO and reason):
-            if mode == AUTO and plan.changes:
-                notes.append(f"Live, because {reason}: the LoRAs work beside the model's layers.")
-            applied = live.apply(plan, model, clip)
-            patched_model, patched_clip = applied.model, applied.clip
-            notes += applied.notes
-        else:
-            patched_model, patched_clip = patch.apply(plan, model, clip)
+        if mode == AUTO and reason and plan.changes:
+            notes.append(f"Live, because {reason}: the LoRAs work beside the model's layers.")
+        is_live = mode == LIVE or (mode == AUTO and bool(reason))
+        applied = live.apply(plan, model, clip, merges=not is_live)
+        notes += applied.notes
         text = report(plan.outcomes, notes)
         rows = to_rows(files.with_listed_names([*upstream.entries, *own.entries], listing))
-        return io.NodeOutput(patched_model, patched_clip, rows, text, ui={"text": [text]})
+        return io.NodeOutput(applied.model, applied.clip, rows, text, ui={"text": [text]})
 
 
 def _warnings(plan: Plan, policy: str) -> list[str]:

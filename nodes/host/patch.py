@@ -15,6 +15,7 @@ from ...lorchestra.apply.plan import CLIP, Plan, by_offset
 from ...lorchestra.architectures.sites import Offset
 from ...lorchestra.lora.cache import OpenLora
 from ...lorchestra.spelling.prefixes import MODEL
+from . import caches
 from .protocols import Clip, Patcher
 
 Packed = tuple[tuple[Offset | None, tuple[tuple[tuple[object, ...], float, bool, bool, int], ...]], ...]
@@ -126,6 +127,7 @@ def apply(plan: Plan, model: Patcher, clip: Clip | None) -> tuple[Patcher, Clip 
     if patches[MODEL]:
         model = model.clone()
         model.add_patches(patches[MODEL])
+        caches.forget_around_runs(model, "lorchestra_merged")
     if clip is not None and patches[CLIP]:
         clip = clip.clone()
         clip.add_patches(patches[CLIP])

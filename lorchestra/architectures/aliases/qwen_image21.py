@@ -10,7 +10,7 @@ from .rules import FIRST_HALF, SECOND_HALF, Rule, Table
 
 TABLE = Table(
     name="Qwen-Image-2.1 in diffusers",
-    needs=("txt_in.text_norm", "modulation.1", "transformer_blocks.0.img_mlp.gate_up"),
+    needs=("transformer_blocks.0.img_mlp.gate_up",),
     lacks=(),
     rules=(
         Rule("transformer_blocks.#.img_mlp.gate_layer", "transformer_blocks.#.img_mlp.gate_up", FIRST_HALF),

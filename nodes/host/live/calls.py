@@ -28,6 +28,7 @@ from ....lorchestra.apply.live.calls import (
     unfold,
 )
 from ..protocols import Layer, WeightFunction
+from .seen import Seen
 
 
 class Trace:
@@ -68,8 +69,12 @@ class CallWeights(Protocol):
         """True if all of them are 0."""
         ...
 
-    def rows(self, count: int) -> Tensor:
-        """The weights for a layer that sees so many rows."""
+    def rows(self, count: int, used: frozenset[int], layer: str) -> Tensor:
+        """The weights for a layer that sees so many rows, and has LoRAs of the entries `used`."""
+        ...
+
+    def common(self, used: frozenset[int]) -> Tensor | None:
+        """The weights `[E]` that all rows of the batch share for these entries; None if they differ."""
         ...
 
 
@@ -80,6 +85,8 @@ class Run(Protocol):
     """Places of the layers that LoRAs were added to."""
     outside: set[int]
     """Places of those that ran between calls of the model."""
+    seen: Seen
+    """Places of the layers that ran, with LoRAs or without."""
 
     @property
     def call(self) -> CallWeights | None:
@@ -90,9 +97,10 @@ class Run(Protocol):
 class Link:
     """One stack on one layer."""
 
-    def __init__(self, run: Run, layer: LiveLayer, place: int, trace: Trace) -> None:
+    def __init__(self, run: Run, layer: LiveLayer, path: str, place: int, trace: Trace) -> None:
         self.run = run
         self.layer = layer
+        self.path = path
         self.place = place
         self.trace = trace
 
@@ -106,6 +114,7 @@ class Link:
         if call is None:
             self.run.outside.add(self.place)
             return False
+        self.run.seen.now.add(self.place)
         return not call.is_idle and self.layer.is_active(call.active)
 
     def added(self, x: Tensor, y: Tensor, base: Callable[[Tensor], Tensor]) -> Tensor:
@@ -114,28 +123,34 @@ class Link:
         if call is None:
             return y
         if torch.compiler.is_compiling():
-            return self.layer(x, y, base, call.rows(x.shape[0]), call.all)
+            return self.layer(x, y, base, self._rows(call, x), call.all)
         self.run.ran.add(self.place)
-        return self.layer(x, y, base, call.rows(x.shape[0]), call.active)
+        return self.layer(x, y, base, self._rows(call, x), call.active)
+
+    def _rows(self, call: CallWeights, x: Tensor) -> Tensor:
+        return call.rows(x.shape[0], self.layer.parts.used, self.path)
 
     def weight(self, weight: Tensor) -> Tensor:
         """A `weight_function`: the weight with this stack's LoRAs."""
         call = self.run.call
-        if call is None:
+        weights = call.common(self.layer.parts.used) if call else None
+        if call is None or weights is None:
             return weight
         if torch.compiler.is_compiling():
             self.trace.is_compiled = True
-            return self.layer.new_weight(weight, call.weights, call.all)
+            return self.layer.new_weight(weight, weights, call.all)
+        self.run.seen.now.add(self.place)
         self.run.ran.add(self.place)
-        return self.layer.new_weight(weight, call.weights, call.active)
+        return self.layer.new_weight(weight, weights, call.active)
 
     def bias(self, bias: Tensor) -> Tensor:
         """A `bias_function`, which goes with `weight`."""
         call = self.run.call
-        if call is None:
+        weights = call.common(self.layer.parts.used) if call else None
+        if call is None or weights is None:
             return bias
         active = call.all if torch.compiler.is_compiling() else call.active
-        return self.layer.new_bias(bias, call.weights, active)
+        return self.layer.new_bias(bias, weights, active)
 
 
 class Weighed:
@@ -146,6 +161,8 @@ class Weighed:
 
     def __init__(self, module: Layer, link: Link) -> None:
         self.module = module
+        self.used = link.layer.parts.used
+        """The entries that change the layer."""
         self._weight: WeightFunction = link.weight
         self._bias: WeightFunction | None = link.bias if link.layer.has_shifts() else None
 
@@ -217,10 +234,11 @@ class Chain:
             if link.layer is layer:
                 return
             call = link.run.call
-            if call is None or call.weights.dim() == 2 or not link.layer.is_active(call.active):
+            weights = call.common(link.layer.parts.used) if call else None
+            if call is None or weights is None or not link.layer.is_active(call.active):
                 continue
             if link.layer.is_addable():
-                yield link, call.weights, call.active
+                yield link, weights, call.active
 
     @contextmanager
     def lifted(self) -> Iterator[None]:

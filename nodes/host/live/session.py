@@ -16,6 +16,8 @@ from ..protocols import BaseModel, Layer, Patcher
 from .calls import Chain, Link, Trace, Weighed, can_weigh, find_parameters
 from .factors import LiveLayers
 from .layers import find_layer, is_unseen
+from .rows import rows_of
+from .seen import Seen, Weights
 
 
 @dataclass(slots=True)
@@ -30,15 +32,18 @@ class Call:
     """`True` for each, as if none were 0. A field, since a property would tie compiled graphs to what it reads."""
     is_idle: bool
     """True if all of them are 0."""
+    mixed: frozenset[int]
+    """Those that differ within the batch."""
 
-    def rows(self, count: int) -> Tensor:
-        """The weights for a layer that sees so many rows: video models fold frames into them, some share one row."""
-        weights = self.weights
-        if weights.dim() == 1 or weights.shape[0] == count:
-            return weights
-        if count % weights.shape[0] == 0:
-            return weights.repeat_interleave(count // weights.shape[0], 0)
-        return weights.mean(0)
+    def rows(self, count: int, used: frozenset[int], layer: str) -> Tensor:
+        """The weights for a layer that sees so many rows, and has LoRAs of the entries `used`. See `rows_of`."""
+        return rows_of(self.weights, count, used.isdisjoint(self.mixed), layer)
+
+    def common(self, used: frozenset[int]) -> Tensor | None:
+        """The weights `[E]` that all rows of the batch share for these entries; None if they differ."""
+        if self.weights.dim() == 1:
+            return self.weights
+        return self.weights[0] if used.isdisjoint(self.mixed) else None
 
 
 class Session:
@@ -54,6 +59,9 @@ class Session:
         """Places of those that they should have been added to."""
         self.outside: set[int] = set()
         """Places of those that ran between calls of the model, where no LoRAs are added."""
+        self.seen = Seen({place: layer.parts.used for place, (_, layer) in enumerate(self.layers.by_path())})
+        self.kept: Sequence[Sequence[float]] | None = None
+        """The weights of the last call: whatever the model keeps of it has these."""
         self._hooked: list[tuple[Layer, Link]] = []
         self._roots: list[RemovableHandle] = []
         self._weighed: dict[int, Weighed] = {}
@@ -76,7 +84,7 @@ class Session:
         try:
             for place, (path, layer) in enumerate(self.layers.by_path()):
                 module = find_layer(model, path)
-                link = Link(self, layer, place, traces.setdefault(path, Trace()))
+                link = Link(self, layer, path, place, traces.setdefault(path, Trace()))
                 kind = (type(module), getattr(module.forward, "__func__", module.forward))
                 if kind not in known:
                     known[kind] = find_parameters(module)
@@ -123,9 +131,29 @@ class Session:
         while self._roots:
             self._roots.pop().remove()
 
-    def begin(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
-        """A call of the model at these weights."""
-        self.call = Call(self._write(values, device), active, (True,) * len(active), not any(active))
+    @property
+    def is_compiled(self) -> bool:
+        """True once hooks were part of a compiled graph, which does not say which of them ran."""
+        return any(link.trace.is_compiled for _, link in self._hooked)
+
+    def open(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
+        """What runs until the next call begins runs at these weights: the model is prepared for its first step."""
+        self.seen.open()
+        self._set(values, active, device)
+
+    def begin(
+        self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device, weights: Weights = ()
+    ) -> None:
+        """A call of the model at these weights; `weights` are those of the moment, empty if they never change."""
+        self.seen.turn(weights)
+        self._set(values, active, device)
+
+    def _set(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
+        self.end()  # the model may have been prepared for this call: nothing is added twice
+        mixed = frozenset(
+            entry for entry in range(len(active)) if any(row[entry] != values[0][entry] for row in values)
+        )
+        self.call = Call(self._write(values, device), active, (True,) * len(active), not any(active), mixed)
         if active != self._active:
             self._active = active
             self._wanted = {place for place, layer in self.layers.by_place() if layer.is_active(active)}
@@ -133,13 +161,13 @@ class Session:
         self._put_on_weights(self.call)
 
     def _put_on_weights(self, call: Call) -> None:
-        wanted = self._weighed.keys() & self._wanted
-        if call.weights.dim() == 1:
-            for place in wanted:
-                self._weighed[place].put_on()
-        else:  # one weight of the layer is for all rows of the batch, and these differ
-            self._mixed = wanted
-            self.ran -= wanted
+        for place in self._weighed.keys() & self._wanted:
+            weighed = self._weighed[place]
+            if call.common(weighed.used) is not None:
+                weighed.put_on()
+            else:  # one weight of the layer is for all rows of the batch, and these differ
+                self._mixed.add(place)
+                self.ran.discard(place)
 
     def end(self) -> None:
         """The call is over."""

@@ -13,6 +13,7 @@ from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
 from ..protocols import Patcher
 from .calls import find_parameters
 from .layers import find_geometry, find_patched_layer, is_plain_weight, is_unseen
+from .packing import refusal
 
 
 def is_quantized(plan: Plan, model: Patcher) -> bool:
@@ -55,18 +56,29 @@ class Split:
         return f"{len(self.live)} layer{'' if len(self.live) == 1 else 's'} live,{merged} {without}."
 
 
-def split_plan(plan: Plan, model: Patcher) -> Split:
-    """Reads the tensors of what works beside the layers; raises `AdapterError` if they are not finite."""
+def split_plan(
+    plan: Plan, model: Patcher, one_way: Mapping[Change, str] | None = None, *, merges: bool = False
+) -> Split:
+    """Reads the tensors of what works beside the layers; raises `AdapterError` if they are not finite.
+
+    `one_way` are the changes that cannot be merged, with the formats of their weights; with `merges` only these are
+    live. Raises `StackError` for one of them that has no live path either.
+    """
+    one_way = one_way or {}
     live: dict[str, LayerTerms] = {}
     merged: dict[Change, tuple[Part, ...]] = {}
     reasons: dict[Change, str] = {}
     is_split = varies_in_batch(plan.entries)
     for change, parts in plan.changes.items():
-        reason = _place(model, change, parts, live, is_split) if change.component == MODEL else ""
+        is_merged = change.component != MODEL or (merges and change not in one_way)
+        reason = "" if is_merged else _place(model, change, parts, live, is_split)
+        if reason and change in one_way:
+            raise refusal(parts, one_way[change], reason)
         if reason is not None:
             merged[change], reasons[change] = parts, reason
     layers = {change.key.rpartition(".")[0]: reason for change, reason in reasons.items() if reason}
-    return Split(live, merged, tuple(_notes(plan, merged, reasons)), Counter(layers.values()))
+    notes = _live_notes(plan, one_way) if merges else _notes(plan, merged, reasons)
+    return Split(live, merged, tuple(notes), Counter(layers.values()))
 
 
 def varies_in_batch(entries: Iterable[Weighted]) -> bool:
@@ -104,6 +116,19 @@ def _entry(part: Part) -> int:
     if part.entry is None:
         raise ValueError(f"{part.module.name} is part of a diffusion model and has no entry in the plan")
     return part.entry
+
+
+def _live_notes(plan: Plan, one_way: Mapping[Change, str]) -> Iterator[str]:
+    """What is live although all was to be merged, by file and format."""
+    for index, weighted in enumerate(plan.entries):
+        found: dict[str, int] = {}
+        for change, name in one_way.items():
+            count = sum(1 for part in plan.changes[change] if part.entry == index)
+            if count:
+                found[name] = found.get(name, 0) + count
+        for name, count in found.items():
+            what = f"{count} module works" if count == 1 else f"{count} modules work"
+            yield f"{weighted.entry.lora}: {what} live, because {name} weights cannot be packed again"
 
 
 def _notes(plan: Plan, merged: Mapping[Change, Sequence[Part]], reasons: Mapping[Change, str]) -> Iterator[str]:
