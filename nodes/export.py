@@ -54,6 +54,6 @@ class ApiExport(io.ComfyNode):
         """Writes one file and shows it."""
         stack = read_rows(lora_stack)
         writing = write_any(stack, format, {"allow_names": allow_names})
-        written = files.write_output(filename_prefix, {suffix(format): writing.text})
+        written = files.write_output(filename_prefix, suffix(format), writing.text)
         shown = "\n".join([writing.text.rstrip(), "", *(f"Not said: {loss}" for loss in writing.losses)]).rstrip()
-        return io.NodeOutput(writing.text, ui={"text": [shown], "files": written})
+        return io.NodeOutput(writing.text, ui={"text": [shown], "files": [written]})

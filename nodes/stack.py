@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from ..lorchestra.errors import LorchestraError, quoted
-from ..lorchestra.exchange import parse_stack
+from ..lorchestra.exchange import read_stack
 from ..lorchestra.stack.choices import (
     AUTO,
     ERROR,
@@ -138,7 +138,7 @@ class LoraStack(io.ComfyNode):
                 if value not in known:
                     return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
             sentences = refusals(
-                parse_stack(loras),
+                read_stack(loras).stack,
                 files.row_files(files.read_listing()),
                 bases.find_queued_base,
                 Choices(missing, policy, mode),
@@ -152,7 +152,7 @@ class LoraStack(io.ComfyNode):
     def fingerprint_inputs(cls, loras: object = None, **_: object) -> str:
         """The node runs again when a LoRA file changed on disk."""
         try:
-            return files.fingerprint(parse_stack(loras))
+            return files.fingerprint(read_stack(loras).stack)
         except LorchestraError as error:
             return str(error)
 
@@ -174,7 +174,8 @@ class LoraStack(io.ComfyNode):
         from .host import live, patch
         from .host.model import live_base
 
-        own, upstream = parse_stack(loras), read_rows(lora_stack)
+        reading, upstream = read_stack(loras), read_rows(lora_stack)
+        own = reading.stack
         for_all = find_schedule(schedule)
         if for_all is not None:
             own = own.scheduled(for_all)
@@ -182,9 +183,9 @@ class LoraStack(io.ComfyNode):
         listing = files.read_listing()
         base = live_base(model, clip, lambda: experts.find_listed_name(model))
         plan = make_plan(stack, files.row_files(listing), base, Choices(missing, policy, mode))
-        for sentence in _warnings(plan, policy):
+        notes = [f"Lost in the text: {loss}" for loss in reading.losses]
+        for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
-        notes: list[str] = []
         if stack.is_newer:
             notes.append(f"Written by a newer version ({stack.version}): what this one does not know is kept.")
         reason = "" if plan.is_constant else "a weight changes"

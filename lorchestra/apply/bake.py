@@ -6,8 +6,8 @@ that the size of the checkpoint does not matter.
 
 from __future__ import annotations
 
-import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -22,6 +22,7 @@ from ..errors import CheckpointError, shortened
 from ..files.header import Header, TensorInfo, read_header
 from ..files.key import find_key
 from ..files.new_file import check_output, header_bytes, new_file
+from ..files.opening import RegularFile, open_regular
 from ..fit.outcome import UNKNOWN, Outcome
 from ..fit.rows import Files
 from ..lora.cache import DTYPES, is_finite, open_lora
@@ -87,7 +88,7 @@ def bake(
         stack,
         Files(
             find=lambda entry, _: entry.lora,  # opening a file that is not there says so
-            open=lambda path: open_lora(path, mapped=False),
+            open=lambda path: open_lora(path, keep=False),
         ),
         Base(
             Path(base).name,
@@ -101,7 +102,7 @@ def bake(
         raise CheckpointError(base, no_bake(quantization))
     changes = _changes(header, plan, quantization)
     metadata = {**header.metadata, METADATA_KEY: _record(header, plan)}
-    with new_file(Path(output), force) as target, _open_base(header) as source:
+    with new_file(Path(output), force) as target, open_regular(header.path, CheckpointError) as source:
         entries = {name: (info.dtype, info.shape, info.start, info.end) for name, info in header.tensors.items()}
         target.write(header_bytes(entries, metadata))
         total = header.file_size - header.data_start
@@ -154,7 +155,7 @@ def _record(header: Header, plan: Plan) -> str:
     rows = [
         {
             "sha256": item.file.sha256(),
-            "name": Path(item.file.path).name,
+            "name": os.fsencode(Path(item.file.path).name).decode("utf-8", "replace"),  # also one of other bytes
             "model": item.weighted.model,
             "clip": item.weighted.clip,
         }
@@ -165,7 +166,7 @@ def _record(header: Header, plan: Plan) -> str:
 
 
 def _tensor_bytes(
-    header: Header, source: io.FileIO, name: str, info: TensorInfo, changes: Sequence[Part]
+    header: Header, source: RegularFile, name: str, info: TensorInfo, changes: Sequence[Part]
 ) -> Iterator[bytearray | memoryview]:
     """The tensor's bytes in pieces, changed where there are changes."""
     if not changes:
@@ -216,25 +217,10 @@ def _rounded(header: Header, name: str, wide: Tensor, dtype: torch.dtype) -> Ten
     return rounded
 
 
-def _open_base(header: Header) -> io.FileIO:
-    try:
-        return open(header.path, "rb", buffering=0)
-    except OSError as error:
-        raise CheckpointError(header.path, f"the file cannot be read ({error.strerror or error})") from error
-
-
-def _read(header: Header, source: io.FileIO, start: int, count: int) -> bytearray:
+def _read(header: Header, source: RegularFile, start: int, count: int) -> bytearray:
     """`count` bytes of the data from byte `start` on."""
     data = bytearray(count)
-    view = memoryview(data)
-    try:
-        source.seek(header.data_start + start)
-        while len(view) and (got := source.readinto(view)):
-            view = view[got:]
-    except OSError as error:
-        raise CheckpointError(header.path, f"the file cannot be read ({error.strerror or error})") from error
-    if len(view):
-        raise CheckpointError(header.path, "the file became shorter while it was read")
+    source.fill(header.data_start + start, memoryview(data))
     return data
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..algorithms.base import Adapter
 from ..algorithms.lora import LoRA, down_matrix, up_matrix
+from ..algorithms.row_order import to_file, to_model
 from ..architectures.sites import Offset
 
 _CHUNK = 1 << 19
@@ -39,6 +40,8 @@ class Term:
     """True if the file has the second half of the rows first."""
     transposed: bool = False
     """True if the file's rows are the weight's columns."""
+    heads: int = 0
+    """Not 0 if the file has q, k and v head by head, of so many heads."""
 
     def is_low_rank(self, shape: Sequence[int]) -> bool:
         """True for a LoRA that leaves a weight of this shape as large as it is; many of them are one product."""
@@ -128,10 +131,8 @@ def _update(term: Term, original: Tensor) -> Tensor:
     """The term's Δ at strength 1, its rows as the model has them."""
     if term.transposed:
         return term.adapter.update(original.T.contiguous()).T
-    if not term.swapped:
-        return term.adapter.update(original)
-    half = original.shape[0] // 2
-    return term.adapter.update(original.roll(half, 0)).roll(half, 0)
+    update = term.adapter.update(to_file(original, term.swapped, term.heads))
+    return to_model(update, term.swapped, term.heads)
 
 
 def _add_padded(total: Tensor, term: Term, shape: tuple[int, ...], offset: Offset | None) -> None:
@@ -187,8 +188,7 @@ def _up(terms: Sequence[Term], like: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _up_half(term: Term) -> Tensor:
-    half = up_matrix(_lora(term))
-    return half.roll(half.shape[0] // 2, 0) if term.swapped else half
+    return to_model(up_matrix(_lora(term)), term.swapped, term.heads)
 
 
 def _down(terms: Sequence[Term], like: Tensor, dtype: torch.dtype) -> Tensor:

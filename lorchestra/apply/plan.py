@@ -45,7 +45,9 @@ class Part:
 
     def term(self) -> Term:
         """Reads the tensors; raises `AdapterError` if they are not finite."""
-        return Term(self.file.adapter(self.module, self.rows), self.weight, self.place.swapped, self.place.transposed)
+        place = self.place
+        adapter = self.file.adapter(self.module, self.rows)
+        return Term(adapter, self.weight, place.swapped, place.transposed, place.heads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..spelling.prefixes import MODEL, TEXT_ENCODERS, flatten
 from . import text_encoders, unet
@@ -27,6 +27,8 @@ class Place:
     """True if the file has the second half of these rows first."""
     transposed: bool = False
     """True if the model keeps the whole matrix with its rows as columns."""
+    heads: int = 0
+    """Not 0 if the file has a fused q, k and v head by head, of so many heads, where the model has all of q first."""
 
 
 WHOLE = Place()
@@ -45,6 +47,8 @@ class Site:
     pieces: tuple[Site, ...] = ()
     """If a file's layer spans several of the model's: these, in the order of its rows. The shape is that of all of them
     together, key and place are those of the first."""
+    head_width: int = 0
+    """Rows of one head in a fused q, k and v that some trainers have head by head; 0 for all other layers."""
 
 
 Sites = Mapping[str, Site]
@@ -63,6 +67,10 @@ def model_sites(tensors: Mapping[str, tuple[str, Shape | None]]) -> Sites:
     A layer can be found by its native name and by the names that other tools give it.
     """
     sites = {flatten(_layer(name)): Site(key, shape) for name, (key, shape) in tensors.items()}
+    for name in tensors:
+        if name.endswith(_FUSED):
+            layer = flatten(_layer(name))
+            sites[layer] = replace(sites[layer], head_width=_head_width(name, tensors))
     for name, (key, shape) in tensors.items():
         if name.endswith(".scale"):  # norms, in ComfyUI before 0.33
             sites.setdefault(flatten(name.removesuffix(".scale")), Site(key, shape))
@@ -88,6 +96,16 @@ def model_sites(tensors: Mapping[str, tuple[str, Shape | None]]) -> Sites:
             sites.setdefault(f"{name}_bias", Site(bias[0], (rows.length,), place))
     return sites
 
+
+def _head_width(name: str, tensors: Mapping[str, tuple[str, Shape | None]]) -> int:
+    """How wide the heads of MiniMax-H3's fused q, k and v are: as wide as the norm of the queries."""
+    _, norm = tensors.get(f"{name.removesuffix(_FUSED)}.attn.q_norm.weight", ("", None))
+    return norm[0] if norm else _HEAD_WIDTH
+
+
+_FUSED = ".attn.qkv_proj.weight"
+_HEAD_WIDTH = 128
+"""Of every MiniMax-H3 that there is."""
 
 _WEIGHT = ".weight"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,8 +10,9 @@ from ..architectures.encoders import encoder_titles
 from ..architectures.names import are_interchangeable, are_related, family_titles, title, with_article
 from ..architectures.sites import Site, has_text_encoders
 from ..errors import shortened
-from ..lora.examined import Examined
+from ..lora.examined import Examined, scale_notes
 from ..lora.identify import Identity, find_encoders, find_owners
+from ..lora.metadata import schedule
 from ..models.base import Base
 from ..models.placing import Placement, place
 from ..models.quantized import words
@@ -150,6 +151,8 @@ def finding(entry: Entry, placement: Placement, examined: Examined | None, base:
         note += (
             f"; {len(placement.aside)} modules for other parts of a text encoder, e.g. its vision tower, are left aside"
         )
+    if examined:
+        note += "".join(f"; {said}" for said in _said(examined, placement))
     hint = ""
     if verdict == INCOMPATIBLE and not of_model + lacking:
         what, hint = _encoder_refusal(placement, examined)
@@ -176,6 +179,15 @@ def finding(entry: Entry, placement: Placement, examined: Examined | None, base:
         entry, verdict, what, hint=hint, applied=applied, unmatched=unmatched, misshapen=misshapen, unused=unused,
         unread=unread, made_for=made_for,
     )  # fmt: skip
+
+
+def _said(examined: Examined, placement: Placement) -> Iterator[str]:
+    """What the metadata say that changes what is applied, or ought to be known where it is."""
+    if examined.scales:
+        yield from scale_notes(examined.scales, (placed.module for placed in placement.placed))
+    sigmas = schedule(examined.header.metadata)
+    if sigmas and placement.placed:
+        yield sigmas
 
 
 def _of_model(modules: Sequence[Module]) -> int:

@@ -27,6 +27,7 @@ from ..models.placing import FLATTENED, misfit
 from ..spelling import slots
 from ..spelling.modules import BIAS, Module
 from ..spelling.prefixes import MODEL, TEXT_ENCODERS
+from ..spelling.readings import MOST_TRIES, readings
 
 COMPLETE = 0.98
 """Share of an architecture's layers of the kinds that a file has, from which on the file is taken to have them all."""
@@ -90,19 +91,24 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
     kinds: set[str] = set()
     exact = found.all
     encoders = None
-    of_model = neutral = 0
+    of_model = neutral = tries = 0
     layer_of = found.layer
     for module in modules:
-        if module.component != MODEL:
+        layer = layer_of(module.path if module.target != BIAS else module.flat) if module.component == MODEL else None
+        if layer is None and tries < MOST_TRIES:
             encoders = encoders or encoder_index()
-            mask = _encoder_mask(module, encoders, found)
+            if module.component == MODEL or not _known(module, encoders):
+                named, module = module, _read_otherwise(module, found, encoders)
+                tries = tries + 1 if module is named else 0
+                layer = layer_of(module.flat) if module.component == MODEL else None
+        if module.component != MODEL:
+            mask = _encoder_mask(module, encoders or encoder_index(), found)
             if mask is None:
                 neutral += 1
                 continue
             exact &= _counted_so(module, found) & mask or mask
         else:
             of_model += 1
-            layer = layer_of(module.path if module.target != BIAS else module.flat)
             if layer is None:
                 mask = 0
             else:
@@ -131,7 +137,9 @@ def explain(modules: Iterable[Module], identity: Identity, most: int = 3) -> lis
     for module in modules:
         if module.component != MODEL or not wanted:
             continue
-        layer = found.layer(module.flat)
+        if found.layer(module.flat) is None:
+            module = _read_otherwise(module, found, encoder_index())
+        layer = found.layer(module.flat) if module.component == MODEL else None
         shape = _shape(module)
         if layer is None or shape is None:
             continue
@@ -143,6 +151,19 @@ def explain(modules: Iterable[Module], identity: Identity, most: int = 3) -> lis
                 sentences[rival] = f"{module.name} {list(shape)}: {title(rival)} {why}"
             wanted &= mask
     return [sentences[rival] for rival in rivals if rival in sentences]
+
+
+def _read_otherwise(module: Module, found: Index, encoders: EncoderIndex) -> Module:
+    """The module by another reading of its name, if just one of them is a layer of any model; else as it is."""
+    known = [
+        (component, path)
+        for component, path in readings(module)
+        if (found.layer(path) if component == MODEL else encoders.encoders(path))
+    ]
+    if len(known) != 1:
+        return module
+    component, path = known[0]
+    return module._replace(component=component, path=path.removesuffix("_bias") if module.target == BIAS else path)
 
 
 def _shape(module: Module) -> Shape | None:
@@ -166,6 +187,12 @@ def _loose_mask(module: Module, layer: Layer) -> int:
     return mask
 
 
+def _known(module: Module, encoders: EncoderIndex) -> Mapping[Shape, frozenset[str]]:
+    """Shape → encoders that have a layer of this module's name with that shape."""
+    is_named = module.component == TEXT_ENCODERS
+    return encoders.named(module.path) if is_named else encoders.encoders(module.path)
+
+
 def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int | None:
     """The architectures whose LoRAs mean, by this module's component, an encoder with this layer.
 
@@ -177,8 +204,7 @@ def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int |
 
 def _fitting_encoders(module: Module, encoders: EncoderIndex) -> frozenset[str] | None:
     """The encoders that a module fits; None for norms, embeddings and what else is in no table."""
-    is_named = module.component == TEXT_ENCODERS
-    known = encoders.named(module.path) if is_named else encoders.encoders(module.path)
+    known = _known(module, encoders)
     if not known:
         return None
     if module.target == BIAS:

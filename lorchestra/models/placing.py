@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from ..architectures.encoders import COMFYUI_WORDS
@@ -12,6 +12,7 @@ from ..architectures.text_encoders import canonical, is_aside, split_word
 from ..spelling import slots
 from ..spelling.modules import BIAS, Module
 from ..spelling.prefixes import MODEL, TEXT_ENCODERS, flatten
+from ..spelling.readings import MOST_TRIES, readings
 from ..spelling.rows import Rows, parted
 
 
@@ -57,13 +58,29 @@ class Placement:
 
 
 def find_site(module: Module, targets: Targets) -> Site | None:
-    """The place of that name, whether the module fits it or not; of several encoders' the first one that it fits."""
+    """The place of that name, whether the module fits it or not; of several encoders' the first one that it fits.
+
+    See `find_site_otherwise` for names that are odd.
+    """
     flat = module.flat
     if module.component != MODEL:
         found = encoder_candidates(module.component, flat, targets)
         return next((site for site in found if misfit(module, site.shape) is None), found[0] if found else None)
     sites = targets.get(MODEL)
     return sites.get(flat) or find_joined(flat, sites) if sites else None
+
+
+def find_site_otherwise(module: Module, targets: Targets) -> Site | None:
+    """The place that a name means which is no layer's: the only one of its other readings that is a layer's."""
+    found: dict[tuple[str, Place], Site] = {}
+    for component, path in readings(module):
+        site = targets.get(component, _NOWHERE).get(path)
+        if site:
+            found[site.key, site.place] = site
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+_NOWHERE: Mapping[str, Site] = {}
 
 
 def misfit(module: Module, shape: Shape | None) -> str | None:
@@ -83,7 +100,7 @@ def misfit(module: Module, shape: Shape | None) -> str | None:
         return "the model has a single number there"
     out, inner, wanted = layout.out, layout.inner, shape[1:]
     if module.algorithm == slots.IA3 and out is None and inner is None:
-        width = max(module.shapes.get("weight") or module.shapes["vector"], default=1)
+        width = max(module.shapes.get("vector", module.shapes.get("weight", ())), default=1)
         return None if width in (shape[0], *wanted[:1]) else f"made for {width} rows or columns, not {list(shape)}"
     if out is not None and out != shape[0] and module.algorithm != slots.BOFT:
         return _made_for(out, inner, shape)
@@ -97,6 +114,24 @@ def misfit(module: Module, shape: Shape | None) -> str | None:
 
 FLATTENED = (slots.LOHA, slots.LOKR, slots.OFT, slots.BOFT)
 """Algorithms whose tensors may give a convolution's inputs and kernel as one number."""
+
+
+def _unordered(module: Module, site: Site) -> str | None:
+    """Why the rows of a module cannot be brought to the model's order; None when they can, or need not be."""
+    if not module.by_head or site.pieces or _heads(module, site):
+        return None
+    return "its rows are q, k and v head by head, and how many heads this layer has is not known"
+
+
+def _heads(module: Module, site: Site) -> int:
+    """How many heads a fused q, k and v has; 0 if that is not known."""
+    rows = site.shape[0] if site.shape else module.layout.out or 0
+    width = 3 * site.head_width
+    return rows // width if width and rows % width == 0 else 0
+
+
+def _by_head(module: Module, site: Site) -> Site:
+    return replace(site, place=replace(site.place, heads=_heads(module, site)))
 
 
 def _made_for(out: int | None, inner: Shape | None, shape: Shape) -> str:
@@ -121,8 +156,12 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
     unused: list[Module] = []
     aside: list[Module] = []
     taken: dict[tuple[str, Offset | None, str], str] = {}
+    tries = 0
     for module in modules:
         site = find_site(module, targets)
+        if site is None and tries < MOST_TRIES:
+            site = find_site_otherwise(module, targets)
+            tries = tries + 1 if site is None else 0
         reason = misfit(module, site.shape) if site else None
         if (site is None or reason) and fallback and (other := fallback.get(module.name)):
             site, reason = other, misfit(module, other.shape)
@@ -134,7 +173,7 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
             else:
                 (unused if _is_of_another(module, targets) else unmatched).append(module)
             continue
-        found: list[Placed] | str = reason or _pieces(module, site)
+        found: list[Placed] | str = reason or _unordered(module, site) or _pieces(module, site)
         if not isinstance(found, str):
             spots = [(piece.key, piece.place.offset, module.algorithm) for piece in site.pieces or (site,)]
             other = next((taken[spot] for spot in spots if spot in taken), None)
@@ -166,7 +205,9 @@ def _is_of_another(module: Module, targets: Targets) -> bool:
 def _pieces(module: Module, site: Site) -> list[Placed] | str:
     """The module at its place; on several layers its rows at each of theirs, or why it cannot be cut, in words."""
     if not site.pieces:
-        return [Placed(module, site)]
+        return [Placed(module, _by_head(module, site) if module.by_head else site)]
+    if module.by_head:
+        return "its rows are q, k and v head by head, and the model has q, k and v apart"
     counts = [piece.shape[0] if piece.shape else 0 for piece in site.pieces]
     rows = parted(module.algorithm, module.shapes, counts)
     if isinstance(rows, str):

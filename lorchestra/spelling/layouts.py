@@ -44,6 +44,11 @@ def layout(algorithm: str, shapes: Shapes) -> Layout:
     return _layout(algorithm, tuple(shapes.items()))
 
 
+def is_known(algorithm: str) -> bool:
+    """True for the algorithms that are applied; files with others are refused by name."""
+    return algorithm in _RULES
+
+
 @lru_cache(maxsize=1024)
 def _plain_lora(up: Shape, down: Shape) -> Layout:
     """Nearly every module of nearly every file; a file has few different shapes, and remembering them is faster."""

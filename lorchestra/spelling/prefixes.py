@@ -137,15 +137,15 @@ def split(module: str) -> tuple[str, str, str]:
     Example: `unet.down_blocks.0.attentions.0.…attn1.processor.to_q` →
     (`model`, `down_blocks.0.attentions.0.…attn1.to_q`, `diffusers attention processors`).
     """
-    if "_mod" in module:  # as the wrappers' names have it
-        module = _WRAPPED.sub("", module)
-    if module.startswith(_DATA_PARALLEL):
-        module = module[len(_DATA_PARALLEL) :]
+    if "_mod" in module or module.startswith(_DATA_PARALLEL):
+        module = unwrapped(module)
     component, path, spelling = MODEL, module, BARE
     for text, length, named, start, writer in _STARTS.get(module[:_KEY], ()):
         if module.startswith(text):
             component, path, spelling = named, start + module[length:], writer
             break
+    if path.endswith(_SEPARATORS) or path.startswith(_SEPARATORS) or "__" in path:
+        path = tidied(path)
     if component == MODEL and path.startswith(_ENCODERS):
         return TEXT_ENCODERS, path, spelling
     if ".processor." in path:
@@ -155,6 +155,23 @@ def split(module: str) -> tuple[str, str, str]:
         if path.endswith(".to_out"):
             path += ".0"
     return component, path, spelling
+
+
+def unwrapped(module: str) -> str:
+    """Without what torch.compile, checkpointing, sharding and data parallelism leave in names."""
+    return _WRAPPED.sub("", module).removeprefix(_DATA_PARALLEL)
+
+
+_SEPARATORS = (".", "_")
+_DOUBLED = re.compile("[._]*([._])")
+
+
+def tidied(path: str) -> str:
+    """Without dots and underscores at its ends, and with one where several stand: `blocks_0_attn_to_q_` → `…_to_q`.
+
+    No layer of any model has such a name, so nothing is confused.
+    """
+    return _DOUBLED.sub(r"\1", path.strip("._"))
 
 
 def flatten(path: str) -> str:

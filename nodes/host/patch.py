@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import comfy.model_management
 import torch
@@ -13,10 +13,11 @@ from ...lorchestra.algorithms import pack, unpack
 from ...lorchestra.apply.fuse import Parts, Term, add_updates, padded_shape
 from ...lorchestra.apply.plan import CLIP, Plan, by_offset
 from ...lorchestra.architectures.sites import Offset
+from ...lorchestra.lora.cache import OpenLora
 from ...lorchestra.spelling.prefixes import MODEL
 from .protocols import Clip, Patcher
 
-Packed = tuple[bool, tuple[tuple[Offset | None, tuple[tuple[tuple[object, ...], float, bool], ...]], ...]]
+Packed = tuple[bool, tuple[tuple[Offset | None, tuple[tuple[tuple[object, ...], float, bool, bool, int], ...]], ...]]
 """What `FusedLoras` holds."""
 
 
@@ -26,14 +27,17 @@ class FusedLoras(WeightAdapterBase):
     ComfyUI's dynamic VRAM mode rebuilds it as `type(v)(v.loaded_keys, v.weights)` with tensors moved, so `weights`
     holds everything as tuples of tensors, numbers and text: whether the model's weight is fp32, which needs exact sums,
     and then, for each part of it, the offset (None for the whole) and, for each LoRA in canonical order, the packed
-    adapter, its weight, and whether its rows are swapped.
+    adapter, its weight, whether its rows are swapped, whether they are columns, and of how many heads they are if they
+    stand head by head.
     """
 
     name = "lorchestra"
 
-    def __init__(self, loaded_keys: set[str], weights: Packed) -> None:
+    def __init__(self, loaded_keys: set[str], weights: Packed, files: Collection[OpenLora] = ()) -> None:
         self.loaded_keys = loaded_keys
         self.weights = weights
+        self._files = files
+        """Held as long as the patch is there, so that the next weight that is tried finds their tensors read."""
 
     def calculate_shape(self, key: str) -> tuple[int, ...] | None:
         """The shape that the weight grows to; None if it stays as it is. ComfyUI asks from 0.33 on."""
@@ -70,7 +74,13 @@ class FusedLoras(WeightAdapterBase):
 
     def _parts(self, strength: float) -> Parts:
         return [
-            (offset, [Term(unpack(packed), factor * strength, swapped) for packed, factor, swapped in terms])
+            (
+                offset,
+                [
+                    Term(unpack(packed), factor * strength, swapped, transposed, heads)
+                    for packed, factor, swapped, transposed, heads in terms
+                ],
+            )
             for offset, terms in self.weights[1]
         ]
 
@@ -100,11 +110,18 @@ def apply(plan: Plan, model: Patcher, clip: Clip | None) -> tuple[Patcher, Clip 
             logging.warning("LoRA Stack: %s is not there any more; its LoRAs are left out", change.key)
             continue
         packed = tuple(
-            (offset, tuple((pack(term.adapter), term.weight, term.swapped) for term in (item.term() for item in items)))
+            (
+                offset,
+                tuple(
+                    (pack(term.adapter), term.weight, term.swapped, term.transposed, term.heads)
+                    for term in (item.term() for item in items)
+                ),
+            )
             for offset, items in by_offset(parts)
         )
         exact = weights[change.component][change.key].dtype in (torch.float32, torch.float64)
-        patches[change.component][change.key] = FusedLoras({part.module.name for part in parts}, (exact, packed))
+        names, files = {part.module.name for part in parts}, [part.file for part in parts]
+        patches[change.component][change.key] = FusedLoras(names, (exact, packed), files)
     if patches[MODEL]:
         model = model.clone()
         model.add_patches(patches[MODEL])

@@ -19,12 +19,16 @@ class Layer(Protocol):
     bias: Tensor | None
     weight_function: list[WeightFunction]
     """What ComfyUI lets the weight go through before each use; not every layer has it."""
+    bias_function: list[WeightFunction]
+    """The same for the bias."""
 
     def forward(self, x: Tensor, /) -> Tensor:
         """What the layer makes of its input."""
         ...
 
-    def register_forward_hook(self, hook: Callable[..., object], *, always_call: bool = False) -> RemovableHandle:
+    def register_forward_hook(
+        self, hook: Callable[..., object], *, prepend: bool = False, always_call: bool = False
+    ) -> RemovableHandle:
         """Called after the layer."""
         ...
 

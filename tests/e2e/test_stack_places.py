@@ -142,6 +142,7 @@ def test_the_renderer_is_switched_there_and_back(face: Any) -> None:
         assert names(face.same()) == [WARM] + [LINES] * (step + 1)
 
 
+@pytest.mark.long
 def test_promoted_nested_twice_saved_and_run(face: Any, tmp_path: Path) -> None:
     face.add("CheckpointLoaderSimple", x=60, y=120)
     stack_node = face.add(x=420, y=120)
@@ -190,6 +191,7 @@ def rows_of(face: Any) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.long
 def test_two_hosts_of_one_subgraph_have_their_own_rows(face: Any, tmp_path: Path) -> None:
     node = face.add(y=60)
     face.page.evaluate(SET, [node, stack({"lora": WARM, "model": 1})])
@@ -386,6 +388,7 @@ def test_two_hundred_nodes_load_as_quickly_as_without_rows(face: Any) -> None:
     assert with_list - without < max(1000, without)  # on a machine that is busy all of it takes longer
 
 
+@pytest.mark.long
 def test_the_list_is_an_input_of_an_app(face: Any, tmp_path: Path) -> None:
     if face.version == OLDEST:
         pytest.skip("This frontend has no App mode.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -179,9 +181,47 @@ def test_changing_a_weight_reads_nothing_from_disk(
     reads: list[str] = []
     monkeypatch.setattr(adapters, "open_lora", lambda path, **_: reads.append(str(path)))
     original = adapters.OpenLora._tensor
-    monkeypatch.setattr(adapters.OpenLora, "_tensor", lambda *args: reads.append(args[2]) or original(*args))
+    monkeypatch.setattr(adapters.OpenLora, "_tensor", lambda *args: reads.append(args[3]) or original(*args))
     out = run(stack_node, models[torch.float16], [row("a", 0.2)])[0]
     assert reads == [] and out.patches
+
+
+@pytest.mark.oldest
+@pytest.mark.parametrize("mode", ["merge", "live"])
+def test_a_file_that_is_cut_short_after_the_node_ran_changes_nothing(
+    stack_node: Any, models: dict[torch.dtype, Any], files: dict[str, Path], pack: Any, mode: str
+) -> None:
+    """A trainer that saves over its last file does it; of a mapped file the system would kill the process."""
+    live = sys.modules[f"{pack.__name__}.nodes.host.process"].live_factors
+    rows = [row("a", 0.7), row("b", -0.45), row("c", 0.3)]
+    out = run(stack_node, models[torch.float32], rows, mode=mode)[0]
+    before = patched(out)
+    held = [buffer.clone() for patcher in live.values() for buffer in patcher.model.buffers()]
+    assert held or mode == "merge"
+    for path in files.values():
+        os.truncate(path, 1000)
+    assert same_bits(before, patched(out))
+    after = [buffer for patcher in live.values() for buffer in patcher.model.buffers()]
+    assert all(torch.equal(one, other) for one, other in zip(held, after, strict=True))
+    with pytest.raises(Exception, match=r"[abc]\.safetensors: the header claims .* the file is truncated"):
+        run(stack_node, models[torch.float32], rows, mode=mode)
+
+
+def test_a_stack_larger_than_the_cache_reads_nothing_either(
+    stack_node: Any, models: dict[torch.dtype, Any], files: dict[str, Path], pack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as ComfyUI keeps the MODEL of the last run, its patches hold their files."""
+    adapters = importlib.import_module(f"{pack.__name__}.lorchestra.lora.cache")
+    process = importlib.import_module(f"{pack.__name__}.nodes.host.process")
+    cache = adapters.LoraCache(max_bytes=1)
+    monkeypatch.setattr(process, "lora_cache", lambda: cache)
+    kept = run(stack_node, models[torch.float16], [row("a", 0.7), row("b", 0.1), row("c", 0.1)])[0]
+    reads: list[str] = []
+    original = adapters.OpenLora._tensor
+    monkeypatch.setattr(adapters.OpenLora, "_tensor", lambda *args: reads.append(args[3]) or original(*args))
+    assert run(stack_node, models[torch.float16], [row("a", 0.2), row("b", 0.1), row("c", 0.1)])[0].patches
+    assert reads == [] and kept.patches
+    assert len(cache) < 3
 
 
 @pytest.mark.oldest
@@ -204,7 +244,7 @@ def test_half_precision_temporaries(pack: Any, files: dict[str, Path]) -> None:
     up, down = torch.randn(12, 2), torch.randn(2, 10)
     weight = (torch.randn(12, 10) * 0.03).half()
     packed = patch.pack(sys.modules["lorchestra_pack.lorchestra.algorithms.lora"].LoRA(up, down, None, 0.5))
-    adapter = patch.FusedLoras(set(), (True, ((None, ((packed, 0.8, False),)),)))
+    adapter = patch.FusedLoras(set(), (True, ((None, ((packed, 0.8, False, False, 0),)),)))
     exact = weight.double() + 0.4 * (up.double() @ down.double())
     whole = comfy.lora.calculate_weight([(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight")
     assert whole.dtype == torch.float32 and torch.allclose(whole.double(), exact, rtol=1e-6)
@@ -212,7 +252,9 @@ def test_half_precision_temporaries(pack: Any, files: dict[str, Path]) -> None:
         [(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight", intermediate_dtype=torch.float16
     )
     assert on_the_fly.dtype == torch.float16 and torch.equal(on_the_fly, exact.float().half())
-    narrow = patch.FusedLoras(set(), (True, (((0, 8, 4), (((packed[0], up[:4], *packed[2:]), 0.8, False),)),)))
+    narrow = patch.FusedLoras(
+        set(), (True, (((0, 8, 4), (((packed[0], up[:4], *packed[2:]), 0.8, False, False, 0),)),))
+    )
     part = comfy.lora.calculate_weight([(1.0, narrow, 1.0, None, None)], weight.clone(), "k.weight")
     expected = weight.double()
     expected[8:] += 0.4 * (up[:4].double() @ down.double())

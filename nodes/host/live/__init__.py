@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 from ....lorchestra.apply.plan import Plan
 from .. import patch
 from ..protocols import Clip, Patcher
-from .factors import make_factors
+from .factors import LiveLayers, make_factors
 from .runs import LiveLoras
 from .split import is_quantized, split_plan
 
@@ -21,7 +22,7 @@ class Applied:
     model: Patcher
     clip: Clip | None
     notes: tuple[str, ...]
-    """Sentences about what the live path cannot do and was merged instead."""
+    """What became of the model's layers, and sentences about what the live path cannot do and was merged instead."""
 
 
 def apply(plan: Plan, model: Patcher, clip: Clip | None) -> Applied:
@@ -35,4 +36,7 @@ def apply(plan: Plan, model: Patcher, clip: Clip | None) -> Applied:
     if factors is not None:
         model = model.clone()
         LiveLoras(plan.entries, factors).attach(model)
-    return Applied(model, clip, split.notes)
+    if not split.live and not split.reasons:
+        return Applied(model, clip, ())
+    idle = () if factors is None else cast("LiveLayers", factors.model).idle
+    return Applied(model, clip, (split.summary(idle), *split.notes))

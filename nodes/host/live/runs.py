@@ -6,8 +6,9 @@ model, and take the hooks off when a run ends, however it ends. The factors are 
 `set_additional_models`, so that ComfyUI's memory manager loads, counts and frees them. The model's weights are never
 touched.
 
-If ComfyUI uses a layer's weight without running the layer, the LoRAs are added to the weight for that one use, by
-ComfyUI's `weight_function`.
+If a model uses a layer's weight without running the layer, the LoRAs are added to the weight for that one use, by
+ComfyUI's `weight_function`. Which layers these are, the first call with LoRAs tells: it is made once more then. What
+has no effect in spite of all that is told as a warning.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import cast
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -76,6 +78,16 @@ class LiveLoras:
             self._tell_idle(session)
             session.take_off()
 
+    def _eject_all(self, *patchers: Patcher) -> None:
+        """Takes off what injections put on, ours first: another pack's may raise."""
+        with ExitStack() as ejections:
+            for patcher in patchers:
+                # All injections, not ours alone: a patcher that counts as injected makes its clones count so, and
+                # these put their hooks on a model that they do not run. The next run injects again.
+                ejections.callback(patcher.eject_model)
+            for patcher in patchers:
+                ejections.callback(self._eject, patcher)
+
     def _around_run(self, executor: Executor[Guider], *args: object, **kwargs: object) -> object:
         """One run of a sampler. ComfyUI ejects only when it unloads a model; we are off as soon as the run ends."""
         guider = executor.class_obj
@@ -86,11 +98,7 @@ class LiveLoras:
             self._guiders.pop()
             self._steps = None
             if not any(other.model_patcher is guider.model_patcher for other in self._guiders):
-                for patcher in (guider.model_patcher, *_copies(guider.model_patcher)):
-                    # All injections, not ours alone: a patcher that counts as injected makes its clones count so, and
-                    # these put their hooks on a model that they do not run. The next run injects again.
-                    patcher.eject_model()
-                    self._eject(patcher)
+                self._eject_all(guider.model_patcher, *_copies(guider.model_patcher))
 
     def _around_call(
         self, executor: Executor[BaseModel], x: Tensor, t: Tensor, *args: object, **kwargs: object
@@ -104,11 +112,15 @@ class LiveLoras:
         options = cast("RunOptions", given)
         values = self._values(model, options, t, t.shape[0], self._negatives(options))
         active = self._active(values)
-        bring(session.layers, model, x.device)
         session.put_on(model)
+        bring(session.layers, model, x.device)
         session.begin(values, active, x.device)
         try:
-            return executor(x, t, *args, **kwargs)
+            spare = _with_own_control(args)
+            answer = executor(x, t, *args, **kwargs)
+            if session.repeats():
+                answer = executor(x, t, *spare, **kwargs)
+            return answer
         finally:
             session.end()
 
@@ -137,8 +149,8 @@ class LiveLoras:
             # Guiders have a second model for what is not wanted.
             negatives = [True] * max(len(options.get("cond_or_uncond", ())), 1)
             values = self._values(found, options, now, args[0].shape[0], negatives)
-            bring(session.layers, found, args[0].device)
             session.put_on(found)
+            bring(session.layers, found, args[0].device)
             session.begin(values, self._active(values), args[0].device)
 
         session.put_on_root(of.diffusion_model, before)
@@ -147,8 +159,7 @@ class LiveLoras:
         """A run ends. What the wrappers see is taken off by these."""
         if patcher.model in self._seconds:
             del self._seconds[patcher.model]
-            patcher.eject_model()
-            self._eject(patcher)
+            self._eject_all(patcher)
 
     def _find_session(self, model: BaseModel) -> Session | None:
         session = self._sessions.get(model)
@@ -203,18 +214,25 @@ class LiveLoras:
         return steps
 
     def _tell_idle(self, session: Session) -> None:
-        """Tells which layers did not run in a run in which others did: their LoRAs changed nothing."""
-        if session.ran and not session.is_compiled:
-            idle = [path for place, path in enumerate(session.layers.paths) if place not in session.ran]
-            if idle:
-                some = ", ".join(idle[:3]) + (" …" if len(idle) > 3 else "")
-                self._tell(f"{len(idle)} of {len(session.layers.paths)} layers with LoRAs did not run: {some}")
+        """Tells on which layers a run's LoRAs had no effect: the model has neither run them nor taken their weights."""
+        paths = session.layers.paths
+        if session.asked:
+            session.layers.idle = frozenset(paths[place] for place in session.absent())
+            if session.ran and not session.absent():
+                self._tell(f"{len(paths)} layers live, 0 without effect")
+        for places, what in (
+            (session.absent(), "did not run, and their LoRAs had no effect"),
+            (session.outside, "ran outside of a call of the model, and their LoRAs had no effect there"),
+        ):
+            if places:
+                some = ", ".join(paths[place] for place in sorted(places)[:3]) + (" …" if len(places) > 3 else "")
+                self._tell(f"{len(places)} of {len(paths)} layers with LoRAs {what}: {some}", logging.WARNING)
 
-    def _tell(self, sentence: str) -> None:
+    def _tell(self, sentence: str, level: int = logging.INFO) -> None:
         """Logs each sentence once."""
         if sentence not in self._told:
             self._told.add(sentence)
-            logging.info("LoRA Stack: %s", sentence)
+            logging.log(level, "LoRA Stack: %s", sentence)
 
     def _negatives(self, options: RunOptions) -> list[bool]:
         """For each part of the batch, whether it is the negative conditioning's.
@@ -230,6 +248,16 @@ class LiveLoras:
             names = [name for name, conds_ in conds.items() if any(item.get("uuid") == uuid for item in conds_ or ())]
             result.append("negative" in names[0] if len(names) == 1 else place != 0)
         return result
+
+
+def _with_own_control(args: tuple[object, ...]) -> tuple[object, ...]:
+    """The same arguments of a call for once more: models take what ControlNets give out of its lists."""
+    control = args[2] if len(args) > 2 else None
+    if not isinstance(control, dict):
+        return args
+    lists = cast("dict[str, object]", control).items()
+    own = {name: cast("list[object]", given)[:] if isinstance(given, list) else given for name, given in lists}
+    return (*args[:2], own, *args[3:])
 
 
 def _copies(patcher: Patcher) -> Sequence[Patcher]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ....lorchestra.apply.live import Geometry, LiveTerm, is_plain, supports
@@ -10,6 +11,7 @@ from ....lorchestra.apply.plan import Change, Part, Plan
 from ....lorchestra.spelling.prefixes import MODEL
 from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
 from ..protocols import Patcher
+from .calls import find_parameters
 from .layers import find_geometry, find_patched_layer, is_plain_weight, is_unseen
 
 
@@ -38,6 +40,19 @@ class Split:
     merged: Mapping[Change, tuple[Part, ...]]
     notes: tuple[str, ...]
     """Sentences about what the live path cannot do in the diffusion model, and is merged instead."""
+    reasons: Mapping[str, int]
+    """Why layers of the diffusion model are merged → how many of them."""
+
+    def summary(self, idle: Collection[str]) -> str:
+        """What becomes of the diffusion model's layers; `idle` had no effect in the last run of the same LoRAs."""
+        count = sum(self.reasons.values())
+        why = "; ".join(f"{number}, because {reason}" for reason, number in self.reasons.items())
+        if len(self.reasons) == 1:
+            why = f"because {next(iter(self.reasons))}"
+        merged = f" {count} merged ({why})," if count else ""
+        some = ", ".join(sorted(idle)[:3]) + (" …" if len(idle) > 3 else "")
+        without = f"{len(idle)} without effect" + (f" in the last run ({some})" if idle else "")
+        return f"{len(self.live)} layer{'' if len(self.live) == 1 else 's'} live,{merged} {without}."
 
 
 def split_plan(plan: Plan, model: Patcher) -> Split:
@@ -50,7 +65,8 @@ def split_plan(plan: Plan, model: Patcher) -> Split:
         reason = _place(model, change, parts, live, is_split) if change.component == MODEL else ""
         if reason is not None:
             merged[change], reasons[change] = parts, reason
-    return Split(live, merged, tuple(_notes(plan, merged, reasons)))
+    layers = {change.key.rpartition(".")[0]: reason for change, reason in reasons.items() if reason}
+    return Split(live, merged, tuple(_notes(plan, merged, reasons)), Counter(layers.values()))
 
 
 def varies_in_batch(entries: Iterable[Weighted]) -> bool:
@@ -67,6 +83,8 @@ def _place(
     geometry = find_geometry(module) if name in ("weight", "bias") else None
     if geometry is None:
         return "it is neither a linear layer nor a convolution"
+    if unknown := find_parameters(module).unknown:
+        return f"its layer takes {', '.join(unknown)}, which this version of Lorchestra does not know"
     terms: list[tuple[Part, LiveTerm]] = []
     for part in parts:
         term = part.term()

@@ -68,7 +68,7 @@ def test_alphas_of_every_dtype(tmp_path: Path, dtype: torch.dtype, shape: tuple[
         torch.tensor(float("nan")),
         torch.tensor(float("inf")).bfloat16(),
         torch.ones(2),
-        torch.ones(1, 1),
+        torch.ones(2, 1),
         torch.tensor(True),
     ],
     ids=str,
