@@ -168,7 +168,7 @@ def place(modules: Iterable[Module], targets: Targets, fallback: Mapping[str, Si
         if site is None:
             if module.component == MODEL:
                 unmatched.append(module)
-            elif is_aside(module.flat):
+            elif is_aside(split_word(module.flat, COMFYUI_WORDS)[1]):
                 aside.append(module)
             else:
                 (unused if _is_of_another(module, targets) else unmatched).append(module)

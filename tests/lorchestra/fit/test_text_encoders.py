@@ -104,10 +104,13 @@ def test_t5(prefix: str) -> None:
     assert "flux1_dev" in examined.identity.architectures
 
 
-def test_the_vision_tower_is_left_aside() -> None:
+@pytest.mark.parametrize(
+    "start", ["text_encoders.transformer.", "text_encoders.gemma3_12b.transformer.model.", "text_encoder."]
+)
+def test_the_vision_tower_is_left_aside(start: str) -> None:
     tensors = llm("text_encoders.transformer.model.layers.", "gemma3_12b")
     for layer in ("vision_tower.vision_model.encoder.layers.0.self_attn.q_proj", "multi_modal_projector.x"):
-        name = f"text_encoders.transformer.{layer}"
+        name = f"{start}{layer}"
         tensors |= {f"{name}.lora_A.weight": (8, 1152), f"{name}.lora_B.weight": (1152, 8)}
     base = base_by_name("ltx2_19b")
     assert base
