@@ -144,7 +144,7 @@ def split(module: str) -> tuple[str, str, str]:
         if module.startswith(text):
             component, path, spelling = named, start + module[length:], writer
             break
-    if path.endswith(_SEPARATORS) or path.startswith(_SEPARATORS) or "__" in path:
+    if path.endswith(_SEPARATORS) or path.startswith(_SEPARATORS) or _SEVERAL.search(path):
         path = tidied(path)
     if component == MODEL and path.startswith(_ENCODERS):
         return TEXT_ENCODERS, path, spelling
@@ -163,6 +163,7 @@ def unwrapped(module: str) -> str:
 
 
 _SEPARATORS = (".", "_")
+_SEVERAL = re.compile("[._]{2}")
 _DOUBLED = re.compile("[._]*([._])")
 
 

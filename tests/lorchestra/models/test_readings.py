@@ -46,6 +46,7 @@ SPELLED: list[tuple[tuple[str, tuple[int, int], str], str]] = [
     (FLUX, "lora_unet_{flat}_.lora_down.weight"),
     (WAN, "diffusion_model.{name}_.lora_A.weight"),
     (WAN, "diffusion_model.{name}..lora_A.weight"),
+    (WAN, "diffusion_model.blocks._0.self_attn_.q.lora_A.weight"),
     # dots and underscores mixed: in the layer, its prefix, the half
     (SDXL, "lora_unet_down_blocks.1.attentions_0.transformer_blocks.0.attn1_to_q.lora_down.weight"),
     (SDXL, "lora_unet.{name}.lora_down.weight"),
