@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from ..lorchestra.errors import LorchestraError, quoted
-from ..lorchestra.exchange import read_stack
 from ..lorchestra.stack.choices import (
     AUTO,
     ERROR,
@@ -125,6 +124,7 @@ class LoraStack(io.ComfyNode):
         ComfyUI passes `loras` alone, since it shows the sentence once for each argument that is passed by position;
         the choices are read from the queued prompt. What they decide is left to the run if they are not known.
         """
+        from ..lorchestra.exchange import read_stack
         from ..lorchestra.fit.refusals import refusals  # loads all that is known of models
 
         try:
@@ -151,6 +151,8 @@ class LoraStack(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, loras: object = None, **_: object) -> str:
         """The node runs again when a LoRA file changed on disk."""
+        from ..lorchestra.exchange import read_stack
+
         try:
             return files.fingerprint(read_stack(loras).stack)
         except LorchestraError as error:
@@ -170,6 +172,7 @@ class LoraStack(io.ComfyNode):
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.apply.plan import make_plan
+        from ..lorchestra.exchange import read_stack
         from ..lorchestra.fit.outcome import report
         from .host import live
         from .host.model import live_base

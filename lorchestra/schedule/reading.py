@@ -30,9 +30,7 @@ from ..errors import ScheduleError, quoted
 from ..limits import WEIGHT_LIMIT
 from .curve import ADDRESSINGS, MAX_CURVES, MAX_KEYFRAMES, By, Curve, Keyframe, number
 from .easing import EASINGS, HOLD, LINEAR, find_easing_typed
-from .loractl import read as read_loractl
 from .presets import PRESETS, find_preset
-from .prompt_control import read_one as read_prompt_control
 from .writing import TIMES
 
 MAX_TEXT = 100_000
@@ -57,8 +55,12 @@ def read(text: str) -> tuple[Curve, ...]:
     if not text.strip():
         raise ScheduleError("the schedule is empty; write for example 0:0, 1:1", 1)
     if text.lstrip().startswith("["):
-        return (read_prompt_control(text),)
+        from .prompt_control import read_one  # a third of this room's code, which few texts need
+
+        return (read_one(text),)
     if "@" in text:
+        from .loractl import read as read_loractl
+
         return (read_loractl(text),)
     reader = _Reader(text)
     curves: list[Curve] = []

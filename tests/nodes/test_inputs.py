@@ -11,6 +11,7 @@ import torch
 from support.models import load_unet, patched, same_bits
 
 from lorchestra.demo.loras import layers, write_lora
+from lorchestra.exchange import FORMS as WRITTEN
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +144,7 @@ def test_every_format_is_written(export_node: Any, two: Path) -> None:
 
     folder_paths.set_output_directory(str(two.parent / "out"))
     formats = next(item for item in export_node.define_schema().inputs if item.id == "format").options
+    assert tuple(formats) == WRITTEN
     for name in formats:
         out = export_node.execute(
             lora_stack=[("solo.safetensors", 0.5, 0.25)], format=name, filename_prefix="s", allow_names=True
