@@ -119,7 +119,8 @@ def find_tags(text: str) -> Prompt:
             raise StackError(f"the text has more than {MAX_SIGNS:,} brackets, colons and tags; no prompt has so many")
         if token["kind"]:
             if len(tags) >= MAX_TAGS:
-                raise StackError(f"the text has more than {MAX_TAGS:,} tags; a stack has at most {MAX_ROWS} rows")
+                sentence = f"the text has more than {MAX_TAGS:,} tags; a stack has at most {MAX_ROWS} rows"
+                raise StackError(sentence, MAX_ROWS + 1)
             tags.append(
                 Found(
                     token.start(),
