@@ -17,8 +17,7 @@ from safetensors.torch import save_file
 from support.algorithm_files import KINDS, made
 from support.live_runs import Stacks, apart, hooks, named, noise, row, sample_wan
 from support.lora_files import factors
-from support.models import patched, plain
-from support.quantized import load_wan, wan_state
+from support.models import load_unet, patched, plain
 
 CUT = ("LoRA", "LoHa", "LoKr", "GLoRA", "DoRA by row", "(IA)³ of PEFT", "diff", "set")
 
@@ -26,7 +25,16 @@ CUT = ("LoRA", "LoHa", "LoKr", "GLoRA", "DoRA by row", "(IA)³ of PEFT", "diff",
 @pytest.fixture(scope="module")
 def wan() -> Any:
     """A small Wan, whose q, k and v are three layers."""
+    pytest.importorskip("comfy.quant_ops")  # what makes it here needs them
+    from support.quantized import load_wan, wan_state
+
     return load_wan(wan_state())
+
+
+@pytest.fixture(scope="module")
+def unet() -> Any:
+    """A model that nothing is done to."""
+    return load_unet(torch.float32)
 
 
 @pytest.fixture
@@ -121,12 +129,12 @@ def small_clip() -> torch.nn.Module:
 
 
 def applied(
-    stack_node: Any, wan: Any, clip: Any, loras: Path, tensors: dict[str, torch.Tensor]
+    stack_node: Any, unet: Any, clip: Any, loras: Path, tensors: dict[str, torch.Tensor]
 ) -> tuple[dict[str, torch.Tensor], str]:
     """What the row changes in the CLIP at a clip weight of 0.5, by key; and the report."""
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, loras / "te.safetensors")
     stack = json.dumps({"version": 1, "loras": [row("te", 0.0, clip=0.5)]})
-    _, out, _, report = stack_node.execute(model=wan, clip=clip, loras=stack).args[:4]
+    _, out, _, report = stack_node.execute(model=unet, clip=clip, loras=stack).args[:4]
     before, after = plain(clip.patcher), patched(out.patcher)
     return {key: after[key] - weight for key, weight in before.items() if not torch.equal(after[key], weight)}, report
 
@@ -136,12 +144,12 @@ def applied(
     ["text_encoders.transformer.model.layers", "text_encoders.gemma3_12b.transformer.model.layers",
      "text_encoder.model.language_model.layers", "model.language_model.layers"],
 )  # fmt: skip
-def test_gemma_for_ltx_2(start: str, stack_node: Any, wan: Any, loras: Path) -> None:
+def test_gemma_for_ltx_2(start: str, stack_node: Any, unet: Any, loras: Path) -> None:
     """With a fused q, k and v of unequal heights, and a part for the vision tower that is not loaded."""
     clip = clip_of(gemma3_12b=gemma())
     qkv, up, aside = (factors(shape, 2, seed=seed) for seed, shape in enumerate(((32, 16), (24, 16), (9, 9))))
     changed, report = applied(
-        stack_node, wan, clip, loras,
+        stack_node, unet, clip, loras,
         {
             **_lora(f"{start}.1.self_attn.qkv_proj", qkv), **_lora(f"{start}.0.mlp.up_proj", up),
             **_lora(f"{start.rpartition('.')[0]}.vision_tower.x" if "model.layers" in start
@@ -161,7 +169,7 @@ def _lora(name: str, parts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"{name}.lora_A.weight": parts["down"], f"{name}.lora_B.weight": parts["up"]}
 
 
-def test_norms_embeddings_and_projections(stack_node: Any, wan: Any, loras: Path) -> None:
+def test_norms_embeddings_and_projections(stack_node: Any, unet: Any, loras: Path) -> None:
     """Layers of encoders that are not linear ones."""
     clip = clip_of(clip_l=small_clip(), t5xxl=small_t5())
     te = "lora_te1_text_model"
@@ -197,15 +205,15 @@ def test_norms_embeddings_and_projections(stack_node: Any, wan: Any, loras: Path
     a, b = noise(3, 40, seed=10), noise(16, 3, seed=11)
     tensors |= {"text_encoder_2.shared.lora_embedding_A": a, "text_encoder_2.shared.lora_embedding_B": b}
     wanted["t5xxl.transformer.shared.weight"] = (b @ a).T
-    changed, report = applied(stack_node, wan, clip, loras, tensors)
+    changed, report = applied(stack_node, unet, clip, loras, tensors)
     assert f"all {len(wanted)} modules fit" in report
     assert changed.keys() == wanted.keys()
     for key, delta in wanted.items():
         assert apart(changed[key], 0.5 * delta) < 1e-5, key
 
 
-def test_an_encoder_that_is_not_connected_is_refused_in_words(stack_node: Any, wan: Any, loras: Path) -> None:
+def test_an_encoder_that_is_not_connected_is_refused_in_words(stack_node: Any, unet: Any, loras: Path) -> None:
     clip = clip_of(clip_l=small_clip())
     tensors = _lora("text_encoders.transformer.model.layers.0.self_attn.q_proj", factors((4096, 3840), 1))
     with pytest.raises(Exception, match=r"made for the text encoder Gemma 3 12B, .* 0 of 1 modules fit the connected"):
-        applied(stack_node, wan, clip, loras, tensors)
+        applied(stack_node, unet, clip, loras, tensors)
