@@ -154,8 +154,9 @@ def _reordered(file: OpenLora, module: Module, parts: Mapping[str, Tensor], plac
             raise AdapterError(
                 file.path,
                 module.name,
-                f"{module.algorithm} cannot be converted here: its rows cannot be "
-                + ("taken apart by heads" if place.heads else "halved"),
+                f"{module.algorithm} cannot be converted here: its rows cannot be taken apart by heads"
+                if place.heads
+                else f"{module.algorithm} cannot be converted here: its rows cannot be halved",
             )
         result[slot] = to_model(tensor, place.swapped, place.heads, dim)
     return result

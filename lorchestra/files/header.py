@@ -105,7 +105,7 @@ def read_header(path: str | Path) -> Header:
         start = file.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > min(size - 8, MAX_HEADER_BYTES) or not length:
-            raise HeaderError(name, _no_header(name, start, file.read(SAMPLE - len(start)), size))
+            raise HeaderError(name, _no_header_reason(name, start, file.read(SAMPLE - len(start)), size))
         source = Source(name, file, length)
         if not source.peek().startswith(_HEADER_STARTS):
             _refuse_foreign(name, start + source.peek()[: SAMPLE - 8], size)
@@ -117,7 +117,7 @@ def read_header(path: str | Path) -> Header:
 _HEADER_STARTS = (b"{", b" ", b"\t", b"\n", b"\r")
 
 
-def _no_header(name: str, start: bytes, more: bytes, size: int) -> str:
+def _no_header_reason(name: str, start: bytes, more: bytes, size: int) -> str:
     """Why a file cannot be read of which the first bytes, `start` and `more`, are no safetensors file's."""
     if not start:
         return "the file is empty"

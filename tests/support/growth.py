@@ -37,5 +37,5 @@ def growth(work: Callable[[str], object], text: Callable[[int], str], size: int)
 
 
 def _ratios(work: Callable[[str], object], small: str, large: str) -> Iterator[float]:
-    for _ in range(4):
+    for _ in range(8):
         yield seconds(work, large, 2) / max(seconds(work, small, 2), SHORTEST)

@@ -180,7 +180,7 @@ class LiveLoras:
                 return
         session.put_on(model)
         bring(session.layers, model, device)
-        session.open(values, self._active(values), device)
+        session.prepare(values, self._active(values), device)
 
     def _prepare(self, model: BaseModel, arguments: Mapping[str, object]) -> Session | None:
         """The model is asked for what it makes of one conditioning; the session whose weights are written for that."""

@@ -27,7 +27,7 @@ class Seen:
         self._last: dict[int, Weights] = {}
         self._stale: set[int] = set()
 
-    def open(self) -> None:
+    def prepare(self) -> None:
         """What runs until the next `turn` runs before the first step."""
         self._is_before = True
 

@@ -136,9 +136,9 @@ class Session:
         """True once hooks were part of a compiled graph, which does not say which of them ran."""
         return any(link.trace.is_compiled for _, link in self._hooked)
 
-    def open(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
+    def prepare(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
         """What runs until the next call begins runs at these weights: the model is prepared for its first step."""
-        self.seen.open()
+        self.seen.prepare()
         self._set(values, active, device)
 
     def begin(

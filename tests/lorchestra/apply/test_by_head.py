@@ -134,7 +134,7 @@ def test_every_algorithm_live_is_merged(tmp_path: Path, kind: str) -> None:
     placed = [item for item in place(file.reading.modules, {"model": sites}).placed if item.module.target == "weight"]
     assert [item.site.place.heads for item in placed] == [HEADS]
     adapter = file.adapter(placed[0].module)
-    merged = add_updates(start.double().clone(), [(None, [Term(adapter, 0.5, False, HEADS)])])
+    merged = add_updates(start.double().clone(), [(None, [Term(adapter, 0.5, heads=HEADS)])])
     right = start.double() + 0.5 * to_model(
         KINDS[kind].delta(made(kind, SHAPE, 0), to_file(start.double()))
     )  # fmt: skip
