@@ -14,7 +14,6 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ import comfy.sample
 import comfy.utils
 import torch
 from comfy.patcher_extension import WrappersMP
+from merge import Seconds, timed
 
 STEPS = int(os.environ.get("STEPS", "4"))
 SIZE = int(os.environ.get("SIZE", "512"))
@@ -71,10 +71,6 @@ def sample(model: Any, steps: int, cond: Any = None) -> None:
     comfy.sample.sample(model, noise, steps, 1.0, "euler", "normal", cond, cond, noise * 0, disable_pbar=True, seed=0)
 
 
-Seconds = tuple[float, float]
-"""By the clock, and of the processor."""
-
-
 def compare(model: Any, variants: dict[str, Any]) -> tuple[dict[str, list[Seconds]], list[Seconds]]:
     """(each variant's call of the model / the plain one's, by step; the plain one after them / before them)."""
     ratios: dict[str, list[Seconds]] = {name: [] for name in variants}
@@ -109,13 +105,6 @@ def compare(model: Any, variants: dict[str, Any]) -> tuple[dict[str, list[Second
     outer.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "bench", step)
     sample(outer, STEPS)
     return ratios, noise
-
-
-def timed(call: Callable[[], Any]) -> tuple[Any, Seconds]:
-    """(the result, its seconds)."""
-    clock, processor = time.perf_counter(), time.process_time()
-    result = call()
-    return result, (time.perf_counter() - clock, time.process_time() - processor)
 
 
 def stacked(
