@@ -197,8 +197,11 @@ def _down(terms: Sequence[Term], like: Tensor, dtype: torch.dtype) -> Tensor:
     loras = [_lora(term) for term in terms]
     halves = [lora.down.flatten(1) if lora.mid is None else down_matrix(lora, dtype) for lora in loras]
     scales = [term.weight * lora.scale for term, lora in zip(terms, loras, strict=True)]
-    factors = [factor for factor, half in zip(scales, halves, strict=True) for factor in [factor] * half.shape[0]]
-    return _joined(halves, 0, like, dtype).mul_(torch.tensor(factors, dtype=dtype, device=like.device)[:, None])
+    joined = _joined(halves, 0, like, dtype)
+    if len(scales) == 1:
+        return joined.mul_(scales[0])
+    factors = [scale for scale, half in zip(scales, halves, strict=True) for _ in range(half.shape[0])]
+    return joined.mul_(torch.tensor(factors, dtype=dtype, device=like.device)[:, None])
 
 
 def _joined(halves: Sequence[Tensor], dim: int, like: Tensor, dtype: torch.dtype) -> Tensor:
