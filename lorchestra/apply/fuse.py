@@ -157,7 +157,8 @@ def _add_low_rank(weight: Tensor, terms: Sequence[Term], is_wide: bool) -> None:
     if is_wide:
         _add_wide(matrix, terms)
     else:
-        matrix.addmm_(_up(terms, matrix, matrix.dtype), _down(terms, matrix, matrix.dtype))
+        up, down, factor = _halves(terms, matrix)
+        matrix.addmm_(up, down, alpha=factor)
     if matrix.data_ptr() != weight.data_ptr():  # the flattened weight was a copy
         weight.copy_(matrix.view(weight.shape))
 
@@ -183,6 +184,16 @@ def _add_wide(matrix: Tensor, terms: Sequence[Term]) -> None:
         part.copy_(sums)
 
 
+def _halves(terms: Sequence[Term], like: Tensor) -> tuple[Tensor, Tensor, float]:
+    """(`[out, R]`, `[R, in · kernel]`, a factor for their product): a single term's needs no pass over its half."""
+    if len(terms) > 1:
+        return _up(terms, like, like.dtype), _down(terms, like, like.dtype), 1.0
+    term = terms[0]
+    lora = _lora(term)
+    down = lora.down.flatten(1) if lora.mid is None else down_matrix(lora, like.dtype)
+    return _up_half(term).to(like.device, like.dtype), down.to(like.device, like.dtype), term.weight * lora.scale
+
+
 def _up(terms: Sequence[Term], like: Tensor, dtype: torch.dtype) -> Tensor:
     """`[out, R]` on `like`'s device."""
     return _joined([_up_half(term) for term in terms], 1, like, dtype)
@@ -198,8 +209,6 @@ def _down(terms: Sequence[Term], like: Tensor, dtype: torch.dtype) -> Tensor:
     halves = [lora.down.flatten(1) if lora.mid is None else down_matrix(lora, dtype) for lora in loras]
     scales = [term.weight * lora.scale for term, lora in zip(terms, loras, strict=True)]
     joined = _joined(halves, 0, like, dtype)
-    if len(scales) == 1:
-        return joined.mul_(scales[0])
     factors = [scale for scale, half in zip(scales, halves, strict=True) for _ in range(half.shape[0])]
     return joined.mul_(torch.tensor(factors, dtype=dtype, device=like.device)[:, None])
 
