@@ -107,17 +107,31 @@ def test_through_subgraphs_patches_and_other_stacks(
     assert ask(prompt("<lora:sdxl:1>", *between)) == []
 
 
+class AnyType(str):
+    """Impact's word for any type; older ComfyUIs compare types with `!=`."""
+
+    __slots__ = ()
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = str.__hash__
+
+
+ANY = AnyType("*")
+
+
 class AnySwitch:
     """Impact's switch, as ComfyUI sees it."""
 
-    RETURN_TYPES = ("*", "STRING", "INT")
+    RETURN_TYPES = (ANY, "STRING", "INT")
     FUNCTION = "doit"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {"select": ("INT", {"default": 1, "min": 1, "max": 9})},
-            "optional": {f"input{number}": ("*",) for number in (1, 2, 3)},
+            "optional": {f"input{number}": (ANY,) for number in (1, 2, 3)},
         }
 
 
