@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-quant_ops: Any = pytest.importorskip("comfy.quant_ops", reason="this ComfyUI is older than packed weights")
+pytest.importorskip("comfy.quant_ops", reason="this ComfyUI is older than packed weights")
 pytest.importorskip("comfy_kitchen.tensor.awq_w4a16", reason="this ComfyUI is older than packed weights")
 
+from comfy import quant_ops
 from comfy_kitchen.tensor import awq_w4a16 as awq
 from support.algorithm_files import made
 from support.live_runs import Outputs, Stacks, apart, hooks, kohya, named, row, sample_wan
