@@ -8,7 +8,7 @@ from .host import files
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows
 
-FORMS = ("runware", "a1111", "rgthree", "lora_manager", "json", "schema")
+FORMS = ("runware", "a1111", "rgthree", "lora-manager", "json", "schema")
 """`lorchestra.exchange.FORMS`, said again: the code of all dialects is loaded when one is written, not with ComfyUI."""
 
 
