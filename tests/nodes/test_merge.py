@@ -218,8 +218,8 @@ def test_a_stack_larger_than_the_cache_reads_nothing_either(
     stack_node: Any, models: dict[torch.dtype, Any], files: dict[str, Path], pack: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as ComfyUI keeps the MODEL of the last run, its patches hold their files."""
-    adapters = importlib.importlib.import_module(f"{pack.__name__}.lorchestra.lora.cache")
-    process = importlib.importlib.import_module(f"{pack.__name__}.nodes.host.process")
+    adapters = importlib.import_module(f"{pack.__name__}.lorchestra.lora.cache")
+    process = importlib.import_module(f"{pack.__name__}.nodes.host.process")
     cache = adapters.LoraCache(max_bytes=1)
     monkeypatch.setattr(process, "lora_cache", lambda: cache)
     kept = run(stack_node, models[torch.float16], [row("a", 0.7), row("b", 0.1), row("c", 0.1)])[0]
