@@ -22,7 +22,7 @@ SHARED := -n $(WORKERS) --dist worksteal
 # Rooms that need no torch: their tests take seconds.
 PURE := files schedule spelling stack exchange workflow architectures fit library
 
-.PHONY: quick demo test test-core test-nodes test-face test-js test-slow test-oldest test-frontends test-all lint bench clean
+.PHONY: quick demo fuzz test test-core test-nodes test-face test-js test-slow test-oldest test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
@@ -74,6 +74,12 @@ lint: $(VENV)/ready $(NODE_MODULES)
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 	node_modules/.bin/tsc
+
+# Mutated texts and files for every parser, from a new seed each time, which is printed. `make fuzz SECONDS=3600`.
+SECONDS ?= 60
+
+fuzz: $(VENV)/ready
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS)
 
 # Compares with ComfyUI's own path, in one run.
 bench: $(VENV)/ready

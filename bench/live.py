@@ -14,7 +14,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import comfy.sample
 import comfy.utils
 import torch
 from comfy.patcher_extension import WrappersMP
+from merge import Seconds, timed
 
 STEPS = int(os.environ.get("STEPS", "4"))
 SIZE = int(os.environ.get("SIZE", "512"))
@@ -71,10 +72,6 @@ def sample(model: Any, steps: int, cond: Any = None) -> None:
     comfy.sample.sample(model, noise, steps, 1.0, "euler", "normal", cond, cond, noise * 0, disable_pbar=True, seed=0)
 
 
-Seconds = tuple[float, float]
-"""By the clock, and of the processor."""
-
-
 def compare(model: Any, variants: dict[str, Any]) -> tuple[dict[str, list[Seconds]], list[Seconds]]:
     """(each variant's call of the model / the plain one's, by step; the plain one after them / before them)."""
     ratios: dict[str, list[Seconds]] = {name: [] for name in variants}
@@ -111,13 +108,6 @@ def compare(model: Any, variants: dict[str, Any]) -> tuple[dict[str, list[Second
     return ratios, noise
 
 
-def timed(call: Callable[[], Any]) -> tuple[Any, Seconds]:
-    """(the result, its seconds)."""
-    clock, processor = time.perf_counter(), time.process_time()
-    result = call()
-    return result, (time.perf_counter() - clock, time.process_time() - processor)
-
-
 def stacked(
     pack: Any, model: Any, names: list[str], schedule: str | None, weight: float = 0.7, mode: str = "live"
 ) -> Any:
@@ -152,58 +142,64 @@ def hooks(pack: Any, model: Any, names: list[str], folder: Path) -> None:
 
 def _after_first_step(model: Any, steps: int, cond: Any) -> float:
     """Seconds from the end of the first call of the model to the end of the last one."""
-    timed, ends = model.clone(), list[float]()
+    watched, ends = model.clone(), list[float]()
 
     def call(executor: Any, *args: Any, **kwargs: Any) -> Any:
         answer = executor(*args, **kwargs)
         ends.append(time.perf_counter())
         return answer
 
-    timed.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "bench", call)
-    sample(timed, steps, cond)
+    watched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "bench", call)
+    sample(watched, steps, cond)
     return ends[-1] - ends[0]
 
 
 def first_step(pack: Any, model: Any, names: list[str]) -> None:
     """Seconds from the node to the first call of the model, when one constant weight changed since the last run."""
-    found: dict[str, float] = {}
+    found: dict[str, Seconds] = {}
     for mode in ("live", "merge", "nothing"):
-        seconds: list[float] = []
+        seconds: list[Seconds] = []
         last = model  # ComfyUI keeps the last output of a node, too
         for index in range(ROUNDS + 1):
-            started = time.perf_counter()
+            making = (0.0, 0.0)
             if mode != "nothing":
-                last = stacked(pack, model, names[:1], None, 0.5 + index / 10, mode)
-            making = time.perf_counter() - started
-            seconds.append(making + _until_first_call(last))
-        found[mode] = statistics.median(seconds[1:])
-    live, merged, nothing = found.values()
-    print(
-        f"a constant weight changed, until the first step: live {live * 1e3:.0f} ms, merge {merged * 1e3:.0f} ms, "
-        f"nothing changed {nothing * 1e3:.0f} ms; beyond nothing: {(live - nothing) / (merged - nothing):.4f} "
-        "(asked: at most 0.01 of re-patching)",
-        flush=True,
-    )
+                weight = 0.5 + index / 10
+                make = partial(stacked, pack, model, names[:1], None, weight, mode)
+                last, making = timed(make)
+            clock, processor = _until_first_call(last)
+            seconds.append((making[0] + clock, making[1] + processor))
+        found[mode] = statistics.median(one for one, _ in seconds[1:]), statistics.median(two for _, two in seconds[1:])
+    for place, kind in enumerate(("by the clock", "processor's time")):
+        live, merged, nothing = (seconds[place] for seconds in found.values())
+        print(
+            f"a constant weight changed, until the first step, {kind}: live {live * 1e3:.1f} ms, merge "
+            f"{merged * 1e3:.0f} ms, nothing changed {nothing * 1e3:.1f} ms; beyond nothing: "
+            f"{(live - nothing) / (merged - nothing):.4f} (asked: at most 0.01 of re-patching)",
+            flush=True,
+        )
 
 
 class _Reached(Exception):
     """The first call of the model."""
 
 
-def _until_first_call(model: Any) -> float:
+def _until_first_call(model: Any) -> Seconds:
     """Seconds; the call itself is not made."""
-    timed = model.clone()
+    watched = model.clone()
 
     def call(executor: Any, *args: Any, **kwargs: Any) -> Any:
         raise _Reached
 
-    timed.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "bench", call)
-    started = time.perf_counter()
-    try:
-        sample(timed, 1)
-    except _Reached:
-        return time.perf_counter() - started
-    raise AssertionError("the model was not called")
+    watched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, "bench", call)
+
+    def run() -> None:
+        try:
+            sample(watched, 1)
+        except _Reached:
+            return
+        raise AssertionError("the model was not called")
+
+    return timed(run)[1]
 
 
 def memory(pack: Any, model: Any, names: list[str], folder: Path) -> None:

@@ -45,6 +45,17 @@ export interface Extension {
 export interface ExtensionManager {
   toast?: { add(message: { severity: Severity; summary: string; detail: string; life: number }): void };
   setting?: { get(id: string): unknown };
+  workflow?: { activeWorkflow?: { changeTracker?: ChangeTracker } | null };
+}
+
+/** ComfyUI's steps of undo. Private to ComfyUI; any of it may be missing. */
+export interface ChangeTracker {
+  undoQueue?: unknown[];
+  redoQueue?: unknown[];
+  captureCanvasState?(): void;
+  /** Older frontends. */
+  checkState?(): void;
+  undo(): Promise<unknown>;
 }
 
 export type Severity = "success" | "info" | "warn" | "error";
@@ -90,6 +101,8 @@ export interface Graph {
   /** A subgraph's own slots. */
   inputs?: SubgraphSlot[];
   outputs?: SubgraphSlot[];
+  /** What was numbered last; a subgraph's is that of the outermost graph. */
+  state?: { lastLinkId: number };
   add(node: HandedBack): unknown;
   remove(node: HandedBack): void;
   getNodeById(id: NodeId | null | undefined): GraphNode | null;
@@ -147,6 +160,8 @@ export interface GraphNode {
   isVirtualNode?: boolean;
   /** The subgraph behind a subgraph's node. */
   subgraph?: Graph;
+  /** Of a node whose pack is not installed: what it was loaded from, and is saved as. */
+  last_serialization?: SavedNode;
   computeSize(): Point;
   setSize(size: [number, number]): void;
   setDirtyCanvas?(foreground: boolean, background?: boolean): void;
@@ -154,8 +169,15 @@ export interface GraphNode {
   serialize(): { widgets_values?: unknown };
   connect(slot: number, node: HandedBack, target: number, reroute?: number): unknown;
   getInputLink?(slot: number): Link | null;
+  /** Newer frontends: what a node stands for that carries a link without a line, perhaps from another graph. */
+  resolveVirtualOutput?(slot: number): { node: GraphNode; slot: number } | undefined;
   isSubgraphNode?(): boolean;
   getExtraMenuOptions?(canvas: HandedBack, options: HandedBack[]): unknown;
+}
+
+export interface SavedNode {
+  inputs?: { name: string; link?: number | null }[];
+  outputs?: { name: string; links?: number[] | null }[];
 }
 
 /** A node as ComfyUI's own hooks hand it out; the published types leave out what its extensions add. */
@@ -232,6 +254,7 @@ export interface Page {
   LiteGraph?: {
     vueNodesMode?: boolean;
     createNode(type: string): GraphNode | null;
+    isValidConnection?(from: unknown, to: unknown): boolean;
   };
   comfyAPI?: {
     domWidget?: {

@@ -73,6 +73,10 @@ class DialectError(StackError):
     """A request in a foreign dialect that cannot be read, or a stack that the dialect cannot hold."""
 
 
+class JsonError(LorchestraError):
+    """Text that is not JSON, or JSON that is too large or too deep to be read."""
+
+
 class ScheduleError(LorchestraError):
     """A schedule that does not parse, is out of range, or is asked what it cannot know.
 

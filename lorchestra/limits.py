@@ -12,8 +12,14 @@ MAX_NAME = 1024
 """Longest LoRA name, in characters."""
 MAX_TEXT = 4_000_000
 """Longest text of a stack or a request that is parsed, in characters; largest file of one, in bytes."""
+MAX_PROMPT = 400_000
+"""Longest prompt with LoRA tags in it, in characters."""
 MAX_DEPTH = 64
 """How deep the values of unknown keys may be nested."""
+MAX_VALUES = 200_000
+"""Most objects, lists, keys, texts and numbers in the JSON of a stack, a request or a sidecar."""
+MAX_NESTING = 100
+"""How deep JSON may be nested."""
 
 Json = Any
 """A value as `json.loads` gives it."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..lorchestra.exchange import FORMS, suffix, write_any
 from .host import files
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows
+
+FORMS = ("runware", "a1111", "rgthree", "lora-manager", "json", "schema")
+"""`lorchestra.exchange.FORMS`, said again: the code of all dialects is loaded when one is written, not with ComfyUI."""
 
 
 class ApiExport(io.ComfyNode):
@@ -52,8 +54,10 @@ class ApiExport(io.ComfyNode):
         allow_names: bool,
     ) -> io.NodeOutput:
         """Writes one file and shows it."""
+        from ..lorchestra.exchange import suffix, write_any
+
         stack = read_rows(lora_stack)
         writing = write_any(stack, format, {"allow_names": allow_names})
-        written = files.write_output(filename_prefix, {suffix(format): writing.text})
+        written = files.write_output(filename_prefix, suffix(format), writing.text)
         shown = "\n".join([writing.text.rstrip(), "", *(f"Not said: {loss}" for loss in writing.losses)]).rstrip()
-        return io.NodeOutput(writing.text, ui={"text": [shown], "files": written})
+        return io.NodeOutput(writing.text, ui={"text": [shown], "files": [written]})

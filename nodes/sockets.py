@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..lorchestra.exchange import parse_stack
-from ..lorchestra.stack import Entry, Stack
-
 if TYPE_CHECKING:
     from ..lorchestra.schedule import Schedule
+    from ..lorchestra.stack import Entry, Stack
 
 Loras = io.Custom("LORCHESTRA_LORAS")
 """A stack as text; a widget."""
@@ -47,6 +45,8 @@ def to_rows(entries: Iterable[Entry]) -> list[Row]:
 
 def read_rows(value: object) -> Stack:
     """The stack that came in through a LORA_STACK socket; None is the empty stack."""
+    from ..lorchestra.exchange import parse_stack
+
     return parse_stack(value)
 
 

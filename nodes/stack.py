@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from ..lorchestra.errors import LorchestraError, quoted
-from ..lorchestra.exchange import parse_stack
 from ..lorchestra.stack.choices import (
     AUTO,
     ERROR,
@@ -125,6 +124,7 @@ class LoraStack(io.ComfyNode):
         ComfyUI passes `loras` alone, since it shows the sentence once for each argument that is passed by position;
         the choices are read from the queued prompt. What they decide is left to the run if they are not known.
         """
+        from ..lorchestra.exchange import read_stack
         from ..lorchestra.fit.refusals import refusals  # loads all that is known of models
 
         try:
@@ -138,7 +138,7 @@ class LoraStack(io.ComfyNode):
                 if value not in known:
                     return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
             sentences = refusals(
-                parse_stack(loras),
+                read_stack(loras).stack,
                 files.row_files(files.read_listing()),
                 bases.find_queued_base,
                 Choices(missing, policy, mode),
@@ -151,8 +151,10 @@ class LoraStack(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, loras: object = None, **_: object) -> str:
         """The node runs again when a LoRA file changed on disk."""
+        from ..lorchestra.exchange import read_stack
+
         try:
-            return files.fingerprint(parse_stack(loras))
+            return files.fingerprint(read_stack(loras).stack)
         except LorchestraError as error:
             return str(error)
 
@@ -170,11 +172,13 @@ class LoraStack(io.ComfyNode):
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.apply.plan import make_plan
+        from ..lorchestra.exchange import read_stack
         from ..lorchestra.fit.outcome import report
-        from .host import live, patch
+        from .host import live
         from .host.model import live_base
 
-        own, upstream = parse_stack(loras), read_rows(lora_stack)
+        reading, upstream = read_stack(loras), read_rows(lora_stack)
+        own = reading.stack
         for_all = find_schedule(schedule)
         if for_all is not None:
             own = own.scheduled(for_all)
@@ -182,25 +186,22 @@ class LoraStack(io.ComfyNode):
         listing = files.read_listing()
         base = live_base(model, clip, lambda: experts.find_listed_name(model))
         plan = make_plan(stack, files.row_files(listing), base, Choices(missing, policy, mode))
-        for sentence in _warnings(plan, policy):
+        notes = [f"Lost in the text: {loss}" for loss in reading.losses]
+        for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
-        notes: list[str] = []
         if stack.is_newer:
             notes.append(f"Written by a newer version ({stack.version}): what this one does not know is kept.")
         reason = "" if plan.is_constant else "a weight changes"
         if mode == AUTO and not reason and live.is_quantized(plan, model):
             reason = "the model's weights are quantized"
-        if mode == LIVE or (mode == AUTO and reason):
-            if mode == AUTO and plan.changes:
-                notes.append(f"Live, because {reason}: the LoRAs work beside the model's layers.")
-            applied = live.apply(plan, model, clip)
-            patched_model, patched_clip = applied.model, applied.clip
-            notes += applied.notes
-        else:
-            patched_model, patched_clip = patch.apply(plan, model, clip)
+        if mode == AUTO and reason and plan.changes:
+            notes.append(f"Live, because {reason}: the LoRAs work beside the model's layers.")
+        is_live = mode == LIVE or (mode == AUTO and bool(reason))
+        applied = live.apply(plan, model, clip, merges=not is_live)
+        notes += applied.notes
         text = report(plan.outcomes, notes)
         rows = to_rows(files.with_listed_names([*upstream.entries, *own.entries], listing))
-        return io.NodeOutput(patched_model, patched_clip, rows, text, ui={"text": [text]})
+        return io.NodeOutput(applied.model, applied.clip, rows, text, ui={"text": [text]})
 
 
 def _warnings(plan: Plan, policy: str) -> list[str]:

@@ -21,8 +21,10 @@ for folder in (str(HERE.parent), str(HERE)):
 
 # A few examples of each property for `make quick`, 50 for `make test`; HYPOTHESIS_PROFILE=default looks at 100.
 with contextlib.suppress(ImportError):
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    settings.register_profile("quick", max_examples=10, deadline=None)
-    settings.register_profile("test", max_examples=50)
+    # How long a busy machine takes to make the examples says nothing.
+    patient = [HealthCheck.too_slow]
+    settings.register_profile("quick", max_examples=10, deadline=None, suppress_health_check=patient)
+    settings.register_profile("test", max_examples=50, suppress_health_check=patient)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))

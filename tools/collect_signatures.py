@@ -161,7 +161,7 @@ def build(shapes: Mapping[str, Shape]) -> Any:
 
     weights = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     try:
-        config = model_detection.model_config_from_unet(weights, "")
+        config = model_detection.model_config_from_unet(weights, "", metadata=_settings(shapes))
         if config is None:
             raise NotBuilt("this ComfyUI does not recognise it.")
         config.set_inference_dtype(torch.bfloat16, None)
@@ -172,6 +172,28 @@ def build(shapes: Mapping[str, Shape]) -> Any:
         raise
     except Exception as error:  # whatever an unknown model does to code that was not written for it
         raise NotBuilt(f"this ComfyUI cannot build it: {type(error).__name__}: {error}") from error
+
+
+def _settings(shapes: Mapping[str, Shape]) -> dict[str, str]:
+    """What ComfyUI reads from LTX-2.3's metadata, as its tensors tell it: LTX-2 has none of these layers."""
+    if "transformer_blocks.0.attn1.to_gate_logits.weight" not in shapes:
+        return {}
+    connector = "video_embeddings_connector.transformer_1d_blocks."
+    settings = {
+        "apply_gated_attention": True,
+        "connector_apply_gated_attention": f"{connector}0.attn1.to_gate_logits.weight" in shapes,
+        "cross_attention_adaln": "transformer_blocks.0.prompt_scale_shift_table" in shapes,
+        "use_prompt_adaln_single": "prompt_adaln_single.linear.weight" in shapes,
+        "ff_bias": "transformer_blocks.0.ff.net.2.bias" in shapes,
+        "caption_proj_before_connector": "caption_projection.linear_1.weight" not in shapes,
+        "caption_projection_first_linear": False,
+        "connector_num_layers": len({name.split(".")[2] for name in shapes if name.startswith(connector)}),
+        "connector_num_attention_heads": 32,
+        "connector_attention_head_dim": 128,
+        "audio_connector_attention_head_dim": 64,
+        "audio_cross_attention_dim": 2048,
+    }
+    return {"config": json.dumps({"transformer": settings})}
 
 
 def _conditioner(config: Any) -> dict[str, Any]:

@@ -34,6 +34,8 @@ from lorchestra.spelling.modules import read_modules
 from lorchestra.spelling.prefixes import MODEL, flatten
 
 FILE = ROOT / "docs" / "compatibility.md"
+ODD = ROOT / "tools" / "odd_files.md"
+"""The end of the page, written by hand."""
 
 GROUPS: tuple[tuple[str, str], ...] = (
     ("kohya", r"kohya|LoHa in|LoKr in|GLoRA in|musubi HiDream"),
@@ -244,7 +246,7 @@ def page(counts: Counts, unknown: Iterable[str], version: str, day: datetime.dat
     missing = list(unknown)
     if missing:
         lines += ["", f"ComfyUI {version} does not know these models: {', '.join(f'`{name}`' for name in missing)}."]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n" + ODD.read_text(encoding="utf-8")
 
 
 def _group(spelling: str) -> str:

@@ -2,15 +2,20 @@
 /** What of a graph decides which model a LoRA Stack is connected to. Plain data in and out; no requests. */
 
 import { linkOf, nodesOf } from "../base/graph.mjs";
+import { findPromoted } from "./places.mjs";
 
-/** @import { Graph, Prompt } from "../types.d.ts" */
+/** @import { Graph, GraphNode, Prompt, Widget } from "../types.d.ts" */
 
 const MODEL_FILE = /\.(safetensors|sft|gguf|ckpt|pt|pth|bin)$/i;
 const LONGEST = 300; // of a text in a prompt that may be a file's name or a choice
+const SOMETHING = "…"; // stands in a prompt for a value that names no file and chooses nothing
+
+/** The widgets by which switches choose an input, as `lorchestra/workflow/switches.py` knows them. */
+export const SELECTORS = new Set(["Input", "boolean", "cond", "index", "select", "switch"]);
 
 /**
- * A text that changes when a link, a node, its mode or the file of a loader changes, a choice of the LoRA Stacks, or
- * where they stand.
+ * A text that changes when a link, a node, its mode or the file of a loader changes, a choice of the LoRA Stacks or of
+ * a switch, or where they stand.
  * @param {Graph} root the outermost graph
  * @param {import("./places.mjs").Place[]} places
  * @returns {string}
@@ -32,6 +37,7 @@ export function fingerprint(root, places) {
       }
       for (const widget of node.widgets ?? []) {
         const value = contentOf(widget.value) ?? widget.value;
+        if ((typeof value === "number" || typeof value === "boolean") && isSelector(node, widget)) parts.push(String(value));
         if (typeof value !== "string" || value.length > LONGEST) continue;
         if (MODEL_FILE.test(value) || (chosen.has(node) && /^[\w-]{1,40}$/.test(value))) parts.push(value);
       }
@@ -41,6 +47,12 @@ export function fingerprint(root, places) {
   };
   walk(root);
   return parts.join("\t");
+}
+
+/** Also of a subgraph's node, where it may have any name. @param {GraphNode} node @param {Widget} widget */
+function isSelector(node, widget) {
+  const name = node.subgraph ? findPromoted([], node, widget.name)?.input : widget.name;
+  return name !== undefined && SELECTORS.has(name);
 }
 
 /**
@@ -63,7 +75,7 @@ export function pruned(output, ids) {
       if (Array.isArray(value) && value.length === 2 && typeof value[1] === "number") {
         inputs[name] = value;
         waiting.push(String(value[0]));
-      } else if (isShort(value) || isShort(contentOf(value))) inputs[name] = value;
+      } else inputs[name] = isShort(value) || isShort(contentOf(value)) ? value : SOMETHING;
     }
     result[id] = { class_type: node.class_type, inputs };
   }
@@ -77,5 +89,5 @@ function contentOf(value) {
 
 /** @param {unknown} value */
 function isShort(value) {
-  return typeof value === "string" && value.length <= LONGEST;
+  return typeof value === "number" || typeof value === "boolean" || (typeof value === "string" && value.length <= LONGEST);
 }

@@ -46,42 +46,93 @@ export function completed(output, places) {
  * @typedef {{place: Place, slot: number, value?: undefined} | {place?: undefined, value: unknown}} Source
  */
 
-/** @param {Omit<Place, "id">} place @param {number} slot @param {number} left @returns {Source | undefined} */
-function sourceOf({ hosts, node }, slot, left) {
+/**
+ * @param {Omit<Place, "id">} place
+ * @param {number} slot
+ * @param {number} left
+ * @param {unknown} [type] of the input that it goes into in the end, if it is another
+ * @returns {Source | undefined}
+ */
+function sourceOf({ hosts, node }, slot, left, type = node.inputs?.[slot]?.type) {
   const link = linkOf(node.graph, node.inputs?.[slot]?.link);
-  return link && left > 0 ? along(link, hosts, node.graph, left) : undefined;
+  return link && left > 0 ? along(link, hosts, node.graph, type, left) : undefined;
 }
 
-/** @param {Link} link @param {GraphNode[]} hosts @param {Graph | null | undefined} graph @param {number} left @returns {Source | undefined} */
-function along(link, hosts, graph, left) {
+/**
+ * @param {Link} link
+ * @param {GraphNode[]} hosts
+ * @param {Graph | null | undefined} graph
+ * @param {unknown} type
+ * @param {number} left
+ * @returns {Source | undefined}
+ */
+function along(link, hosts, graph, type, left) {
   if (Number(link.origin_id) !== INSIDE) {
     const node = graph?.getNodeById(link.origin_id);
-    return node ? outOf({ hosts, node }, link.origin_slot, left) : undefined;
+    return node ? outOf({ hosts, node }, link.origin_slot, type, left) : undefined;
   }
   const host = hosts.at(-1);
   const input = host?.inputs?.[link.origin_slot];
   if (!host || !input) return undefined;
-  if (input.link != null) return sourceOf({ hosts: hosts.slice(0, -1), node: host }, link.origin_slot, left - 1);
+  if (input.link != null) {
+    return sourceOf({ hosts: hosts.slice(0, -1), node: host }, link.origin_slot, left - 1, type);
+  }
   const widget = host.widgets?.find((one) => one.name === input.widget?.name);
   return widget && { value: widget.value };
 }
 
-/** @param {Omit<Place, "id">} place @param {number} slot @param {number} left @returns {Source | undefined} */
-function outOf(place, slot, left) {
+/**
+ * @param {Omit<Place, "id">} place
+ * @param {number} slot
+ * @param {unknown} type of the input that it goes into in the end
+ * @param {number} left
+ * @returns {Source | undefined}
+ */
+function outOf(place, slot, type, left) {
   const { hosts, node } = place;
-  if (node.mode === BYPASSED) {
-    const { type } = node.outputs[slot];
-    const same = (/** @type {InputSlot | undefined} */ input) => input?.type === type;
-    const through = same(node.inputs?.[slot]) ? slot : (node.inputs ?? []).findIndex(same);
-    if (through >= 0) return sourceOf(place, through, left - 1);
-  }
+  const through = node.mode === BYPASSED ? throughInput(node, slot, type) : -1;
+  if (through >= 0) return sourceOf(place, through, left - 1, type);
   if (node.subgraph) {
-    const link = linkOf(node.subgraph, node.subgraph.outputs?.[slot]?.linkIds?.[0]);
-    return link && left > 0 ? along(link, [...hosts, node], node.subgraph, left - 1) : undefined;
+    const { subgraph } = node;
+    const link = (subgraph.outputs?.[slot]?.linkIds ?? []).map((id) => linkOf(subgraph, id)).find(Boolean);
+    return link && left > 0 ? along(link, [...hosts, node], subgraph, type, left - 1) : undefined;
   }
   if (!node.isVirtualNode) return { place: placeOf(place), slot };
-  // Reroutes, and the pairs of other packs that carry a link without a line.
+  // Reroutes, and the pairs of other packs that carry a link without a line, in newer frontends also between graphs.
+  const far = node.resolveVirtualOutput?.(slot);
+  if (far) {
+    const at = [...hosts, node].findIndex((one) => one.graph === far.node.graph);
+    return at >= 0 && left > 0 ? outOf({ hosts: hosts.slice(0, at), node: far.node }, far.slot, type, left - 1) : undefined;
+  }
   const link = node.getInputLink?.(slot);
   const target = link && node.graph?.getNodeById(link.target_id);
-  return target ? sourceOf({ hosts, node: target }, link.target_slot, left - 1) : undefined;
+  return target ? sourceOf({ hosts, node: target }, link.target_slot, left - 1, type) : undefined;
+}
+
+/**
+ * Which of its inputs a bypassed node hands on, as ComfyUI chooses it; -1 where none can be.
+ * @param {GraphNode} node
+ * @param {number} slot of the output
+ * @param {unknown} type of the input that it goes into in the end
+ */
+function throughInput(node, slot, type) {
+  const inputs = node.inputs ?? [];
+  if (isAny(type)) return slot < inputs.length ? slot : inputs.length ? 0 : -1;
+  const fits = (/** @type {InputSlot | undefined} */ input) =>
+    input !== undefined && canConnect(input.type, node.outputs[slot]?.type) && canConnect(input.type, type);
+  if (fits(inputs[slot])) return slot;
+  const same = inputs.findIndex((input) => input.type === type);
+  return same >= 0 ? same : inputs.findIndex(fits);
+}
+
+/** @param {unknown} one @param {unknown} other */
+function canConnect(one, other) {
+  if (isAny(one) || isAny(other)) return true;
+  const [some, others] = [one, other].map((type) => String(type).toLowerCase().split(","));
+  return some.some((type) => others.includes(type));
+}
+
+/** @param {unknown} type */
+function isAny(type) {
+  return type === "*" || type === "" || type === 0 || type == null;
 }

@@ -104,9 +104,9 @@ function hostsTo(root, graph, known) {
  * @param {GraphNode[]} hosts of that node
  * @param {GraphNode} node
  * @param {string | undefined} input
- * @returns {Omit<Place, "id"> | undefined}
+ * @returns {Omit<Place, "id"> & {input: string | undefined} | undefined} the node, and what its input is called
  */
-function findPromoted(hosts, node, input) {
+export function findPromoted(hosts, node, input) {
   while (node.subgraph) {
     const { subgraph } = node;
     const slot = node.inputs?.findIndex((one) => one.name === input);
@@ -118,5 +118,5 @@ function findPromoted(hosts, node, input) {
     node = inside;
     input = node.inputs?.[link.target_slot]?.name;
   }
-  return { hosts, node };
+  return { hosts, node, input };
 }

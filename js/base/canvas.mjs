@@ -69,6 +69,28 @@ export function asOneStep(app, change) {
 }
 
 /**
+ * The same for a change that may turn out wrong at its end: then ComfyUI undoes it, and cannot do it again.
+ * @param {App} app
+ * @param {() => boolean} change whether it may stay; where it throws, it may not
+ * @returns {Promise<boolean>} whether it stays
+ */
+export async function asOneStepOrNone(app, change) {
+  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+  (tracker?.captureCanvasState ?? tracker?.checkState)?.call(tracker); // what has not been one yet is a step of its own
+  const last = tracker?.undoQueue?.at(-1);
+  let stays = false;
+  try {
+    asOneStep(app, () => { stays = change(); });
+  } finally {
+    if (!stays && tracker?.undoQueue?.length && tracker.undoQueue.at(-1) !== last) {
+      await tracker.undo();
+      tracker.redoQueue?.pop();
+    }
+  }
+  return stays;
+}
+
+/**
  * Lets the wheel and the middle button reach the canvas, where the classic renderer's overlay would swallow them.
  * The wheel stays with a text or a list that has the focus in it and more than fits. Nodes 2.0 does all this by itself.
  * @param {App} app

@@ -1,21 +1,24 @@
 // @ts-check
 /** "Convert to LoRA Stack" in the menu of other nodes that load LoRAs, also of nodes whose pack is not installed. */
 
-import { asOneStep, page } from "../base/canvas.mjs";
+import { asOneStepOrNone, page } from "../base/canvas.mjs";
 import { listLoras } from "../base/server.mjs";
 import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
 import { lorasWidget, STACK } from "../stack/node.mjs";
 import { withListedNames } from "../values/names.mjs";
 import { EMPTY, readStack, toText, writeStack } from "../values/stack.mjs";
-import { connectSource, connectTarget, inputOf, outputOf } from "./links.mjs";
+import { expectedWires, otherWires } from "./compare.mjs";
+import { connectSource, connectTarget, inputOf, outputOf, removeNodes, wiresOf } from "./links.mjs";
 import { kindOf } from "./loaders.mjs";
 import { planFor } from "./plan.mjs";
+import { countLinks, dropOthersLink, dropOthersLinks, updatePlaceholders } from "./repair.mjs";
 
 /** @import { App, Comfy, Graph, GraphNode, MenuItem, Widget } from "../types.d.ts" */
 
 /**
  * @typedef {import("./plan.mjs").Plan} Plan
+ * @typedef {import("../values/stack.mjs").Row} Row
  */
 
 /**
@@ -66,7 +69,8 @@ export function installOldMenu(comfy, node) {
 }
 
 /**
- * Puts a LoRA Stack in the node's place, or its rows into the one that it feeds, as one step of undo.
+ * Puts a LoRA Stack in the node's place, or its rows into the one that it feeds, as one step of undo. Where any other
+ * link would change with it, all is taken back.
  * @param {Comfy} comfy
  * @param {GraphNode} node
  * @returns {Promise<GraphNode | undefined>} the LoRA Stack; undefined where it cannot be done
@@ -81,20 +85,54 @@ export async function convert(comfy, node) {
   const { rows, notes } = withListedNames(plan.rows, listed);
   /** @type {GraphNode | undefined} */
   let stack;
-  asOneStep(comfy.app, () => {
-    stack = plan.into ?? createStack(comfy.app, plan);
-    const widget = /** @type {Widget} */ (lorasWidget(stack));
-    const before = readStack(toText(widget.value || EMPTY));
-    widget.value = writeStack(before, [...rows, ...before.rows]);
-    widget.callback?.(widget.value);
-    if (plan.stack) connectSource(plan.stack, stack, inputOf(stack, "LORA_STACK"));
-    for (const one of [...plan.loaders, ...plan.stackers]) one.graph?.remove(one);
-    comfy.app.canvas?.deselectAll?.();
-    comfy.app.canvas?.selectNode?.(stack);
-    comfy.app.canvas?.setDirty?.(true, true);
+  /** @type {string[]} */
+  let wrong = [];
+  const isDone = await asOneStepOrNone(comfy.app, () => {
+    try {
+      stack = carryOut(comfy.app, plan, rows, (others) => {
+        wrong = others.map((name) => t("This link would not have stayed as it is: {name}", { name }));
+      });
+      return !wrong.length;
+    } catch (error) { // ComfyUI's, or of a node that is linked to it
+      wrong = [error instanceof Error ? error.message : String(error)];
+      return false;
+    }
   });
+  if (!isDone) {
+    tell(comfy.app, "error", t("The conversion was undone"), wrong);
+    return undefined;
+  }
   const lost = plan.lost.map((name) => t("The link from the output {name} could not be kept.", { name }));
   if (lost.length || notes.length) tell(comfy.app, "warn", t("Converted, with these notes"), [...lost, ...notes]);
+  return stack;
+}
+
+/**
+ * @param {App} app
+ * @param {Plan} plan
+ * @param {Row[]} rows with listed names
+ * @param {(others: string[]) => void} compared gets the ends of all links that are not what they should be
+ * @returns {GraphNode} the LoRA Stack
+ */
+function carryOut(app, plan, rows, compared) {
+  const leaving = [...plan.loaders, ...plan.stackers];
+  const graph = /** @type {Graph} */ (leaving[0].graph);
+  const before = wiresOf(graph);
+  for (const one of leaving) dropOthersLinks(one);
+  for (const { node, slot } of [...plan.models, ...plan.clips]) if (node) dropOthersLink(node, slot);
+  countLinks(graph);
+  const stack = plan.into ?? createStack(app, plan);
+  const widget = /** @type {Widget} */ (lorasWidget(stack));
+  const own = readStack(toText(widget.value || EMPTY));
+  widget.value = writeStack(own, [...rows, ...own.rows]);
+  widget.callback?.(widget.value);
+  if (plan.stack) connectSource(plan.stack, stack, inputOf(stack, "LORA_STACK"));
+  removeNodes(graph, leaving);
+  updatePlaceholders(graph);
+  compared(otherWires(expectedWires(before, plan, stack), wiresOf(graph)));
+  app.canvas?.deselectAll?.();
+  app.canvas?.selectNode?.(stack);
+  app.canvas?.setDirty?.(true, true);
   return stack;
 }
 

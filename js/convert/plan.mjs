@@ -1,6 +1,7 @@
 // @ts-check
 /** What a LoRA Stack in the place of other loaders would be: their rows, their links, and what would be lost. */
 
+import { page } from "../base/canvas.mjs";
 import { BYPASSED, MUTED } from "../base/graph.mjs";
 import { t } from "../base/words.mjs";
 import { lorasWidget, STACK } from "../stack/node.mjs";
@@ -42,10 +43,41 @@ export function planFor(node) {
   if (!kind) return null;
   const trouble = troubleOf(node);
   if (trouble) return { reason: trouble };
-  if (kind.chains) return planOfChain(chainAround(node));
-  const end = kind.role === "stacker" ? endOf(node) : { node };
+  const plan = kind.chains ? planOfChain(chainAround(node)) : planAtEnd(kind.role === "stacker" ? endOf(node) : { node });
+  const refused = "reason" in plan ? "" : refusedLink(plan);
+  return refused ? { reason: refused } : plan;
+}
+
+/** @param {{node: GraphNode} | {reason: string}} end @returns {Plan | {reason: string}} */
+function planAtEnd(end) {
   if ("reason" in end) return end;
   return end.node.type === STACK ? planInto(end.node) : planOfLoader(end.node);
+}
+
+/**
+ * Files have links between slots that ComfyUI would not connect any more.
+ * @param {Plan} plan
+ * @returns {string} which of its links that is; empty without
+ */
+function refusedLink(plan) {
+  const canConnect = (/** @type {unknown} */ from, /** @type {unknown} */ to) => page().LiteGraph?.isValidConnection?.(from, to) ?? true;
+  /** @type {[string, Source | null][]} */
+  const sources = [["MODEL", plan.model], ["CLIP", plan.clip], ["LORA_STACK", plan.stack]];
+  for (const [type, source] of sources) {
+    const output = source?.node?.outputs[source.slot];
+    if (output && !canConnect(output.type, type)) {
+      return t("the output {name} gives no {type}", { name: plain(output.label || output.name), type });
+    }
+  }
+  /** @type {[string, Target[]][]} */
+  const targets = [["MODEL", plan.models], ["CLIP", plan.clips]];
+  for (const [type, ends] of targets) {
+    for (const { node, slot } of ends) {
+      const input = node?.inputs[slot];
+      if (input && !canConnect(type, input.type)) return t("the input {name} takes no {type}", { name: plain(input.name), type });
+    }
+  }
+  return "";
 }
 
 /** @param {GraphNode} node @returns {Plan} */
@@ -182,7 +214,7 @@ function endOf(node) {
  */
 function troubleOf(node) {
   const kept = [modelInput(node), clipInput(node), stackInput(node)];
-  const linked = (node.inputs ?? []).find((slot, index) => slot.link != null && !kept.includes(index));
+  const linked = (node.inputs ?? []).find((_, index) => !kept.includes(index) && sourceOf(node, index));
   if (linked) return t("{input} comes through a link", { input: plain(linked.name) });
   return kindOf(node)?.role === "stacker" && node.mode === MUTED ? t("it is muted") : "";
 }
@@ -202,7 +234,7 @@ function rowsWithMode(node) {
 /** @param {GraphNode} node @param {string[]} kept types @returns {string[]} */
 function lostOf(node, kept) {
   const known = kept.map((type) => outputOf(node, type));
-  return (node.outputs ?? []).filter((slot, index) => slot.links?.length && !known.includes(index))
+  return (node.outputs ?? []).filter((_, index) => !known.includes(index) && targetsOf(node, index).length)
     .map((slot) => slot.label || slot.name);
 }
 

@@ -32,7 +32,8 @@ export function runAfter(node) {
     if (steps && !at.comfyClass?.startsWith("Lorchestra")) return { steps };
     for (const output of at?.outputs ?? []) {
       for (const id of output.links ?? []) {
-        const next = at.graph?.getNodeById(linkOf(at.graph, id)?.target_id);
+        const link = linkOf(at.graph, id);
+        const next = link && String(link.origin_id) === String(at.id) && at.graph?.getNodeById(link.target_id);
         if (next) seen.add(next);
       }
     }

@@ -4,7 +4,7 @@
 import { isObject } from "./json.mjs";
 import { MAX_TEXT } from "./limits.mjs";
 
-const TAG = /<(?:lora|lyco):[^<>]+>/; // <lora:pixel:0.7>
+const TAG = /(?:<|＜|&lt;)\s*(?:lora|lyco|loractl)\s*[:：][^<>＜＞]+?(?:>|＞|&gt;)/i; // <lora:pixel:0.7>
 
 /**
  * Whether a text is worth asking the server about: our JSON, a Runware array or request, `<lora:…>` text, or rows of

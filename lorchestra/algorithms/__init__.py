@@ -16,7 +16,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from ..spelling import slots
-from . import boft, dora, full, glora, ia3, loha, lokr, lora, oft, replacement
+from . import boft, dora, embedding, full, glora, ia3, loha, lokr, lora, oft, replacement
 from .base import DEFAULTS, Adapter, Settings
 from .boft import BOFT
 from .dora import DoRA
@@ -56,6 +56,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     Algorithm(slots.NORM_BIAS, (), full.read),
     Algorithm(slots.LORA_BIAS, (), full.read_bias),
     Algorithm(slots.REPLACEMENT, (Replacement,), replacement.read),
+    Algorithm(slots.EMBEDDING, (), embedding.read),
 )
 """All but DoRA, which stands on another one. A class is listed with the first algorithm that has it."""
 

@@ -6,8 +6,8 @@ that the size of the checkpoint does not matter.
 
 from __future__ import annotations
 
-import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -22,11 +22,14 @@ from ..errors import CheckpointError, shortened
 from ..files.header import Header, TensorInfo, read_header
 from ..files.key import find_key
 from ..files.new_file import check_output, header_bytes, new_file
-from ..fit.outcome import Outcome
+from ..files.opening import RegularFile, open_regular
+from ..fit.outcome import UNKNOWN, Outcome
 from ..fit.rows import Files
 from ..lora.cache import DTYPES, is_finite, open_lora
 from ..models import checkpoint
 from ..models.base import Base
+from ..models.base_file import logical_shapes
+from ..models.quantized import GGUF, find_quantization, no_bake
 from ..models.recognise import identify_base
 from ..stack import Stack
 from .fuse import Parts, Term, add_updates
@@ -74,24 +77,32 @@ def bake(
     would not be finite; `HeaderError`, `AdapterError` and `StackError` as `make_plan`.
     """
     key = find_key(base)
+    if Path(base).name.lower().endswith(".gguf"):
+        raise CheckpointError(base, no_bake(GGUF))
     header = read_header(base)
+    shapes = logical_shapes(header)
+    quantization = find_quantization(header.tensors)
     inputs = [str(base), *(entry.lora for entry in stack.entries)]
     check_output(Path(output), inputs, "the base or one of the LoRAs", force)
     plan = make_plan(
         stack,
         Files(
             find=lambda entry, _: entry.lora,  # opening a file that is not there says so
-            open=lambda path: open_lora(path, mapped=False),
+            open=lambda path: open_lora(path, keep=False),
         ),
         Base(
             Path(base).name,
-            checkpoint.targets(header.shapes),
-            lambda: identify_base(checkpoint.model_tensors(header.shapes)),
+            checkpoint.targets(shapes),
+            lambda: identify_base(checkpoint.model_tensors(shapes)),
+            hidden=bool(quantization) and None in shapes.values(),
+            quantization=quantization,
         ),
     )
-    changes = _changes(header, plan)
+    if any(outcome.verdict == UNKNOWN for outcome in plan.outcomes):
+        raise CheckpointError(base, no_bake(quantization))
+    changes = _changes(header, plan, quantization)
     metadata = {**header.metadata, METADATA_KEY: _record(header, plan)}
-    with new_file(Path(output), force) as target, _open_base(header) as source:
+    with new_file(Path(output), force) as target, open_regular(header.path, CheckpointError) as source:
         entries = {name: (info.dtype, info.shape, info.start, info.end) for name, info in header.tensors.items()}
         target.write(header_bytes(entries, metadata))
         total = header.file_size - header.data_start
@@ -107,13 +118,16 @@ def bake(
     return Baked(str(output), plan.outcomes, len(changes))
 
 
-def _changes(header: Header, plan: Plan) -> Mapping[str, Sequence[Part]]:
+def _changes(header: Header, plan: Plan, quantization: str) -> Mapping[str, Sequence[Part]]:
     """Tensor → what changes it, in canonical order."""
     result: dict[str, Sequence[Part]] = {}
     for change, parts in plan.changes.items():
         info = header.tensors[change.key]
         stem = change.key.removesuffix(".weight")
         is_plain = info.dtype in DTYPES and DTYPES[info.dtype].is_floating_point
+        is_packed = not is_plain and quantization
+        if is_packed:
+            raise CheckpointError(header.path, no_bake(quantization))
         if not is_plain or any(stem + scale in header.tensors for scale in _SCALES):
             raise CheckpointError(
                 header.path,
@@ -141,7 +155,7 @@ def _record(header: Header, plan: Plan) -> str:
     rows = [
         {
             "sha256": item.file.sha256(),
-            "name": Path(item.file.path).name,
+            "name": os.fsencode(Path(item.file.path).name).decode("utf-8", "replace"),  # also one of other bytes
             "model": item.weighted.model,
             "clip": item.weighted.clip,
         }
@@ -152,7 +166,7 @@ def _record(header: Header, plan: Plan) -> str:
 
 
 def _tensor_bytes(
-    header: Header, source: io.FileIO, name: str, info: TensorInfo, changes: Sequence[Part]
+    header: Header, source: RegularFile, name: str, info: TensorInfo, changes: Sequence[Part]
 ) -> Iterator[bytearray | memoryview]:
     """The tensor's bytes in pieces, changed where there are changes."""
     if not changes:
@@ -203,25 +217,10 @@ def _rounded(header: Header, name: str, wide: Tensor, dtype: torch.dtype) -> Ten
     return rounded
 
 
-def _open_base(header: Header) -> io.FileIO:
-    try:
-        return open(header.path, "rb", buffering=0)
-    except OSError as error:
-        raise CheckpointError(header.path, f"the file cannot be read ({error.strerror or error})") from error
-
-
-def _read(header: Header, source: io.FileIO, start: int, count: int) -> bytearray:
+def _read(header: Header, source: RegularFile, start: int, count: int) -> bytearray:
     """`count` bytes of the data from byte `start` on."""
     data = bytearray(count)
-    view = memoryview(data)
-    try:
-        source.seek(header.data_start + start)
-        while len(view) and (got := source.readinto(view)):
-            view = view[got:]
-    except OSError as error:
-        raise CheckpointError(header.path, f"the file cannot be read ({error.strerror or error})") from error
-    if len(view):
-        raise CheckpointError(header.path, "the file became shorter while it was read")
+    source.fill(header.data_start + start, memoryview(data))
     return data
 
 

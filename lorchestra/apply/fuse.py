@@ -1,14 +1,18 @@
 """All LoRAs on one weight as one update: W' = W + Σ sᵢ·Δᵢ(W), every Δ taken from the original W, rounded once.
 
-The halves of plain LoRAs are concatenated, `down` to `[R, in]` and `up` to `[out, R]` with the factors folded in, so
+The halves of plain LoRAs are concatenated, `up` to `[out, R]` and `down` to `[R, in]` with the factors folded in, so
 that their sum is one matrix product. The other algorithms give their whole Δ. The caller brings the terms in canonical
 order, which makes the result independent, to the bit, of the order in which a person lists them.
 
 Accuracy, on a CPU: exact sums take products in fp64 and round once to `weight`'s dtype; the result is correctly rounded
 but for ties that fp64 cannot tell, whatever the size of the pieces and the number of threads. Others take products in
-fp32, which is 13 bits finer than fp16 and 16 bits finer than bf16: enough for 0.51 units in the last place of these,
-measured at the larger of W and W'. Where the two nearly cancel, what is left may be wrong by more of its own, smaller
-units: in some four of a million elements. On a GPU, where fp64 is up to 64 times slower, products are always fp32.
+the dtype of `weight`. In fp32 these are 13 bits finer than fp16 and 16 bits finer than bf16: enough for 0.51 units in
+the last place of these, measured at the larger of W and W'. Where the two nearly cancel, what is left may be wrong by
+more of its own, smaller units: in some four of a million elements. A weight that stays fp32 is off by at most
+(R + 3) · 2⁻²⁴ of what is summed, |W| + Σ |sᵢ| · |up| · |down|: the R products are rounded at most R times while they
+are added to W, in any order, and three times before, as factor, scaled row and product (Higham, Accuracy and Stability
+of Numerical Algorithms, 3.1); a Tucker core adds its own products. On a GPU, where fp64 is up to 64 times slower,
+products are never wider than `weight`.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from torch import Tensor
 
 from ..algorithms.base import Adapter
 from ..algorithms.lora import LoRA, down_matrix, up_matrix
+from ..algorithms.row_order import to_file, to_model
 from ..architectures.sites import Offset
 
 _CHUNK = 1 << 19
@@ -37,10 +42,14 @@ class Term:
     weight: float
     swapped: bool = False
     """True if the file has the second half of the rows first."""
+    transposed: bool = False
+    """True if the file's rows are the weight's columns."""
+    heads: int = 0
+    """Not 0 if the file has q, k and v head by head, of so many heads."""
 
     def is_low_rank(self, shape: Sequence[int]) -> bool:
         """True for a LoRA that leaves a weight of this shape as large as it is; many of them are one product."""
-        return isinstance(self.adapter, LoRA) and self.adapter.padded in (None, tuple(shape))
+        return not self.transposed and isinstance(self.adapter, LoRA) and self.adapter.padded in (None, tuple(shape))
 
     def rows(self, start: int, count: int) -> Term:
         """The same for `count` rows of the weight from row `start` on; for low-rank terms only."""
@@ -56,8 +65,8 @@ def add_updates(weight: Tensor, parts: Parts, *, exact: bool = True) -> Tensor:
     """Adds all terms to `weight` in place and gives it back; a new, larger tensor where `padded_shape` says so.
 
     `weight` is fp32 or fp64, of any shape and on any device; the terms' tensors may lie on another device and have any
-    floating dtype. `exact` is for results that stay fp32 or fp64, and wherever there is time; for plain LoRAs it costs
-    up to three times as much. Parts may overlap. Raises `ValueError`, in words, where a term does not fit.
+    floating dtype. `exact` is for files that are written once; on a CPU it costs up to three times as much. Parts may
+    overlap. Raises `ValueError`, in words, where a term does not fit.
     """
     parts = [(offset, terms) for offset, terms in parts if terms]
     is_wide = exact and weight.device.type == "cpu"
@@ -124,10 +133,10 @@ def _corner(weight: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _update(term: Term, original: Tensor) -> Tensor:
     """The term's Δ at strength 1, its rows as the model has them."""
-    if not term.swapped:
-        return term.adapter.update(original)
-    half = original.shape[0] // 2
-    return term.adapter.update(original.roll(half, 0)).roll(half, 0)
+    if term.transposed:
+        return term.adapter.update(original.T.contiguous()).T
+    update = term.adapter.update(to_file(original, term.swapped, term.heads))
+    return to_model(update, term.swapped, term.heads)
 
 
 def _add_padded(total: Tensor, term: Term, shape: tuple[int, ...], offset: Offset | None) -> None:
@@ -148,7 +157,8 @@ def _add_low_rank(weight: Tensor, terms: Sequence[Term], is_wide: bool) -> None:
     if is_wide:
         _add_wide(matrix, terms)
     else:
-        matrix.addmm_(_up(terms, matrix, matrix.dtype), _down(terms, matrix, matrix.dtype))
+        up, down, factor = _halves(terms, matrix)
+        matrix.addmm_(up, down, alpha=factor)
     if matrix.data_ptr() != weight.data_ptr():  # the flattened weight was a copy
         weight.copy_(matrix.view(weight.shape))
 
@@ -174,24 +184,33 @@ def _add_wide(matrix: Tensor, terms: Sequence[Term]) -> None:
         part.copy_(sums)
 
 
+def _halves(terms: Sequence[Term], like: Tensor) -> tuple[Tensor, Tensor, float]:
+    """(`[out, R]`, `[R, in · kernel]`, a factor for their product): a single term's needs no pass over its half."""
+    if len(terms) > 1:
+        return _up(terms, like, like.dtype), _down(terms, like, like.dtype), 1.0
+    term = terms[0]
+    lora = _lora(term)
+    down = lora.down.flatten(1) if lora.mid is None else down_matrix(lora, like.dtype)
+    return _up_half(term).to(like.device, like.dtype), down.to(like.device, like.dtype), term.weight * lora.scale
+
+
 def _up(terms: Sequence[Term], like: Tensor, dtype: torch.dtype) -> Tensor:
-    """`[out, R]` with every term's factor folded in, on `like`'s device."""
-    halves = [_up_half(term) for term in terms]
-    scales = [term.weight * _lora(term).scale for term in terms]
-    factors = [factor for factor, half in zip(scales, halves, strict=True) for factor in [factor] * half.shape[1]]
-    return _joined(halves, 1, like, dtype).mul_(torch.tensor(factors, dtype=dtype, device=like.device))
+    """`[out, R]` on `like`'s device."""
+    return _joined([_up_half(term) for term in terms], 1, like, dtype)
 
 
 def _up_half(term: Term) -> Tensor:
-    half = up_matrix(_lora(term))
-    return half.roll(half.shape[0] // 2, 0) if term.swapped else half
+    return to_model(up_matrix(_lora(term)), term.swapped, term.heads)
 
 
 def _down(terms: Sequence[Term], like: Tensor, dtype: torch.dtype) -> Tensor:
-    """`[R, in · kernel]` on `like`'s device."""
+    """`[R, in · kernel]` with every term's factor folded in, on `like`'s device: whole rows, which is fast."""
     loras = [_lora(term) for term in terms]
     halves = [lora.down.flatten(1) if lora.mid is None else down_matrix(lora, dtype) for lora in loras]
-    return _joined(halves, 0, like, dtype)
+    scales = [term.weight * lora.scale for term, lora in zip(terms, loras, strict=True)]
+    joined = _joined(halves, 0, like, dtype)
+    factors = [scale for scale, half in zip(scales, halves, strict=True) for _ in range(half.shape[0])]
+    return joined.mul_(torch.tensor(factors, dtype=dtype, device=like.device)[:, None])
 
 
 def _joined(halves: Sequence[Tensor], dim: int, like: Tensor, dtype: torch.dtype) -> Tensor:

@@ -17,6 +17,7 @@ from ..models.base import Base
 from ..models.placing import Placed, Placement, place
 from ..spelling.modules import Module
 from ..spelling.prefixes import MODEL
+from ..spelling.rows import Rows
 from ..stack import Entry, Stack, Weighted
 from ..stack.choices import MERGE, REFUSE, Choices
 from .fuse import Term
@@ -39,10 +40,14 @@ class Part:
     """The part of the model's weight that it changes."""
     entry: int | None = None
     """Where its weight is in `Plan.entries`; None for text encoders, whose weights are constant."""
+    rows: Rows | None = None
+    """The module's rows that are meant, where it is for several of the model's layers; None for all of them."""
 
     def term(self) -> Term:
         """Reads the tensors; raises `AdapterError` if they are not finite."""
-        return Term(self.file.adapter(self.module), self.weight, self.place.swapped)
+        place = self.place
+        adapter = self.file.adapter(self.module, self.rows)
+        return Term(adapter, self.weight, place.swapped, place.transposed, place.heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +226,7 @@ def _change(item: Chosen, index: int, placed: Placed) -> tuple[Change, Part]:
     component = MODEL if placed.module.component == MODEL else CLIP
     weight, entry = (item.weighted.model, index) if component == MODEL else (item.weighted.clip, None)
     site = placed.site
-    return Change(component, site.key), Part(item.file, placed.module, weight, site.place, entry)
+    return Change(component, site.key), Part(item.file, placed.module, weight, site.place, entry, placed.rows)
 
 
 def _order(placed: Placed) -> tuple[Offset, str, str]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _FLUX1 = ("flux1_dev", "flux1_schnell", "flux1_fill")
-_WAN_14B = ("wan21_t2v_14b", "wan22_i2v_14b", "wan21_i2v_14b", "wan21_vace_14b", "wan22_animate", "wan22_s2v")
+_WAN_14B = (
+    "wan21_t2v_14b", "wan22_i2v_14b", "wan21_i2v_14b", "wan21_vace_14b", "wan22_animate", "wan22_s2v",
+    "wan21_camera_14b", "wan21_fun_control_14b", "wan21_humo_17b",
+)  # fmt: skip
 _WAN = (*_WAN_14B, "wan21_t2v_1_3b", "wan21_vace_1_3b", "wan22_5b")
 _LTXV = ("ltxv_2b", "ltxv_13b")
 _SD3 = ("sd3_medium", "sd35_medium", "sd35_large")
@@ -65,7 +68,9 @@ BASE_MODELS: tuple[Words, ...] = (
     Words(("mochi*", "genmomochi*"), ("mochi",)),
     Words(("ltxv2b*",), ("ltxv_2b",)),
     Words(("ltxv13b*",), ("ltxv_13b",)),
-    Words(("ltx2*", "ltxv2", "ltxvideo2*", "ltxav*"), ("ltx2_19b",)),
+    Words(("ltx23*", "ltx25*", "ltxv23*", "ltxvideo23*", "ltxvideo223*", "ltx222b*"), ("ltx23_22b", "ltx2_19b")),
+    Words(("ltx219b*",), ("ltx2_19b",)),
+    Words(("ltx2*", "ltxv2", "ltxvideo2*", "ltxav*"), ("ltx2_19b", "ltx23_22b")),
     Words(("ltxv*", "ltxvideo*"), _LTXV),
     Words(("hunyuanvideo15*",), ("hunyuan_video15",)),
     # SimpleTuner's HunyuanVideo is 1.5
@@ -91,7 +96,8 @@ BASE_MODELS: tuple[Words, ...] = (
     Words(("acestep15*", "acestepv15*"), ("ace_step15",)),
     Words(("acestep*",), ("ace_step",)),
     Words(("omnigen2*",), ("omnigen2",)),
-    Words(("qwenimage*",), ("qwen_image",)),
+    Words(("qwenimage2*",), ("qwen_image21",)),
+    Words(("qwenimage2509*", "qwenimage2511*", "qwenimage2512*", "qwenimage*"), ("qwen_image",)),
     Words(("krea2*",), ("krea2",)),
     Words(("mageflow*",), ("mage_flow",)),
     Words(("kandinsky5imaget2i*", "kandinsky5imagei2i*", "kandinsky5image"), ("kandinsky5_lite_image",)),

@@ -28,6 +28,7 @@ from .aliases import (
     minimax,
     mochi,
     pixart,
+    qwen_image21,
     sd3,
     stable_audio,
     stable_cascade,
@@ -64,6 +65,7 @@ DIFFUSERS: tuple[Table, ...] = (
     ideogram.TABLE,
     minimax.H3,
     minimax.MUSIC3,
+    qwen_image21.TABLE,
 )
 """The tables of `aliases` that hold diffusers' own names; where two name a layer, the first one counts."""
 

@@ -6,7 +6,7 @@ architectures in `names.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 CLIP = "CLIP"
@@ -55,6 +55,27 @@ class Encoder:
         if self.projection:
             yield "text_projection", (self.projection, self.width)
 
+    def parameters(self) -> Iterator[tuple[str, tuple[int, ...] | None]]:
+        """What else may be changed: norms, embeddings and biases, as (name, shape), weights without `.weight`.
+
+        The shape is None where it is not in this table: tokens are not counted here.
+        """
+        for start in _STARTS[self.kind]:
+            for number in range(self.layers):
+                for norm in self._norms():
+                    yield f"{start}{number}.{norm}", (self.width,)
+                    if self.kind == CLIP:
+                        yield f"{start}{number}.{norm}.bias", (self.width,)
+                for name, shape in self._parts() if self.kind == CLIP else ():
+                    yield f"{start}{number}.{name}.bias", shape[:1]
+        for name, shape in _OUTSIDE.get(self.kind, ()):
+            yield name, None if shape is None else (*shape, self.width)
+
+    def _norms(self) -> tuple[str, ...]:
+        if self.kind == LLM and self.id.startswith("gemma"):
+            return (*_NORMS[LLM], "pre_feedforward_layernorm", "post_feedforward_layernorm")
+        return _NORMS.get(self.kind, ())
+
     def _parts(self) -> Iterator[tuple[str, tuple[int, int]]]:
         width, mlp = self.width, self.mlp
         query = self.query or width
@@ -76,6 +97,28 @@ _STARTS = {
     XLM_ROBERTA: ("encoder.layers.", "model.encoder.layers."),
 }  # fmt: skip
 """Kind → what stands before the layer's number."""
+
+_NORMS = {
+    CLIP: ("layer_norm1", "layer_norm2"),
+    T5: ("layer.0.layer_norm", "layer.1.layer_norm"),
+    T5_FIRST: ("layer.0.layer_norm", "layer.1.layer_norm"),
+    LLM: ("input_layernorm", "post_attention_layernorm"),
+}
+"""Kind → the norms in a layer."""
+
+_T5_OUTSIDE: tuple[tuple[str, tuple[int, ...] | None], ...] = (("shared", None), ("encoder.final_layer_norm", ()))
+_OUTSIDE: dict[str, tuple[tuple[str, tuple[int, ...] | None], ...]] = {
+    CLIP: (
+        ("text_model.embeddings.token_embedding", None),
+        ("text_model.embeddings.position_embedding", (77,)),
+        ("text_model.final_layer_norm", ()),
+        ("text_model.final_layer_norm.bias", ()),
+    ),
+    T5: _T5_OUTSIDE,
+    T5_FIRST: _T5_OUTSIDE,
+    LLM: (("model.embed_tokens", None), ("model.norm", ())),
+}
+"""Kind → what stands outside the layers: name, and its shape without the width; None where that is not known here."""
 
 _LLAMA = (
     ("self_attn.q_proj", "q"), ("self_attn.k_proj", "k"), ("self_attn.v_proj", "v"), ("self_attn.o_proj", "o"),
@@ -137,9 +180,20 @@ ENCODERS: tuple[Encoder, ...] = (
 Example: Gemma 2 2B has 8 heads of 256 (2048) over a width of 2304 and 4 heads for keys and values (1024).
 """
 
+COMFYUI_WORDS = frozenset(encoder.comfyui for encoder in ENCODERS)
+"""ComfyUI's words for the encoders, which begin the names of their tensors: `clip_l`, `t5xxl`, `gemma3_12b`."""
+
 _BY_ID = {encoder.id: encoder for encoder in ENCODERS}
 
 
 def find_encoder(encoder: str) -> Encoder | None:
     """The encoder with this id, or None."""
     return _BY_ID.get(encoder)
+
+
+def encoder_titles(encoders: Iterable[Iterable[str]], most: int = 3) -> str:
+    """What people call them: of each tuple one is meant. Example: ((`clip_l`,), (`t5xxl`, `umt5xxl`)) →
+    `CLIP-L and T5-XXL or UMT5-XXL`.
+    """
+    rows = [[row.title for name in names if (row := _BY_ID.get(name))][:most] for names in encoders]
+    return " and ".join(" or ".join(dict.fromkeys(row)) for row in rows if row)

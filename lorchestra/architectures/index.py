@@ -15,11 +15,13 @@ from typing import NamedTuple
 
 from ..spelling.prefixes import flatten
 from .aliases import TABLES
-from .encoders import ENCODERS
+from .encoders import COMFYUI_WORDS, ENCODERS, find_encoder
+from .joined import parts_of
 from .names import ARCHITECTURES
 from .patterns import Shape
 from .signatures import Signature, read_signatures
 from .sites import model_sites
+from .text_encoders import canonical, split_word
 
 COMMONEST: tuple[str, ...] = (
     "sd15", "sdxl", "flux1_dev", "flux1_schnell", "flux1_fill", "qwen_image", "wan21_t2v_14b", "wan22_i2v_14b",
@@ -107,12 +109,27 @@ class Index:
             if flat.startswith(_DIFFUSERS_UNET):
                 wanted |= self._unets
             self._load(wanted)
-            shapes = self._shapes.get(flat)
+            shapes = self._with_joined(flat, kind, self._shapes.get(flat))
             layer = _layer(shapes, kind) if shapes else None
             if len(self._layers) > _MOST_NAMES:
                 self._layers.clear()
             self._layers[name] = layer
             return layer
+
+    def _with_joined(self, flat: str, kind: str, shapes: dict[Shape, int] | None) -> dict[Shape, int] | None:
+        """The shapes with those of architectures that have several layers for one of that name, as `find_joined`."""
+        for names in parts_of(flat):
+            layers = [layer for name in names if (layer := self.layer(name)) is not None]
+            if len(layers) < len(names):
+                continue
+            free = self.all & ~any_of(shapes or {})
+            for shape, mask in _stacked(layers, free).items():
+                shapes = dict(shapes or {})
+                shapes[shape] = shapes.get(shape, 0) | mask
+                for bit in range(mask.bit_length()):
+                    if mask >> bit & 1:  # there are as many of the whole as of each part
+                        self._kinds[bit].setdefault(kind, self._kinds[bit][layers[0].kind])
+        return shapes
 
     def _load(self, wanted: int) -> None:
         """Spreads out the names of the architectures in a set."""
@@ -165,6 +182,23 @@ def _layer(shapes: Mapping[Shape, int], kind: str) -> Layer:
     for shape, mask in shapes.items():
         loose[squeezed(shape)] = loose.get(squeezed(shape), 0) | mask
     return Layer(loose, dict(shapes) if len(loose) < len(shapes) else None, kind)
+
+
+def _stacked(layers: Sequence[Layer], within: int) -> dict[Shape, int]:
+    """Shape of layers with the same inputs, one below the other → the architectures that have all of them."""
+    found: dict[Shape, int] = {}
+    for number, layer in enumerate(layers):
+        longer: dict[Shape, int] = {}
+        for (rows, *inner), mask in layer.shapes.items():
+            if number == 0:
+                longer[(rows, *inner)] = mask & within
+                continue
+            for (before, *others), others_mask in found.items():
+                if others == inner and (both := mask & others_mask):
+                    shape = (before + rows, *inner)
+                    longer[shape] = longer.get(shape, 0) | both
+        found = longer
+    return {shape: mask for shape, mask in found.items() if mask}
 
 
 def _names(signature: Signature) -> Iterator[tuple[str, Shape]]:
@@ -231,18 +265,26 @@ class EncoderIndex:
         self._layers: dict[str, dict[Shape, frozenset[str]]] = {}
         for encoder in ENCODERS:
             for name, shape in encoder.shapes():
-                shapes = self._layers.setdefault(flatten(name), {})
+                shapes = self._layers.setdefault(canonical(flatten(name)), {})
                 shapes[shape] = shapes.get(shape, frozenset()) | {encoder.id}
-        self._words = {flatten(encoder.comfyui): encoder.comfyui for encoder in ENCODERS}
 
     def encoders(self, path: str) -> Mapping[Shape, frozenset[str]]:
         """Shape → the encoders with a layer of that name and shape; names as after a trainer's prefix."""
-        return self._layers.get(flatten(path), {})
+        return self._layers.get(canonical(flatten(path)), {})
 
-    def split(self, path: str) -> str:
-        """The layer's name in a path of ComfyUI's: `clip_l.transformer.text_model.…` → `text_model.…`."""
-        word, middle, layer = flatten(path).partition("_transformer_")
-        return layer if middle and word in self._words else path
+    def named(self, path: str) -> Mapping[Shape, frozenset[str]]:
+        """The same for a path of ComfyUI's, which may say the encoder: `clip_l.transformer.text_model.…`."""
+        word, layer = split_word(flatten(path), COMFYUI_WORDS)
+        known = self._layers.get(layer, {})
+        if word is None:
+            return known
+        here = {shape: frozenset(name for name in names if _comfyui(name) == word) for shape, names in known.items()}
+        return {shape: names for shape, names in here.items() if names}
+
+
+def _comfyui(encoder: str) -> str | None:
+    row = find_encoder(encoder)
+    return row and row.comfyui
 
 
 @functools.cache

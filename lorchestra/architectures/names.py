@@ -111,7 +111,12 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("mochi", "Mochi 1", "mochi", "Mochi 1", _T5),
     Architecture("ltxv_2b", "LTX-Video 2B", "ltxv_2b", "LTX-Video 2B", _T5),
     Architecture("ltxv_13b", "LTX-Video 13B", "ltxv_13b", "LTX-Video 13B", _T5),
-    Architecture("ltx2_19b", "LTX-2", "ltx2", "LTX-2", _numbered("gemma3_12b"), ("LTX-2 19B and LTX-2.3 22B",)),
+    Architecture("ltx2_19b", "LTX-2", "ltx2", "LTX-2", _numbered("gemma3_12b"), ("LTX-2 19B",)),
+    Architecture(
+        "ltx23_22b", "LTX-2.3", "ltx23", "LTX-2.3", _numbered("gemma3_12b"),
+        ("LTX-2 with gates in its attention and a modulation by the prompt: LoRAs for LTX-2 fit in part",
+         "LTX-2.5 has the same layers and another text encoder"),
+    ),
     Architecture(
         "hunyuan_video", "HunyuanVideo", "hunyuan_video", "HunyuanVideo", _HUNYUAN_VIDEO,
         ("FramePack and SkyReels V1 as well",),
@@ -152,6 +157,9 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     ),
     Architecture("wan21_vace_14b", "Wan 2.1 VACE 14B", "wan_14b", "Wan 14B", _UMT5),
     Architecture("wan21_vace_1_3b", "Wan 2.1 VACE 1.3B", "wan_1_3b", "Wan 1.3B", _UMT5),
+    Architecture("wan21_camera_14b", "Wan 2.1 Fun Camera 14B", "wan_14b", "Wan 14B", _UMT5),
+    Architecture("wan21_fun_control_14b", "Wan 2.1 Fun Control 14B", "wan_14b", "Wan 14B", _UMT5),
+    Architecture("wan21_humo_17b", "HuMo 17B", "wan_14b", "Wan 14B", _UMT5),
     Architecture("wan22_animate", "Wan 2.2 Animate 14B", "wan_14b", "Wan 14B", _UMT5),
     Architecture("wan22_s2v", "Wan 2.2 S2V 14B", "wan_14b", "Wan 14B", _UMT5),
     Architecture(
@@ -165,6 +173,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         "qwen_image", "Qwen-Image", "qwen_image", "Qwen-Image", _QWEN_VL,
         ("Qwen-Image, Edit, Edit-2509, Edit-2511 and Layered",),
     ),
+    Architecture("qwen_image21", "Qwen-Image-2.1", "qwen_image21", "Qwen-Image-2.1", _numbered("qwen3vl_8b")),
     Architecture("krea2", "Krea 2", "krea2", "Krea 2", _numbered("qwen3vl_4b")),
     Architecture("mage_flow", "MageFlow", "mage_flow", "MageFlow", _numbered("qwen3vl_4b")),
     Architecture(
@@ -218,7 +227,7 @@ RELATED: tuple[frozenset[str], ...] = (
     frozenset({"sd21", "svd"}),
     frozenset({"lumina2", "newbie"}),
     frozenset({"cosmos_predict2_2b", "anima"}),
-    frozenset({"ltxv_13b", "ltx2"}),
+    frozenset({"ltxv_13b", "ltx2", "ltx23"}),
 )
 """Families of which one was made from another: a LoRA of one does something useful on the other as far as it fits."""
 

@@ -13,6 +13,17 @@ _OPEN_CLIP = {
 }
 """Part of an OpenCLIP block → the same part as Hugging Face's CLIP calls it."""
 
+_OPEN_CLIP_OUTSIDE = {
+    "token_embedding.weight": "text_model.embeddings.token_embedding",
+    "positional_embedding": "text_model.embeddings.position_embedding",
+    "ln_final.weight": "text_model.final_layer_norm",
+    "ln_final.bias": "text_model.final_layer_norm.bias",
+}
+"""Tensors outside the blocks; what they are called in Hugging Face's CLIP, weights without `.weight`."""
+
+OPEN_CLIP_PROJECTION = "text_projection"
+"""OpenCLIP's matrix behind the last layer, `[width, projection]`; Hugging Face has the same one transposed."""
+
 OPEN_CLIP_BLOCKS = "transformer.resblocks."
 """Where the numbered blocks of OpenCLIP's text encoder begin; those of its image encoder begin with `visual.`."""
 
@@ -38,6 +49,53 @@ def components(encoders: Collection[str]) -> Mapping[str, tuple[str, ...]]:
         if names:
             result[component] = names
     return result
+
+
+def from_open_clip_outside(path: str) -> str | None:
+    """OpenCLIP's name of a tensor outside the blocks → Hugging Face's, without `.weight`; or None."""
+    return _OPEN_CLIP_OUTSIDE.get(path)
+
+
+def canonical(flat: str) -> str:
+    """A text encoder's layer by its flattened name without the wrappers that stand around it in one tool or another.
+
+    Example: `transformer_model_language_model_layers_0_mlp_up_proj` → `layers_0_mlp_up_proj`.
+    """
+    flat = flat.removeprefix("transformer_")
+    start = next((start for start in _WRAPPERS if flat.startswith(start)), "")
+    flat = flat[len(start) :]
+    if flat.startswith("vision_tower_"):
+        flat = "vision_model_" + flat.removeprefix("vision_tower_").removeprefix("vision_model_")
+    return "shared" if flat == "encoder_embed_tokens" else flat
+
+
+_WRAPPERS = ("model_language_model_", "language_model_model_", "language_model_", "model_", "bert_")
+"""The model in its causal wrapper, in a wrapper with eyes (of today and of transformers before 4.52), and BERT's."""
+
+
+def is_aside(flat: str) -> bool:
+    """True for parts of a language model with eyes that a prompt of words does not pass through: its vision tower."""
+    return canonical(flat).startswith(_ASIDE)
+
+
+_ASIDE = (
+    "vision_model_",
+    "visual_",
+    "multi_modal_projector_",
+    "embed_vision_",
+    "audio_tower_",
+    "embed_audio_",
+    "lm_head",
+)
+
+
+def split_word(flat: str, words: Collection[str]) -> tuple[str | None, str]:
+    """(encoder by ComfyUI's word, layer) of a flattened path that may begin with one of these words.
+
+    Example: `gemma3_12b_transformer_model_layers_0_mlp_up_proj` → (`gemma3_12b`, `layers_0_mlp_up_proj`).
+    """
+    found = max((word for word in words if flat.startswith(f"{word}_")), key=len, default=None)
+    return found, canonical(flat if found is None else flat[len(found) + 1 :])
 
 
 def from_open_clip(path: str) -> str | None:

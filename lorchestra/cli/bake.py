@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from dataclasses import replace
 
 from tqdm import tqdm
 
 from ..errors import LorchestraError, StackError
 from ..fit.outcome import OFF
 from ..stack import Entry, Stack
+from ..stack.rows import check_row
 from .export import Subparsers
 from .terminal import printable
 
@@ -44,7 +46,7 @@ def run_bake(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise LorchestraError(f"bake needs torch, which cannot be loaded ({error}): pip install torch") from error
 
-    stack = Stack(tuple(_entry(text, row) for row, text in enumerate(args.lora, 1))).checked()
+    stack = Stack(tuple(_entry(text, row) for row, text in enumerate(args.lora, 1)))
     hidden = True if args.quiet or not sys.stderr else None  # None: shown on terminals alone
     with tqdm(unit="B", unit_scale=True, desc="baking", disable=hidden, file=sys.stderr) as bar:
 
@@ -67,7 +69,9 @@ def _entry(text: str, row: int) -> Entry:
     if not equals or not file:
         raise StackError(f"--lora {text!r} has no weight; write FILE=0.7 or FILE=0.7:0.3", row)
     model, colon, clip = weights.partition(":")
-    return Entry(file, model=_number(model, text, row), clip=_number(clip, text, row) if colon else None)
+    entry = Entry(file, model=_number(model, text, row), clip=_number(clip, text, row) if colon else None)
+    check_row(replace(entry, lora="a file"), row)  # any name that a file has will do
+    return entry
 
 
 def _number(text: str, whole: str, row: int) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from ..architectures.names import with_article
 from ..errors import CheckpointError, FileProblem, HeaderError, LorchestraError, quoted
 from ..files.header import read_header
+from ..files.opening import exists, is_file
 from ..fit.outcome import BROKEN, COMPATIBLE, Outcome, check_file
 from ..lora.examined import read_examined
 from ..models.base import Base, architecture_ids, base_by_name, read_base_model
@@ -94,13 +95,9 @@ def to_json(file: str, outcome: Outcome) -> dict[str, Any]:
 
 def read_model(name: str) -> Base:
     """The base in a file or folder, else the architecture with that id; raises `LorchestraError` in words."""
-    try:
-        is_there = Path(name).exists()
-    except (OSError, ValueError):
-        is_there = False
-    if is_there:
+    if exists(name):
         base = read_base_model(name)
-        is_one_file = Path(name).is_file() and name.lower().endswith(SUFFIX)
+        is_one_file = is_file(name) and name.lower().endswith(SUFFIX)
         if is_one_file and not base.architectures and read_modules(read_header(name)).modules:
             raise CheckpointError(name, "this is a LoRA, not a model")
         return base

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LorchestraError
+from ..files.new_file import write_new
 from .export import Subparsers
 
 _WEIGHTS = {"warm": 0.75, "lines": 0.5, "glow": -0.4, "texture": 0.3}
@@ -145,6 +146,6 @@ def _save(outputs: dict[str, Any], stem: Path, server: Any) -> list[Path]:
     for output in outputs.values():
         for image in output.get("images", []):
             path = stem.with_suffix(Path(image["filename"]).suffix)
-            path.write_bytes(server.view(image))
+            write_new(path, server.view(image), force=True)
             saved.append(path)
     return saved

@@ -9,8 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import FileProblem, LorchestraError
-from ..exchange import DIALECTS, FORMS, Loss, a1111, find_dialect_or_raise, parse_stack, read_any, write_any
+from ..errors import FileProblem, LorchestraError, StackError
+from ..exchange import (
+    DIALECTS,
+    FORMS,
+    Loss,
+    Reading,
+    a1111,
+    find_dialect_or_raise,
+    read_any,
+    read_stack,
+    write_any,
+)  # fmt: skip
+from ..files.new_file import check_output, new_file
+from ..files.opening import os_reason
 from ..limits import Json
 from ..stack import Stack
 
@@ -69,21 +81,26 @@ def run_export(args: argparse.Namespace) -> int:
     """Runs `lorchestra export`; raises `LorchestraError` for input that cannot be used."""
     if args.stack is None and args.to != "schema":
         raise LorchestraError(f"export --to {args.to} needs the file of a stack, or - for standard input")
-    stack = Stack() if args.stack is None else parse_stack(_read_text(args.stack))
-    writing = write_any(stack, args.to, {"allow_names": args.allow_names})
+    _check_output(args, args.stack)
+    reading = Reading(Stack()) if args.stack is None else read_stack(_read_text(args.stack))
+    writing = write_any(reading.stack, args.to, {"allow_names": args.allow_names})
     _write_text(writing.text, args)
-    _report(writing.losses)
+    _report((*reading.losses, *writing.losses))
     return 0
 
 
 def run_import(args: argparse.Namespace) -> int:
-    """Runs `lorchestra import`; raises `LorchestraError` for input that cannot be used."""
+    """Runs `lorchestra import`; raises `LorchestraError` for input that cannot be used, or of which no row can."""
+    _check_output(args, args.file)
     text = _read_text(args.file)
     if args.source == "auto":
         reading = read_any(text, order=args.order)
     else:
         dialect = find_dialect_or_raise(args.source)
         reading = dialect.read(text, **_options(args, dialect.read_options))
+    unread = next((loss for loss in reading.losses if loss.place is not None), None)
+    if unread is not None and not reading.stack.entries:
+        raise StackError(unread.reason, 1)
     _write_text(_json_text(reading.stack.to_json()), args)
     _report(reading.losses)
     return 0
@@ -102,6 +119,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite OUT when it is there")
 
 
+def _check_output(args: argparse.Namespace, source: str | None) -> None:
+    if args.output is not None:
+        inputs = [] if source in (None, STDIN) else [source]
+        check_output(Path(args.output), inputs, "the file to read", args.force)
+
+
 def _read_text(name: str) -> str:
     try:
         if name == STDIN and not sys.stdin:
@@ -110,10 +133,10 @@ def _read_text(name: str) -> str:
             shown, data = "standard input", sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             shown = name
-            with Path(name).open("rb") as file:
+            with Path(name).open("rb") as file:  # also a pipe of the shell's: <(…)
                 data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise FileProblem(name, f"the file cannot be read ({error.strerror or error})") from error
+        raise FileProblem(name, os_reason(error)) from error
     except ValueError as error:  # a NUL in the path
         raise FileProblem(name, f"this cannot be the name of a file ({error})") from error
     if len(data) > MAX_BYTES:
@@ -136,14 +159,10 @@ def _write_text(text: str, args: argparse.Namespace) -> None:
         return
     try:
         data = text.encode("utf-8")
-        with Path(name).open("wb" if args.force else "xb") as file:
-            file.write(data)
-    except FileExistsError as error:
-        raise FileProblem(name, "the file is there already; choose another name, or pass --force") from error
-    except OSError as error:
-        raise FileProblem(name, f"the file cannot be written ({error.strerror or error})") from error
-    except ValueError as error:
+    except UnicodeEncodeError as error:
         raise FileProblem(name, f"the file cannot be written ({error})") from error
+    with new_file(Path(name), args.force) as file:
+        file.write(data)
 
 
 def _report(losses: Sequence[Loss]) -> None:

@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tqdm import tqdm
+
+from ..files.opening import is_folder
 
 SUFFIX = ".safetensors"
 _MOST_LEVELS = 40
@@ -30,11 +31,7 @@ def find_given(names: Sequence[str]) -> list[Given]:
     """The named files, and all `.safetensors` files of the named folders, each folder sorted; what is not there too."""
     found: list[Given] = []
     for name in names:
-        try:
-            is_folder = Path(name).is_dir()
-        except (OSError, ValueError):
-            is_folder = False
-        if not is_folder:
+        if not is_folder(name):
             found.append(Given(name, name))
             continue
         before = len(found)

@@ -55,7 +55,8 @@ def block(summary: Summary) -> str:
     if summary.rank:
         lines.append(f"  rank        {_spread(summary.rank)}")
     if summary.scale:
-        note = f"; {summary.assumed} modules have no alpha, which means 1" if summary.assumed else ""
+        note = f", from {summary.scale_from}" if summary.scale_from else ""
+        note += f"; {summary.assumed} modules have no alpha, which means 1" if summary.assumed else ""
         lines.append(f"  alpha/rank  {_spread(summary.scale)}{note}")
     if summary.odd_alphas:
         lines.append(f"  bad alpha   {len(summary.odd_alphas)} modules, e.g. {summary.odd_alphas[0]}")
@@ -65,6 +66,7 @@ def block(summary: Summary) -> str:
         lines.append(f"  doubled     {len(summary.doubled)} tensors, e.g. {summary.doubled[0]}")
     if summary.leftovers:
         lines.append(f"  not read    {len(summary.leftovers)} tensors, e.g. {summary.leftovers[0]}")
+    lines += [f"  warning     {warning}" for warning in summary.warnings]
     if summary.trigger_words:
         lines.append(f"  triggers    {', '.join(summary.trigger_words)}")
     lines += [f"  {key}: {value}" for key, value in summary.metadata.items()]

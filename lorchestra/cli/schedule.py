@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import FileProblem, ScheduleError
-from ..files.new_file import check_output, new_file
+from ..files.new_file import check_output, write_new
 from ..schedule import PRESETS, Schedule, Steps
 from ..schedule.steps import MAX_STEPS
 from .export import Subparsers
@@ -107,5 +107,4 @@ def _plot(schedule: Schedule, steps: Steps, args: argparse.Namespace) -> None:
     check_output(output, (), "", args.force)
     picture = plot.draw(schedule, steps, args.title)
     data = plot.png(picture) if output.suffix.lower() == ".png" else plot.svg(picture).encode()
-    with new_file(output, args.force) as file:
-        file.write(data)
+    write_new(output, data, args.force)

@@ -20,6 +20,7 @@ from ..files.header import parse_header
 from ..files.key import find_key
 from ..files.new_file import check_output, header_bytes, new_file
 from ..lora.cache import DTYPES, is_finite, open_lora
+from ..models.base_file import find_files
 from ..models.placing import place
 from ..spelling.modules import Module, read_modules
 from ..spelling.targets import COMFYUI, DIFFUSERS, KOHYA
@@ -67,7 +68,7 @@ def convert(
     Raises `HeaderError` and `AdapterError` as `open_lora` and for what cannot be converted, and `CheckpointError` for a
     model that cannot be read and an output that cannot be written.
     """
-    inputs = [str(path)] if model is None else [str(path), str(model)]
+    inputs = [str(path)] if model is None else [str(path), *find_files(model)]
     check_output(output, inputs, "the file to convert" if model is None else "one of the files to read", force)
     key = find_key(path)
     file = open_lora(path)
@@ -78,6 +79,7 @@ def convert(
     items = read_items(file, layers)
     tensors, metadata, notes = _WRITERS[to](file, layers, items)
     used = {name for module in file.reading.modules for name in module.slots.values()}
+    used.update(file.reading.marks)
     rest = [name for name in file.header.shapes if name not in used]
     for name in rest:
         if name in tensors:

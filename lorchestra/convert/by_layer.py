@@ -19,7 +19,7 @@ from ..spelling.prefixes import MODEL, flatten
 from ..spelling.scales import METADATA_KEY
 from ..spelling.targets import COMFYUI, KOHYA
 from .halves import common_dtype, folded, half_of, joined, update_of
-from .items import Item, Written, side, unsaid
+from .items import Item, Written, side, true_metadata, unsaid
 from .layers import Layers
 
 READ_PARTS = frozenset({
@@ -90,7 +90,7 @@ def _written_by_layer(file: OpenLora, layers: Layers, items: Sequence[Item], to:
         _write_weight(file, names, group, tensors, notes)
     for group in biases.values():
         tensors[f"{names.of(group[0])}.diff_b"] = _bias(file, group)
-    metadata = {key: value for key, value in file.header.metadata.items() if key != METADATA_KEY}
+    metadata = {key: value for key, value in true_metadata(file).items() if key != METADATA_KEY}
     return tensors, metadata, notes
 
 

@@ -20,7 +20,7 @@ from ..spelling import slots
 from ..spelling.prefixes import MODEL
 from ..spelling.scales import METADATA_KEY
 from .halves import Half, folded, half_of, joined
-from .items import Item, Written, side, unsaid
+from .items import Item, Written, side, true_metadata, unsaid
 from .layers import Layers
 
 
@@ -68,7 +68,7 @@ def write_diffusers(file: OpenLora, layers: Layers, items: Sequence[Item]) -> Wr
                 with_bias.add(prefix)
     for prefix in dora & plain.keys():  # PEFT would make magnitudes up for these
         raise unsaid(file, plain[prefix], "in diffusers all layers have DoRA or none, and this one has no magnitude")
-    metadata = dict(file.header.metadata)
+    metadata = true_metadata(file)
     metadata[METADATA_KEY] = _adapter_metadata(settings, dora, with_bias)
     return tensors, metadata, []
 

@@ -10,14 +10,18 @@ import torch
 from torch import Tensor
 
 from ..algorithms.lora import LoRA
-from ..architectures.sites import Shape
+from ..algorithms.row_order import PARTS, to_model
+from ..algorithms.rows import cut
+from ..architectures.sites import Place, Shape
 from ..errors import AdapterError
-from ..lora.cache import OpenLora
+from ..lora.cache import OpenLora, is_finite
 from ..models.placing import Placed, place
 from ..spelling import slots
 from ..spelling.layouts import is_old_glora
 from ..spelling.modules import BIAS, Module
 from ..spelling.prefixes import MODEL
+from ..spelling.qkv import FORMAT_KEY, LAYOUT_KEY
+from ..spelling.scales import without_scales
 from .layers import Layers
 
 Written = tuple[dict[str, Tensor], dict[str, str], list[str]]
@@ -75,11 +79,17 @@ def read_items(file: OpenLora, layers: Layers) -> list[Item]:
 def _read_item(file: OpenLora, layers: Layers, placed: Placed) -> Item:
     module, site = placed.module, placed.site
     parts = file.tensors(module)
+    if placed.rows is not None:
+        if module.algorithm == slots.OFT and "alpha" in parts and float(parts["alpha"].double()):
+            raise AdapterError(file.path, module.name, "OFT with a limit for all of its blocks is converted as a whole")
+        parts, _ = cut(module.algorithm, parts, None, placed.rows)
     if module.pads:
         adapter = file.adapter(module)  # which knows the shape that the layer gets
         if "shape" not in parts and isinstance(adapter, LoRA) and adapter.padded:
             parts["shape"] = torch.tensor(adapter.padded)
     alpha = parts.pop("alpha", None)
+    if alpha is not None and not module.uses_alpha and not is_finite(alpha):
+        alpha = None  # it does not count, and other programs may stumble over it
     if "magnitude_vector" in parts:
         parts["magnitude"] = parts.pop("magnitude_vector")
     scale, setting = Fraction(1), file.scales.scale(module) if file.scales else None
@@ -96,8 +106,8 @@ def _read_item(file: OpenLora, layers: Layers, placed: Placed) -> Item:
         columns = max(2, len(module.in_shape or ()) + 1)
         if magnitude.dim() == 1 or magnitude.shape[0] != magnitude.numel():
             parts["magnitude"] = magnitude.reshape(-1, *[1] * (columns - 1))
-    if site.place.swapped:
-        parts = _exchanged(file, module, parts)
+    if site.place.swapped or site.place.heads:
+        parts = _reordered(file, module, parts, site.place)
     shape = site.shape
     start, length = 0, None
     if site.place.offset is not None:
@@ -114,8 +124,9 @@ def is_per_row(magnitude: Tensor, module: Module) -> bool:
     return "magnitude_vector" in module.slots or magnitude.shape[1] != (module.in_shape or (0,))[0]
 
 
-def _exchanged(file: OpenLora, module: Module, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with the halves of the rows exchanged."""
+def _reordered(file: OpenLora, module: Module, parts: Mapping[str, Tensor], place: Place) -> dict[str, Tensor]:
+    """The tensors with the rows in the model's order."""
+    blocks = PARTS * place.heads or 2
     result = dict(parts)
     dims: dict[str, int] = {}
     if module.algorithm in (slots.LORA, slots.LORA_BIAS):
@@ -139,12 +150,15 @@ def _exchanged(file: OpenLora, module: Module, parts: Mapping[str, Tensor]) -> d
         tensor = parts.get(slot)
         if tensor is None:
             continue
-        if tensor.shape[dim] % 2:
+        if tensor.shape[dim] % blocks:
             raise AdapterError(
-                file.path, module.name, f"{module.algorithm} cannot be converted here: its rows cannot be halved"
+                file.path,
+                module.name,
+                f"{module.algorithm} cannot be converted here: its rows cannot be taken apart by heads"
+                if place.heads
+                else f"{module.algorithm} cannot be converted here: its rows cannot be halved",
             )
-        first, second = tensor.chunk(2, dim)
-        result[slot] = torch.cat([second, first], dim)
+        result[slot] = to_model(tensor, place.swapped, place.heads, dim)
     return result
 
 
@@ -154,6 +168,16 @@ _DENSE = (slots.DIFF, slots.NORM, slots.REPLACEMENT)
 def side(item: Item) -> str:
     """`model`, or `te` for all text encoders, whose names are told apart by the layer."""
     return MODEL if item.module.component == MODEL else "te"
+
+
+def true_metadata(file: OpenLora) -> dict[str, str]:
+    """The file's metadata without what is said by the tensors now: the scale, and the order of rows."""
+    metadata = dict(file.header.metadata)
+    if file.scales and file.scales.adapters:
+        metadata = without_scales(metadata)
+    if any(module.by_head for module in file.reading.modules):
+        metadata = {key: text for key, text in metadata.items() if key not in (FORMAT_KEY, LAYOUT_KEY)}
+    return metadata
 
 
 def unsaid(file: OpenLora, item: Item, reason: str) -> AdapterError:

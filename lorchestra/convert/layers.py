@@ -44,7 +44,7 @@ def _layers(row: Architecture, shapes: Mapping[str, Shape | None]) -> Layers:
             if encoder and encoder.comfyui not in encoders:
                 encoders[encoder.comfyui] = {
                     layer: Site(f"{encoder.comfyui}.{_comfyui_layer(encoder.kind, layer)}", shape)
-                    for layer, shape in encoder.shapes()
+                    for layer, shape in (*encoder.shapes(), *encoder.parameters())
                 }
     sites = model_sites({name: (name, shape) for name, shape in shapes.items()})
     return Layers(row, shapes, {**encoder_sites(encoders), MODEL: sites})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .dialect import Dialect, Loss, Reading, Writing
-from .parse import parse_stack, read_any
+from .dialect import Dialect, Loss, Place, Reading, Writing
+from .parse import parse_stack, read_any, read_stack
 from .registry import DIALECTS, find_dialect, find_dialect_or_raise
 from .write import FORMS, suffix, write_any
 
 __all__ = [
-    "DIALECTS", "FORMS", "Dialect", "Loss", "Reading", "Writing", "find_dialect", "find_dialect_or_raise",
-    "parse_stack", "read_any", "suffix", "write_any",
+    "DIALECTS", "FORMS", "Dialect", "Loss", "Place", "Reading", "Writing", "find_dialect", "find_dialect_or_raise",
+    "parse_stack", "read_any", "read_stack", "suffix", "write_any",
 ]  # fmt: skip

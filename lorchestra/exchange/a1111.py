@@ -4,59 +4,85 @@ Sources: AUTOMATIC1111/stable-diffusion-webui `modules/extra_networks.py` (how a
 `extensions-builtin/Lora/extra_networks_lora.py` (what its parts mean): `<lora:name[:te[:unet[:dyn]]]>`, or named
 `te=`, `unet=`, `dyn=`; `te` is 1 by default and `unet` equals `te`. SwarmUI and LoRA-Manager write the same form with
 the model's weight first; a text with two numbers does not say which of the two it is, so `order` does.
+
+Weights over the steps become schedules: loractl's `<lora:a:1@0,0.5@0.5>`, the block weights' `step=5-15`,
+prompt-control's `[<lora:a:0.9>:<lora:a:1>:0.2]`, and SwarmUI's `<fromto[2]:<lora:a>,>`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from ..errors import DialectError, StackError, quoted
-from ..limits import MAX_NAME, MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Json
-from ..stack import Entry, Stack
+from ..errors import DialectError, ScheduleError, StackError, quoted
+from ..limits import MAX_ROWS, MAX_TEXT, Json
+from ..schedule import Curve, Schedule
+from ..schedule.curve import By
+from ..stack import Entry, Schedules, Stack, check_row
 from ..stack.air import find_air
-from .dialect import Dialect, Loss, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
+from .dialect import Dialect, Loss, Place, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
+from .prompt import Found, Group, Prompt, find_tags
+from .tag import NO_BLOCKS, ORDERS, UNKNOWN_OPTION, Tag, acting, read_tag
+from .timed import ALWAYS, Times, Timing, curve_of, longest
 
-ORDERS = ("te-first", "model-first")
-"""What the first of two numbers is: the text encoder's weight (AUTOMATIC1111, Forge), or the model's (SwarmUI)."""
-DEFAULT_WEIGHT = 1.0
-"""Weight of a tag that names none."""
+MOST_LOSSES = 200
+"""Losses that are listed one by one."""
 
-_TAG = re.compile(r"<(?:lora|lyco):([^<>]*)(>?)")
-"""Example: `<lora:pixel:0.7>`; without the `>` it was never closed. `lyco` is AUTOMATIC1111's other word for it."""
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
-"""Example: `-0.75`, `.5`, `1e-3`; not `nan`, `inf` or `1_000`, which `float` would take."""
 _SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl")
 """Endings of model files; what stands after another dot belongs to the name, as in `pixel.v1`."""
+_SIGNS = re.compile(r"fromto|SEQ|[\[\]<>:|,.\d\s]+")
+"""What is left of brackets whose words are all tags."""
 
 
 def read_tags(text: str, *, order: str = "te-first") -> Stack:
-    """The stack of a text that is nothing but tags, commas and white space.
+    """The stack of a text that is nothing but tags, commas and white space, and that a row has a place for all of.
 
     Raises `StackError` for anything else in it, quoted, and for malformed tags with the row's number.
     """
-    stack, losses, rest = _parse(text, order)
-    if rest:
+    read = _Reader(text, order, strict=True).read()
+    if read.rest:
         raise StackError(
-            f"there is more than <lora:name:weight> tags here: {quoted(rest)}; "
+            f"there is more than <lora:name:weight> tags here: {quoted(read.rest)}; "
             "take it out, or import the text as a prompt"
         )
-    if losses:
-        raise StackError(f"the tag's option {quoted(losses[0].field)} is not known; take it out", losses[0].row)
-    return stack
+    if read.losses:
+        loss = read.losses[0]
+        if loss.reason.endswith((UNKNOWN_OPTION, NO_BLOCKS)):
+            raise StackError(f"the tag's option {quoted(loss.field)} is not known; take it out", loss.row)
+        raise StackError(loss.reason, loss.row)
+    return read.stack
+
+
+def read_rows(text: str, *, order: str = "te-first") -> Reading:
+    """The stack of a text of tags, with brackets around them or not; what cannot be read of them is lost.
+
+    Raises `StackError` for words that stand around the tags.
+    """
+    read = _Reader(text, order).read()
+    if read.rest:
+        raise StackError(
+            f"there is more than <lora:name:weight> tags here: {quoted(read.rest)}; "
+            "take it out, or import the text as a prompt"
+        )
+    return Reading(read.stack, read.losses)
 
 
 def read(text: Json, *, order: str = "te-first") -> Reading:
-    """The stack of the tags in any prompt; the rest of the prompt, and unknown options, are losses.
+    """The stack of the tags in any prompt: every tag that can be read becomes a row.
 
-    `order` is one of `ORDERS`. Raises `StackError`, which names the row and quotes the tag, for a malformed tag.
+    What is lost is told with its place: tags that cannot be read, options that a row has no place for, what no
+    schedule can say, and the rest of the prompt. `order` is one of `ORDERS`; where brackets of prompt-control or a
+    group of SwarmUI's has tags in it, the model's weight comes first, as these programs have it. Raises `StackError`
+    only for a text that is no prompt, or one of more than `MAX_ROWS` rows.
     """
     if not isinstance(text, str):
         raise DialectError(f"a prompt with <lora:name:weight> tags is text, not {quoted(text)}")
-    stack, losses, rest = _parse(text, order)
-    if rest:
-        losses = (*losses, Loss(None, "prompt", f"only the LoRAs are taken; left behind: {quoted(rest, 200)}"))
-    return Reading(stack, losses)
+    read = _Reader(text, order).read()
+    losses = read.losses
+    if read.rest:
+        losses = (*losses, Loss(None, "prompt", f"only the LoRAs are taken; left behind: {quoted(read.rest, 200)}"))
+    return Reading(read.stack, losses)
 
 
 def write(stack: Stack) -> Writing:
@@ -84,64 +110,206 @@ def write(stack: Stack) -> Writing:
     return Writing(text, text, tuple(losses))
 
 
-def _parse(text: str, order: str) -> tuple[Stack, tuple[Loss, ...], str]:
-    """Stack, unknown options, and the text outside the tags (empty when that is only commas and white space)."""
-    if order not in ORDERS:
-        raise DialectError(f"there is no order {quoted(order)} of weights; choose one of {', '.join(ORDERS)}")
-    if len(text) > MAX_TEXT:
-        raise StackError(f"the text has {len(text):,} characters; at most {MAX_TEXT:,} are read")
-    entries: list[Entry] = []
-    losses: list[Loss] = []
-    rest: list[str] = []
-    position = 0
-    for row, match in enumerate(_TAG.finditer(text), 1):
-        if row > MAX_ROWS:
-            raise StackError(f"a stack has at most {MAX_ROWS} rows, this text has more tags", row)
-        if not match[2]:
-            raise StackError(f"the tag {quoted(match[0])} is not closed; put a > where it ends", row)
-        entry, unknown = _entry(match[0], match[1], order, row)
-        entries.append(entry)
-        losses += (Loss(row, key, f"the tag {quoted(match[0])} has an option that is not known") for key in unknown)
-        rest.append(text[position : match.start()])
-        position = match.end()
-    rest.append(text[position:])
-    between = " ".join(stripped for part in rest if (stripped := part.strip(", \t\r\n\f\v")))
-    return Stack(tuple(entries)).checked(), tuple(losses), between
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a text has: the stack, what is lost of the tags, and the words around them (empty if there are none)."""
+
+    stack: Stack
+    losses: tuple[Loss, ...]
+    rest: str
 
 
-def _entry(tag: str, inside: str, order: str, row: int) -> tuple[Entry, list[str]]:
-    name, *items = inside.split(":")
-    if not name.strip():
-        raise StackError(f"the tag {quoted(tag)} names no LoRA", row)
-    if len(name) > MAX_NAME:
-        raise StackError(f"the tag {quoted(tag)} has a name of more than {MAX_NAME:,} characters", row)
-    positional = [item for item in items if "=" not in item]
-    named = {key.strip(): value for key, _, value in (item.partition("=") for item in items if "=" in item)}
-    if len(positional) > 3:
-        raise StackError(f"the tag {quoted(tag)} has {len(positional)} numbers; at most te:unet:dyn are known", row)
-    keys = ("te", "unet", "dyn") if order == "te-first" else ("unet", "te", "dyn")
-    parts = {**dict(zip(keys, positional, strict=False)), **named}
-    first, second = keys[0], keys[1]
-    weights = {first: _weight(tag, parts.pop(first), row) if first in parts else DEFAULT_WEIGHT}
-    weights[second] = _weight(tag, parts.pop(second), row) if second in parts else weights[first]
-    dyn = parts.pop("dyn", None)
-    if dyn is not None and not re.fullmatch(r"[1-9][0-9]{0,8}", dyn.strip()):
-        raise StackError(f"the tag {quoted(tag)} has the dyn {quoted(dyn)}; expected a whole number of ranks", row)
-    te, unet = weights["te"], weights["unet"]
-    extra = {} if dyn is None else {"dyn": int(dyn)}
-    return Entry(name, model=unet, clip=None if te == unet else te, extra=extra), list(parts)
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """A tag that was read, and when it acts."""
+
+    found: Found
+    tag: Tag
+    times: Times
+    outermost: int
+    """Where the outermost group begins that switches it; -1 without one."""
 
 
-def _weight(tag: str, text: str, row: int) -> float:
-    if not _NUMBER.fullmatch(text.strip()):
-        raise StackError(f"the tag {quoted(tag)} has the weight {quoted(text)}; expected a number", row)
-    value = float(text)
-    if not -WEIGHT_LIMIT <= value <= WEIGHT_LIMIT:
-        raise StackError(
-            f"the tag {quoted(tag)} has the weight {quoted(text)}; it must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}",
-            row,
-        )
-    return value
+class _Reader:
+    """Reads one text."""
+
+    def __init__(self, text: str, order: str, *, strict: bool = False) -> None:
+        if order not in ORDERS:
+            raise DialectError(f"there is no order {quoted(order)} of weights; choose one of {', '.join(ORDERS)}")
+        if len(text) > MAX_TEXT:
+            raise StackError(f"the text has {len(text):,} characters; at most {MAX_TEXT:,} are read")
+        self._strict = strict
+        """Whether the first thing that cannot be read is an error."""
+        self._prompt: Prompt = find_tags(text)
+        self._timing = Timing(text)
+        self._groups = [self._prompt.groups(found) for found in self._prompt.tags]
+        self._given = order
+        self._order = "model-first" if any(map(self._outermost, self._groups)) else order
+        self._losses: list[Loss] = []
+
+    def read(self) -> _Read:
+        rows: dict[object, list[_Timed]] = {}
+        for number, (found, groups) in enumerate(zip(self._prompt.tags, self._groups, strict=True), 1):
+            timed = self._tag(number, found, groups)
+            if timed is None:
+                continue
+            together = not timed.times.is_always and timed.tag.curve is None and timed.tag.steps is None
+            by = _by(timed.times)
+            key = (timed.outermost, timed.tag.name, timed.tag.dyn, by) if together and by else number
+            rows.setdefault(key, []).append(timed)
+            if len(rows) > MAX_ROWS:
+                raise StackError(f"a stack has at most {MAX_ROWS} rows, this text has more tags", MAX_ROWS + 1)
+        entries: list[Entry] = []
+        schedules = Schedules()
+        for tags in rows.values():
+            row = len(entries) + 1
+            try:
+                entries.append(check_row(_entry(tags), row, schedules))
+            except (ScheduleError, StackError) as error:
+                self._lose(tags[0].found, StackError(error.reason, row))
+                continue
+            self._say(tags, row)
+        self._losses.sort(key=lambda loss: loss.place or Place(0, 0))
+        hidden = len(self._losses) - MOST_LOSSES
+        if hidden > 0:
+            del self._losses[MOST_LOSSES:]
+            self._losses.append(Loss(None, "tags", f"there are {hidden} more things that could not be read"))
+        return _Read(Stack(tuple(entries)), tuple(self._losses), self._rest())
+
+    def _tag(self, number: int, found: Found, groups: Sequence[Group]) -> _Timed | None:
+        shown = self._prompt.text[found.start : found.end]
+        try:
+            if found.is_escaped:
+                raise StackError(
+                    f"the tag {quoted(shown)} is escaped with a backslash; take that out if it is meant as a tag",
+                    number,
+                )
+            if not found.is_closed:
+                raise StackError(f"the tag {quoted(shown)} is not closed; put a > where it ends", number)
+            tag = read_tag(shown, found.inside, self._order, number, wide=found.is_wide)
+            check_row(Entry(tag.name, model=tag.model, clip=tag.te), number)
+            times = ALWAYS
+            if not self._strict:
+                times = self._timing.of(groups, found.start)
+            if times.is_never:
+                raise StackError(f"the tag {quoted(shown)} acts at no moment", number)
+        except ScheduleError as error:
+            self._lose(found, StackError(f"the tag {quoted(shown)} is left out: {error.reason}", number))
+            return None
+        except StackError as error:
+            if self._strict:
+                raise
+            self._lose(found, error)
+            return None
+        outermost = self._outermost(groups)
+        return _Timed(found, tag, times, -1 if outermost is None else outermost.start)
+
+    def _lose(self, found: Found, error: StackError) -> None:
+        self._losses.append(Loss(None, "tag", error.reason, self._prompt.place(found.start)))
+
+    def _say(self, tags: Sequence[_Timed], row: int) -> None:
+        """What is lost of tags that became a row."""
+        for timed in tags:
+            found, tag = timed.found, timed.tag
+            shown, place = quoted(self._prompt.text[found.start : found.end]), self._prompt.place(found.start)
+            for key, said in tag.unknown:
+                self._losses.append(Loss(row, key, f"the tag {shown} {said}", place))
+            if self._strict:
+                continue
+            if found.section:
+                reason = f"SwarmUI uses the LoRA for <{found.section}> alone; here it acts on the whole picture"
+                self._losses.append(Loss(row, "section", reason, place))
+            if tag.in_order and timed.outermost < 0 and self._order == "model-first" != self._given:
+                reason = "the first number is taken as the model's weight, as programs with such brackets have it"
+                self._losses.append(Loss(row, "order", reason, place))
+        first = tags[0]
+        if not first.times.is_always:
+            kept = _clip(tags)
+            reason = f"the text encoders keep {kept:g} for the whole run, because the prompt is encoded once before it"
+            self._losses.append(Loss(row, "clip", reason, self._prompt.place(first.found.start)))
+
+    def _rest(self) -> str:
+        """The words around the tags, without brackets that have nothing but tags in them."""
+        text = self._prompt.text
+        outer: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for found, groups in zip(self._prompt.tags, self._groups, strict=True):
+            group = self._outermost(groups)
+            span = (found.start, found.end) if group is None else (group.start, group.end + 1)
+            outer.setdefault(span, []).append((found.start, found.end))
+        taken: list[tuple[int, int]] = []
+        for (start, end), inner in outer.items():
+            words = "".join(_between(text, start, end, inner))
+            taken += inner if _SIGNS.sub("", words) else [(start, end)]
+        between = _between(text, 0, len(text), taken)
+        return " ".join(stripped for part in between if (stripped := part.strip(", \t\r\n\f\v")))
+
+    def _outermost(self, groups: Sequence[Group]) -> Group | None:
+        """The outermost of these groups that switches what is in it."""
+        if self._strict:
+            return None
+        return next((group for group in reversed(groups) if self._timing.switches(group)), None)
+
+
+def _between(text: str, start: int, end: int, spans: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """A part of a text without the spans in it, which are in order."""
+    for begins, ends in spans:
+        yield text[start:begins]
+        start = ends
+    yield text[start:end]
+
+
+def _by(times: Times) -> By | None:
+    """What the times are placed by, None for both."""
+    if times.step == ALWAYS.step:
+        return "progress"
+    return "step" if times.progress == ALWAYS.progress else None
+
+
+def _entry(tags: Sequence[_Timed]) -> Entry:
+    """The row of one tag, or of all tags of one LoRA in one group: these take turns, and add up where they overlap."""
+    tag, times = tags[0].tag, tags[0].times
+    model, factors = tag.model, [tag.curve] if tag.curve else []
+    if tag.steps:
+        factors.append(acting(tag.steps))
+    by = _by(times)
+    if times.is_always:
+        pass
+    elif not factors and by is not None:
+        model, curve = _split([(one.tag.model, getattr(one.times, by)) for one in tags], by)
+        factors += [curve] if curve else []
+    else:
+        factors += [curve_of([(1.0, times.progress)], "progress")] * (by != "step")
+        factors += [curve_of([(1.0, times.step)], "step")] * (by != "progress")
+        factors = [curve for curve in factors if not curve.is_constant]
+    clip = tag.te if times.is_always else _clip(tags)
+    return Entry(
+        tag.name,
+        model=model,
+        clip=None if clip == model else clip,
+        schedule=Schedule(tuple(factors)).to_text() if factors else None,
+        air=tag.name if find_air(tag.name) is not None else None,
+        extra={} if tag.dyn is None else {"dyn": tag.dyn},
+    )
+
+
+def _split(weighted: Sequence[tuple[float, Sequence[tuple[float, float]]]], by: By) -> tuple[float, Curve | None]:
+    """Weights over the run as a row's weight and its schedule, exactly: their product is each of the weights."""
+    curve = curve_of(weighted, by)
+    if curve.is_constant:
+        return curve.keyframes[0].weight, None
+    weights = {keyframe.weight for keyframe in curve.keyframes} - {0.0}
+    if len(weights) > 1:
+        return 1.0, curve
+    keyframes = tuple(replace(keyframe, weight=1.0 if keyframe.weight else 0.0) for keyframe in curve.keyframes)
+    return weights.pop(), Curve(keyframes, by)
+
+
+def _clip(tags: Sequence[_Timed]) -> float:
+    """The one weight of the text encoders for tags that act at times."""
+    by = _by(tags[0].times)
+    if by is None:
+        return tags[0].tag.te
+    return longest(curve_of([(one.tag.te, getattr(one.times, by)) for one in tags], by))
 
 
 def _tag(entry: Entry, stem: str) -> str:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from ..errors import DialectError, quoted
-from ..limits import MAX_TEXT, Json
+from ..errors import DialectError, JsonError, quoted
+from ..files.json_text import read_json
+from ..limits import Json
 from ..stack import BOTH, Entry, Stack
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something stands in a text; lines and their characters count from 1."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +32,13 @@ class Loss:
     """The field of the row, or of the request, that is lost."""
     reason: str
     """What is lost and why, as one line."""
+    place: Place | None = None
+    """Where it stands in the text; None if the request is no text, or all of it is meant."""
 
     def __str__(self) -> str:
         field = self.field if self.field.isprintable() else quoted(self.field)
-        return f"{field}: {self.reason}" if self.row is None else f"row {self.row}, {field}: {self.reason}"
+        row = "" if self.row is None else f"row {self.row}, "
+        return f"{row}{field}: {self.reason}" if self.place is None else f"{row}{self.place}, {field}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +109,9 @@ def unsaid_of_stack(stack: Stack, title: str) -> Iterator[Loss]:
         yield Loss(None, key, f"{title} has no such field; it is left out")
 
 
-def from_json(text: str) -> Json:
-    """The value of JSON text; raises `DialectError` for text that is too long or no JSON."""
-    if len(text) > MAX_TEXT:
-        raise DialectError(f"the text has {len(text):,} characters; at most {MAX_TEXT:,} are read")
+def from_json(text: str, what: str = "the text") -> Json:
+    """The value of JSON text, see `read_json`; raises `DialectError` for text that is too long or no JSON."""
     try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise DialectError("the JSON is nested too deeply") from error
-    except ValueError as error:
-        raise DialectError(f"the text is not JSON: {error}") from error
+        return read_json(text, what)
+    except JsonError as error:
+        raise DialectError(str(error)) from error

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from ..errors import DialectError, StackError, quoted
 from ..limits import MAX_ROWS, Json
-from ..stack import Entry, Stack, read_row
+from ..stack import Entry, Schedules, Stack, read_row
 from .dialect import Dialect, Loss, Reading, Writing, from_json, unsaid, unsaid_of_stack
 
 DEFAULT_WEIGHT = 1.0
@@ -25,17 +25,17 @@ _SUFFIXES = (".safetensors", ".sft")
 
 def is_row(value: Json) -> bool:
     """True for one row, such as `{"name": "pixel", "strength": 0.8, "active": true}`."""
-    return isinstance(value, Mapping) and "name" in value and "strength" in value and "lora" not in value
+    return isinstance(value, dict) and "name" in value and "strength" in value and "lora" not in value
 
 
 def find_rows(value: Json) -> Sequence[Json] | None:
     """The rows in what was copied: a row, a list, either under `__value__` or `loras`, or a node; None without."""
     if is_row(value):
         return [value]
-    if isinstance(value, Mapping):
-        data = cast("Mapping[str, Json]", value)
+    if isinstance(value, dict):
+        data = cast("dict[str, Json]", value)
         for key in ("__value__", "loras", "inputs", "widgets_values"):
-            found = find_rows(data[key]) if isinstance(data.get(key), Mapping | list) else None
+            found = find_rows(data[key]) if isinstance(data.get(key), dict | list) else None
             if found:
                 return found
         return None
@@ -58,15 +58,16 @@ def read(value: Json) -> Reading:
         raise DialectError(f'{quoted(value)} has no rows such as {{"name": "pixel", "strength": 0.8, "active": true}}')
     if len(rows) > MAX_ROWS:
         raise DialectError(f"a stack has at most {MAX_ROWS} rows, this one has {len(rows)}", MAX_ROWS + 1)
+    schedules = Schedules()
     entries = (
-        _entry(cast("Mapping[str, Json]", item), row)
+        _entry(cast("Mapping[str, Json]", item), row, schedules)
         for row, item in enumerate(rows, 1)
         if cast("Mapping[str, Json]", item).get("_isDummy") is not True
     )
     return Reading(Stack(tuple(entries)))
 
 
-def _entry(data: Mapping[str, Json], row: int) -> Entry:
+def _entry(data: Mapping[str, Json], row: int, schedules: Schedules) -> Entry:
     model = _number(data.get("strength"))
     model = DEFAULT_WEIGHT if model is None else model
     clip = _number(data.get("clipStrength"))
@@ -75,7 +76,7 @@ def _entry(data: Mapping[str, Json], row: int) -> Entry:
     if clip is not None and clip != model:
         own["clip"] = clip
     try:
-        return read_row(own, 1)
+        return read_row(own, 1, schedules)
     except StackError as error:
         raise DialectError(error.reason, row) from error
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from ..errors import StackError, quoted
+from ..errors import JsonError, StackError, quoted
+from ..files.json_text import read_json
 from ..limits import MAX_TEXT, Json
-from ..stack import Entry, Stack, read_row
-from .a1111 import ORDERS, read_tags
+from ..stack import Entry, Schedules, Stack, read_row
 from .a1111 import read as read_prompt
-from .dialect import Reading
+from .a1111 import read_rows, read_tags
+from .dialect import Loss, Reading
 from .lora_manager import find_rows as find_lora_manager
 from .lora_manager import read as read_lora_manager
+from .prompt import has_tags
 from .rgthree import find_rows as find_rgthree
 from .rgthree import read as read_rgthree
 from .runware import is_request
 from .runware import read as read_runware
 from .runware import read_row as read_runware_row
+from .tag import ORDERS
 
 _MOST_WRAPPED = 4
 """How often JSON text may hold JSON text, or `__value__` another one."""
@@ -32,9 +34,9 @@ def read_any(text: str, *, order: str = ORDERS[0]) -> Reading:
     if len(text) > MAX_TEXT:
         raise StackError(f"the text has {len(text):,} characters; at most {MAX_TEXT:,} are read")
     try:
-        value: Json = json.loads(text)
-    except (ValueError, RecursionError):
-        if "<lora:" in text or "<lyco:" in text:
+        value = read_json(text)
+    except JsonError:
+        if has_tags(text):  # a prompt may begin with a bracket
             return read_prompt(text, order=order)
         return Reading(parse_stack(text))  # says what is wrong with it
     try:
@@ -60,31 +62,41 @@ def parse_stack(value: object) -> Stack:
     Raises `StackError`, which names the row, for anything else, for weights outside -100 … 100 and for more than
     `MAX_ROWS` rows.
     """
-    return _parse(value, 0)
+    return _parse(value, 0, None)
 
 
-def parse_row(value: Json, row: int) -> Entry:
-    """A row of ours or of Runware's; raises `StackError` with the row's number."""
+def read_stack(value: object) -> Reading:
+    """A stack from any form that `parse_stack` takes; of tags, those that can be read, and what is lost of the others.
+
+    Raises `StackError` as `parse_stack` does for everything that is not a text of tags.
+    """
+    losses: list[Loss] = []
+    return Reading(_parse(value, 0, losses), tuple(losses))
+
+
+def parse_row(value: Json, row: int, schedules: Schedules | None = None) -> Entry:
+    """A row of ours or of Runware's; raises `StackError` with the row's number. `schedules` as for `read_row`."""
     if isinstance(value, Mapping):
         data = cast("Mapping[str, Json]", value)
         if "lora" not in data and isinstance(data.get("model"), str):
-            return read_runware_row(data, row)
-    return read_row(value, row)
+            return read_runware_row(data, row, schedules)
+    return read_row(value, row, schedules)
 
 
-def _parse(value: object, depth: int) -> Stack:
+def _parse(value: object, depth: int, losses: list[Loss] | None) -> Stack:
+    """The stack; what is lost of tags is added to `losses`, or is an error without these."""
     if isinstance(value, Stack):
         return value.checked()
     if value is None:
         return Stack()
     if isinstance(value, str):
-        return _parse_text(value, depth)
+        return _parse_text(value, depth, losses)
     if isinstance(value, Mapping):
         data = cast("Mapping[str, Json]", value)
         if set(data) == {"__value__"}:
             if depth > _MOST_WRAPPED:
                 raise StackError("the stack is wrapped in __value__ too often")
-            return _parse(data["__value__"], depth + 1)
+            return _parse(data["__value__"], depth + 1, losses)
         if "loras" in data:
             return Stack.from_json(data, parse_row)
         if isinstance(data.get("lora"), list):
@@ -95,7 +107,7 @@ def _parse(value: object, depth: int) -> Stack:
     raise StackError(f"a stack is JSON or <lora:name:weight> text, not {type(value).__name__}")
 
 
-def _parse_text(text: str, depth: int) -> Stack:
+def _parse_text(text: str, depth: int, losses: list[Loss] | None) -> Stack:
     stripped = text.strip()
     if not stripped:
         return Stack()
@@ -105,12 +117,18 @@ def _parse_text(text: str, depth: int) -> Stack:
         if depth > _MOST_WRAPPED:
             raise StackError("the stack is JSON inside JSON too often")
         try:
-            data: Json = json.loads(stripped)
-        except RecursionError as error:
-            raise StackError("the stack's JSON is nested too deeply") from error
-        except ValueError as error:
-            raise StackError(f"the stack is not JSON: {error}") from error
-        return _parse(data, depth + 1)
-    if "<lora:" in stripped or "<lyco:" in stripped:
-        return read_tags(stripped).checked()
+            data = read_json(stripped, "the stack")
+        except JsonError as error:
+            if losses is not None and stripped[0] == "[" and has_tags(stripped):
+                return _parse_tags(stripped, losses)
+            raise StackError(str(error)) from error
+        return _parse(data, depth + 1, losses)
+    if has_tags(stripped):
+        return read_tags(stripped) if losses is None else _parse_tags(stripped, losses)
     raise StackError(f"the stack is neither JSON nor <lora:name:weight> text; it starts with {quoted(stripped)}")
+
+
+def _parse_tags(text: str, losses: list[Loss]) -> Stack:
+    reading = read_rows(text)
+    losses += reading.losses
+    return reading.stack

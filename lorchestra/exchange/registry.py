@@ -16,7 +16,8 @@ DIALECTS: tuple[Dialect, ...] = (RUNWARE, A1111, RGTHREE, LORA_MANAGER)
    `DIALECT` at its end. Neither touches the disk or the network. What the dialect cannot say becomes a `Loss`; what
    would be wrong if it were written anyway (a weight out of range, a row without a name) is a `DialectError` with the
    row's number. Nothing is dropped or clamped without one of the two.
-2. Add its line above, and if its text can be told from the others', to `parse.read_any`.
+2. Add its line above, its id to `FORMS` in `nodes/export.py`, and if its text can be told from the others', to
+   `parse.read_any`.
 3. Write `tests/lorchestra/exchange/test_<id>.py`; `read(write(stack).value)` must give the stack back, less the losses.
 
 The command line takes its choices from here. An option of `read` or `write` is a keyword argument with a default,

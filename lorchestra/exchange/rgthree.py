@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ..errors import DialectError, StackError, quoted
 from ..limits import MAX_ROWS, Json
-from ..stack import Entry, Stack, read_row
+from ..stack import Entry, Schedules, Stack, read_row
 from .dialect import Dialect, Loss, Reading, Writing, from_json, unsaid, unsaid_of_stack
 
 DEFAULT_WEIGHT = 1.0
@@ -24,7 +24,7 @@ _KEYS = ("on", "lora", "strength", "strengthTwo")
 
 def is_row(value: Json) -> bool:
     """True for one row, such as `{"on": true, "lora": "pixel.safetensors", "strength": 0.8}`."""
-    return isinstance(value, Mapping) and "lora" in value and ("strength" in value or "strengthTwo" in value)
+    return isinstance(value, dict) and "lora" in value and ("strength" in value or "strengthTwo" in value)
 
 
 def find_rows(value: Json) -> Sequence[Json] | None:
@@ -34,10 +34,10 @@ def find_rows(value: Json) -> Sequence[Json] | None:
     """
     if is_row(value):
         return [value]
-    if isinstance(value, Mapping):
-        data = cast("Mapping[str, Json]", value)
+    if isinstance(value, dict):
+        data = cast("dict[str, Json]", value)
         for key in ("inputs", "widgets_values"):
-            found = find_rows(data[key]) if isinstance(data.get(key), Mapping | list) else None
+            found = find_rows(data[key]) if isinstance(data.get(key), dict | list) else None
             if found:
                 return found
         rows = [item for key, item in data.items() if _NUMBERED.fullmatch(key) and is_row(item)]
@@ -62,23 +62,24 @@ def read(value: Json) -> Reading:
         raise DialectError(f"a stack has at most {MAX_ROWS} rows, this one has {len(rows)}", MAX_ROWS + 1)
     entries: list[Entry] = []
     losses: list[Loss] = []
+    schedules = Schedules()
     for row, item in enumerate(rows, 1):
         data = cast("Mapping[str, Json]", item)
         if data["lora"] in (None, "", "None"):
             losses.append(Loss(row, "lora", "no LoRA is chosen in it, so the row is left out"))
             continue
-        entries.append(_entry(data, row))
+        entries.append(_entry(data, row, schedules))
     return Reading(Stack(tuple(entries)), tuple(losses))
 
 
-def _entry(data: Mapping[str, Json], row: int) -> Entry:
+def _entry(data: Mapping[str, Json], row: int, schedules: Schedules) -> Entry:
     model, clip = data.get("strength"), data.get("strengthTwo")
     own: dict[str, Json] = {key: item for key, item in data.items() if key not in _KEYS}
     own |= {"lora": data["lora"], "on": data.get("on", True), "model": DEFAULT_WEIGHT if model is None else model}
     if clip is not None and clip != own["model"]:
         own["clip"] = clip
     try:
-        return read_row(own, 1)
+        return read_row(own, 1, schedules)
     except StackError as error:
         raise DialectError(error.reason, row) from error
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ..errors import DialectError, StackError, quoted
-from ..limits import MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Json
-from ..stack import EXPERTS, Entry, Stack
+from ..limits import MAX_ROWS, WEIGHT_LIMIT, Json
+from ..stack import EXPERTS, Entry, Schedules, Stack
 from ..stack import read_row as read_own_row
 from ..stack.air import find_air
-from .dialect import Dialect, Loss, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
+from .dialect import Dialect, Loss, Reading, Writing, find_inactive, from_json, unsaid, unsaid_of_stack
 
 WEIGHT_MIN, WEIGHT_MAX = -4.0, 4.0
 DEFAULT_WEIGHT = 1.0
@@ -28,18 +28,19 @@ def read(value: Json) -> Reading:
     Of a request (a list of tasks) the `lora` array of the one task that has one is taken. Raises `DialectError`, with
     the row's number where a row is to blame. The rows' unknown keys are kept in `Entry.extra`.
     """
-    rows, losses = _find_rows(_from_text(value) if isinstance(value, str) else value)
+    rows, losses = _find_rows(from_json(value, "the request") if isinstance(value, str) else value)
     if len(rows) > MAX_ROWS:
         raise DialectError(f"a stack has at most {MAX_ROWS} rows, this one has {len(rows)}", MAX_ROWS + 1)
     entries: list[Entry] = []
+    schedules = Schedules()
     for row, item in enumerate(rows, 1):
         if not isinstance(item, Mapping):
             raise DialectError(f'the row is {quoted(item)}; expected {{"model": AIR, "weight": number}}', row)
-        entries.append(read_row(cast("Mapping[str, Json]", item), row))
+        entries.append(read_row(cast("Mapping[str, Json]", item), row, schedules))
     return Reading(Stack(tuple(entries)), losses)
 
 
-def read_row(data: Mapping[str, Json], row: int) -> Entry:
+def read_row(data: Mapping[str, Json], row: int, schedules: Schedules | None = None) -> Entry:
     """One row of the array, e.g. `{"model": "civitai:120096@135931", "weight": 0.7}`.
 
     A `model` that is no AIR is taken as the name of a file. Keys that rows of ours have (`on`, `clip`, `sha256` …) mean
@@ -61,7 +62,7 @@ def read_row(data: Mapping[str, Json], row: int) -> Entry:
     if find_air(name) is not None:
         own["air"] = name
     try:
-        return read_own_row(own, 1)
+        return read_own_row(own, 1, schedules)
     except StackError as error:
         raise DialectError(error.reason, row) from error
 
@@ -92,7 +93,7 @@ def is_request(value: Json) -> bool:
         data = cast("Mapping[str, Json]", value)
         return "loras" not in data and ("taskType" in data or isinstance(data.get("lora"), list))
     return isinstance(value, list) and any(
-        isinstance(item, Mapping) and is_request(item) for item in cast("list[Json]", value)
+        isinstance(item, dict) and is_request(item) for item in cast("list[Json]", value)
     )
 
 
@@ -143,17 +144,6 @@ def _model(entry: Entry, row: int, allow_names: bool, losses: list[Loss]) -> str
     if air.file is not None:
         losses.append(Loss(row, "air", f"Runware's short AIR cannot name one file of a version; +{air.file} is lost"))
     return air.short
-
-
-def _from_text(text: str) -> Json:
-    if len(text) > MAX_TEXT:
-        raise DialectError(f"the request has {len(text):,} characters; at most {MAX_TEXT:,} are read")
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise DialectError("the request's JSON is nested too deeply") from error
-    except ValueError as error:
-        raise DialectError(f"the request is not JSON: {error}") from error
 
 
 def _find_rows(value: Json) -> tuple[Sequence[Json], tuple[Loss, ...]]:

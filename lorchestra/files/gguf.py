@@ -6,8 +6,7 @@ torch, and no array of metadata is held in memory.
 
 from __future__ import annotations
 
-import os
-import stat
+import io
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import CheckpointError, quoted
+from .opening import open_regular
 
 MAX_TENSORS = 50_000
 """More than any model has; the largest mixtures of experts have some ten thousand."""
@@ -60,19 +60,9 @@ def read_gguf(path: str | Path) -> GgufHeader:
     is not GGUF, for a file that is cut off and for a header that lies.
     """
     name = str(path)
-    try:
-        mode = os.stat(name).st_mode
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
-            reason = "this is a directory, not a file" if stat.S_ISDIR(mode) else "this is not a regular file"
-            raise CheckpointError(name, reason)
-        with open(name, "rb") as file:
-            return _Reader(name, file, os.fstat(file.fileno()).st_size).header()
-    except FileNotFoundError as error:
-        raise CheckpointError(name, "there is no such file") from error
-    except OSError as error:
-        raise CheckpointError(name, f"the file cannot be read ({error.strerror or error})") from error
-    except ValueError as error:  # a NUL or broken Unicode in the path
-        raise CheckpointError(name, f"this cannot be the name of a file ({error})") from error
+    raw = open_regular(name, CheckpointError)
+    with io.BufferedReader(raw, 1 << 16) as file:
+        return _Reader(name, file, raw.size).header()
 
 
 class _Reader:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard, cast
 
 from ..errors import HeaderError, quoted
+from .foreign import SAMPLE, describe
 from .header_stream import METADATA, NO_OBJECT, Source
-from .opening import open_regular, os_reason, pickle_reason
+from .opening import open_regular, pickle_reason
 
 MAX_HEADER_BYTES = 100_000_000
 """The same limit as the safetensors library's."""
@@ -51,7 +51,6 @@ _MOST_MEMORY = 60_000_000
 _MOST_NOTES = 20
 
 _PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class TensorInfo(NamedTuple):
@@ -101,39 +100,48 @@ def read_header(path: str | Path) -> Header:
     name = str(path)
     if name.lower().endswith(_PICKLE_SUFFIXES):
         raise HeaderError(name, pickle_reason(name))
-    try:
-        with open_regular(name) as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(8)
-            if len(start) < 8:
-                raise HeaderError(
-                    name,
-                    "the file is empty"
-                    if not start
-                    else f"the file has only {len(start)} bytes, too few for a safetensors header",
-                )
-            length = int.from_bytes(start, "little")
-            # A header of 640 bytes starts like a pickle too; it goes on with {.
-            if length > size - 8 and start.startswith(_PICKLE_STARTS) and file.read(1) not in (b"{", b""):
-                raise HeaderError(name, pickle_reason(name))
-            if length > MAX_HEADER_BYTES:
-                raise HeaderError(
-                    name,
-                    f"the header claims {length:,} bytes, above the limit of {MAX_HEADER_BYTES:,}; "
-                    "this is not a safetensors file, or it is damaged",
-                )
-            if length > size - 8:
-                raise HeaderError(
-                    name, f"the header claims {length:,} bytes but the file has {size:,}; the file is truncated"
-                )
-            source = Source(name, file, length)
-            if length > _LONG:
-                return _long_header(source, size)
-            return _short_header(name, source.rest(length), source.digest, size)
-    except OSError as error:
-        raise HeaderError(name, os_reason(error)) from error
-    except ValueError as error:  # a NUL or broken Unicode in the path
-        raise HeaderError(name, f"this cannot be the name of a file ({error})") from error
+    with open_regular(name) as file:
+        size = file.size
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(size - 8, MAX_HEADER_BYTES) or not length:
+            raise HeaderError(name, _no_header_reason(name, start, file.read(SAMPLE - len(start)), size))
+        source = Source(name, file, length)
+        if not source.peek().startswith(_HEADER_STARTS):
+            _refuse_foreign(name, start + source.peek()[: SAMPLE - 8], size)
+        if length > _LONG:
+            return _long_header(source, size)
+        return _short_header(name, source.rest(length), source.digest, size)
+
+
+_HEADER_STARTS = (b"{", b" ", b"\t", b"\n", b"\r")
+
+
+def _no_header_reason(name: str, start: bytes, more: bytes, size: int) -> str:
+    """Why a file cannot be read of which the first bytes, `start` and `more`, are no safetensors file's."""
+    if not start:
+        return "the file is empty"
+    length = int.from_bytes(start, "little")
+    # A short header of a large number of bytes starts like a pickle too; it goes on with {.
+    if not (len(start) == 8 and more.startswith(b"{") and length <= MAX_HEADER_BYTES):
+        _refuse_foreign(name, start + more, size)
+    if len(start) < 8:
+        return f"the file has only {len(start)} bytes, too few for a safetensors header"
+    if length > MAX_HEADER_BYTES:
+        return (
+            f"the header claims {length:,} bytes, above the limit of {MAX_HEADER_BYTES:,}; "
+            "this is not a safetensors file, or it is damaged"
+        )
+    if length > size - 8:
+        return f"the header claims {length:,} bytes but the file has {size:,}; the file is truncated"
+    return "the header is not JSON: it is empty"
+
+
+def _refuse_foreign(name: str, start: bytes, size: int) -> None:
+    """Raises `HeaderError` if the first bytes are those of something else that is known."""
+    reason = describe(start, lambda: pickle_reason(name), size)
+    if reason:
+        raise HeaderError(name, reason)
 
 
 def parse_header(text: bytes, *, path: str, file_size: int) -> Header:
@@ -262,8 +270,10 @@ def _sized(text: str) -> tuple[str, tuple[int, ...], int]:
         raise ValueError(text)
     value = json.loads(f'{{"dtype{text}]}}', object_pairs_hook=_unique)
     dtype, shape = value["dtype"], value["shape"]
+    if len(value) != 2 or not _naturals(shape) or len(shape) > MAX_DIMENSIONS:
+        raise ValueError(text)
     bits = DTYPE_BITS[dtype] * prod(shape)
-    if len(value) != 2 or not _naturals(shape) or bits % 8 or len(shape) > MAX_DIMENSIONS:
+    if bits % 8:
         raise ValueError(text)
     return dtype, tuple(shape), bits // 8
 
@@ -279,6 +289,13 @@ def _entries(path: str, body: str) -> dict[str, Any]:
         body = "{" + body
     if len(body) > _LONG and _memory(body) > _MOST_MEMORY:
         raise HeaderError(path, "the header is JSON of a size and form that no model needs")
+    if body.endswith("\0"):
+        count = len(body) - len(body.rstrip("\0"))
+        raise HeaderError(
+            path,
+            f"the header is padded with {count:,} NUL bytes, where the format has spaces, and ComfyUI refuses it, too. "
+            "Download the file again, or save it again with the program that made it",
+        )
     try:
         raw: Any = _DECODER.decode(body)
         if not _is_surely_unique(body, raw):

@@ -48,6 +48,12 @@ class Source:
     def digest(self) -> str:
         return self._hash.hexdigest()
 
+    def peek(self) -> bytes:
+        """The first bytes that are not taken yet; they stay."""
+        if self._at == len(self._piece):
+            self._more()
+        return self._piece[self._at :]
+
     def rest(self, most: int) -> bytes:
         """All that is left, or its first `most` bytes."""
         text = self._piece[self._at :]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import HeaderError
+from .opening import RegularFile, open_regular
+
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,15 @@ def find_key(path: str | Path) -> FileKey | None:
 
 def read_sha256(path: str | Path) -> str:
     """SHA-256 of a file, 64 hex digits; raises `HeaderError` if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-            return digest.hexdigest()
-    except OSError as error:
-        raise HeaderError(path, f"the file cannot be read ({error.strerror or error})") from error
+    with open_regular(path) as file:
+        return find_sha256(file, lambda: True) or ""
+
+
+def find_sha256(file: RegularFile, is_wanted: Callable[[], bool]) -> str | None:
+    """SHA-256 of what is left of an open file; None from the moment on at which it is not wanted any more."""
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        digest.update(block)
+        if not is_wanted():
+            return None
+    return digest.hexdigest()

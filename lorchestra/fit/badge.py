@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from ..architectures.names import family_titles
 from ..architectures.sites import Targets, has_text_encoders
-from ..errors import FileProblem, NotALora, StackError
+from ..errors import FileProblem, JsonError, NotALora, StackError
 from ..exchange import parse_stack
 from ..exchange.parse import parse_row
+from ..files.json_text import read_json
 from ..limits import MAX_ROWS
 from ..lora.file import LoraFile
 from ..models.base import Base, base_by_name
 from ..models.placing import place
 from ..spelling.prefixes import MODEL
-from ..stack import Entry, Stack
+from ..stack import Entry, Schedules, Stack
 from ..stack.choices import Choices
 from .outcome import BROKEN, COMPATIBLE, INCOMPATIBLE, MISSING, NOT_A_LORA, PARTIAL, UNKNOWN, outcome
 from .refusals import find_misfit
@@ -52,9 +52,10 @@ def read_rows(value: object) -> list[Entry | StackError]:
         if rows is None:
             raise
     result: list[Entry | StackError] = []
+    schedules = Schedules()
     for row in rows[:MAX_ROWS]:
         try:
-            result.append(parse_row(row, 1))
+            result.append(parse_row(row, 1, schedules))
         except StackError as error:
             result.append(error)
     return result
@@ -63,8 +64,8 @@ def read_rows(value: object) -> list[Entry | StackError]:
 def _find_rows(value: object) -> list[Any] | None:
     """The rows of our own JSON; None for other forms, whose rows are one text."""
     try:
-        data = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
+        data = read_json(value) if isinstance(value, str) else value
+    except JsonError:
         return None
     if isinstance(data, Mapping):
         data = cast("Mapping[str, Any]", data).get("loras")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..architectures.names import are_interchangeable, are_related, family_titles, with_article
-from ..architectures.sites import Site
+from ..architectures.encoders import encoder_titles
+from ..architectures.names import are_interchangeable, are_related, family_titles, title, with_article
+from ..architectures.sites import Site, has_text_encoders
 from ..errors import shortened
-from ..lora.examined import Examined
-from ..lora.identify import Identity
+from ..lora.examined import Examined, scale_notes
+from ..lora.identify import Identity, find_encoders, find_owners
+from ..lora.metadata import schedule
 from ..models.base import Base
 from ..models.placing import Placement, place
+from ..models.quantized import words
 from ..spelling import kinds
 from ..spelling.modules import Module
 from ..spelling.prefixes import MODEL
@@ -109,49 +112,82 @@ def check_file(examined: Examined, base: Base, fallback: Mapping[str, Site] | No
     if examined.problem:
         verdict = NOT_A_LORA if examined.kind != kinds.LORA else BROKEN
         return Outcome(entry, verdict, examined.problem)
-    found = finding(entry, place(examined.reading.modules, base.targets, fallback), examined, base)
-    return replace(found, evidence=tuple(examined.evidence))
+    placement = place(examined.reading.modules, base.targets, fallback)
+    found = finding(entry, placement, examined, base)
+    what = found.finding
+    if base.quantization and found.verdict in (COMPATIBLE, PARTIAL) and found.applied:
+        by_name = any(placed.site.shape is None for placed in placement.placed)
+        how = "shapes are packed and were not compared, and nothing" if by_name else "nothing"
+        what = f"{what}; {words(base.quantization)}: {how} can be baked into this file"
+    return replace(found, finding=what, evidence=tuple(examined.evidence))
 
 
 def finding(entry: Entry, placement: Placement, examined: Examined | None, base: Base | None) -> Outcome:
     """The outcome without row and weights; as `outcome`."""
+    placed = placement.modules
     applied, unmatched, misshapen, unused = (
-        len(part) for part in (placement.placed, placement.unmatched, placement.misshapen, placement.unused)
+        len(part) for part in (placed, placement.unmatched, placement.misshapen, placement.unused)
     )
     missing = unmatched + misshapen
     identity = examined.identity if examined else None
     unread = len(examined.reading.leftovers) if examined else 0
     made_for = identity.made_for if identity else ()
     architectures = base.architectures if base else ()
-    of_model = _of_model([placed.module for placed in placement.placed])
+    of_model = _of_model(placed)
     lacking = _of_model([*placement.unmatched, *(module for module, _ in placement.misshapen)])
     if of_model + lacking:
         verdict = _verdict(of_model, lacking, identity, architectures)
         if verdict == COMPATIBLE and missing:
             verdict = PARTIAL
     else:  # text encoders alone
-        verdict = COMPATIBLE if not missing else PARTIAL if applied else INCOMPATIBLE
+        lost = missing or (unused and base is not None and has_text_encoders(base.targets))
+        verdict = PARTIAL if applied and missing else INCOMPATIBLE if lost and not applied else COMPATIBLE
     if base and base.hidden and verdict in (INCOMPATIBLE, PARTIAL):
         verdict = UNKNOWN
     note = f"; {unused} text encoder modules are not used, no such CLIP is connected" if unused else ""
     if unread:
         note += f"; {unread} tensors of the file belong to no LoRA module"
+    if placement.aside:
+        note += (
+            f"; {len(placement.aside)} modules for other parts of a text encoder, e.g. its vision tower, are left aside"
+        )
+    if examined:
+        note += "".join(f"; {said}" for said in _said(examined, placement))
     hint = ""
-    if not (applied or missing):
+    if verdict == INCOMPATIBLE and not of_model + lacking:
+        what, hint = _encoder_refusal(placement, examined)
+        what += note if missing else ""
+    elif not (applied or missing):
         what = f"{'nothing is applied' if unused else 'the file has no modules that these weights are for'}{note}"
     elif verdict == UNKNOWN:
-        what = f"whether it fits cannot be told: the model's layers are packed{note}"
+        why = words(base.quantization) if base and base.quantization else "the model's layers are packed"
+        what = f"whether it fits cannot be told: {why}{note}"
     elif verdict == COMPATIBLE:
         what = f"all {applied} modules fit{note}"
     elif verdict == PARTIAL:
-        what = f"{placement.fitting} fit{note}; left out: {_example(placement)}"
+        owner = _owner(placement, architectures)
+        of_whom = f" (layers of {title(owner)})" if owner else ""
+        what = f"{placement.fitting} fit{note}; left out: {_example(placement)}{of_whom}"
     else:
         fitting = f"{of_model} of {of_model + lacking} modules" if of_model + lacking else placement.fitting
-        what, hint = _refusal(placement, fitting, made_for, architectures)
+        owner = None if of_model else _owner(placement, architectures)
+        if owner:
+            what, hint = _variant_refusal(placement, owner, architectures)
+        else:
+            what, hint = _refusal(placement, fitting, made_for, architectures)
     return Outcome(
         entry, verdict, what, hint=hint, applied=applied, unmatched=unmatched, misshapen=misshapen, unused=unused,
         unread=unread, made_for=made_for,
     )  # fmt: skip
+
+
+def _said(examined: Examined, placement: Placement) -> Iterator[str]:
+    """What the metadata say that changes what is applied, or ought to be known where it is."""
+    if examined.scales:
+        yield from scale_notes(examined.scales, (placed.module for placed in placement.placed))
+    sigmas = schedule(examined.header.metadata)
+    if sigmas and placement.placed:
+        yield sigmas
 
 
 def _of_model(modules: Sequence[Module]) -> int:
@@ -185,6 +221,36 @@ def _refusal(placement: Placement, fitting: str, made_for: Sequence[str], base: 
         made = f"made for {' or '.join(others)}{which}{fitting} fit{where}{lucky}"
         return made, choose
     return f"{placement.fitting} fit this model ({_example(placement)})", choose
+
+
+def _owner(placement: Placement, base: Sequence[str]) -> str | None:
+    """The relative of the base model that has all layers that the base has not; None if there is none."""
+    lacking = [*placement.unmatched, *(module for module, _ in placement.misshapen)]
+    lacking = [module for module in lacking if module.component == MODEL]
+    owners = find_owners(lacking, base) if lacking and base else ()
+    return next(iter(owners), None) if not set(owners) & set(base) else None
+
+
+def _variant_refusal(placement: Placement, owner: str, base: Sequence[str]) -> tuple[str, str]:
+    """The same for a file that changes nothing but what a variant of the model has beyond it."""
+    count = len(placement.unmatched) + len(placement.misshapen)
+    what = f"made for layers of {title(owner)} that this model, {title(base[0])}, does not have"
+    return f"{what}: 0 of {count} modules fit ({_example(placement)})", f"Load {title(owner)}"
+
+
+def _encoder_refusal(placement: Placement, examined: Examined | None) -> tuple[str, str]:
+    """The same for a file that changes text encoders alone, none of which is connected."""
+    titles = encoder_titles(find_encoders(examined.reading.modules)) if examined else ""
+    total = len(placement.unmatched) + len(placement.misshapen) + len(placement.unused)
+    if not titles:
+        return f"0 of {total} text encoder modules fit the connected CLIP ({_example(placement)})", _OTHER_CLIP
+    others = family_titles(examined.identity.made_for) if examined else []
+    having = f", which {' and '.join(others)} {'has' if len(others) == 1 else 'have'}" if others else ""
+    what = f"made for the text encoder {titles}{having}; 0 of {total} modules fit the connected CLIP"
+    return what, _OTHER_CLIP
+
+
+_OTHER_CLIP = "Connect the CLIP that it is for"
 
 
 def _example(placement: Placement) -> str:

@@ -5,14 +5,17 @@ Nothing but headers and sidecars is read, unless hashes of whole files are asked
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from ..errors import FileProblem
+from ..files.key import find_sha256
+from ..files.opening import open_regular
 from .facts import Facts, File, read_facts, with_hash
 from .finder import BY_HASH, Candidate, Finder, Found
 from .listing import Listing
@@ -23,7 +26,6 @@ _REST = 1.0
 _REST_WHILE_BUSY = 9.0
 _LEAST_REST = 0.002
 """Seconds."""
-_BLOCK = 1 << 20
 
 
 class Library:
@@ -82,6 +84,14 @@ class Library:
         found = (self._file(name, roots, folders) for name in listed)
         return [file for file in found if file]
 
+    def shown_path(self, file: File) -> str:
+        """The path from the folder of LoRAs on: `loras/styles/pixel.safetensors`."""
+        for root in self._roots():
+            folder = Path(root)
+            if Path(file.path).is_relative_to(folder):
+                return (folder.name / Path(file.path).relative_to(folder)).as_posix()
+        return file.name
+
     def find_file(self, name: str) -> File | None:
         """The file of a listed name."""
         return next(iter(self.files([name])), None)
@@ -101,29 +111,23 @@ class Library:
             found = with_hash(found, self._hash(file))
         return found
 
-    def sha256(self, file: File, deadline: float | None = None) -> str | None:
-        """The hash of a whole file, read once. None if it cannot be read, changes, or `deadline` is over.
-
-        `deadline` is on the clock of `time.monotonic`.
-        """
+    def sha256(self, file: File, is_wanted: Callable[[], bool] = lambda: True) -> str | None:
+        """The hash of a whole file, read once. None if it cannot be read, changes, or is not wanted any more."""
         known = self._hash(file)
         if known:
             return known
-        digest = hashlib.sha256()
         try:
-            with open(file.path, "rb", buffering=0) as source:
-                while block := source.read(_BLOCK):
-                    digest.update(block)
-                    if deadline is not None and time.monotonic() > deadline:
-                        return None
-                state = os.fstat(source.fileno())
-        except OSError:
+            with open_regular(file.path) as source:
+                found = find_sha256(source, is_wanted)
+                if found is None or source.has_changed():
+                    return None
+        except FileProblem:
             return None
-        if (state.st_mtime_ns, state.st_size) != (file.modified_ns, file.size):
+        if (source.modified_ns, source.size) != (file.modified_ns, file.size):
             return None
         with self._lock:
-            self._hashes[file.path] = (file.stamp[:2], digest.hexdigest())
-        return digest.hexdigest()
+            self._hashes[file.path] = (file.stamp[:2], found)
+        return found
 
     def read_in_background(self, files: Sequence[File] | None = None) -> int:
         """Has all files read that are not, newest first, one after another. Returns how many are left.
@@ -157,22 +161,24 @@ class Library:
                 known.append((file.name, facts))
         return Finder(self.listing(), known, left)
 
-    def search_hash(self, lora: str, sha256: str, size: int | None = None, seconds: float = 120.0) -> Found:
+    def search_hash(
+        self, lora: str, sha256: str, size: int | None = None, is_wanted: Callable[[], bool] = lambda: True
+    ) -> Found:
         """The file with this hash, by hashing whole files: those of this size, or of this name first, then the newest.
 
-        It stops at the first, and after so many seconds.
+        It stops at the first, and when it is not wanted any more.
         """
-        deadline = time.monotonic() + seconds
         files = self.files()
         if size is not None:
             files = [file for file in files if file.size == size]
         same = set(self.listing().named(lora))
         files.sort(key=lambda file: (file.name not in same, -file.modified_ns))
         for number, file in enumerate(files):
-            if time.monotonic() > deadline:
-                return Found((), len(files) - number)
-            if self.sha256(file, deadline) == sha256.lower():
+            found = self.sha256(file, is_wanted) if is_wanted() else None
+            if found == sha256.lower():
                 return Found((Candidate(file.name, BY_HASH),), 0)
+            if found is None and not is_wanted():
+                return Found((), len(files) - number)
         return Found(())
 
     def _file(self, name: str, roots: Sequence[str], folders: dict[tuple[str, str], _Folder]) -> File | None:

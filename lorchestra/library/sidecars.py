@@ -6,13 +6,15 @@ descriptions come as plain text.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
+from ..errors import FileProblem, JsonError
+from ..files.json_text import read_json
+from ..files.opening import is_file, read_small
 from ..limits import WEIGHT_LIMIT
 from ..lora.metadata import shorten
 from .plaintext import plain, tidy
@@ -73,7 +75,7 @@ def find_preview(path: str | Path, listed: Collection[str] | None = None) -> str
     path = Path(path)
     for suffix in PREVIEWS:
         file = path.with_name(path.stem + suffix)
-        if file.name in listed if listed is not None else file.is_file():
+        if file.name in listed if listed is not None else is_file(file):
             return str(file)
     return None
 
@@ -118,19 +120,15 @@ def _merged(found: Iterable[Sidecars]) -> Sidecars:
 def _read(path: str | Path, limit: int) -> bytes | None:
     """The bytes of a regular file of at most `limit`; None for anything else."""
     try:
-        if not Path(path).is_file():
-            return None
-        with open(path, "rb") as file:
-            data = file.read(limit + 1)
-    except (OSError, ValueError):  # a sidecar that cannot be read says nothing; ValueError: a NUL in the path
+        return read_small(path, limit)
+    except FileProblem:  # a sidecar that cannot be read says nothing
         return None
-    return data if len(data) <= limit else None
 
 
 def _object(data: bytes) -> Mapping[str, Any] | None:
     try:
-        value = json.loads(data.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
+        value = read_json(data.decode("utf-8-sig", "replace"), size=MAX_JSON)
+    except JsonError:
         return None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
@@ -272,7 +270,7 @@ def _list(value: Any) -> tuple[str, ...]:
 
 def _words(value: Any) -> tuple[str, ...]:
     """Trigger words. Sites give some as one text with commas; such a text is one phrase, as its author wrote it."""
-    phrases = (re.sub(r"[\s,]+$", "", line) for line in _list(value))
+    phrases = (line.rstrip(" ,") for line in _list(value))
     return tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
 
 

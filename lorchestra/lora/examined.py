@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ..architectures.encoders import encoder_titles
 from ..architectures.names import are_interchangeable, family_titles
-from ..errors import shortened
+from ..errors import quoted, shortened
 from ..files.header import Header, read_header
 from ..models.experts import find_model_expert, listed_part
 from ..spelling import kinds
-from ..spelling.modules import Reading, read_modules
-from ..spelling.scales import Scales, read_scales
-from .identify import Identity, explain, identify
-from .metadata import Claim, claims, unread
+from ..spelling.modules import Module, Reading
+from ..spelling.prefixes import MODEL
+from ..spelling.qkv import FORMAT_KEY, is_known_format
+from ..spelling.scales import Scales, read_scales, scales_in_words
+from .identify import Identity, explain, find_encoders, identify
+from .metadata import Claim, claims, schedule, unread
+from .problems import find_problem
+from .reading import read
 
 DISTILLED = ("lightning", "lightx2v")
 """Parts of a file's name, in small letters, that say it was distilled: nothing in the tensors does."""
@@ -43,13 +48,8 @@ class Examined:
         """Why the file cannot be applied, in words; None for a sound LoRA. Values are not looked at."""
         if self.kind != kinds.LORA:
             return f"this is {kinds.title(self.kind)}, not a LoRA"
-        for module in self.reading.modules:
-            problem = module.layout.problem
-            if problem:
-                return f"{shortened(module.name)}: {problem}"
-            if module.doubled:
-                return f"{shortened(module.name)}: a tensor is there twice ({shortened(module.doubled[0])})"
-        return None if self.reading.modules else "no layer of any model is named in it"
+        problem = find_problem(self.header, self.reading)
+        return problem or (None if self.reading.modules else "no layer of any model is named in it")
 
     @cached_property
     def scales(self) -> Scales | None:
@@ -67,14 +67,23 @@ class Examined:
         return tuple(_warnings(self))
 
 
-def examine(header: Header, reading: Reading | None = None) -> Examined:
-    """Examines a file by its header; pure and total. `reading` saves reading the modules again."""
-    reading = reading or read_modules(header)
-    kind = kinds.kind(header, reading)
+def examine(header: Header, reading: Reading | None = None, kind: str = "") -> Examined:
+    """Examines a file by its header; pure and total. `reading` and `kind`, of `read`, save reading it again."""
+    if reading is None:
+        reading, kind = read(header)
+    kind = kind or kinds.kind(header, reading)
     said = claims(header.metadata) if header.metadata else ()
     claimed = [name for claim in said for name in claim.architectures]
     sound = reading.modules if kind == kinds.LORA else ()
     return Examined(header, reading, kind, said, identify(sound, claimed))
+
+
+def scale_notes(scales: Scales, modules: Iterable[Module]) -> Iterator[str]:
+    """What settings say about the scale of these modules where it is not 1, and what is not applied, in words."""
+    said = [scale for module in modules if (scale := scales.scale(module)) is not None]
+    if any(scale != 1 for scale in said):
+        yield f"{scales_in_words(said)} from {scales.where}"
+    yield from scales.warnings
 
 
 def read_examined(path: str | Path) -> Examined:
@@ -105,13 +114,25 @@ def _warnings(examined: Examined) -> Iterable[str]:
     titles = family_titles(identity.best, 6)
     if len(titles) > 1:
         yield f"its names and shapes fit {', '.join(titles)} equally well"
+    if reading.modules and examined.kind == kinds.LORA and all(item.component != MODEL for item in reading.modules):
+        encoders = encoder_titles(find_encoders(reading.modules))
+        which = f", {encoders}" if encoders else ""
+        yield f"it changes a text encoder alone{which}: it needs a CLIP, and a CLIP weight"
     expert = find_model_expert(listed_part(examined.path), identity.made_for)
     if expert:
         yield f"by its name: for the {expert}-noise model of a pair such as Wan 2.2"
     if any(word in Path(examined.path).name.lower() for word in DISTILLED):
         yield "by its name: a distillation, for fewer steps and other sampler settings"
     if examined.scales:
-        yield from examined.scales.warnings
+        yield from scale_notes(examined.scales, reading.modules)
+    if any(module.by_head for module in reading.modules):
+        yield "its q, k and v stand head by head, and are brought to the model's order"
+    sigmas = schedule(examined.header.metadata)
+    if sigmas:
+        yield sigmas
+    form = examined.header.metadata.get(FORMAT_KEY)
+    if form is not None and not is_known_format(form):
+        yield f"its metadata entry {FORMAT_KEY} says {quoted(form)}, which is not known; it is read by its names"
     for key in unread(examined.header.metadata):
         yield f"the metadata entry {key} is too long and was not read"
     for note in examined.header.unreadable:

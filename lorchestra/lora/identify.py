@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..architectures.encoders import ENCODERS
 from ..architectures.index import (
     EncoderIndex,
     Index,
@@ -20,12 +21,13 @@ from ..architectures.index import (
     squeezed,
     with_one_encoder,
 )
-from ..architectures.names import are_interchangeable, title
+from ..architectures.names import are_interchangeable, are_related, title
 from ..architectures.patterns import Shape
 from ..models.placing import FLATTENED, misfit
 from ..spelling import slots
 from ..spelling.modules import BIAS, Module
-from ..spelling.prefixes import MODEL
+from ..spelling.prefixes import MODEL, TEXT_ENCODERS
+from ..spelling.readings import MOST_TRIES, readings
 
 COMPLETE = 0.98
 """Share of an architecture's layers of the kinds that a file has, from which on the file is taken to have them all."""
@@ -89,19 +91,24 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
     kinds: set[str] = set()
     exact = found.all
     encoders = None
-    of_model = neutral = 0
+    of_model = neutral = tries = 0
     layer_of = found.layer
     for module in modules:
-        if module.component != MODEL:
+        layer = layer_of(module.path if module.target != BIAS else module.flat) if module.component == MODEL else None
+        if layer is None and tries < MOST_TRIES:
             encoders = encoders or encoder_index()
-            mask = _encoder_mask(module, encoders, found)
+            if module.component == MODEL or not _known(module, encoders):
+                named, module = module, _read_otherwise(module, found, encoders)
+                tries = tries + 1 if module is named else 0
+                layer = layer_of(module.flat) if module.component == MODEL else None
+        if module.component != MODEL:
+            mask = _encoder_mask(module, encoders or encoder_index(), found)
             if mask is None:
                 neutral += 1
                 continue
             exact &= _counted_so(module, found) & mask or mask
         else:
             of_model += 1
-            layer = layer_of(module.path if module.target != BIAS else module.flat)
             if layer is None:
                 mask = 0
             else:
@@ -130,7 +137,9 @@ def explain(modules: Iterable[Module], identity: Identity, most: int = 3) -> lis
     for module in modules:
         if module.component != MODEL or not wanted:
             continue
-        layer = found.layer(module.flat)
+        if found.layer(module.flat) is None:
+            module = _read_otherwise(module, found, encoder_index())
+        layer = found.layer(module.flat) if module.component == MODEL else None
         shape = _shape(module)
         if layer is None or shape is None:
             continue
@@ -142,6 +151,19 @@ def explain(modules: Iterable[Module], identity: Identity, most: int = 3) -> lis
                 sentences[rival] = f"{module.name} {list(shape)}: {title(rival)} {why}"
             wanted &= mask
     return [sentences[rival] for rival in rivals if rival in sentences]
+
+
+def _read_otherwise(module: Module, found: Index, encoders: EncoderIndex) -> Module:
+    """The module by another reading of its name, if just one of them is a layer of any model; else as it is."""
+    known = [
+        (component, path)
+        for component, path in readings(module)
+        if (found.layer(path) if component == MODEL else encoders.encoders(path))
+    ]
+    if len(known) != 1:
+        return module
+    component, path = known[0]
+    return module._replace(component=component, path=path.removesuffix("_bias") if module.target == BIAS else path)
 
 
 def _shape(module: Module) -> Shape | None:
@@ -165,13 +187,24 @@ def _loose_mask(module: Module, layer: Layer) -> int:
     return mask
 
 
+def _known(module: Module, encoders: EncoderIndex) -> Mapping[Shape, frozenset[str]]:
+    """Shape → encoders that have a layer of this module's name with that shape."""
+    is_named = module.component == TEXT_ENCODERS
+    return encoders.named(module.path) if is_named else encoders.encoders(module.path)
+
+
 def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int | None:
     """The architectures whose LoRAs mean, by this module's component, an encoder with this layer.
 
     None for norms, embeddings and what else is in no table: it neither speaks for an architecture nor against one.
     """
-    path = encoders.split(module.path) if module.component == "text_encoders" else module.path
-    known = encoders.encoders(path)
+    fitting = _fitting_encoders(module, encoders)
+    return None if fitting is None else having(module.component, fitting)
+
+
+def _fitting_encoders(module: Module, encoders: EncoderIndex) -> frozenset[str] | None:
+    """The encoders that a module fits; None for norms, embeddings and what else is in no table."""
+    known = _known(module, encoders)
     if not known:
         return None
     if module.target == BIAS:
@@ -180,10 +213,52 @@ def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int |
         fitting = [known[shape]]
     else:
         fitting = [names for shape, names in known.items() if misfit(module, shape) is None]
-    mask = 0
-    for names in fitting:
-        mask |= having(module.component, names)
-    return mask
+    return frozenset[str]().union(*fitting)
+
+
+def fits_encoder(module: Module) -> bool:
+    """True if a text encoder that we know has a layer of that name and shape."""
+    return bool(_fitting_encoders(module, encoder_index()))
+
+
+def fits_model(module: Module) -> bool:
+    """True if a diffusion model that we know has a layer of that name and shape."""
+    layer = index().layer(module.path)
+    return layer is not None and any(misfit(module, shape) is None for shape in layer.shapes)
+
+
+def find_owners(modules: Iterable[Module], near: Collection[str]) -> tuple[str, ...]:
+    """The architectures that have all of these layers, in these shapes, and are related to one of those in `near`.
+
+    The commonest first. What a variant of a model has and the model itself has not: VACE's blocks for Wan.
+    """
+    found = index()
+    mask = found.all
+    for module in modules:
+        layer = found.layer(module.flat) if module.component == MODEL else None
+        if layer is None:
+            return ()
+        shape = _shape(module)
+        mask &= (layer.shapes.get(squeezed(shape), 0) if shape else 0) or _loose_mask(module, layer)
+    bits = [bit for bit in range(len(found.ids)) if mask >> bit & 1]
+    names = [found.ids[bit] for bit in sorted(bits, key=found.commonness)]
+    return tuple(name for name in names if any(are_related(name, other) for other in near))
+
+
+def find_encoders(modules: Iterable[Module]) -> tuple[tuple[str, ...], ...]:
+    """The text encoders that a file changes, by id: one tuple for each, of all that have just these layers.
+
+    Example: a LoRA for SDXL's gives ((`clip_g`,), (`clip_l`,)), one for T5-XXL ((`t5xxl`, `umt5xxl`),).
+    """
+    found: dict[frozenset[str], int] = {}
+    for module in modules:
+        fitting = None if module.component == MODEL else _fitting_encoders(module, encoder_index())
+        if fitting:
+            found[fitting] = found.get(fitting, 0) + 1
+    smallest = [names for names in found if not any(other < names for other in found)]
+    order = [encoder.id for encoder in ENCODERS]
+    ranked = sorted(smallest, key=lambda names: (-found[names], sorted(names)))
+    return tuple(tuple(sorted(names, key=order.index)) for names in ranked)
 
 
 def _counted_so(module: Module, found: Index) -> int:

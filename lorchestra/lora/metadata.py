@@ -78,6 +78,21 @@ def claims(metadata: Mapping[str, str]) -> tuple[Claim, ...]:
 _FALLBACKS = frozenset({"sd15", "unknown", "none"})
 
 
+_SCHEDULE = "base_schedule"
+_MOST_SIGMAS = 200
+
+
+def schedule(metadata: Mapping[str, str]) -> str | None:
+    """What to know of a distilled LoRA that names the sigmas that it was made for, in words; None without them.
+
+    MiniMax-H3's say `base_schedule` = `[1.0, 0.94, 0.83, 0.5, 0.0]`. Nothing applies them but the sampler's settings.
+    """
+    text = metadata.get(_SCHEDULE, "")
+    if not normal(text[:_MAX_VALUE]):
+        return None
+    return f"made for the sigmas {text if len(text) <= _MOST_SIGMAS else text[:_MOST_SIGMAS] + '…'}: set the sampler so"
+
+
 def trained_on(metadata: Mapping[str, str]) -> str | None:
     """The kind of base model that tensors cannot tell: `Pony`, `Illustrious`, `FLUX.1 Kontext` …; None without a word.
 

@@ -7,20 +7,23 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from ..errors import HeaderError
 from ..files.header import Header, TensorInfo, read_header
+from ..files.opening import RegularFile, open_regular
 from ..spelling.modules import Reading, read_modules
 from ..spelling.scales import module_scale, read_scales
 from .metadata import shorten, trigger_words
+from .problems import odd_alpha
 
 METADATA_KEYS = (
     "modelspec.title", "modelspec.architecture", "modelspec.author", "modelspec.license", "modelspec.usage_hint",
     "ss_base_model_version", "ss_sd_model_name", "ss_network_module", "ss_network_dim", "ss_network_alpha",
     "ss_network_args", "ss_output_name", "ss_training_comment", "sshs_model_hash", "lora_adapter_metadata", "software",
-    "training_info", "ot_branch", "format",
+    "training_info", "ot_branch", "format", "alpha", "lora_alpha", "network_alpha", "lora_rank", "base_schedule",
+    "key_format", "qkv_layout",
 )  # fmt: skip
 """Metadata that tells something about what the file is; the rest is about how it was trained."""
 
@@ -72,6 +75,10 @@ class Summary:
     trigger_words: tuple[str, ...]
     metadata: Mapping[str, str]
     """The entries of `METADATA_KEYS` that are there, shortened."""
+    scale_from: str = ""
+    """Where the scales of modules without an alpha are said: `the metadata entry alpha`. Empty where they are not."""
+    warnings: tuple[str, ...] = ()
+    """What settings say about the scale that is not applied."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""
@@ -89,7 +96,8 @@ def summarise(header: Header, reading: Reading) -> Summary:
     alphas = _read_scalars(
         header, {module.name: module.slots["alpha"] for module in reading.modules if "alpha" in module.slots}
     )
-    odd = [name for name, alpha in alphas.items() if not math.isfinite(alpha)]
+    by_name = {module.name: module for module in reading.modules}
+    odd = [name for name, alpha in alphas.items() if odd_alpha(by_name[name], alpha)]
     settings = read_scales(header)
     ranked = [module for module in reading.modules if module.rank]
     scales = [module_scale(module, alphas.get(module.name), settings) for module in ranked]
@@ -113,6 +121,8 @@ def summarise(header: Header, reading: Reading) -> Summary:
         leftovers=reading.leftovers,
         trigger_words=trigger_words(header.metadata),
         metadata={key: shorten(header.metadata[key]) for key in METADATA_KEYS if key in header.metadata},
+        scale_from=settings.where if settings and settings.adapters else "",
+        warnings=settings.warnings if settings else (),
     )
 
 
@@ -131,20 +141,15 @@ def statistics(values: Iterable[float]) -> Statistics | None:
 
 def _read_scalars(header: Header, names: Mapping[str, str]) -> dict[str, float]:
     """Module → value of the one-element tensor of that name; NaN if it is not a number."""
-    try:
-        with open(header.path, "rb") as file:
-            return {module: _scalar(file, header, header.tensors[name]) for module, name in names.items()}
-    except OSError as error:
-        raise HeaderError(header.path, f"the file cannot be read ({error.strerror or error})") from error
+    with open_regular(header.path) as file:
+        return {module: _scalar(file, header, header.tensors[name]) for module, name in names.items()}
 
 
-def _scalar(file: IO[bytes], header: Header, info: TensorInfo) -> float:
-    if info.shape not in ((), (1,)):
+def _scalar(file: RegularFile, header: Header, info: TensorInfo) -> float:
+    if prod(info.shape) != 1:
         return math.nan
-    file.seek(header.data_start + info.start)
-    data = file.read(info.end - info.start)
-    if len(data) != info.end - info.start:
-        raise HeaderError(header.path, "the file became shorter while it was read")
+    data = bytearray(info.end - info.start)
+    file.fill(header.data_start + info.start, memoryview(data))
     if info.dtype == "BF16":  # the upper half of an fp32
         return float(struct.unpack("<f", b"\0\0" + data)[0])
     if info.dtype == "F8_E5M2":  # the upper half of an fp16

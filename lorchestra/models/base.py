@@ -43,6 +43,8 @@ class Base:
     """True if a quantization renamed or packed layers: what is not found may be there all the same."""
     notes: tuple[str, ...] = ()
     """What is worth knowing about how it was read, in sentences."""
+    quantization: str = ""
+    """What packed the weights of its file, as people call it; empty if they are plain or nothing is known of them."""
     find_fallback: Callable[[], Mapping[str, Site]] = _no_sites
     find_listed_name: Callable[[], str | None] = _no_name
 
@@ -86,6 +88,7 @@ def read_base_model(path: str | Path) -> Base:
         lambda: architectures,
         found.renamed or bool(found.packed),
         found.notes,
+        found.quantization,
         find_listed_name=lambda: name,
     )
 
@@ -104,7 +107,8 @@ def base_by_name(architecture: str) -> Base | None:
             encoder = find_encoder(name)
             if encoder and encoder.comfyui not in encoders:
                 encoders[encoder.comfyui] = {
-                    layer: Site(f"{encoder.comfyui}.{layer}", shape) for layer, shape in encoder.shapes()
+                    layer: Site(f"{encoder.comfyui}.{layer}", shape)
+                    for layer, shape in (*encoder.shapes(), *encoder.parameters())
                 }
     targets: dict[str, Mapping[str, Site]] = {**encoder_sites(encoders), MODEL: model_sites(tensors)}
     return Base(row.title, targets, lambda: (architecture,))

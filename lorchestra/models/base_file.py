@@ -12,7 +12,9 @@ from typing import Any, cast
 
 from ..errors import CheckpointError, quoted
 from ..files.gguf import read_gguf
-from ..files.header import MAX_HEADER_BYTES, TensorInfo, read_header
+from ..files.header import MAX_HEADER_BYTES, Header, TensorInfo, read_header
+from ..files.opening import exists, is_file, is_folder, read_small
+from .quantized import GGUF, RENAMED, find_quantization
 
 Shape = tuple[int, ...]
 
@@ -37,15 +39,6 @@ _PADDING = 64
 """ComfyUI pads nvfp4 to multiples of 16 and mxfp8 to multiples of 32. A width that is a multiple of 64 is taken as the
 layer's own: no linear layer of a known model has one that padding would bring there."""
 
-RENAMED = {
-    ".qweight": "SVDQuant, GPTQ or AWQ",
-    ".weight_packed": "compressed-tensors",
-    ".W_q": "HQQ",
-    ".weight._data": "quanto",
-    ".weight._packed": "quanto",
-}
-"""End of a name → tool, for quantizations whose files do not have the layers under their own names."""
-
 
 @dataclass(frozen=True, slots=True)
 class BaseFile:
@@ -62,6 +55,8 @@ class BaseFile:
     """Bytes of all headers."""
     notes: tuple[str, ...]
     """What is worth knowing about how the file was read, in sentences."""
+    quantization: str = ""
+    """What packed its weights, as people call it; empty if they are plain, or scaled fp8."""
 
     @property
     def packed(self) -> frozenset[str]:
@@ -78,18 +73,27 @@ def read_base(path: str | Path) -> BaseFile:
     Raises `CheckpointError` for a missing shard, an index or a GGUF header that lies, a folder without a model, and
     shards that contradict each other; `HeaderError` for a .safetensors file that is none.
     """
-    start = Path(path)
-    if "\0" in str(path):
-        raise CheckpointError(path, "this cannot be the name of a file")
-    try:
-        if start.is_dir():
-            start = _find_in_folder(start)
-    except OSError as error:
-        raise CheckpointError(path, f"the folder cannot be read ({error.strerror or error})") from error
+    start = _find_start(path)
     files, expected = _parts(start)
     if start.name.lower().endswith(".gguf"):
         return _from_gguf(str(path), files)
     return _from_safetensors(str(path), files, expected)
+
+
+def find_files(path: str | Path) -> tuple[str, ...]:
+    """All files that `read_base` would read, without reading their headers; errors as there."""
+    start = _find_start(path)
+    return tuple(dict.fromkeys([str(start), *map(str, _parts(start)[0])]))
+
+
+def _find_start(path: str | Path) -> Path:
+    """The file to begin with: in a folder the index or the single file of the model."""
+    if not is_folder(path):
+        return Path(path)
+    try:
+        return _find_in_folder(Path(path))
+    except OSError as error:
+        raise CheckpointError(path, f"the folder cannot be read ({error.strerror or error})") from error
 
 
 def _parts(path: Path) -> tuple[list[Path], Mapping[str, str]]:
@@ -108,26 +112,12 @@ def _parts(path: Path) -> tuple[list[Path], Mapping[str, str]]:
 
 
 def _require(path: Path, count: int) -> None:
-    try:
-        if path.exists():
-            return
-    except OSError:
-        return  # opening it says what is wrong
-    if count > 1:
+    if count > 1 and not exists(path):
         raise CheckpointError(path, f"this shard of a model in {count} files is missing; download it, too")
 
 
 def _read_index(path: Path) -> Mapping[str, str]:
-    try:
-        if not path.is_file():
-            raise CheckpointError(path, "there is no such file")
-        with path.open("rb") as file:
-            text = file.read(MAX_INDEX_BYTES + 1)
-    except OSError as error:
-        raise CheckpointError(path, f"the file cannot be read ({error.strerror or error})") from error
-    if len(text) > MAX_INDEX_BYTES:
-        raise CheckpointError(path, f"the index has more than {MAX_INDEX_BYTES:,} bytes")
-    index = _json_object(text)
+    index = _json_object(read_small(path, MAX_INDEX_BYTES, CheckpointError))
     weights = _object(index.get("weight_map")) if index is not None else None
     if not weights:
         raise CheckpointError(path, 'this is not an index of shards: it has no "weight_map"')
@@ -147,9 +137,9 @@ def _is_plain_name(name: str) -> bool:
 def _find_in_folder(folder: Path) -> Path:
     """The index or the single file of a diffusers model or pipeline; of several variants the one without a suffix."""
     for place in (folder, *(folder / name for name in _MODEL_FOLDERS)):
-        if not place.is_dir():
+        if not is_folder(place):
             continue
-        names = sorted(item.name for item in place.iterdir() if item.is_file())
+        names = sorted(item.name for item in place.iterdir() if is_file(item))
         indices = [name for name in names if name.endswith(INDEX_SUFFIX)]
         singles = [name for name in names if name.endswith(".safetensors") and not _SHARD.fullmatch(name)]
         found = min(indices or singles, key=lambda name: (len(name), name), default=None)
@@ -168,7 +158,7 @@ def _from_gguf(path: str, files: list[Path]) -> BaseFile:
         _check_doubles(file, shapes, header.shapes)
         shapes.update(header.shapes)
         size += header.size
-    return BaseFile(path, tuple(map(str, files)), shapes, False, size, ())
+    return BaseFile(path, tuple(map(str, files)), shapes, False, size, (), GGUF)
 
 
 def _from_safetensors(path: str, files: list[Path], expected: Mapping[str, str]) -> BaseFile:
@@ -191,7 +181,14 @@ def _from_safetensors(path: str, files: list[Path], expected: Mapping[str, str])
     shapes: dict[str, Shape | None] = {
         name: _logical_shape(name, info, tensors, formats) for name, info in tensors.items()
     }
-    return BaseFile(path, tuple(map(str, files)), shapes, bool(tools), size, tuple(_notes(shapes, tools)))
+    notes = tuple(_notes(shapes, tools))
+    return BaseFile(path, tuple(map(str, files)), shapes, bool(tools), size, notes, find_quantization(tensors))
+
+
+def logical_shapes(header: Header) -> dict[str, Shape | None]:
+    """The tensors of one safetensors file by their logical shapes, as `BaseFile.shapes`."""
+    formats = _formats(header.metadata.get("_quantization_metadata", ""))
+    return {name: _logical_shape(name, info, header.tensors, formats) for name, info in header.tensors.items()}
 
 
 def _check_doubles(file: Path, known: Mapping[str, object], new: Mapping[str, object]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from ..architectures import text_encoders
 from ..architectures.sites import Place, Shape, Site, Targets, encoder_sites, model_sites
 from ..spelling.prefixes import MODEL
+from .relaid import relaid_sites
 
 _MODEL_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.")
 """Where the diffusion model begins; a file with none of these is a diffusion model alone."""
@@ -35,7 +36,7 @@ def targets(shapes: Mapping[str, Shape | None]) -> Targets:
     tensors = {name[len(prefix) :]: (name, shape) for name, shape in shapes.items() if name.startswith(prefix)}
     result = dict(encoder_sites(encoders)) if encoders else {}
     if any(name.endswith(".weight") for name in tensors):
-        result[MODEL] = model_sites(tensors)
+        result[MODEL] = {**relaid_sites(tensors), **model_sites(tensors)}
     return result
 
 
@@ -87,6 +88,13 @@ def _comfy(name: str) -> tuple[str, str] | None:
 
 def _open_clip_sites(key: str, path: str, shape: Shape | None) -> Iterable[tuple[str, Site]]:
     start = text_encoders.OPEN_CLIP_BLOCKS
+    outside = text_encoders.from_open_clip_outside(path)
+    if outside:
+        yield outside, Site(key, shape)
+        return
+    if path == text_encoders.OPEN_CLIP_PROJECTION:
+        yield path, Site(key, shape and shape[::-1], Place(transposed=True))
+        return
     for fused, end in ((".attn.in_proj_weight", ""), (".attn.in_proj_bias", ".bias")):
         if path.startswith(start) and path.endswith(fused):
             if not shape or shape[0] % 3:

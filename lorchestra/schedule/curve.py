@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from dataclasses import dataclass
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NoReturn
 
 from ..errors import ScheduleError, quoted
 from ..limits import WEIGHT_LIMIT
@@ -17,6 +19,8 @@ By = Literal["progress", "step", "sigma"]
 
 MAX_KEYFRAMES = 1000
 """Of one curve, and of one schedule."""
+MAX_CURVES = 100
+"""Most factors of one schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,11 @@ class Curve:
 
     keyframes: tuple[Keyframe, ...]
     by: By = "progress"
+    is_constant: bool = field(init=False, repr=False, compare=False, default=True)
+    """True when the weight never changes."""
+    highest: float = field(init=False, repr=False, compare=False, default=0.0)
+    """The largest weight, without its sign."""
+    _places: tuple[float, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
         """Raises `ScheduleError`, which numbers the keyframe, for what no curve can be."""
@@ -71,10 +80,29 @@ class Curve:
             raise ScheduleError("the schedule has no keyframe")
         if len(self.keyframes) > MAX_KEYFRAMES:
             raise ScheduleError(f"a schedule has at most {MAX_KEYFRAMES:,} keyframes", None, MAX_KEYFRAMES + 1)
-        for index in range(len(self.keyframes)):
-            self._check(index)
+        addressing = self.addressing
+        low, high, forward = addressing.lowest, addressing.highest, addressing.forward
+        before = last = -math.inf
+        places: list[float] = []
+        for index, keyframe in enumerate(self.keyframes):
+            position = keyframe.position
+            place = forward * position
+            if not (
+                low <= position <= high
+                and -WEIGHT_LIMIT <= keyframe.weight <= WEIGHT_LIMIT
+                and find_easing(keyframe.easing) is not None
+                and (before < place or last < before == place)
+            ):
+                self._refuse(index)
+            last, before = before, place
+            places.append(place)
+        weights = [keyframe.weight for keyframe in self.keyframes]
+        object.__setattr__(self, "_places", tuple(places))
+        object.__setattr__(self, "is_constant", min(weights) == max(weights))
+        object.__setattr__(self, "highest", max(map(abs, weights)))
 
-    def _check(self, index: int) -> None:
+    def _refuse(self, index: int) -> NoReturn:
+        """Raises the `ScheduleError` about this keyframe."""
         count, keyframe, addressing = index + 1, self.keyframes[index], self.addressing
         if not addressing.lowest <= keyframe.position <= addressing.highest:  # also false for NaN
             raise ScheduleError(f"{number(keyframe.position)} is not a position: {addressing.sentence}", None, count)
@@ -85,31 +113,20 @@ class Curve:
         if find_easing(keyframe.easing) is None:
             words = ", ".join(easing.word for easing in EASINGS)
             raise ScheduleError(f"{quoted(keyframe.easing)} is not an easing; there are {words}", None, count)
-        before = [self.keyframes[i].position for i in range(max(index - 2, 0), index)]
-        if before and addressing.forward * (keyframe.position - before[-1]) < 0:
+        before = self.keyframes[index - 1].position
+        if before != keyframe.position:
             order = "sigmas fall during a run, so later ones are lower" if self.by == "sigma" else "positions must grow"
             raise ScheduleError(
-                f"{number(keyframe.position)} after {number(before[-1])} goes backwards; {order}", None, count
+                f"{number(keyframe.position)} after {number(before)} goes backwards; {order}", None, count
             )
-        if before == [keyframe.position] * 2:
-            raise ScheduleError(
-                f"a third keyframe at {number(keyframe.position)}; two make a jump, more cannot be", None, count
-            )
+        raise ScheduleError(
+            f"a third keyframe at {number(keyframe.position)}; two make a jump, more cannot be", None, count
+        )
 
     @property
     def addressing(self) -> Addressing:
         """The limits and the direction of the positions."""
         return _BY[self.by]
-
-    @property
-    def is_constant(self) -> bool:
-        """True when the weight never changes."""
-        return all(keyframe.weight == self.keyframes[0].weight for keyframe in self.keyframes)
-
-    @property
-    def highest(self) -> float:
-        """The largest weight, without its sign."""
-        return max(abs(keyframe.weight) for keyframe in self.keyframes)
 
     def place(self, moment: Moment) -> float:
         """Where the moment is among the positions; grows during a run (sigmas count negative).
@@ -134,21 +151,35 @@ class Curve:
         """The weight at a place as `place()` counts."""
         if self.is_constant:
             return self.keyframes[0].weight
-        after = bisect_right(self.keyframes, place, key=self._place_of)
+        after = bisect_right(self._places, place)
         if after == 0:
             return self.keyframes[0].weight
         start = self.keyframes[after - 1]
         if after == len(self.keyframes) or start.easing == HOLD:
             return start.weight
         end = self.keyframes[after]
-        first = self._place_of(start)
-        share = shape(start.easing, (place - first) / (self._place_of(end) - first))
+        first, last = self._places[after - 1], self._places[after]
+        share = shape(start.easing, (place - first) / (last - first))
         weight = start.weight + (end.weight - start.weight) * share
         return min(max(weight, min(start.weight, end.weight)), max(start.weight, end.weight))
 
     def places(self) -> tuple[float, ...]:
         """The places of the keyframes; only at and between them can the weight change."""
-        return tuple(self._place_of(keyframe) for keyframe in self.keyframes)
+        return self._places
+
+    def places_between(self, first: float, last: float) -> tuple[float, ...]:
+        """The places of the keyframes that lie between these two places, which are not included themselves."""
+        return self._places[bisect_right(self._places, first) : bisect_left(self._places, last)]
+
+    def ways_between(self, first: float, last: float) -> Iterator[tuple[Keyframe, Keyframe]]:
+        """Keyframes that follow each other, where a part of the way between them lies between these two places."""
+        start = max(bisect_right(self._places, first), 1)
+        for index in range(start, len(self._places)):
+            begins, ends = self._places[index - 1], self._places[index]
+            if max(begins, first) >= last:
+                return
+            if begins < ends:  # else it is a jump
+                yield self.keyframes[index - 1], self.keyframes[index]
 
     def scaled(self, factor: float) -> Curve:
         """The curve with all weights multiplied."""
@@ -157,9 +188,6 @@ class Curve:
     def inverted(self) -> Curve:
         """The curve of 1 − weight; taken in decimals, so that 0.9 gives 0.1 and back."""
         return Curve(tuple(Keyframe(k.position, _one_less(k.weight), k.easing) for k in self.keyframes), self.by)
-
-    def _place_of(self, keyframe: Keyframe) -> float:
-        return self.addressing.forward * keyframe.position
 
 
 def number(value: float) -> str:

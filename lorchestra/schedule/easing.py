@@ -81,9 +81,11 @@ def shape(word: str, x: float) -> float:
 
 def find_easing_typed(text: str) -> Easing | None:
     """The easing that a person means: `Ease_In`, `ease in` and `ease-in` are one; `ease` is `ease-in-out`."""
-    typed = _plain(text)
-    return next((easing for easing in EASINGS if typed in (_plain(easing.word), _plain(easing.short)) and typed), None)
+    return _BY_TYPED.get(_plain(text))
 
 
 def _plain(text: str) -> str:
     return text.lower().replace("-", "").replace("_", "").replace(" ", "")
+
+
+_BY_TYPED = {_plain(name): easing for easing in EASINGS for name in (easing.word, easing.short) if name}

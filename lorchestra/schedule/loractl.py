@@ -17,7 +17,7 @@ from .curve import MAX_KEYFRAMES, Curve, Keyframe
 from .steps import MAX_STEPS
 
 _ITEM = re.compile(r"[^,;]*")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
 def read(text: str) -> Curve:
@@ -46,10 +46,10 @@ def read(text: str) -> Curve:
 
 def _item(part: str, start: int) -> tuple[float, float, int]:
     """Position, weight and column of `weight@position`."""
-    pieces = re.split("[@~]", part)
-    columns = [start + 1 + sum(len(piece) + 1 for piece in pieces[:index]) for index in range(len(pieces))]
+    pieces = re.split("[@~]", part, maxsplit=2)
     if len(pieces) != 2:
         raise ScheduleError(f"expected weight@position such as 0.5@0.3, found {quoted(part.strip())}", start + 1)
+    columns = (start + 1, start + 2 + len(pieces[0]))
     weight, position = (_number(piece, column) for piece, column in zip(pieces, columns, strict=True))
     if not -WEIGHT_LIMIT <= weight <= WEIGHT_LIMIT:
         raise ScheduleError(f"the weight {weight:g} must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}", columns[0])

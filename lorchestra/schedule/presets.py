@@ -41,9 +41,12 @@ PRESETS = (
 
 def find_preset(name: str) -> Preset | None:
     """The preset that a person means: `Fade_In`, `fade in` and `fade-in` are one."""
-    typed = _plain(name)
-    return next((preset for preset in PRESETS if _plain(preset.name) == typed), None)
+    return _BY_NAME.get(_plain(name)) if len(name) <= _LONGEST else None
 
 
 def _plain(name: str) -> str:
     return " ".join(name.lower().replace("-", " ").replace("_", " ").split())
+
+
+_BY_NAME = {_plain(preset.name): preset for preset in PRESETS}
+_LONGEST = 200

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ..errors import ScheduleError
 from ..limits import WEIGHT_LIMIT, Json
-from .curve import MAX_KEYFRAMES, Curve, Keyframe
+from .curve import MAX_CURVES, MAX_KEYFRAMES, Curve, Keyframe
 from .data import read as read_json
 from .data import write as to_json
 from .easing import HOLD
@@ -28,12 +28,15 @@ class Schedule:
 
     curves: tuple[Curve, ...]
     """Factors. Nearly always one; each may be placed by something else: progress, steps, sigmas."""
+    _text: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
         """Raises `ScheduleError` for no curve, too many keyframes, and products that may leave -100 … 100."""
         if not self.curves:
             raise ScheduleError("the schedule has no curve")
-        if sum(len(curve.keyframes) for curve in self.curves) > MAX_KEYFRAMES:
+        if len(self.curves) > MAX_CURVES:
+            raise ScheduleError(f"a schedule is the product of at most {MAX_CURVES} curves")
+        if self.length > MAX_KEYFRAMES:
             raise ScheduleError(f"a schedule has at most {MAX_KEYFRAMES:,} keyframes in all its curves")
         highest = math.prod(curve.highest for curve in self.curves)
         if highest > WEIGHT_LIMIT:
@@ -64,7 +67,9 @@ class Schedule:
 
     def to_text(self) -> str:
         """Our own text form; `parse` gives the same schedule back, to the bit."""
-        return to_text(self.curves)
+        if not self._text:
+            object.__setattr__(self, "_text", to_text(self.curves))
+        return self._text
 
     def to_json(self) -> Json:
         """JSON data; `from_json` gives the same schedule back. In a stack's row stands the text."""
@@ -137,6 +142,17 @@ class Schedule:
         """The schedule times a constant. Raises `ScheduleError` when that leaves -100 … 100."""
         return Schedule((self.curves[0].scaled(factor), *self.curves[1:]))
 
+    def check_scaled(self, factor: float) -> None:
+        """Raises the `ScheduleError` that `scaled` would raise."""
+        highest = self.curves[0].highest * abs(factor)
+        if not highest * math.prod(curve.highest for curve in self.curves[1:]) <= WEIGHT_LIMIT >= highest:
+            self.scaled(factor)
+
+    @property
+    def length(self) -> int:
+        """Keyframes in all its curves."""
+        return sum(len(curve.keyframes) for curve in self.curves)
+
     def inverted(self) -> Schedule:
         """1 − this: the other side of a cross-fade; the two always add up to 1, as far as floats can.
 
@@ -180,24 +196,18 @@ def _moment(moment: Moment | float) -> Moment:
 
 
 def _changes(curve: Curve, first: float, last: float) -> bool:
+    if curve.is_constant:
+        return False
     first, last = min(first, last), max(first, last)
-    inside = [place for place in curve.places() if first < place < last]
-    return len({curve.at_place(place) for place in (first, *inside, last)}) > 1 or any(
-        start.easing != HOLD and start.weight != end.weight for start, end in _ways(curve, first, last)
+    return len({curve.at_place(place) for place in (first, *curve.places_between(first, last), last)}) > 1 or any(
+        start.easing != HOLD and start.weight != end.weight for start, end in curve.ways_between(first, last)
     )
-
-
-def _ways(curve: Curve, first: float, last: float) -> Iterator[tuple[Keyframe, Keyframe]]:
-    """Keyframes that follow each other, where a part of the way between them lies inside."""
-    for pair, (begins, ends) in zip(pairwise(curve.keyframes), pairwise(curve.places()), strict=True):
-        if max(begins, first) < min(ends, last):
-            yield pair
 
 
 def _is_zero(curves: Sequence[Curve], first: Moment, last: Moment) -> bool:
     """The same for curves that are placed by the same thing."""
     ends = sorted((curves[0].place(first), curves[0].place(last)))
-    inside = {place for curve in curves for place in curve.places() if ends[0] < place < ends[1]}
+    inside = {place for curve in curves for place in curve.places_between(*ends)}
     cuts = [ends[0], *sorted(inside), ends[1]]
     if any(all(curve.at_place(place) != 0 for curve in curves) for place in cuts):
         return False
@@ -206,7 +216,7 @@ def _is_zero(curves: Sequence[Curve], first: Moment, last: Moment) -> bool:
 
 def _is_zero_inside(curve: Curve, a: float, b: float) -> bool:
     """True when the curve is 0 everywhere between two places that no keyframe lies between."""
-    ways = list(_ways(curve, a, b))
+    ways = list(curve.ways_between(a, b))
     if not ways:  # before the first keyframe or after the last
         return curve.at_place(a) == 0
     return all(start.weight == 0 and (start.easing == HOLD or end.weight == 0) for start, end in ways)

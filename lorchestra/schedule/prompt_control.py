@@ -20,7 +20,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 
 from ..errors import ScheduleError, quoted
 from ..limits import WEIGHT_LIMIT
@@ -31,10 +30,14 @@ MAX_DEPTH = 20
 """How deep brackets may be nested."""
 MAX_SPANS = 2_000
 """How many spans of time there may be."""
+MAX_SIGNS = 10_000
+"""How many brackets, colons, tags and the like there may be."""
+_LONGEST = 200
 FINEST = 0.01
 """Shortest turn of `[a|b:0.01]`, as in prompt-control."""
 
-_NUM = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_NUM = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+_SIGN = re.compile(r"[\[\]<#:|()\\]")
 _NUMBER = re.compile(rf"\s*{_NUM}\s*", re.ASCII)
 _LORA = re.compile(rf"<lora:([^:<>]+):\s*({_NUM})\s*(?::\s*({_NUM})\s*)?>", re.ASCII)  # <lora:pixel:0.7:0.5>
 _WHEN = re.compile(rf"\s*({_NUM})\s*(?:,\s*({_NUM})\s*)?", re.ASCII)  # 0.2,0.6
@@ -61,31 +64,35 @@ class _Lora:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """What stands between two signs of a bracket."""
 
     text: str
+    """Its first characters, see `beginning`."""
     column: int
-    nodes: tuple[_Lora | _Bracket, ...]
+    nodes: tuple[_Lora | Bracket, ...] = ()
+    """The LoRAs in it, and the brackets that have LoRAs in them."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Bracket:
-    parts: tuple[_Part, ...]
+class Bracket:
+    """What stands between `[` and `]`."""
+
+    parts: tuple[Part, ...]
     signs: str
     """The `:` and `|` between the parts."""
     column: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
-    """A time in which something holds."""
+class Span:
+    """A time in which something holds, in shares of the run."""
 
     start: float
     end: float
 
-    def inside(self, other: _Span) -> _Span:
-        return _Span(max(self.start, other.start), min(self.end, other.end))
+    def inside(self, other: Span) -> Span:
+        return Span(max(self.start, other.start), min(self.end, other.end))
 
     def __bool__(self) -> bool:
         return self.start < self.end
@@ -123,39 +130,47 @@ class _Parser:
         self.text = text
         self.bare = bare
         """Whether numbers between the signs of a bracket are weights."""
+        self.signs = 0
 
-    def part(self, start: int, depth: int) -> tuple[_Part, int]:
+    def part(self, start: int, depth: int) -> tuple[Part, int]:
         """What stands from `start` up to the sign that ends it, and that sign's place."""
         text, at, parentheses = self.text, start, 0
-        nodes: list[_Lora | _Bracket] = []
-        while at < len(text):
+        nodes: list[_Lora | Bracket] = []
+        while sign_at := _SIGN.search(text, at):
+            at = sign_at.start()
             sign = text[at]
+            self.signs += 1
+            if self.signs > MAX_SIGNS:
+                raise ScheduleError(f"there are more than {MAX_SIGNS:,} brackets, colons and tags", at + 1)
             if sign == "[":
                 bracket, at = self.bracket(at, depth + 1)
-                nodes.append(bracket)
+                if any(part.nodes for part in bracket.parts):
+                    nodes.append(bracket)
                 continue
             if sign == "<" and text.startswith(("<lora:", "<loractl:"), at):
                 lora, at = self.lora(at)
                 nodes.append(lora)
                 continue
             if sign == "#":
-                at = text.find("\n", at) if "\n" in text[at:] else len(text)
+                at = text.find("\n", at) if text.find("\n", at) >= 0 else len(text)
                 continue
             if depth and (sign == "]" or (sign in ":|" and not parentheses)):
                 break
             parentheses += {"(": 1, ")": -1 if parentheses else 0}.get(sign, 0)
             at += 2 if sign == "\\" else 1
+        else:
+            at = len(text)
         if depth and parentheses:
             raise ScheduleError("a ( in this bracket is never closed", start + 1)
-        inner = text[start : min(at, len(text))]
+        inner = beginning(text, start, min(at, len(text)))
         if self.bare and depth and not nodes and _NUMBER.fullmatch(inner):
             nodes.append(_Lora("", float(inner), float(inner), start + 1))
-        return _Part(inner, start + 1, tuple(nodes)), at
+        return Part(inner, start + 1, tuple(nodes)), at
 
-    def bracket(self, start: int, depth: int) -> tuple[_Bracket, int]:
+    def bracket(self, start: int, depth: int) -> tuple[Bracket, int]:
         if depth > MAX_DEPTH:
             raise ScheduleError(f"brackets are nested more than {MAX_DEPTH} deep", start + 1)
-        parts: list[_Part] = []
+        parts: list[Part] = []
         signs = ""
         at = start + 1
         while True:
@@ -164,7 +179,7 @@ class _Parser:
             if end >= len(self.text):
                 raise ScheduleError("this bracket is never closed", start + 1)
             if self.text[end] == "]":
-                return _Bracket(tuple(parts), signs, start + 1), end + 1
+                return Bracket(tuple(parts), signs, start + 1), end + 1
             signs += self.text[end]
             at = end + 1
 
@@ -187,123 +202,138 @@ class _Times:
         self.steps = steps
         self.visited = 0
 
-    def of(self, nodes: Sequence[_Lora | _Bracket], span: _Span) -> Iterator[tuple[_Lora, _Span]]:
+    def of(self, nodes: Sequence[_Lora | Bracket], span: Span) -> Iterator[tuple[_Lora, Span]]:
         for node in nodes:
-            self.visited += 1
-            if self.visited > MAX_SPANS:
-                raise ScheduleError(f"there are more than {MAX_SPANS:,} switches", node.column)
             if isinstance(node, _Lora):
+                self.visit(node)
                 yield node, span
                 continue
-            for part, when in self.parts(node):
+            for number, when in times(node, self.steps) or [(len(node.parts) - 1, Span(0, 1))]:
+                self.visit(node)
                 within = when.inside(span)
-                if within and part.nodes:
-                    yield from self.of(part.nodes, within)
+                if within and node.parts[number].nodes:
+                    yield from self.of(node.parts[number].nodes, within)
 
-    def parts(self, bracket: _Bracket) -> Iterator[tuple[_Part, _Span]]:
-        """What of the bracket holds when."""
-        parts, last = bracket.parts, bracket.parts[-1]
-        if not any(True for _ in _loras([bracket])):
-            return
-        if "|" in bracket.signs and bracket.signs.rstrip(":").strip("|") == "":
-            yield from self.turns(bracket)
-        elif parts[0].text.strip() == "SEQ" and len(parts) > 2:
-            yield from self.sequence(bracket)
-        elif len(parts) > 1 and _WHEN.fullmatch(last.text):
-            yield from self.switches(bracket)
-        elif len(parts) > 1 and _TAG.fullmatch(last.text):
-            raise ScheduleError(f"{last.text.strip()} is a tag of prompt-control's filters and no time", last.column)
-        elif len(parts) > 1:
-            raise ScheduleError(f"expected a position such as 0.5, found {quoted(last.text)}", last.column)
-        else:
-            yield last, _Span(0, 1)
-
-    def switches(self, bracket: _Bracket) -> Iterator[tuple[_Part, _Span]]:
-        *prompts, last = bracket.parts
-        when = _WHEN.fullmatch(last.text)
-        if when is None or len(prompts) > 3:
-            raise ScheduleError("a bracket has at most three prompts", bracket.column)
-        start = self.position(when[1], last.column + when.start(1))
-        if when[2] is None:  # [after], [before:after]; of [before:after:x] prompt-control ignores the third
-            order = {1: (None, 0, 0), 2: (0, 1, 1), 3: (0, 1, 1)}
-            end = 1.0
-        else:
-            order = {1: (None, 0, None), 2: (None, 0, 1), 3: (0, 1, 2)}
-            end = self.position(when[2], last.column + when.start(2))
-        if end < start:
-            raise ScheduleError(f"the range {last.text.strip()} goes backwards", last.column)
-        spans = (_Span(0, start), _Span(start, end), _Span(end, 1))
-        for index, span in zip(order[len(prompts)], spans, strict=True):
-            if index is not None:
-                yield prompts[index], span
-
-    def sequence(self, bracket: _Bracket) -> Iterator[tuple[_Part, _Span]]:
-        rest = bracket.parts[1:]
-        if len(rest) % 2:
-            raise ScheduleError("in a [SEQ:…] each prompt is followed by its end", rest[-1].column)
-        before = 0.0
-        for prompt, until in zip(rest[::2], rest[1::2], strict=True):
-            if not _NUMBER.fullmatch(until.text):
-                raise ScheduleError(f"expected a position such as 0.5, found {quoted(until.text)}", until.column)
-            end = self.position(until.text, until.column)
-            if end < before:
-                raise ScheduleError(f"{until.text.strip()} goes backwards", until.column)
-            yield prompt, _Span(before, end)
-            before = end
-
-    def turns(self, bracket: _Bracket) -> Iterator[tuple[_Part, _Span]]:
-        prompts, turn = bracket.parts, 0.1
-        if bracket.signs.endswith(":"):
-            *prompts, last = bracket.parts
-            if not _NUMBER.fullmatch(last.text):
-                raise ScheduleError(
-                    f"expected the length of a turn such as 0.1, found {quoted(last.text)}", last.column
-                )
-            turn = self.position(last.text, last.column)
-            if turn < FINEST:
-                raise ScheduleError(f"a turn lasts at least {FINEST:g}", last.column)
-        exact = Fraction(repr(turn))  # so that the third turn of 0.3 ends at 0.9
-        for number in range(math.ceil(1 / exact)):
-            yield prompts[number % len(prompts)], _Span(float(number * exact), float(min((number + 1) * exact, 1)))
-
-    def position(self, text: str, column: int) -> float:
-        value = float(text)
-        if self.steps and ("." not in text or value > 1):
-            value /= self.steps
-        if not 0 <= value <= 1:
-            hint = "" if self.steps else "; its step numbers need prompt-control's num_steps"
-            raise ScheduleError(f"{text.strip()} is not a position, 0 … 1{hint}", column)
-        return value
+    def visit(self, node: _Lora | Bracket) -> None:
+        self.visited += 1
+        if self.visited > MAX_SPANS:
+            raise ScheduleError(f"there are more than {MAX_SPANS:,} switches", node.column)
 
 
-def _loras(nodes: Sequence[_Lora | _Bracket]) -> Iterator[_Lora]:
-    for node in nodes:
-        if isinstance(node, _Lora):
-            yield node
-        else:
-            for part in node.parts:
-                yield from _loras(part.nodes)
+def times(bracket: Bracket, steps: int | None = None) -> Sequence[tuple[int, Span]]:
+    """(number of the part, from 0; when it holds) for all parts of a bracket that hold at some time.
+
+    Empty for a bracket with nothing but a text in it. `steps` as for `read`. Raises `ScheduleError` with the column for
+    what is no bracket of prompt-control's.
+    """
+    parts, last = bracket.parts, bracket.parts[-1]
+    if len(parts) == 1:
+        return ()
+    if "|" in bracket.signs and bracket.signs.rstrip(":").strip("|") == "":
+        return _turns(bracket, steps)
+    if parts[0].text.strip() == "SEQ" and len(parts) > 2:
+        return _sequence(bracket, steps)
+    if _WHEN.fullmatch(last.text):
+        return _switches(bracket, steps)
+    if _TAG.fullmatch(last.text):
+        raise ScheduleError(f"{last.text.strip()} is a tag of prompt-control's filters and no time", last.column)
+    raise ScheduleError(f"expected a position such as 0.5, found {quoted(last.text)}", last.column)
 
 
-def _scheduled(part: _Part, steps: int | None) -> tuple[Scheduled, ...]:
-    times = list(_Times(steps).of(part.nodes, _Span(0, 1)))
-    names = dict.fromkeys(lora.name for lora, _ in times)
+def _switches(bracket: Bracket, steps: int | None) -> Sequence[tuple[int, Span]]:
+    *prompts, last = bracket.parts
+    when = _WHEN.fullmatch(last.text)
+    if when is None or len(prompts) > 3:
+        raise ScheduleError("a bracket has at most three prompts", bracket.column)
+    start = _position(when[1], last.column + when.start(1), steps)
+    if when[2] is None:  # [after], [before:after]; of [before:after:x] prompt-control ignores the third
+        order = {1: (None, 0, 0), 2: (0, 1, 1), 3: (0, 1, 1)}
+        end = 1.0
+    else:
+        order = {1: (None, 0, None), 2: (None, 0, 1), 3: (0, 1, 2)}
+        end = _position(when[2], last.column + when.start(2), steps)
+    if end < start:
+        raise ScheduleError(f"the range {last.text.strip()} goes backwards", last.column)
+    spans = (Span(0, start), Span(start, end), Span(end, 1))
+    return [(number, span) for number, span in zip(order[len(prompts)], spans, strict=True) if number is not None]
+
+
+def _sequence(bracket: Bracket, steps: int | None) -> Sequence[tuple[int, Span]]:
+    rest = bracket.parts[1:]
+    if len(rest) % 2:
+        raise ScheduleError("in a [SEQ:…] each prompt is followed by its end", rest[-1].column)
+    result: list[tuple[int, Span]] = []
+    before = 0.0
+    for number in range(1, len(bracket.parts), 2):
+        until = bracket.parts[number + 1]
+        if not _NUMBER.fullmatch(until.text):
+            raise ScheduleError(f"expected a position such as 0.5, found {quoted(until.text)}", until.column)
+        end = _position(until.text, until.column, steps)
+        if end < before:
+            raise ScheduleError(f"{until.text.strip()} goes backwards", until.column)
+        result.append((number, Span(before, end)))
+        before = end
+    return result
+
+
+def _turns(bracket: Bracket, steps: int | None) -> Sequence[tuple[int, Span]]:
+    count, turn = len(bracket.parts), 0.1
+    if bracket.signs.endswith(":"):
+        count, last = count - 1, bracket.parts[-1]
+        if not _NUMBER.fullmatch(last.text):
+            raise ScheduleError(f"expected the length of a turn such as 0.1, found {quoted(last.text)}", last.column)
+        turn = _position(last.text, last.column, steps)
+        if turn < FINEST:
+            raise ScheduleError(f"a turn lasts at least {FINEST:g}", last.column)
+    exact = Fraction(repr(turn))  # so that the third turn of 0.3 ends at 0.9
+    above, below = exact.numerator, exact.denominator
+    return [
+        (number % count, Span(number * above / below, min((number + 1) * above, below) / below))
+        for number in range(math.ceil(1 / exact))
+    ]
+
+
+def _position(text: str, column: int, steps: int | None) -> float:
+    value = float(text)
+    if steps and ("." not in text or value > 1):
+        value /= steps
+    if not 0 <= value <= 1:
+        hint = "" if steps else "; its step numbers need prompt-control's num_steps"
+        raise ScheduleError(f"{text.strip()} is not a position, 0 … 1{hint}", column)
+    return value
+
+
+def beginning(text: str, start: int, end: int) -> str:
+    """A part of a text as `Part.text` has it: where it is too long for a number or a word, it ends with an ellipsis."""
+    return text[start:end] if end - start <= _LONGEST else text[start : start + _LONGEST] + "…"
+
+
+def _scheduled(part: Part, steps: int | None) -> tuple[Scheduled, ...]:
+    found: dict[str, list[tuple[_Lora, Span]]] = {}
+    for lora, span in _Times(steps).of(part.nodes, Span(0, 1)):
+        found.setdefault(lora.name, []).append((lora, span))
     return tuple(
         Scheduled(
             name,
-            _schedule([(lora.model, span) for lora, span in times if lora.name == name]),
-            _schedule([(lora.clip, span) for lora, span in times if lora.name == name]),
+            added_up([(lora.model, span) for lora, span in times]),
+            added_up([(lora.clip, span) for lora, span in times]),
         )
-        for name in names
+        for name, times in found.items()
     )
 
 
-def _schedule(times: Sequence[tuple[float, _Span]]) -> Curve:
-    """Weights that hold for a while and add up where they overlap."""
-    cuts = sorted({0.0, 1.0, *(cut for _, span in times for cut in (span.start, span.end))})
+def added_up(times: Sequence[tuple[float, Span]]) -> Curve:
+    """Weights that hold for a while and add up where they overlap; sums are exact, then rounded once."""
+    changes: dict[float, Fraction] = {0.0: Fraction(0)}
+    for weight, span in times:
+        changes[span.start] = changes.get(span.start, Fraction(0)) + Fraction(weight)
+        if span.end < 1:
+            changes[span.end] = changes.get(span.end, Fraction(0)) - Fraction(weight)
     keyframes: list[Keyframe] = []
-    for start, end in pairwise(cuts):
-        total = math.fsum(weight for weight, span in times if span.start <= start and end <= span.end)
-        if not keyframes or keyframes[-1].weight != total:
-            keyframes.append(Keyframe(start, total, HOLD))
+    total = Fraction(0)
+    for place in sorted(changes):
+        total += changes[place]
+        weight = float(total)
+        if not keyframes or keyframes[-1].weight != weight:
+            keyframes.append(Keyframe(place, weight, HOLD))
     return Curve((*keyframes[:-1], Keyframe(keyframes[-1].position, keyframes[-1].weight)))

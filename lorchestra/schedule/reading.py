@@ -28,11 +28,9 @@ from typing import cast
 
 from ..errors import ScheduleError, quoted
 from ..limits import WEIGHT_LIMIT
-from .curve import ADDRESSINGS, MAX_KEYFRAMES, By, Curve, Keyframe, number
+from .curve import ADDRESSINGS, MAX_CURVES, MAX_KEYFRAMES, By, Curve, Keyframe, number
 from .easing import EASINGS, HOLD, LINEAR, find_easing_typed
-from .loractl import read as read_loractl
 from .presets import PRESETS, find_preset
-from .prompt_control import read_one as read_prompt_control
 from .writing import TIMES
 
 MAX_TEXT = 100_000
@@ -40,8 +38,14 @@ MAX_TEXT = 100_000
 _SPACE = re.compile(r"\s*")
 _WORD = re.compile(r"[A-Za-z](?:[A-Za-z _-]*[A-Za-z])?")  # ease-in
 _UNIT = re.compile(r"(progress|steps?|sigmas?)(?![A-Za-z])", re.IGNORECASE)  # step
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)  # -0.5, .3, 1e-07
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)  # -0.5, .3, 1e-07
+_PLAIN = re.compile(
+    r"\s*(\d{1,15}(?:\.\d{0,15})?)\s*:\s*([+-]?\d{1,15}(?:\.\d{0,15})?)(?:\s*(hold|cosine|cubic)\b)?\s*(?=[,*]|$)",
+    re.ASCII,
+)
+"""Nearly all keyframes, such as `0.3:1 hold`; any other goes the long way, which knows what is wrong with it."""
 _LONGEST_NUMBER = 400
+_BY = {addressing.by: addressing for addressing in ADDRESSINGS}
 
 
 def read(text: str) -> tuple[Curve, ...]:
@@ -51,16 +55,27 @@ def read(text: str) -> tuple[Curve, ...]:
     if not text.strip():
         raise ScheduleError("the schedule is empty; write for example 0:0, 1:1", 1)
     if text.lstrip().startswith("["):
-        return (read_prompt_control(text),)
+        from .prompt_control import read_one  # a third of this room's code, which few texts need
+
+        return (read_one(text),)
     if "@" in text:
+        from .loractl import read as read_loractl
+
         return (read_loractl(text),)
     reader = _Reader(text)
     curves: list[Curve] = []
+    room = MAX_KEYFRAMES
     while True:
-        curves += reader.factor(MAX_KEYFRAMES - sum(len(curve.keyframes) for curve in curves))
+        column = reader.column
+        factor = reader.factor(room)
+        curves += factor
+        room -= sum(len(curve.keyframes) for curve in factor)
+        if room < 0:
+            raise ScheduleError(f"a schedule has at most {MAX_KEYFRAMES:,} keyframes in all its curves", column)
         if not reader.take(TIMES):
-            break
-    return tuple(curves)
+            return tuple(curves)
+        if len(curves) >= MAX_CURVES:
+            raise ScheduleError(f"a schedule is the product of at most {MAX_CURVES} curves", reader.column)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +169,9 @@ class _Reader:
         return None
 
     def keyframes(self, by: By, room: int) -> Curve:
+        plain = self.plain_keyframes(by, room)
+        if plain is not None:
+            return plain
         items = [self.item(by)]
         while self.take(","):
             if len(items) >= room:
@@ -172,6 +190,26 @@ class _Reader:
         if self.at < len(self.text) and self.text[self.at] != TIMES:
             raise ScheduleError(f"expected a comma, found {self.found()}", self.column)
         return _ranges(items, by) if any(item.until is not None for item in items) else _checked(items, by)
+
+    def plain_keyframes(self, by: By, room: int) -> Curve | None:
+        """The quick way; None, and nothing has been passed, if a keyframe is not plain or something is wrong."""
+        text, at = self.text, self.at
+        keyframes: list[Keyframe] = []
+        while found := _PLAIN.match(text, at):
+            position, weight, easing = found.groups()
+            keyframes.append(Keyframe(float(position), float(weight), easing or LINEAR))
+            at = found.end()
+            if text[at : at + 1] != ",":
+                try:
+                    curve = Curve(tuple(keyframes), by)
+                except ScheduleError:  # the long way knows the column
+                    return None
+                self.at = at
+                return curve
+            if len(keyframes) >= room:
+                return None
+            at += 1
+        return None
 
     def item(self, by: By) -> _Item:
         column = self.column
@@ -215,7 +253,7 @@ class _Reader:
             value /= 100
             if by != "progress":
                 raise ScheduleError(f"percentages are positions of progress; this curve goes by {by}", column)
-        addressing = next(a for a in ADDRESSINGS if a.by == by)
+        addressing = _BY[by]
         if not addressing.lowest <= value <= addressing.highest:
             raise ScheduleError(f"{quoted(text)} is not a position: {_hint(by, addressing.sentence)}", column)
         return float(value)
@@ -238,7 +276,7 @@ def _fraction(text: str) -> Fraction:
 def _ranges(items: Sequence[_Item], by: By) -> Curve:
     """Keyframes for weights that hold in ranges and are 0 outside."""
     result: list[Keyframe] = []
-    addressing = next(a for a in ADDRESSINGS if a.by == by)
+    addressing = _BY[by]
     start = addressing.lowest if addressing.forward > 0 else None
     end = start
     for item in items:

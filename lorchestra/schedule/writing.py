@@ -12,6 +12,7 @@ TIMES = "*"
 """Between the factors of a product."""
 
 _LARGEST_BELOW = 12
+_SHORT = 8
 
 
 def write(curves: Sequence[Curve]) -> str:
@@ -35,5 +36,8 @@ def _keyframe(keyframe: Keyframe) -> str:
 
 def _position(position: float) -> str:
     """As a fraction where that is the same float and reads better: 2/3."""
+    short = number(position)
+    if position >= 1 or len(short) <= _SHORT:
+        return short
     near = Fraction(position).limit_denominator(_LARGEST_BELOW)
-    return str(near) if position < 1 and len(repr(position)) > 8 and float(near) == position else number(position)
+    return str(near) if float(near) == position else short

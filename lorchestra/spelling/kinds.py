@@ -14,6 +14,7 @@ from .modules import Module, Reading
 from .slots import REPLACEMENT
 
 LORA = "lora"
+LANGUAGE_MODEL = "llm-lora"
 EMPTY = "empty"
 UNKNOWN = "unknown"
 
@@ -28,6 +29,11 @@ class Names:
     """The tensors that belong to no module, one a line, a line break before the first and after the last as well."""
     count: int
     """How many tensors belong to no module."""
+
+    @property
+    def are_of_lora(self) -> bool:
+        """True if most of them are called after LoRA: no model has such names, however they are written."""
+        return self.rest.count("lora") * 2 > self.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ def kind(header: Header, reading: Reading) -> str:
     is_adapter = any(module.algorithm != REPLACEMENT for module in reading.modules)
     names = Names(header, reading.modules if is_adapter else (), rest, len(reading.leftovers))
     for row in KINDS:
-        if row.is_it(names):
+        if row.is_it(names) and not (row.id in _DENSE and names.are_of_lora):
             return row.id
     if reading.modules or "lora" in rest or _NUMBERED.search(rest):
         return LORA
@@ -101,10 +107,24 @@ def _is_embedding(names: Names) -> bool:
 
 def _is_dense(names: Names) -> bool:
     """Whole weights, and next to nothing that a slot's name fits by accident (`b1.weight`, `diff`)."""
-    return names.rest.count(".weight\n") >= 100 and len(names.modules) * 50 < names.count
+    return names.rest.count(".weight\n") >= 100 and len(names.modules) * 50 < names.count and not names.are_of_lora
 
+
+def _is_packed(names: Names) -> bool:
+    """Layers of Nunchaku's, q, k and v in one, whose halves have bare names; down is `[in, rank]` there."""
+    for module in names.modules:
+        if _NUNCHAKU.search(module.name) and module.slots.get("down", "").endswith(".lora_down"):
+            up, down = module.shapes.get("up", ()), module.shapes["down"]
+            return not (len(up) == len(down) == 2 and up[1] == down[0] != down[1])
+    return False
+
+
+_DENSE = frozenset({"controlnet", "t2i-adapter", "checkpoint", "clip-vision", "text-encoder", "vae", "upscaler"})
+"""Kinds that are whole weights, which are not called after LoRA."""
 
 _ENCODER_WIDTHS = frozenset({768, 1024, 1280, 2048, 2304, 2560, 3584, 4096})
+_NUNCHAKU = re.compile(r"transformer_blocks\.\d+\.(qkv_proj|out_proj|mlp_(context_)?fc[12])(_context)?$")
+"""Source: `nunchaku/lora/flux/nunchaku_converter.py`. Example: `transformer_blocks.0.qkv_proj_context`."""
 _NUMBERED = re.compile(r"\n(unet|text_encoder):\d+:(up|down)\n")
 
 KINDS: tuple[Kind, ...] = (
@@ -123,13 +143,13 @@ KINDS: tuple[Kind, ...] = (
     # A quantized model keeps its rounding error as halves named like a LoRA's
     Kind("svdquant", "a model quantized with SVDQuant", _has_even_with_modules(".qweight\n", ".wscales\n")),
     # The same halves alone: their numbers are permuted for Nunchaku's kernels
-    Kind("nunchaku-lora", "a LoRA packed for Nunchaku", _has(".lora_down\n", ".lora_up\n")),
+    Kind("nunchaku-lora", "a LoRA packed for Nunchaku", _is_packed),
     Kind("sam-lora", "a LoRA for Segment Anything", _has("\nw_a_000\n", "\nw_b_000\n")),
     # Raw PEFT around a causal language model; ACE-Step 1.5's layers stand one level higher
-    Kind("llm-lora", "a LoRA for a language model",
+    Kind(LANGUAGE_MODEL, "a LoRA for a language model",
          _all_modules(r"^base_model\.model\.(model\.(decoder\.)?layers|transformer\.h|gpt_neox\.layers|"
                       r"base_model\.layers)\.\d+\.", "base_model.model.")),
-    Kind("llm-lora", "a LoRA for a language model", _has(".q_proj.lora_a\n", ".q_proj.lora_b\n")),
+    Kind(LANGUAGE_MODEL, "a LoRA for a language model", _has(".q_proj.lora_a\n", ".q_proj.lora_b\n")),
     Kind("controlnet", "a ControlNet",
          _has("controlnet_cond_embedding.", "\ncontrol_model.", "zero_conv", "controlnet_blocks.", "input_hint_block.",
               "controlnet_down_blocks.", "controlnet_x_embedder.", "\ncontrol_blocks.", "controlnet_mode_embedder.")),

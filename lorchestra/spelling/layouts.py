@@ -44,6 +44,11 @@ def layout(algorithm: str, shapes: Shapes) -> Layout:
     return _layout(algorithm, tuple(shapes.items()))
 
 
+def is_known(algorithm: str) -> bool:
+    """True for the algorithms that are applied; files with others are refused by name."""
+    return algorithm in _RULES
+
+
 @lru_cache(maxsize=1024)
 def _plain_lora(up: Shape, down: Shape) -> Layout:
     """Nearly every module of nearly every file; a file has few different shapes, and remembering them is faster."""
@@ -262,6 +267,18 @@ def _ia3(shapes: Shapes) -> Layout:
     return Layout(None, None, None, None)
 
 
+def _embedding(shapes: Shapes) -> Layout:
+    """PEFT's `down` `[r, tokens]` and `up` `[width, r]` of a table `[tokens, width]`."""
+    missing = _missing(shapes, ("up", "down"))
+    if missing:
+        return missing
+    product = _product(shapes["up"], shapes["down"])
+    if isinstance(product, str):
+        return _broken(product)
+    width, inner = product
+    return Layout(inner[0], (width,), shapes["down"][0], None)
+
+
 def _whole(slot: str) -> Callable[[Shapes], Layout]:
     """The rule of an algorithm whose only tensor has the weight's own shape."""
 
@@ -333,4 +350,5 @@ _RULES: Mapping[str, Callable[[Shapes], Layout]] = {
     slots.NORM: _whole("w_norm"),
     slots.NORM_BIAS: _whole("b_norm"),
     slots.REPLACEMENT: _whole("value"),
+    slots.EMBEDDING: _embedding,
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from ..files.header import Header
-from . import numbered, prefixes, slots
+from . import numbered, prefixes, qkv, quantized, slots
 from .layouts import Layout, layout
 from .prefixes import flatten
 
@@ -41,6 +41,8 @@ class Module(NamedTuple):
     """Tensors for slots that are filled already: a half in a second spelling, or a second PEFT adapter's."""
     pads: bool = False
     """True if the weight grows to this module's size first: the input layer of a control LoRA."""
+    by_head: bool = False
+    """True for a fused q, k and v whose rows stand head by head; see `qkv.py`."""
 
     @property
     def layout(self) -> Layout:
@@ -74,6 +76,14 @@ class Module(NamedTuple):
         return self.layout.inner
 
     @property
+    def uses_alpha(self) -> bool:
+        """False where an alpha is written, but does not count: LoKr of two whole factors, and (IA)³.
+
+        LyCORIS writes a huge one there, which is infinite in fp16.
+        """
+        return self.algorithm != slots.IA3 and (self.algorithm != slots.LOKR or self.rank is not None)
+
+    @property
     def kind(self) -> str:
         """The algorithm in words: plain LoRA, LoCon (a convolution wider than one), `LoHa Tucker`, `DoRA (LoRA)` …"""
         kind = self.algorithm
@@ -97,6 +107,10 @@ class Reading:
     """Spelling → number of modules written in it, the most frequent first."""
     embeddings: tuple[str, ...] = ()
     """Textual inversions that are bundled with the LoRA, by their names; they are left aside."""
+    problem: str | None = None
+    """What is wrong with the file as a whole, in words: it says something about its tensors that is not known."""
+    marks: tuple[str, ...] = ()
+    """Tensors that say how others are quantized, and change nothing: `….comfy_quant`, `….scale_input`."""
 
 
 _make: Callable[[tuple[Any, ...]], Module] = functools.partial(cast("Any", tuple).__new__, Module)
@@ -150,9 +164,10 @@ def read_modules(header: Header) -> Reading:
             tensors[slot] = tensor
             shapes[slot] = shape
     embeddings: dict[str, None] = {}
+    marks: list[str] = []
     is_control = any(tensor.endswith(_NORM_SCALES) for tensor in leftovers)
     if leftovers:
-        leftovers = _second_look(leftovers, found, others, embeddings, header)
+        leftovers = _second_look(leftovers, found, others, embeddings, marks, header)
     spellings: list[str] = []
     modules: list[Module] = []
     split = prefixes.split
@@ -163,7 +178,7 @@ def read_modules(header: Header) -> Reading:
         if name not in others and (len(tensors) > 1 or "alpha" not in tensors):  # nearly always
             spellings.append(spelling)
             pads = "shape" in tensors or (is_control and name == "img_in")
-            modules.append(_make((name, component, path, slots.LORA, tensors, shapes, WEIGHT, twice, pads)))
+            modules.append(_make((name, component, path, slots.LORA, tensors, shapes, WEIGHT, twice, pads, False)))
             continue
         groups, rest = _groups(found[name], others.get(name, {}))
         leftovers.extend(rest)
@@ -178,8 +193,21 @@ def read_modules(header: Header) -> Reading:
             modules.append(Module(name, component, path, algorithm, chosen, widths, target, twice, pads))
             twice = ()
         leftovers.extend(twice)
+    problem = _find_by_head(modules, header) if qkv.FUSED in "\n".join(found) else None
     counts = {numbered.SPELLING: len(modules)} if names else dict(Counter(spellings).most_common())
-    return Reading(tuple(modules), tuple(leftovers), counts, tuple(embeddings))
+    return Reading(tuple(modules), tuple(leftovers), counts, tuple(embeddings), problem, tuple(marks))
+
+
+def _find_by_head(modules: list[Module], header: Header) -> str | None:
+    """Marks those whose rows stand head by head; what is wrong with the file, if that cannot be told."""
+    for number, module in enumerate(modules):
+        if module.name.endswith(qkv.FUSED) and qkv.is_fused(module.path):
+            by_head = qkv.is_by_head(header.metadata, prefixes.split(module.name)[2], module.slots)
+            if by_head is None:
+                return qkv.unknown_layout(header.metadata)
+            if by_head:
+                modules[number] = module._replace(by_head=True)
+    return None
 
 
 _LONGEST = 300
@@ -198,7 +226,12 @@ _Algorithms = dict[str, dict[str, str]]
 
 
 def _second_look(
-    leftovers: list[str], found: dict[str, _Parts], others: _Algorithms, embeddings: dict[str, None], header: Header
+    leftovers: list[str],
+    found: dict[str, _Parts],
+    others: _Algorithms,
+    embeddings: dict[str, None],
+    marks: list[str],
+    header: Header,
 ) -> list[str]:
     """What is left of the tensors without a known ending when their neighbours are known."""
     rest: list[str] = []
@@ -217,9 +250,42 @@ def _second_look(
             layer = tensor.removesuffix(".scale")
             found[layer] = {"value": tensor}, {"value": header.shapes[tensor]}
             others[layer] = {"value": slots.REPLACEMENT}
-        else:
+        elif not _is_of_quantized(tensor, found, others, marks, header):
             rest.append(tensor)
     return rest
+
+
+def _is_of_quantized(
+    tensor: str, found: dict[str, _Parts], others: _Algorithms, marks: list[str], header: Header
+) -> bool:
+    """True for the scale of a quantized tensor, which joins its module, and for a mark, which joins `marks`."""
+    about = quantized.find_owner(tensor)
+    if tensor in quantized.MARKERS:
+        marks.append(tensor)
+        return True
+    if about is None:
+        return False
+    owner, suffix = about
+    for name in (f"{owner}.weight", owner):
+        split = slots.split(name) if name in header.shapes else None
+        parts = found.get(split[0]) if split else None
+        if not (split and parts and parts[0].get(split[2]) == name):
+            continue
+        if not suffix:
+            marks.append(tensor)
+            return True
+        module, algorithm, slot = split[0], split[1], split[2] + suffix
+        if slot in parts[0]:
+            return False
+        parts[0][slot] = tensor
+        parts[1][slot] = header.shapes[tensor]
+        if algorithm and algorithm != slots.LORA:
+            others.setdefault(module, {})[slot] = algorithm
+        return True
+    if not suffix and owner in found:
+        marks.append(tensor)
+        return True
+    return False
 
 
 def _groups(parts: _Parts, algorithms: Mapping[str, str]) -> tuple[list[tuple[str, str, dict[str, str]]], list[str]]:
@@ -238,7 +304,7 @@ def _groups(parts: _Parts, algorithms: Mapping[str, str]) -> tuple[list[tuple[st
     if set(groups.get(slots.OFT, ())) == {"rescale"}:
         rest.append(groups.pop(slots.OFT)["rescale"])
         bases.remove(slots.OFT)
-    for slot in ("alpha", "magnitude", "magnitude_vector"):
+    for slot in ("alpha", *_MAGNITUDES):
         if slot not in tensors:
             continue
         for name in bases:
@@ -273,6 +339,8 @@ def _slices(module: Module) -> Iterator[Module]:
 
 _OF_ALL_SLICES = ("alpha", "magnitude", "magnitude_vector")
 """Slots that every slice of a fused layer has a part in; a stray tensor of another kind counts once, in the first."""
+
+_MAGNITUDES = ("magnitude", "magnitude_vector", "magnitude_scale", "magnitude_vector_scale")
 
 _DENSE = (slots.DIFF, slots.NORM, slots.REPLACEMENT)
 """Algorithms without an alpha."""

@@ -107,6 +107,20 @@ _STARTS = {
 }
 """First letters of a name → the prefixes that begin with them, in the order of the table; quicker than one pattern."""
 
+_ENCODERS = tuple(
+    start.replace(".", separator)
+    for separator in "._"
+    for start in (
+        "text_model.encoder.", "text_model.embeddings.", "text_model.final_layer_norm", "encoder.block.",
+        "model.language_model.", "language_model.model.", "model.layers.",
+        "clip_l.transformer.", "clip_g.transformer.", "t5xxl.transformer.",
+    )
+)  # fmt: skip
+"""What text encoders' layers begin with, and no diffusion model's: for files that do not say which part they are for.
+
+HiDream-O1, which is a language model itself, has `language_model.layers.`.
+"""
+
 _WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.", "_orig_mod_")
 """What torch.compile, checkpointing and sharding leave in the middle of names, in dotted and underscored ones."""
 _WRAPPED = re.compile("|".join(map(re.escape, _WRAPPERS)))
@@ -123,15 +137,17 @@ def split(module: str) -> tuple[str, str, str]:
     Example: `unet.down_blocks.0.attentions.0.…attn1.processor.to_q` →
     (`model`, `down_blocks.0.attentions.0.…attn1.to_q`, `diffusers attention processors`).
     """
-    if "_mod" in module:  # as the wrappers' names have it
-        module = _WRAPPED.sub("", module)
-    if module.startswith(_DATA_PARALLEL):
-        module = module[len(_DATA_PARALLEL) :]
+    if "_mod" in module or module.startswith(_DATA_PARALLEL):
+        module = unwrapped(module)
     component, path, spelling = MODEL, module, BARE
     for text, length, named, start, writer in _STARTS.get(module[:_KEY], ()):
         if module.startswith(text):
             component, path, spelling = named, start + module[length:], writer
             break
+    if path.endswith(_SEPARATORS) or path.startswith(_SEPARATORS) or _SEVERAL.search(path):
+        path = tidied(path)
+    if component == MODEL and path.startswith(_ENCODERS):
+        return TEXT_ENCODERS, path, spelling
     if ".processor." in path:
         if path.startswith(("double_blocks.", "single_blocks.")):
             return component, f"{path}_lora" if path.endswith((".qkv", ".proj")) else path, XLABS
@@ -139,6 +155,24 @@ def split(module: str) -> tuple[str, str, str]:
         if path.endswith(".to_out"):
             path += ".0"
     return component, path, spelling
+
+
+def unwrapped(module: str) -> str:
+    """Without what torch.compile, checkpointing, sharding and data parallelism leave in names."""
+    return _WRAPPED.sub("", module).removeprefix(_DATA_PARALLEL)
+
+
+_SEPARATORS = (".", "_")
+_SEVERAL = re.compile("[._]{2}")
+_DOUBLED = re.compile("[._]*([._])")
+
+
+def tidied(path: str) -> str:
+    """Without dots and underscores at its ends, and with one where several stand: `blocks_0_attn_to_q_` → `…_to_q`.
+
+    No layer of any model has such a name, so nothing is confused.
+    """
+    return _DOUBLED.sub(r"\1", path.strip("._"))
 
 
 def flatten(path: str) -> str:

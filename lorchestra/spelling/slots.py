@@ -6,6 +6,7 @@ To add a spelling: add its suffixes to `SUFFIXES`, one line each, with the slot 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 LORA = "LoRA"
@@ -23,6 +24,8 @@ DIFF_BIAS = "bias difference"
 NORM = "norm difference"
 NORM_BIAS = "norm bias difference"
 REPLACEMENT = "weight replacement"
+EMBEDDING = "LoRA of an embedding"
+"""PEFT's: the table of tokens has a row for each, and the halves are the other way round."""
 
 BIASES = frozenset({LORA_BIAS, DIFF_BIAS, NORM_BIAS})
 """Algorithms that change a layer's bias; all others change its weight."""
@@ -38,6 +41,9 @@ SUFFIXES: Mapping[str, tuple[str, str]] = {
     # Genmo Mochi: `….lora_A` without `.weight`
     ".lora_A": (LORA, "down"),
     ".lora_B": (LORA, "up"),
+    # kohya's without `.weight`; files packed for Nunchaku have these ends too, under names of their own: see `kinds.py`
+    ".lora_down": (LORA, "down"),
+    ".lora_up": (LORA, "up"),
     # diffusers before PEFT: `….to_q.lora.down.weight`; its attention processors: `….processor.to_q_lora.down.weight`
     ".lora.down.weight": (LORA, "down"),
     ".lora.up.weight": (LORA, "up"),
@@ -142,10 +148,18 @@ SUFFIXES: Mapping[str, tuple[str, str]] = {
     ".pvera_lambda_b": ("PVeRA", "b"),
     ".pvera_lambda_d": ("PVeRA", "d"),
     ".trainable_tokens_delta": ("trainable tokens", "delta"),
-    ".lora_embedding_A": ("LoRA of an embedding", "down"),
-    ".lora_embedding_B": ("LoRA of an embedding", "up"),
+    ".lora_embedding_A": (EMBEDDING, "down"),
+    ".lora_embedding_B": (EMBEDDING, "up"),
 }  # fmt: skip
 """Suffix → (algorithm, slot). The algorithm of `.alpha` is that of the module's other slots."""
+
+SCALES = frozenset(
+    {".scale_weight", ".weight_scale", ".weight_scale_inv", ".scale_input", ".input_scale", ".comfy_quant"}
+)
+"""What follows the name of a tensor that is quantized, without its `.weight`: its scale, or a note beside it.
+
+Example: `….lora_down.scale_weight` is the scale of `….lora_down.weight`. See `quantized.py`.
+"""
 
 _MODULATION = ".diff_m"
 """End of lightx2v's differences of Wan's `modulation`, a parameter beside the layers of a block.
@@ -182,7 +196,7 @@ def split(name: str) -> tuple[str, str, str] | None:
 def _split_slowly(name: str) -> tuple[str, str, str] | None:
     last = name.rfind(".")
     if last < 0:
-        return None
+        return _split_loosely(name)
     second = name.rfind(".", 0, last)
     if second >= 0:
         third = name.rfind(".", 0, second)
@@ -190,7 +204,7 @@ def _split_slowly(name: str) -> tuple[str, str, str] | None:
             found = SUFFIXES.get(name[third:])
             if found:
                 return name[:third], found[0], found[1]
-            if name[third:second] in _NAMED and name[last:] == ".weight":
+            if name[third:second] in _NAMED and name[last:] == ".weight" and name[second:last] not in SCALES:
                 algorithm, slot = SUFFIXES[name[third:second]]
                 return name[:third], algorithm, slot
         found = SUFFIXES.get(name[second:])
@@ -201,10 +215,41 @@ def _split_slowly(name: str) -> tuple[str, str, str] | None:
             return name[: second - 5], found[0], found[1]
         if found and name.endswith(("_lora1", "_lora2"), 0, second):  # XLabs: the image's and the text's half
             return name[:second], found[0], found[1]
-        if name[second:last] in _NAMED:
+        if name[second:last] in _NAMED and name[last:] not in SCALES:
             algorithm, slot = SUFFIXES[name[second:last]]
             return name[:second], algorithm, slot
     found = SUFFIXES.get(name[last:])
     if found:
         return name[:last], found[0], found[1]
-    return (f"{name[:last]}.modulation", DIFF, "diff") if name[last:] == _MODULATION else None
+    if name[last:] == _MODULATION:
+        return f"{name[:last]}.modulation", DIFF, "diff"
+    return _split_loosely(name)
+
+
+def _split_loosely(name: str) -> tuple[str, str, str] | None:
+    """The same for ends whose dots and underscores are mixed up: `…_to_q_lora_down.weight`, `….to_q.lora.up_weight`."""
+    start = max(0, len(name) - _LONGEST_END)
+    match = _MIXED.search(name, start)
+    if match is None or match.start() == 0:
+        return None
+    algorithm, slot = _MIXED_SUFFIXES[match[1].replace(".", "_").replace("_default", "")]
+    return name[: match.start()], algorithm, slot
+
+
+_LONGEST_END = 64
+_DISTINCT = (".lora_down.", ".lora_up.", ".lora_mid.", ".lora_A.w", ".lora_B.w", ".hada_", ".lokr_", ".dora_scale")
+"""Starts of the suffixes that are still told from a layer's name when a dot is written as an underscore."""
+_MIXED_SUFFIXES = {
+    suffix[1:].replace(".", "_"): value for suffix, value in SUFFIXES.items() if suffix.startswith(_DISTINCT)
+}
+_MIXED = re.compile(
+    "[._]+("
+    + "|".join(
+        "[._]".join(suffix.split("_")[:-1]) + "(?:[._]default)?[._]weight"
+        if suffix.endswith("_weight")
+        else "[._]".join(suffix.split("_"))
+        for suffix in sorted(_MIXED_SUFFIXES, key=len, reverse=True)
+    )
+    + r")\Z"
+)
+"""Example: `_lora_down.weight`; PEFT's `default` may stand before `weight`."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from .entry import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, HIGH, LOW, NEGATIVE, POSITIVE, Entry
 from .rows import check_row, read_row
+from .schedules import Schedules
 from .stack import VERSION, Stack
 from .weights import Share, Weighted
 
 __all__ = [
     "BOTH", "CONDITIONINGS", "DEFAULT_WEIGHT", "EXPERTS", "HIGH", "LOW", "NEGATIVE", "POSITIVE", "VERSION", "Entry",
-    "Share", "Stack", "Weighted", "check_row", "read_row",
+    "Schedules", "Share", "Stack", "Weighted", "check_row", "read_row",
 ]  # fmt: skip

@@ -75,8 +75,17 @@ class Entry:
         if not self.schedule or not self.schedule.strip():
             return None
         if self._parsed is None:
-            object.__setattr__(self, "_parsed", Schedule.parse(self.schedule))
+            self.keep_parsed(Schedule.parse(self.schedule))
         return self._parsed
+
+    @property
+    def parsed(self) -> Schedule | None:
+        """The schedule if it was parsed already; None says nothing."""
+        return self._parsed
+
+    def keep_parsed(self, schedule: Schedule) -> None:
+        """Keeps what the text was parsed to, so that nobody need parse it again."""
+        object.__setattr__(self, "_parsed", schedule)
 
     def to_json(self) -> dict[str, Json]:
         """The row as JSON data: `lora` and `model` always, the rest if it differs from the default."""

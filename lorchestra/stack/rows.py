@@ -6,30 +6,35 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from ..errors import ScheduleError, StackError, quoted
+from ..errors import StackError, quoted
 from ..limits import MAX_DEPTH, MAX_NAME, WEIGHT_LIMIT, Json
 from .entry import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, Entry
+from .schedules import Schedules
 
 KNOWN_KEYS = ("lora", "on", "model", "clip", "blocks", "schedule", "conditioning", "expert", "sha256", "air")
 """Keys of a row that this version knows."""
 
 
-def read_row(value: Json, row: int) -> Entry:
-    """A row from JSON data of ours, from a `(name, model, clip)` triple, or from an `Entry`; raises `StackError`."""
+def read_row(value: Json, row: int, schedules: Schedules | None = None) -> Entry:
+    """A row from JSON data of ours, from a `(name, model, clip)` triple, or from an `Entry`; raises `StackError`.
+
+    `schedules` are those of the stack's rows so far.
+    """
+    schedules = schedules or Schedules()
     if isinstance(value, Entry):
-        return check_row(value, row)
+        return check_row(value, row, schedules)
     if isinstance(value, Mapping):
         data = cast("Mapping[str, Json]", value)
         if "lora" not in data:
             raise StackError('the row has no "lora" with the name of a file', row)
-        return _own_row(data, row)
+        return _own_row(data, row, schedules)
     if isinstance(value, tuple | list):
-        return _triple(cast("Sequence[Json]", value), row)
+        return _triple(cast("Sequence[Json]", value), row, schedules)
     raise StackError(f"the row is {kind(value)}; expected a JSON object", row)
 
 
-def check_row(entry: Entry, row: int) -> Entry:
-    """This row, if all of it is in range; raises `StackError` otherwise."""
+def check_row(entry: Entry, row: int, schedules: Schedules | None = None) -> Entry:
+    """This row, if all of it is in range; raises `StackError` otherwise. `schedules` as for `read_row`."""
     _name(entry.lora, row)
     _weight(entry.model, "model", row)
     if entry.clip is not None:
@@ -37,22 +42,22 @@ def check_row(entry: Entry, row: int) -> Entry:
     _one_of(entry.conditioning, CONDITIONINGS, "conditioning", row)
     if entry.expert is not None:
         _one_of(entry.expert, EXPERTS, "expert", row)
-    _check_schedule(entry, row)
+    (schedules or Schedules()).check(entry, row)
     return entry
 
 
-def _triple(triple: Sequence[Json], row: int) -> Entry:
+def _triple(triple: Sequence[Json], row: int, schedules: Schedules) -> Entry:
     """A row of the common LORA_STACK; one that came through our own socket carries its whole entry."""
     if len(triple) != 3:
         raise StackError(f"a LORA_STACK row is (name, model, clip), this one has {len(triple)} items", row)
     from_socket = getattr(cast("object", triple), "entry", None)
     if isinstance(from_socket, Entry) and tuple(triple) == from_socket.triple:
-        return check_row(from_socket, row)
+        return check_row(from_socket, row, schedules)
     name, model, clip = _name(triple[0], row), _weight(triple[1], "model", row), _weight(triple[2], "clip", row)
     return Entry(name, model=model, clip=None if clip == model else clip)
 
 
-def _own_row(data: Mapping[str, Json], row: int) -> Entry:
+def _own_row(data: Mapping[str, Json], row: int, schedules: Schedules) -> Entry:
     if "strength" in data and "model" not in data:  # a row of rgthree's Power Lora Loader
         rest = {key: item for key, item in data.items() if key not in ("strength", "strengthTwo")}
         data = {**rest, "model": data["strength"], "clip": data.get("strengthTwo")}
@@ -75,7 +80,7 @@ def _own_row(data: Mapping[str, Json], row: int) -> Entry:
         air=_optional_text(data, "air", row),
         extra=unknown_keys(data, KNOWN_KEYS, row),
     )
-    _check_schedule(entry, row)
+    schedules.check(entry, row)
     return entry
 
 
@@ -83,15 +88,6 @@ def _schedule(data: Mapping[str, Json], row: int) -> str | None:
     """The text as it is, blank ones left out."""
     text = _optional_text(data, "schedule", row)
     return text if text and text.strip() else None
-
-
-def _check_schedule(entry: Entry, row: int) -> None:
-    try:
-        schedule = entry.find_schedule()
-        if schedule:
-            schedule.scaled(entry.model)
-    except ScheduleError as error:
-        raise StackError(f"schedule: {error}", row) from error
 
 
 def _one_of(value: Json, known: Sequence[str], key: str, row: int) -> str:
@@ -114,9 +110,20 @@ def _name(value: Json, row: int) -> str:
         raise StackError("the row names no LoRA", row)
     if len(value) > MAX_NAME:
         raise StackError(f"the LoRA's name has {len(value):,} characters; at most {MAX_NAME:,} are read", row)
-    if not value.isprintable() and any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in value):
+    if _has_odd_characters(value):
         raise StackError(f"the LoRA's name {quoted(value)} has control characters or broken Unicode", row)
     return value
+
+
+def find_name_problem(name: str) -> str | None:
+    """Why no row can hold the name of a file that is there, and what to do; None for nearly all."""
+    if not name.strip() or len(name) > MAX_NAME:
+        return "its name is too long, or blank; rename the file"
+    return "its name has a line break or bytes that are no text; rename the file" if _has_odd_characters(name) else None
+
+
+def _has_odd_characters(name: str) -> bool:
+    return not name.isprintable() and any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name)
 
 
 def _weight(value: Json, key: str, row: int) -> float:

@@ -17,6 +17,7 @@ from ..limits import MAX_ROWS, Json
 from ..schedule import Schedule
 from .entry import Entry
 from .rows import check_row, kind, unknown_keys
+from .schedules import Schedules
 from .weights import Weighted, add_up
 
 VERSION = 1
@@ -31,6 +32,12 @@ def _no_extra() -> dict[str, Json]:
 
 K = TypeVar("K")
 
+ReadRow = Callable[[Json, int, Schedules], Entry]
+"""Reads a row from its data, its number, and the schedules of the rows before it."""
+
+MAX_PRODUCTS = 100_000
+"""Most keyframes, over all rows, of the products of a row's own schedule with one for all rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stack:
@@ -43,8 +50,8 @@ class Stack:
     """Keys beside `loras` that this version does not know, verbatim."""
 
     @staticmethod
-    def from_json(data: Mapping[str, Json], read_row: Callable[[Json, int], Entry]) -> Stack:
-        """A stack from JSON data in our own form, its rows read by `read_row` from the row and its number.
+    def from_json(data: Mapping[str, Json], read_row: ReadRow) -> Stack:
+        """A stack from JSON data in our own form, its rows read by `read_row`.
 
         Raises `StackError`, which names the row.
         """
@@ -58,11 +65,12 @@ class Stack:
         return replace(Stack.of_rows(cast("Sequence[Json]", rows), read_row), version=version, extra=extra)
 
     @staticmethod
-    def of_rows(rows: Sequence[Json], read_row: Callable[[Json, int], Entry]) -> Stack:
+    def of_rows(rows: Sequence[Json], read_row: ReadRow) -> Stack:
         """A stack of these rows, each read by `read_row`; raises `StackError`, which names the row."""
         if len(rows) > MAX_ROWS:
             raise StackError(_too_many(len(rows)), MAX_ROWS + 1)
-        return Stack(tuple(read_row(value, row) for row, value in enumerate(rows, 1)))
+        schedules = Schedules()
+        return Stack(tuple(read_row(value, row, schedules) for row, value in enumerate(rows, 1)))
 
     @property
     def rows(self) -> Iterator[tuple[int, Entry]]:
@@ -96,8 +104,9 @@ class Stack:
         """This stack, when all rows are in range; raises `StackError` that names the row otherwise."""
         if len(self.entries) > MAX_ROWS:
             raise StackError(_too_many(len(self.entries)), MAX_ROWS + 1)
+        schedules = Schedules()
         for row, entry in self.rows:
-            check_row(entry, row)
+            check_row(entry, row, schedules)
         return self
 
     def scheduled(self, schedule: Schedule) -> Stack:
@@ -106,13 +115,19 @@ class Stack:
         Raises `StackError` that names the row where a product is too long or may leave -100 … 100.
         """
         entries: list[Entry] = []
+        room = MAX_PRODUCTS
         for row, entry in self.rows:
             try:
                 own = entry.find_schedule()
                 both = own.combined(schedule) if own else schedule
             except ScheduleError as error:
                 raise StackError(f"schedule: {error}", row) from error
-            entries.append(replace(entry, schedule=both.to_text()))
+            room -= both.length if own else 0
+            if room < 0:
+                raise StackError(f"the schedules of all rows have more than {MAX_PRODUCTS:,} keyframes", row)
+            made = replace(entry, schedule=both.to_text())
+            made.keep_parsed(both)
+            entries.append(made)
         return replace(self, entries=tuple(entries)).checked()
 
     def combined(self, keys: Mapping[int, K]) -> dict[K, Weighted]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
+
+from .switches import find_chosen
 
 Prompt = Mapping[str, Any]
 """Node id → `{"class_type": …, "inputs": {name: value or [node id, output]}}`, as a client sends it: not trusted."""
 
 Kind = Callable[[str, int], "str | None"]
 """The type of a node class's output by its number, e.g. `MODEL`; None if it is not known."""
+
+Accepts = Callable[[str, str], "str | None"]
+"""The type of a node class's input by its name, e.g. `MODEL`; None if it is not known."""
 
 Find = Callable[[str, str], "str | None"]
 """The full path of a base model's file by the input's name and value; None if there is none or more than one."""
@@ -18,9 +25,12 @@ NAME_INPUTS = ("ckpt_name", "unet_name", "gguf_name", "model_name")
 """Inputs by which loaders take the name of a base model: CheckpointLoaderSimple and its like, UNETLoader and
 ComfyUI-GGUF's loaders, the loader of the gguf pack, others."""
 
+_SECOND_NAME = re.compile(r"ckpt|checkpoint|unet|gguf|diffusion_model|refiner", re.IGNORECASE)
+"""Loaders of two models have one more, e.g. `refiner_ckpt_name`, which an output of theirs may come from."""
+
 _MODEL = "MODEL"
 _MODEL_INPUTS = ("model", "unet")
-"""What nodes that change a model call it; the first that is connected is followed, whatever else is."""
+"""What nodes that change a model call it; of these the first that is connected is followed."""
 
 _OTHERS = frozenset(
     {
@@ -31,76 +41,144 @@ _OTHERS = frozenset(
 )  # fmt: skip
 """Types that hold no diffusion model. Any other type may: a pipe, a context, the wildcard of a switch."""
 
+_ANY = re.compile(r"\*|any|.*,.*|COMFY_\w+_V3", re.IGNORECASE)
+"""Types that stand for others: `*`, `MODEL,CLIP`, ComfyUI's `COMFY_MATCHTYPE_V3`."""
+
 _MODEL_FILES = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 _MAX_STEPS = 10_000
 
+_Output = tuple[str, int]
+"""(node id, number of its output)"""
 
-def find_base_path(prompt: Prompt, node_id: str, *, kind: Kind, find: Find, input_name: str = "model") -> str | None:
+
+def find_base_path(
+    prompt: Prompt,
+    node_id: str,
+    *,
+    kind: Kind,
+    find: Find,
+    accepts: Accepts = lambda _class, _name: None,
+    input_name: str = "model",
+) -> str | None:
     """The file from which the model at an input was loaded; None if that is not certain.
 
-    Follows `model` (or `unet`) of whatever node there is, else all links that carry models, else all that may: a pipe,
-    a context, a switch. A node whose `ckpt_name`, `unet_name` … names a file is a loader. It is certain where all of
-    this ends in one file. A prompt may have loops, links into nowhere and values of any kind.
+    A node whose `ckpt_name`, `unet_name` … names a file is a loader. Of any other node the model may come from its
+    `model` (or `unet`), from all else that carries a model and from all that can carry anything; without any of these
+    from its pipe or context. A switch hands on what its widget chooses (`switches.py`), or else any of its inputs. It
+    is certain where all of this ends in one file, and nothing on the way is unknown. A prompt may have loops, links
+    into nowhere and values of any kind.
     """
     start = _link(_inputs(prompt, node_id).get(input_name))
-    waiting = [(start[0], "")] if start else []
-    """(node, whose): a model must come from the node, or from one of those that stand in for the node `whose`."""
-    seen: set[tuple[str, str]] = set()
-    found: set[str] = set()
-    settled = {""}
-    while waiting and len(seen) < _MAX_STEPS:
-        step = waiting.pop()
-        if step in seen:
-            continue
-        seen.add(step)
-        node, whose = step
-        sources, is_model = _sources(prompt, node, kind)
-        path = _loaded(_inputs(prompt, node), find)
-        if path is not None:
-            found.add(path)
-            settled.add(whose)
-        if is_model or (path is None and len(sources) == 1 and not whose):
-            waiting += [(source, "") for source in sources]
-            settled.add(whose)  # each of these must lead to a file
-        elif path is None and sources:
-            waiting += [(source, whose or node) for source in sources]
-        elif path is None and not whose:
-            return None
-        if len(found) > 1:
-            return None
-    if waiting or any(whose not in settled for _, whose in seen):
+    if start is None:
         return None
-    return found.pop() if found else None
+    found: set[str] = set()
+    has_model: dict[_Output, bool] = {}
+    waiting: dict[_Output, _Step] = {}
+    path = [start]
+    while path:
+        here = path[-1]
+        if here not in waiting:
+            sources = _sources(prompt, here, kind, accepts, find)
+            if sources is None or len(has_model) + len(waiting) > _MAX_STEPS:
+                return None
+            if sources.file is not None:
+                found.add(sources.file)
+            if len(found) > 1:
+                return None
+            waiting[here] = _Step(sources)
+        step = waiting[here]
+        if step.left:
+            source = step.left[-1]
+            if source in waiting:
+                return None  # a loop
+            if source not in has_model:
+                path.append(source)
+                continue
+            step.left.pop()
+            if not has_model[source] and source in step.sources.surely:
+                return None
+            step.has_model |= has_model[source]
+        else:
+            has_model[here] = step.has_model
+            del waiting[path.pop()]
+    return found.pop() if found and has_model[start] else None
 
 
-def _sources(prompt: Prompt, node: str, kind: Kind) -> tuple[list[str], bool]:
-    """The nodes that a node may have its model from, and whether what comes from them surely is a model."""
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where an output may have its model from."""
+
+    file: str | None = None
+    surely: tuple[_Output, ...] = ()
+    """Each of these gives a model."""
+    perhaps: tuple[_Output, ...] = ()
+    """These give a model or something else."""
+
+
+class _Step:
+    """An output on the way, and the sources of its that were not walked yet."""
+
+    def __init__(self, sources: _Sources) -> None:
+        self.sources = sources
+        self.left = [*sources.perhaps, *sources.surely]
+        self.has_model = sources.file is not None
+
+
+def _sources(prompt: Prompt, output: _Output, kind: Kind, accepts: Accepts, find: Find) -> _Sources | None:
+    """Where an output may have its model from; None if that cannot be known."""
+    node, slot = output
+    name, inputs = _class(prompt, node), _inputs(prompt, node)
+    own = kind(name, slot)
+    if own in _OTHERS:
+        return _Sources()
     links = dict(_links(prompt, node))
-    kinds = {name: kind(_class(prompt, source), output) for name, (source, output) in links.items()}
-    for name in _MODEL_INPUTS:
-        if name in links and kinds[name] not in _OTHERS:
-            return [links[name][0]], True
-    models = [source for name, (source, _) in links.items() if kinds[name] == _MODEL]
-    if models:
-        return models, True
-    if any(map(_is_file_name, _inputs(prompt, node).values())):
-        return [], False  # a loader, whatever else is connected to it
-    return [source for name, (source, _) in links.items() if kinds[name] not in _OTHERS], False
+    chosen = find_chosen(name, inputs)
+    if chosen is not None:
+        return _Sources(perhaps=(links[chosen],) if chosen in links else ())
+    types = {key: _type(prompt, name, key, link, kind, accepts) for key, link in links.items()}
+    main = next((key for key in _MODEL_INPUTS if key in links and types[key] not in _OTHERS), None)
+    models = [key for key, type_ in types.items() if type_ == _MODEL and key not in _MODEL_INPUTS]
+    surely = tuple(links[key] for key in ([main] if main else []) + models)
+    anything = tuple(links[key] for key, type_ in types.items() if type_ is None and key not in _MODEL_INPUTS)
+    holders = tuple(links[key] for key, type_ in types.items() if type_ not in {*_OTHERS, _MODEL, None})
+    if (surely or anything or holders) and "loop" in name.lower():
+        return None  # what its end got comes out of its start, too
+    file = _loaded(inputs, find)
+    if file is not None or surely:
+        return _Sources(file, surely, anything)
+    if any(map(_is_file_name, inputs.values())):
+        return None  # a loader, whatever else is connected to it
+    if anything or holders:
+        return _Sources(perhaps=anything + holders)
+    is_empty = own is not None and len(links) == len(inputs)
+    return _Sources() if is_empty else None
+
+
+def _type(prompt: Prompt, name: str, key: str, link: _Output, kind: Kind, accepts: Accepts) -> str | None:
+    """The type of what comes through a link, by what gives it or else by what takes it; None if it may be any."""
+    for type_ in (kind(_class(prompt, link[0]), link[1]), accepts(name, key)):
+        if type_ is not None and not _ANY.fullmatch(type_):
+            return type_
+    return None
 
 
 def _loaded(inputs: Mapping[str, Any], find: Find) -> str | None:
     """The file that a loader names, where it names one only."""
-    names = [(name, inputs[name]) for name in NAME_INPUTS if inputs.get(name)]
-    if len(names) != 1:
-        return None
-    name, value = names[0]
-    if isinstance(value, dict):  # ComfyUI-Custom-Scripts: {"content": name, "image": …}
-        value = cast("dict[str, Any]", value).get("content")
-    return find(name, value) if isinstance(value, str) else None
+    names = [name for name in NAME_INPUTS if inputs.get(name)]
+    others = [name for name, value in inputs.items() if _SECOND_NAME.search(name) and _is_file_name(value)]
+    value = _text(inputs[names[0]]) if len({*names, *others}) == 1 and names else None
+    return None if value is None else find(names[0], value)
 
 
 def _is_file_name(value: object) -> bool:
-    return isinstance(value, str) and value.lower().endswith(_MODEL_FILES)
+    text = _text(value)
+    return text is not None and text.lower().endswith(_MODEL_FILES)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, dict):  # ComfyUI-Custom-Scripts: {"content": name, "image": …}
+        value = cast("dict[str, Any]", value).get("content")
+    return value if isinstance(value, str) else None
 
 
 def _links(prompt: Prompt, node: str) -> Iterator[tuple[str, tuple[str, int]]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import folder_paths
 
-from ...lorchestra.errors import StackError
+from ...lorchestra.errors import CheckpointError, StackError, quoted
+from ...lorchestra.files.new_file import write_new, write_reason
+from ...lorchestra.files.opening import exists
 from ...lorchestra.stack.choices import SKIP, Choices
 from . import process
 
@@ -69,23 +69,45 @@ def fingerprint(stack: Stack) -> str:
     return repr([find_key(path) for path in found.paths.values()])
 
 
-def write_output(prefix: str, texts: dict[str, str]) -> list[dict[str, str]]:
-    """Writes texts as `<prefix>_<number>_<suffix>` into ComfyUI's output folder.
+def write_output(prefix: str, suffix: str, text: str) -> dict[str, str]:
+    """Writes a text as `<prefix>_<number>_<suffix>` into ComfyUI's output folder; gives ComfyUI's description of it.
 
-    `texts` is suffix (with its dot) → text. Returns ComfyUI's description of each file. Raises `StackError` if the
-    prefix leads out of the output folder.
+    `suffix` has its dot. The number is the next free one, also where others write at the same time. Raises
+    `StackError` if the prefix leads out of the output folder or cannot be a file's name, and `CheckpointError` if the
+    file cannot be written.
     """
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        broken = text[max(0, error.start - 20) : error.end]
+        raise StackError(f"the text has broken Unicode at {quoted(broken)} and cannot be written") from error
     output = folder_paths.get_output_directory()
     try:
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, output)
     except Exception as error:  # ComfyUI raises a bare Exception for a path outside of the output folder
-        raise StackError(f"files cannot be written under {prefix!r}: {str(error).strip('* ')}") from error
-    written: list[dict[str, str]] = []
-    for suffix, text in texts.items():
-        file = f"{name}_{counter:05}_{suffix}"
-        Path(folder, file).write_text(text, encoding="utf-8")
-        written.append({"filename": file, "subfolder": subfolder, "type": "output"})
-    return written
+        raise StackError(f"files cannot be written under {quoted(prefix)}: {_why(error)}") from error
+    for number in range(counter, counter + _MOST_AT_ONCE):
+        file = f"{name}_{number:05}_{suffix}"
+        if exists(Path(folder, file)):
+            continue
+        try:
+            write_new(Path(folder, file), data)
+        except CheckpointError as error:
+            if exists(Path(folder, file)):  # another prompt was faster
+                continue
+            raise StackError(f"files cannot be written under {quoted(prefix)}: {error.reason}") from error
+        return {"filename": file, "subfolder": subfolder, "type": "output"}
+    raise StackError(f"files cannot be written under {quoted(prefix)}: no number is free")
+
+
+_MOST_AT_ONCE = 1000
+"""Numbers that others may have taken since ComfyUI looked for a free one."""
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "this cannot be the name of a file" if isinstance(error, ValueError) else str(error).strip("* ")
 
 
 def write_preview(png: bytes, prefix: str) -> dict[str, str]:
@@ -95,9 +117,10 @@ def write_preview(png: bytes, prefix: str) -> dict[str, str]:
     """
     folder = Path(folder_paths.get_temp_directory())
     file = f"{prefix}_{hashlib.sha256(png).hexdigest()[:16]}.png"
-    if not (folder / file).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / f"{file}.{os.getpid()}.{threading.get_ident()}"
-        unfinished.write_bytes(png)
-        unfinished.replace(folder / file)
+    if not exists(folder / file):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(folder, write_reason(error)) from error
+        write_new(folder / file, png, force=True)
     return {"filename": file, "subfolder": "", "type": "temp"}

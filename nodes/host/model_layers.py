@@ -57,7 +57,7 @@ class ModelLayers:
 
 def read_layers(patcher: Patcher, diffusion_model: Callable[[], object]) -> ModelLayers:
     """Reads them anew, at the cost of a walk through all layers."""
-    from ...lorchestra.models.base_file import RENAMED
+    from ...lorchestra.models.quantized import RENAMED
 
     packed = {
         f"{path}.weight": _packed_shape(cast("Tensor", module.weight))

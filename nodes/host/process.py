@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from ...lorchestra.library.catalog import Library
     from ...lorchestra.lora.cache import LoraCache
     from ...lorchestra.models.base import Base
+    from ..routes.jobs import Jobs
+    from .live.calls import Chain, Trace
     from .model_layers import ModelLayers
-    from .protocols import BaseModel, Patcher
+    from .protocols import BaseModel, Layer, Patcher
 
 Value = TypeVar("Value")
 
@@ -57,6 +59,28 @@ model_layers: WeakKeyDictionary[BaseModel, ModelLayers] = WeakKeyDictionary()
 
 live_factors: WeakValueDictionary[object, Patcher] = WeakValueDictionary()
 """What the factors of a live stack were made of → their patcher, as long as ComfyUI keeps a model that uses it."""
+
+live_traces: WeakKeyDictionary[BaseModel, dict[str, Trace]] = WeakKeyDictionary()
+"""What runs told of layers with live LoRAs, by path."""
+
+live_chains: WeakKeyDictionary[Layer, Chain] = WeakKeyDictionary()
+"""The hooks on layers, while live stacks run."""
+
+
+@cache
+def quick_jobs() -> Jobs:
+    """Threads that answer what takes a moment."""
+    from ..routes.jobs import Jobs
+
+    return Jobs("quick", 2, 200)
+
+
+@cache
+def long_jobs() -> Jobs:
+    """The thread that answers what takes minutes: hashes of whole files."""
+    from ..routes.jobs import Jobs
+
+    return Jobs("long", 1, 50)
 
 
 @cache

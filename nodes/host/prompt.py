@@ -78,7 +78,7 @@ def find_base(prompt: Prompt, node_id: str, input_name: str = "model") -> str | 
     """The full path of the file from which the model at a node's input is loaded; None if that is not certain."""
     from ...lorchestra.workflow.upstream import find_base_path
 
-    return find_base_path(prompt, node_id, kind=_kind, find=_find, input_name=input_name)
+    return find_base_path(prompt, node_id, kind=_kind, find=_find, accepts=_accepts, input_name=input_name)
 
 
 def _find(input_name: str, value: str) -> str | None:
@@ -94,7 +94,26 @@ def _find(input_name: str, value: str) -> str | None:
 
 def _kind(class_type: str, output: int) -> str | None:
     types = getattr(core_nodes.NODE_CLASS_MAPPINGS.get(class_type), "RETURN_TYPES", None)
-    if not isinstance(types, (tuple, list)) or not 0 <= output < len(types):
+    if not isinstance(types, (tuple, list)) or not 0 <= output < len(cast("list[object]", types)):
         return None
-    # Packs make types of their own that are equal to anything, and that cannot be hashed.
-    return str.__str__(types[output]) if isinstance(types[output], str) else None
+    return _name(cast("list[object]", types)[output])
+
+
+def _accepts(class_type: str, name: str) -> str | None:
+    find_types = getattr(core_nodes.NODE_CLASS_MAPPINGS.get(class_type), "INPUT_TYPES", None)
+    try:
+        types = find_types() if callable(find_types) else None
+    except Exception:  # it is another pack's code, and is asked for a hint only
+        return None
+    groups = cast("dict[str, object]", types) if isinstance(types, dict) else {}
+    for group in (groups.get("required"), groups.get("optional")):
+        declared = cast("dict[str, object]", group).get(name) if isinstance(group, dict) else None
+        if isinstance(declared, (tuple, list)) and declared:
+            type_ = cast("list[object]", declared)[0]
+            return "COMBO" if isinstance(type_, (tuple, list)) else _name(type_)
+    return None
+
+
+def _name(type_: object) -> str | None:
+    """Packs make types of their own that are equal to anything, and that cannot be hashed."""
+    return str.__str__(type_) if isinstance(type_, str) else None

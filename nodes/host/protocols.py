@@ -19,12 +19,16 @@ class Layer(Protocol):
     bias: Tensor | None
     weight_function: list[WeightFunction]
     """What ComfyUI lets the weight go through before each use; not every layer has it."""
+    bias_function: list[WeightFunction]
+    """The same for the bias."""
 
     def forward(self, x: Tensor, /) -> Tensor:
         """What the layer makes of its input."""
         ...
 
-    def register_forward_hook(self, hook: Callable[..., object], *, always_call: bool = False) -> RemovableHandle:
+    def register_forward_hook(
+        self, hook: Callable[..., object], *, prepend: bool = False, always_call: bool = False
+    ) -> RemovableHandle:
         """Called after the layer."""
         ...
 
@@ -61,6 +65,12 @@ class BaseModel(Protocol):
         ...
 
 
+class ModelOptions(TypedDict):
+    """The part of a patcher's options that we write to; a clone has its own."""
+
+    transformer_options: dict[str, object]
+
+
 class Patcher(Protocol):
     """A MODEL, and what a CLIP holds: a model and what is changed of it."""
 
@@ -69,11 +79,20 @@ class Patcher(Protocol):
     offload_device: torch.device
     object_patches: Mapping[str, object]
     object_patches_backup: Mapping[str, object]
+    model_options: ModelOptions
     cached_patcher_init: object
     """How its loader is called again, since ComfyUI 0.33."""
 
     def clone(self) -> Patcher:
         """Shares the model; its patches are its own."""
+        ...
+
+    def patch_weight_to_device(self, key: str) -> object:
+        """Puts the patches into a weight; other packs' patchers do it in ways of their own."""
+        ...
+
+    def add_object_patch(self, name: str, obj: object) -> None:
+        """Anything of the model by its path, for as long as this patcher's patches are in."""
         ...
 
     def add_patches(self, patches: Mapping[str, object]) -> object:
@@ -136,6 +155,20 @@ class Guider(Protocol):
     """Conditionings by name; not every guider has them."""
 
 
+class Emptied(Protocol):
+    """Wan Animate 2's cache."""
+
+    def free(self) -> None:
+        """Forgets everything."""
+        ...
+
+
+class Skipping(Protocol):
+    """What ComfyUI's EasyCache and LazyCache know of a run."""
+
+    name: str
+
+
 class RunOptions(TypedDict, total=False):
     """The part of `transformer_options` that says where a run is."""
 
@@ -147,6 +180,10 @@ class RunOptions(TypedDict, total=False):
     """For each part of the batch, its place among the guider's conditionings of this call."""
     uuids: Sequence[object]
     """For each part of the batch, its conditioning."""
+    ar_state: Mapping[str, object]
+    """Of ComfyUI's sampler for causal video models."""
+    animate2_cache: Emptied
+    easycache: Skipping
 
 
 Owner = TypeVar("Owner", covariant=True)

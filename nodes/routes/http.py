@@ -1,21 +1,31 @@
-"""The HTTP side of the routes: reading queries and bodies, working in threads, errors as JSON."""
+"""The HTTP side of the routes: reading queries and bodies within bounds, working in threads, errors as JSON."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, cast
 
 from ...lorchestra.errors import LorchestraError, quoted
+from ...lorchestra.files.json_text import read_json
+from ..host import process
+from .jobs import Busy, Gone, IsWanted
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-MAX_BODY = 32_000_000
-"""Bytes of a request: a prompt of thousands of nodes has less."""
+    from .jobs import Jobs
+
+SMALL = 100_000
+"""Bytes of a request that names things."""
+MIDDLE = 5_000_000
+"""Bytes of a request with the text of a stack, or with the sigmas of a run."""
+LARGE = 32_000_000
+"""Bytes of a request with a prompt: one of thousands of nodes has less."""
+MAX_VALUES = 500_000
+"""Objects, lists, keys, texts and numbers of a request of any size."""
 
 Query = Mapping[str, str]
 Body = Mapping[str, object]
@@ -40,20 +50,51 @@ def get(work: Callable[[Query], object]) -> Handler:
 
     @wraps(work)
     async def handle(request: web.Request) -> web.Response:
-        return await _answer(lambda: work(request.query))
+        query = dict(request.query)
+        return await _answer(request, process.quick_jobs(), _key(work, query), lambda _: work(query), False)
 
     return handle
 
 
-def post(work: Callable[[Body], object]) -> Handler:
-    """A handler that gives the JSON object in the body to `work`."""
+def get_long(work: Callable[[Query, IsWanted], object], is_long: Callable[[Query], bool]) -> Handler:
+    """The same for `work` that may take minutes, for a query of which `is_long` says so; it is to stop in between."""
 
     @wraps(work)
     async def handle(request: web.Request) -> web.Response:
-        if (request.content_length or 0) > MAX_BODY:
-            return _error(f"the request has more than {MAX_BODY:,} bytes")
-        body = await request.read()
-        return await _answer(lambda: work(_read_body(body)))
+        query = dict(request.query)
+        jobs, joins = (process.long_jobs(), True) if is_long(query) else (process.quick_jobs(), False)
+        return await _answer(request, jobs, _key(work, query), lambda is_wanted: work(query, is_wanted), joins)
+
+    return handle
+
+
+def post(work: Callable[[Body], object], most: int = SMALL) -> Handler:
+    """A handler that gives the JSON object in a body of at most `most` bytes to `work`."""
+
+    @wraps(work)
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            body = await _read(request, most)
+        except LorchestraError as error:
+            return _error(str(error))
+        key = (work, body)
+        return await _answer(request, process.quick_jobs(), key, lambda _: work(_read_body(body, most)), False)
+
+    return handle
+
+
+def post_long(work: Callable[[Body, IsWanted], object], is_long: Callable[[Body], bool]) -> Handler:
+    """The same for small bodies and `work` that may take minutes, as `get_long`."""
+
+    @wraps(work)
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            data = await _read(request, SMALL)
+            body = _read_body(data, SMALL)
+        except LorchestraError as error:
+            return _error(str(error))
+        jobs, joins = (process.long_jobs(), True) if is_long(body) else (process.quick_jobs(), False)
+        return await _answer(request, jobs, (work, data), lambda is_wanted: work(body, is_wanted), joins)
 
     return handle
 
@@ -66,39 +107,78 @@ def read_text(body: Body, key: str) -> str | None:
     return value
 
 
-def _read_body(body: bytes) -> Body:
+def _key(work: object, query: Query) -> Hashable:
+    return work, tuple(sorted(query.items()))
+
+
+async def _read(request: web.Request, most: int) -> bytes:
+    """The body, as far as it is not too long: who sends it in pieces does not say how long it is.
+
+    Raises `LorchestraError` for one that is longer, cannot be read or does not come to its end.
+    """
+    from aiohttp import ClientError
+    from aiohttp.web import RequestPayloadError
+
+    body = bytearray()
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise LorchestraError(f"the request is not JSON: {error}") from error
+        if (request.content_length or 0) <= most:
+            async for piece in request.content.iter_any():
+                body += piece
+                if len(body) > most:
+                    break
+            else:
+                return bytes(body)
+    except (RequestPayloadError, ClientError, ConnectionError, EOFError) as error:
+        raise LorchestraError("the request does not come to its end, or cannot be unpacked") from error
+    raise LorchestraError(f"the request has more than {most:,} bytes")
+
+
+def _read_body(body: bytes, most: int) -> Body:
+    data = read_json(body, "the request", size=most, values=MAX_VALUES)
     if not isinstance(data, dict):
         raise LorchestraError(f"the request is {quoted(data)}; expected a JSON object")
     return cast("Body", data)
 
 
-async def _answer(work: Callable[[], object]) -> web.Response:
-    """Works in a thread; errors of ours become sentences."""
+async def _answer(
+    request: web.Request, jobs: Jobs, key: Hashable, work: Callable[[IsWanted], object], joins_started: bool
+) -> web.Response:
+    """Works in a thread of ours; errors of ours and of the system become sentences."""
     from aiohttp import web
+
+    def is_gone() -> bool:
+        return request.transport is None or request.transport.is_closing()
 
     try:
-        value = await asyncio.to_thread(work)
+        answer = await jobs.do(key, lambda is_wanted: _written(work(is_wanted)), is_gone, joins_started=joins_started)
+    except Busy as error:
+        return _error(str(error), status=503)
     except LorchestraError as error:
         return _error(str(error))
-    if isinstance(value, Answer):
-        if isinstance(value.value, bytes):
-            return web.Response(
-                body=value.value, content_type=value.content_type, status=value.status, headers=value.headers
-            )
-        return web.json_response(value.value, status=value.status, headers=value.headers)
-    body = await asyncio.to_thread(_to_json, value)
-    return web.Response(body=body, content_type="application/json", charset="utf-8")
+    except OSError as error:
+        return _error(f"a file cannot be read ({error.strerror or type(error).__name__})")
+    except Gone:
+        return web.Response(status=499)
+    value = cast("Answer", answer)
+    return web.Response(
+        body=cast("bytes", value.value),
+        content_type=value.content_type,
+        charset="utf-8" if value.content_type == "application/json" else None,
+        status=value.status,
+        headers=value.headers,
+    )
 
 
-def _error(sentence: str) -> web.Response:
+def _written(value: object) -> Answer:
+    """The answer as bytes."""
+    answer = value if isinstance(value, Answer) else Answer(value)
+    if isinstance(answer.value, bytes):
+        return answer
+    body = json.dumps(answer.value, allow_nan=False, separators=(",", ":")).encode()
+    return Answer(body, status=answer.status, headers=answer.headers)
+
+
+def _error(sentence: str, status: int = 400) -> web.Response:
     from aiohttp import web
 
-    return web.json_response({"error": sentence}, status=400)
-
-
-def _to_json(value: object) -> bytes:
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    return web.json_response({"error": sentence}, status=status)

@@ -2,39 +2,63 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from ...lorchestra.errors import LorchestraError, quoted
 from ..host import process
 from .http import Answer, Body, Query, read_text
+from .jobs import IsWanted
 
 if TYPE_CHECKING:
     from ...lorchestra.library.facts import Facts, File
 
 SEARCH_SECONDS = 5.0
-HASH_SECONDS = 120.0
+FILE_SECONDS = 600.0
+"""For the hash of one file: at 100 MB a second the largest LoRAs take a tenth of it."""
+FILES_SECONDS = 120.0
+"""For the hashes of all files."""
 
 
 def loras(query: Query) -> dict[str, object]:
-    """All LoRAs with what is known of each by now; the rest is read in the background."""
+    """All LoRAs with what is known of each by now; the rest is read in the background.
+
+    Files with names that a row cannot hold are in `unusable`, each with the reason.
+    """
+    from ...lorchestra.stack.rows import find_name_problem
+
     shelf = process.lora_library()
     with shelf.attended():
         files = shelf.files()
         pending = shelf.read_in_background(files)
-        return {"loras": [_row(file, shelf.find_facts(file)) for file in files], "pending": pending}
+        problems = {file.name: find_name_problem(file.name) for file in files}
+        rows = [_row(file, shelf.find_facts(file)) for file in files if problems[file.name] is None]
+        unusable = [{"name": quoted(name, 300), "why": why} for name, why in problems.items() if why]
+        return {"loras": rows, "pending": pending, "unusable": unusable}
 
 
-def info(query: Query) -> dict[str, object]:
-    """All that is known of one LoRA; with `hash=1` its SHA-256 is computed if it is not known yet."""
+def is_hashing(query: Query) -> bool:
+    """Whether `info` may take minutes."""
+    return query.get("hash") == "1"
+
+
+def info(query: Query, is_wanted: IsWanted) -> dict[str, object]:
+    """All that is known of one LoRA; with `hash=1` its SHA-256 is computed if it is not known yet.
+
+    `path` begins with the folder of LoRAs: what is above it is nobody's business but the server's.
+    """
     from ...lorchestra.library.card import read_details
 
     shelf, file = process.lora_library(), _file(query)
     details = read_details(file.path)
     facts = shelf.find_facts(file)
-    sha256 = shelf.sha256(file) if query.get("hash") == "1" else details["sha256"] or (facts and facts.sha256)
+    if is_hashing(query):
+        sha256 = shelf.sha256(file, _until(FILE_SECONDS, is_wanted))
+    else:
+        sha256 = details["sha256"] or (facts and facts.sha256)
     return {
         "lora": file.name,
-        "path": file.path,
+        "path": shelf.shown_path(file),
         "size": file.size,
         "modified": file.modified_ns // 1_000_000_000,
         **details,
@@ -59,20 +83,31 @@ def preview(query: Query) -> Answer:
     return Answer(data, content_type, headers=headers)
 
 
-def find(body: Body) -> dict[str, object]:
+def is_deep(body: Body) -> bool:
+    """Whether `find` may take minutes."""
+    return body.get("deep") is True
+
+
+def find(body: Body, is_wanted: IsWanted) -> dict[str, object]:
     """Files that may be the one that a row means; with `deep`, whole files are hashed."""
     lora, sha256, air = (read_text(body, key) for key in ("lora", "sha256", "air"))
     size = body.get("size")
     shelf = process.lora_library()
     found = shelf.finder(SEARCH_SECONDS).find(lora or "", sha256, air)
     by_content = any("SHA-256" in item.why for item in found.candidates)
-    if body.get("deep") is True and sha256 and not by_content:
+    if is_deep(body) and sha256 and not by_content:
         known_size = size if isinstance(size, int) and not isinstance(size, bool) else None
-        hashed = shelf.search_hash(lora or "", sha256, known_size, HASH_SECONDS)
+        hashed = shelf.search_hash(lora or "", sha256, known_size, _until(FILES_SECONDS, is_wanted))
         names = {item.name for item in hashed.candidates}
         rest = tuple(item for item in found.candidates if item.name not in names)
         found = type(found)((*hashed.candidates, *rest), hashed.left)
     return {"candidates": [{"name": item.name, "why": item.why} for item in found.candidates], "left": found.left}
+
+
+def _until(seconds: float, is_wanted: IsWanted) -> IsWanted:
+    """Wanted for so many seconds at most."""
+    end = time.monotonic() + seconds
+    return lambda: is_wanted() and time.monotonic() < end
 
 
 def _row(file: File, facts: Facts | None) -> dict[str, object]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from ..host import server
-from .http import Handler, get, post
-from .library import find, info, loras, preview
+from .http import LARGE, MIDDLE, Handler, get, get_long, post, post_long
+from .library import find, info, is_deep, is_hashing, loras, preview
 from .stacks import check, read, schedule, write
 
 PREFIX = "/lorchestra"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/loras", get(loras)),
-    ("POST", "/check", post(check)),
-    ("GET", "/info", get(info)),
+    ("POST", "/check", post(check, LARGE)),
+    ("GET", "/info", get_long(info, is_hashing)),
     ("GET", "/preview", get(preview)),
-    ("POST", "/find", post(find)),
-    ("POST", "/schedule", post(schedule)),
-    ("POST", "/read", post(read)),
-    ("POST", "/write", post(write)),
+    ("POST", "/find", post_long(find, is_deep)),
+    ("POST", "/schedule", post(schedule, MIDDLE)),
+    ("POST", "/read", post(read, MIDDLE)),
+    ("POST", "/write", post(write, MIDDLE)),
 )
 """Method, path below `PREFIX`, handler."""
 

@@ -178,6 +178,23 @@ def test_rows_links_and_loaders_are_followed(badges: Badges) -> None:
     assert badges.settle() == before + 1
 
 
+def test_a_switch_counts_by_what_it_chooses(badges: Badges) -> None:
+    badges.face.skip_in(OLDEST, "it has no inputs that take any type")
+    loader, stack = loaded(badges)
+    other, switch = badges.face.add("UNETLoader", 0, 500), badges.face.add("ComfySwitchNode", 200, 300)
+    badges.page.evaluate(SET, [other, "unet_name", FLUX])
+    for source, name in ((loader, "on_false"), (other, "on_true")):
+        badges.connect(source, 0, switch, name)
+    badges.connect(switch, 0, stack, "model")
+    badges.rows(stack, SDXL, FLUX)
+    badges.watch(stack)
+    for chosen, states in ((False, ("fits", "misfit")), (True, ("misfit", "fits")), (False, ("fits", "misfit"))):
+        badges.page.evaluate(SET, [switch, "switch", chosen])
+        badges.wait_for(stack, *states)
+    badges.connect(badges.face.add("PrimitiveBoolean", 0, 700), 0, switch, "switch")
+    badges.wait_for(stack, "unknown", "unknown")
+
+
 def test_what_does_not_matter_costs_no_request(badges: Badges) -> None:
     loader, stack = loaded(badges)
     badges.rows(stack, WARM)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.exchange import LOADER_OUT, STACK, Exchange, around, saved_node
 
 from lorchestra.demo.prompt import CHECKPOINT
 
@@ -15,9 +16,6 @@ pytestmark = pytest.mark.slow
 
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 TWINS = ["one/twin.safetensors", "two/twin.safetensors"]
-STACK = "LorchestraLoraStack"
-TOAST = ".p-toast-message, [data-testid=toast]"
-"""A message, in older and in newer frontends."""
 CHAIN = (
     """() => {
     const add = (kind, x, y, values = {}) => {
@@ -46,161 +44,6 @@ CHAIN = (
     .replace("LINES", json.dumps(LINES))
     .replace("TWIN", json.dumps(TWINS[0]))
 )
-MENU = """async ([folder, id]) => {
-    const node = app.canvas.graph.getNodeById(id);
-    const items = app.collectNodeMenuItems?.(node) ?? [];
-    if (!app.collectNodeMenuItems) node.getExtraMenuOptions?.(app.canvas, items);
-    const item = items.find((one) => /LoRA Stack/.test(one?.content ?? ""));
-    return item ? { content: item.content, disabled: item.disabled } : null;
-}"""
-CONVERT = """async ([folder, id]) => {
-    const node = app.canvas.graph.getNodeById(id);
-    const items = app.collectNodeMenuItems?.(node) ?? [];
-    if (!app.collectNodeMenuItems) node.getExtraMenuOptions?.(app.canvas, items);
-    const item = items.find((one) => /LoRA Stack/.test(one?.content ?? ""));
-    const there = app.canvas.graph.nodes.length;
-    const waits = () => app.canvas.graph.nodes.length === there && app.canvas.graph.getNodeById(id) === node;
-    item.callback();
-    for (let i = 0; i < 100 && waits(); i++) {
-        await new Promise((done) => setTimeout(done, 50));
-    }
-}"""
-
-
-class Exchange:
-    """What the tests do with the clipboard and with the menus of nodes."""
-
-    def __init__(self, face: Any, pack_folder: str) -> None:
-        self.face, self.page, self.folder = face, face.page, pack_folder
-
-    def clipboard(self, text: str | None = None) -> str:
-        """Sets the clipboard, or gives what is in it."""
-        if text is not None:
-            self.page.evaluate("(text) => navigator.clipboard.writeText(text)", text)
-        return self.page.evaluate("() => navigator.clipboard.readText()")
-
-    def select(self, node: int | str) -> None:
-        self.page.evaluate(
-            "(id) => { app.canvas.deselectAll?.(); app.canvas.selectNode(app.canvas.graph.getNodeById(id)); }", node
-        )
-
-    def paste(self, node: int, text: str) -> None:
-        self.clipboard(text)
-        self.select(node)
-        self.face.press("Control+v")
-
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
-        """Calls a function of one of our modules that takes ComfyUI first."""
-        return self.page.evaluate(
-            """async ([folder, module, name, rest]) => {
-                const { api } = await import("/scripts/api.js");
-                const found = await import(`/extensions/${folder}/${module}.mjs`);
-                return found[name]({ app, api }, ...rest);
-            }""",
-            [self.folder, module, function, list(arguments)],
-        )
-
-    def pure(self, module: str, function: str, *arguments: Any) -> Any:
-        """Calls a function of one of our modules."""
-        return self.page.evaluate(
-            "async ([at, module, name, rest]) => (await import(`/extensions/${at}/${module}.mjs`))[name](...rest)",
-            [self.folder, module, function, list(arguments)],
-        )
-
-    def rows(self, node: int | str | None = None) -> list[dict[str, Any]]:
-        """The rows of a LoRA Stack, or of the only one."""
-        text = self.page.evaluate(
-            """([id, kind]) => {
-                const mine = (one) => one.type === kind && (id === null || one.id == id);
-                const nodes = app.canvas.graph.nodes.filter(mine);
-                return nodes.length === 1 ? nodes[0].widgets.find((one) => one.name === "loras").value : nodes.length;
-            }""",
-            [node, STACK],
-        )
-        assert isinstance(text, str), f"{text} nodes"
-        return json.loads(text)["loras"]
-
-    def wait_for_rows(self, rows: list[dict[str, Any]], node: int | None = None) -> None:
-        for _ in range(60):
-            if self.count(STACK) == 1 and self.rows(node) == rows:
-                return
-            self.page.wait_for_timeout(100)
-        assert self.rows(node) == rows
-
-    def count(self, kind: str) -> int:
-        return self.page.evaluate("(kind) => app.canvas.graph.nodes.filter((one) => one.type === kind).length", kind)
-
-    def toasts(self) -> str:
-        """What the messages say; they are closed then."""
-        messages = self.page.locator(TOAST)
-        messages.first.wait_for(timeout=5000)
-        text = "\n".join(messages.all_inner_texts())
-        self.close_toasts()
-        return text
-
-    def close_toasts(self) -> None:
-        self.page.evaluate("(({ toast }) => { toast.removeAll?.(); toast.dismissAll?.(); })(app.extensionManager)")
-        self.page.wait_for_function("(toast) => !document.querySelector(toast)", arg=TOAST)
-
-    def menu(self, node: int | str) -> dict[str, Any] | None:
-        return self.page.evaluate(MENU, [self.folder, node])
-
-    def convert(self, node: int | str) -> None:
-        self.page.evaluate(CONVERT, [self.folder, node])
-        self.page.wait_for_timeout(200)
-
-    def load(self, nodes: list[dict[str, Any]], links: list[list[Any]], groups: list[Any] | None = None) -> None:
-        """Opens a workflow as a file of another pack's user would be."""
-        outgoing: dict[tuple[int, int], list[int]] = {}
-        for number, origin, slot, target, into, _ in links:
-            outgoing.setdefault((origin, slot), []).append(number)
-            next(node for node in nodes if node["id"] == target)["inputs"][into]["link"] = number
-        for node in nodes:
-            for slot, output in enumerate(node["outputs"]):
-                output["links"] = outgoing.get((node["id"], slot), [])
-        last = max(node["id"] for node in nodes)
-        workflow = {
-            "last_node_id": last,
-            "last_link_id": len(links),
-            "nodes": nodes,
-            "links": links,
-            "groups": groups or [],
-            "config": {},
-            "extra": {},
-            "version": 0.4,
-        }
-        self.page.evaluate(
-            "(workflow) => app.loadGraphData(workflow, true, true, null, { showMissingNodesDialog: false })", workflow
-        )
-        self.page.wait_for_timeout(500)
-        self.page.keyboard.press("Escape")
-        self.page.wait_for_timeout(300)
-
-    def links(self, number: int | str | None = None) -> dict[str, list[str]]:
-        """What a LoRA Stack is linked to: input or output → `type.slot` of the other ends."""
-        return self.page.evaluate(
-            """([id, kind]) => {
-                const graph = app.canvas.graph;
-                const node = graph.nodes.find((one) => one.type === kind && (id === null || one.id == id));
-                const named = (id, slot, side) => {
-                    const other = graph.getNodeById(id);
-                    return other ? `${other.type}.${other[side][slot].name}` : `subgraph.${slot}`;
-                };
-                const get = (link) => graph.getLink?.(link) ?? graph.links.get?.(link) ?? graph.links[link];
-                const found = {};
-                for (const slot of node.inputs) {
-                    const link = slot.link != null && get(slot.link);
-                    if (link) found[slot.name] = [named(link.origin_id, link.origin_slot, "outputs")];
-                }
-                for (const slot of node.outputs) {
-                    const links = (slot.links ?? []).map(get);
-                    const ends = links.map((link) => named(link.target_id, link.target_slot, "inputs"));
-                    if (ends.length) found[slot.name] = ends.sort();
-                }
-                return found;
-            }""",
-            [number, STACK],
-        )
 
 
 @pytest.fixture
@@ -550,45 +393,9 @@ def test_inside_a_subgraph(exchange: Exchange) -> None:
     assert prompt[ids["text"]]["inputs"]["clip"] == [stack, 1]
 
 
-def _node(
-    number: int, kind: str, inputs: list[str], outputs: list[str], values: Any = None, **more: Any
-) -> dict[str, Any]:
-    """A node as a workflow file has it; slots are `name:TYPE`."""
-    slots = [[part.rpartition(":") for part in side] for side in (inputs, outputs)]
-    return {
-        "id": number,
-        "type": kind,
-        "pos": [number * 300, 100],
-        "size": [250, 150],
-        "flags": {},
-        "order": number,
-        "mode": 0,
-        "inputs": [{"name": name, "type": type_, "link": None} for name, _, type_ in slots[0]],
-        "outputs": [
-            {"name": name, "type": type_, "links": [], "slot_index": n} for n, (name, _, type_) in enumerate(slots[1])
-        ],
-        "properties": {"Node name for S&R": kind},
-        "widgets_values": values if values is not None else [],
-        **more,
-    }
-
-
-LOADER_OUT = ["MODEL:MODEL", "CLIP:CLIP"]
-
-
-def _around(*middle: dict[str, Any]) -> list[dict[str, Any]]:
-    """The nodes between a checkpoint's loader (1) and what uses the model (98) and the text encoders (99)."""
-    return [
-        _node(1, "CheckpointLoaderSimple", [], ["MODEL:MODEL", "CLIP:CLIP", "VAE:VAE"], [CHECKPOINT]),
-        *middle,
-        _node(98, "ModelSamplingDiscrete", ["model:MODEL"], ["MODEL:MODEL"], ["eps", False]),
-        _node(99, "CLIPTextEncode", ["clip:CLIP"], ["CONDITIONING:CONDITIONING"], ["a cat"]),
-    ]
-
-
 LOADERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "rgthree's Power Lora Loader": (
-        _node(
+        saved_node(
             2,
             "Power Lora Loader (rgthree)",
             ["model:MODEL", "clip:CLIP"],
@@ -612,7 +419,7 @@ LOADERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         ],
     ),
     "rgthree's Lora Loader Stack": (
-        _node(
+        saved_node(
             2,
             "Lora Loader Stack (rgthree)",
             ["model:MODEL", "clip:CLIP"],
@@ -622,7 +429,7 @@ LOADERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         [{"lora": WARM, "model": 0.7}, {"lora": LINES, "model": -1}],
     ),
     "LoRA-Manager's loader": (
-        _node(
+        saved_node(
             2,
             "Lora Loader (LoraManager)",
             ["model:MODEL", "clip:CLIP", "lora_stack:LORA_STACK"],
@@ -650,7 +457,7 @@ def test_loaders_of_packs_that_are_not_installed(exchange: Exchange, name: str) 
     loader, rows = LOADERS[name]
     loader = json.loads(json.dumps({**loader, "color": "#223", "bgcolor": "#335"}))
     exchange.load(
-        _around(loader),
+        around(loader),
         [
             [1, 1, 0, 2, 0, "MODEL"],
             [2, 1, 1, 2, 1, "CLIP"],
@@ -680,9 +487,9 @@ def test_loaders_of_packs_that_are_not_installed(exchange: Exchange, name: str) 
 
 def test_links_that_cannot_be_kept_are_told(exchange: Exchange) -> None:
     loader = json.loads(json.dumps(LOADERS["LoRA-Manager's loader"][0]))
-    show = _node(3, "PreviewAny", ["source:*"], [])
+    show = saved_node(3, "PreviewAny", ["source:*"], [])
     exchange.load(
-        [*_around(loader), show],
+        [*around(loader), show],
         [[1, 1, 0, 2, 0, "MODEL"], [2, 2, 0, 98, 0, "MODEL"], [3, 2, 2, 3, 0, "STRING"]],
     )
     exchange.convert(2)
@@ -713,7 +520,7 @@ STACKERS: dict[str, tuple[list[Any], list[dict[str, Any]]]] = {
 
 
 def _stacker(number: int, kind: str) -> dict[str, Any]:
-    return _node(
+    return saved_node(
         number, kind, ["lora_stack:LORA_STACK"], ["LORA_STACK:LORA_STACK", "show_help:STRING"], STACKERS[kind][0]
     )
 
@@ -721,14 +528,14 @@ def _stacker(number: int, kind: str) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", STACKERS)
 @pytest.mark.parametrize("clicked", ["stacker", "applier"])
 def test_stackers_and_what_applies_them_become_one_stack(exchange: Exchange, kind: str, clicked: str) -> None:
-    applier = _node(
+    applier = saved_node(
         5,
         "CR Apply LoRA Stack",
         ["model:MODEL", "clip:CLIP", "lora_stack:LORA_STACK"],
         [*LOADER_OUT, "show_help:STRING"],
     )
     exchange.load(
-        _around(_stacker(3, "CR LoRA Stack"), _stacker(4, kind), applier),
+        around(_stacker(3, "CR LoRA Stack"), _stacker(4, kind), applier),
         [
             [1, 1, 0, 5, 0, "MODEL"],
             [2, 1, 1, 5, 1, "CLIP"],
@@ -751,16 +558,16 @@ def test_stackers_and_what_applies_them_become_one_stack(exchange: Exchange, kin
 
 def test_a_stacker_before_our_stack_gives_its_rows_to_it(exchange: Exchange) -> None:
     own = '{"version": 1, "loras": [{"lora": "own", "model": 1}], "mine": 2}'
-    stack = _node(
+    stack = saved_node(
         5,
         STACK,
         ["model:MODEL", "clip:CLIP", "lora_stack:LORA_STACK"],
         ["MODEL:MODEL"],
         [own, "error", "warn", "merge"],
     )
-    other = _node(3, "Some Other Stacker", [], ["LORA_STACK:LORA_STACK"])
+    other = saved_node(3, "Some Other Stacker", [], ["LORA_STACK:LORA_STACK"])
     exchange.load(
-        _around(other, _stacker(4, "CR LoRA Stack"), stack),
+        around(other, _stacker(4, "CR LoRA Stack"), stack),
         [
             [1, 1, 0, 5, 0, "MODEL"],
             [2, 3, 0, 4, 0, "LORA_STACK"],
@@ -785,9 +592,9 @@ def test_a_stacker_before_our_stack_gives_its_rows_to_it(exchange: Exchange) -> 
 
 
 def test_a_stacker_that_feeds_nothing_known_says_why_it_cannot(exchange: Exchange) -> None:
-    loader = _node(5, "Efficient Loader", ["lora_stack:LORA_STACK"], ["MODEL:MODEL"])
+    loader = saved_node(5, "Efficient Loader", ["lora_stack:LORA_STACK"], ["MODEL:MODEL"])
     exchange.load(
-        _around(_stacker(3, "CR LoRA Stack"), _stacker(4, "LoRA Stacker"), loader), [[1, 4, 0, 5, 0, "LORA_STACK"]]
+        around(_stacker(3, "CR LoRA Stack"), _stacker(4, "LoRA Stacker"), loader), [[1, 4, 0, 5, 0, "LORA_STACK"]]
     )
     for node, reason in ((3, "its rows go nowhere"), (4, "neither a LoRA Stack nor a known loader")):
         found = exchange.menu(node)

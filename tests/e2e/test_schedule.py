@@ -82,8 +82,8 @@ def test_the_example_cross_fades(face: Any) -> None:
     face.set_widget("KSampler", "seed", 2 if face.renderer == "nodes2" else 1)  # so that nothing is kept from before
     outputs = face.queue()
     face.wait_for(lambda: shown(face) == [480, 220])
-    first, lines, warm = face.page.get_by_label("Report of the last run").input_value().splitlines()
-    assert first.startswith("Live")
+    first, layers, lines, warm = face.page.get_by_label("Report of the last run").input_value().splitlines()
+    assert first.startswith("Live") and layers.endswith("layers live, 0 without effect.")
     assert lines.startswith(f"{LINES}: weight 0.8 × schedule 0:1 cosine, 1:0 * 0:0 ease, 0.2:1; all ")
     assert warm.startswith(f"{WARM}: weight 0.8 × schedule 0:0 cosine, 1:1 * 0:0 ease, 0.2:1; text encoder constant")
     with_schedules = pixels(face.server, saved(outputs))

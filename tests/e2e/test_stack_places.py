@@ -241,7 +241,7 @@ SPY = """async () => {
         window.setInterval = start; window.clearInterval = end;
     };
 }"""
-OURS = """kept.filter(([,, call]) => /lorchestra|popup|onOutside|onEscape|watched|failed/i.test(String(call)))
+OURS = """kept.filter(([,, call]) => /lorchestra|popup|onOutside|onEscape|isResting|isBack/i.test(String(call)))
     .map(([, kind]) => kind)"""
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import random
 import re
-import shutil
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import node_js
 
 from lorchestra import limits
 from lorchestra.errors import ScheduleError, StackError
@@ -23,8 +22,6 @@ from lorchestra.schedule.reading import MAX_TEXT as MAX_SCHEDULE
 from lorchestra.schedule.steps import MAX_SIGMA, MAX_STEPS
 from lorchestra.stack import DEFAULT_WEIGHT
 
-VALUES = Path(__file__).parents[2] / "js/values"
-NODE = shutil.which("node")
 CASES = json.loads((Path(__file__).parent / "stacks.json").read_text(encoding="utf-8"))
 TYPED = [
     "0:0, 0.3:1 ease, 1:0.2", "30%:1", "12.5%:.5, 1/3:1", " 0 : 1 , 1 / 2 : 3 linear", "-0", "0:-0, 1:+1", "0.8",
@@ -38,23 +35,11 @@ TYPED = [
     "0.1/0.3:1", "1e2/400:1",
 ]  # fmt: skip
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="no Node was found")
+pytestmark = pytest.mark.skipif(node_js.NODE is None, reason="no Node was found")
 
 
 def evaluate(module: str, body: str, value: Any = None) -> Any:
-    """What a function of one of the pure modules answers; `values` is the module, and `value` what it is given."""
-    url = json.dumps((VALUES / f"{module}.mjs").as_uri())
-    script = f"""import * as values from {url};
-        let text = "";
-        for await (const part of process.stdin) text += part;
-        const answer = ((value) => {{ {body} }})(JSON.parse(text));
-        process.stdout.write(JSON.stringify(answer ?? null));"""
-    done = subprocess.run(
-        [str(NODE), "--input-type=module", "--eval", script],
-        input=json.dumps(value), capture_output=True, text=True, encoding="utf-8", timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return node_js.evaluate(f"values/{module}", body, value)
 
 
 def test_limits() -> None:

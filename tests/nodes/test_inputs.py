@@ -11,6 +11,7 @@ import torch
 from support.models import load_unet, patched, same_bits
 
 from lorchestra.demo.loras import layers, write_lora
+from lorchestra.exchange import FORMS as WRITTEN
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +144,7 @@ def test_every_format_is_written(export_node: Any, two: Path) -> None:
 
     folder_paths.set_output_directory(str(two.parent / "out"))
     formats = next(item for item in export_node.define_schema().inputs if item.id == "format").options
+    assert tuple(formats) == WRITTEN
     for name in formats:
         out = export_node.execute(
             lora_stack=[("solo.safetensors", 0.5, 0.25)], format=name, filename_prefix="s", allow_names=True
@@ -175,3 +177,27 @@ def test_clip_is_patched_with_its_own_weight(stack_node: Any, loras: Path, tmp_p
     assert not torch.equal(results[0], dict(clip.cond_stage_model.state_dict())[key])
     out_model, out_clip, _, report = stack_node.execute(model=model, loras="<lora:kohya:1>").args
     assert out_clip is None and "12 text encoder modules are not used" in report
+
+
+@pytest.mark.oldest
+def test_one_odd_tag_spoils_nothing(stack_node: Any, model: Any, two: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Tags that can be read are applied; what is lost stands in the report and in the log, with its place."""
+    text = "<lora:solo:0.5> <lora:one/style:0,8>\n<lora:two/style:0.25:ALL>"
+    assert stack_node.validate_inputs(loras=text) is True
+    out, _, rows, report = stack_node.execute(model=model, loras=text).args
+    assert rows == [("solo.safetensors", 0.5, 0.5), ("two/style.safetensors", 0.25, 0.25)]
+    expected = stack_node.execute(model=model, loras="<lora:solo:0.5> <lora:two/style:0.25>").args[0]
+    assert same_bits(patched(out), patched(expected))
+    for part in ("line 1, column 17, tag", "'<lora:one/style:0,8>'", "row 2, line 2, column 1, ALL"):
+        assert part in report and part in caplog.text
+    caplog.clear()
+    assert "column 17" in stack_node.execute(model=model, loras=text, policy="ignore").args[3]
+    assert "column 17" not in caplog.text
+
+
+def test_weights_over_the_steps_in_brackets(stack_node: Any, model: Any, two: Path) -> None:
+    """prompt-control's brackets and SwarmUI's groups become schedules, so the LoRAs are live."""
+    report = stack_node.execute(model=model, loras="[<lora:solo:0.9>:<lora:solo:1.0>:0.2]").args[3]
+    assert "0:0.9 hold, 0.2:1" in report and "Live" in report
+    report = stack_node.execute(model=model, loras="<fromto[2]:<lora:solo>,>").args[3]
+    assert "step 1:1 hold, 3:0" in report

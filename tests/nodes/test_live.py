@@ -408,7 +408,9 @@ def test_what_cannot_be_live_is_merged_and_told(model: Any, loras: Path, stacked
     save_file({**tensors, f"{kohya(norm)}.w_norm": torch.ones(320)}, loras / "a.safetensors")
     out = stacked(model, [row("a", 0.5, schedule="0:0, 1:1")])
     assert list(out.patches) == [f"diffusion_model.{norm}.weight"]
-    first, second = stacked.report.split("\n")
+    summary, first, second = stacked.report.split("\n")
+    why = "it is neither a linear layer nor a convolution"
+    assert summary == f"1 layer live, 1 merged (because {why}), 0 without effect."
     assert first == (
         "a.safetensors: 1 module is merged at weight 0.5, because it is neither a linear layer nor a convolution; "
         "the schedule does not reach there"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,10 +75,14 @@ def test_all_orders_give_the_same_bits(
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_within_0_51_ulp_of_fp64_and_two_of_core(
+def test_as_near_to_fp64_as_the_dtype_allows(
     stack_node: Any, models: dict[torch.dtype, Any], files: dict[str, Path], dtype: torch.dtype
 ) -> None:
-    """Against the formula in fp64, and against ComfyUI's own loader, chained."""
+    """Against the formula in fp64, and against ComfyUI's own loader, chained.
+
+    In fp16 and bf16 that is 0.51 units in the last place. In fp32, where products and sums are fp32 themselves, it is
+    what any order of additions keeps: a unit roundoff for every product (`lorchestra/apply/fuse.py`).
+    """
     rows = [("a", 0.7), ("b", -0.45), ("c", 0.8), ("a", 0.31)]
     model = models[dtype]
     before = plain(model)
@@ -90,19 +96,22 @@ def test_within_0_51_ulp_of_fp64_and_two_of_core(
     assert len(exact) == len(layers("*attn1.to_*", "*attn2.to_*", "*proj_in", "*in_layers.2", "*out_layers.3"))
     assert all(torch.equal(ours[key], before[key]) is (key not in exact) for key in before)
     for key, value in exact.items():
-        error = (ours[key].double() - value).abs()
-        larger = torch.maximum(value.abs(), before[key].double().abs())
-        assert (error / ulp(larger, dtype)).max() <= 0.51, key
+        error, cores = (ours[key].double() - value).abs(), (core[key].double() - value).abs()
+        if dtype == torch.float32:
+            # kernels have b's rank of 16, and c's of 4 with the products of its Tucker core; the others a's 8, b's 16
+            products = 16 + 4 + 4 + 1 if value.dim() == 4 and value.shape[-1] > 1 else 8 + 16
+            assert (error <= (products + 3) * 2.0**-24 * sizes[key]).all(), key
+            assert (error / ulp(sizes[key], dtype)).mean() < 0.51, key
+            # core adds up each LoRA by itself, which is nearer where they are as large as the weight, as here
+            assert error.mean() <= 2 * cores.mean(), key
+            continue
+        size = torch.maximum(value.abs(), before[key].double().abs())
+        assert (error / ulp(size, dtype)).max() <= 0.51, key
         # in units of the result itself, too, but for a few elements where weight and update nearly cancel
-        beyond = (error / ulp(value, dtype) > 0.51).double().mean()
-        assert beyond <= (0 if dtype == torch.float32 else 1e-4), f"{key}: {beyond}"
-        # core's error, in fp32, is relative to what it adds up; in fp16 and bf16 that is below the last place
-        largest = sizes[key] if dtype == torch.float32 else larger
-        apart = (ours[key].double() - core[key].double()).abs() / ulp(largest, dtype)
-        # in fp32 core rounds after every LoRA, and a few of its elements are more than two units off by themselves
-        allowed = 1e-5 if dtype == torch.float32 else 0
-        assert (apart > 2).double().mean() <= allowed, f"{key}: {apart.max()} ulp from core"
-        assert error.mean() <= (core[key].double() - value).abs().mean() * 1.001
+        assert (error / ulp(value, dtype) > 0.51).double().mean() <= 3e-4, key
+        apart = (ours[key].double() - core[key].double()).abs() / ulp(size, dtype)
+        assert apart.max() <= 2, f"{key}: {apart.max()} ulp from core"
+        assert error.mean() <= cores.mean() * 1.001, key
 
 
 @pytest.mark.oldest
@@ -179,9 +188,47 @@ def test_changing_a_weight_reads_nothing_from_disk(
     reads: list[str] = []
     monkeypatch.setattr(adapters, "open_lora", lambda path, **_: reads.append(str(path)))
     original = adapters.OpenLora._tensor
-    monkeypatch.setattr(adapters.OpenLora, "_tensor", lambda *args: reads.append(args[2]) or original(*args))
+    monkeypatch.setattr(adapters.OpenLora, "_tensor", lambda *args: reads.append(args[3]) or original(*args))
     out = run(stack_node, models[torch.float16], [row("a", 0.2)])[0]
     assert reads == [] and out.patches
+
+
+@pytest.mark.oldest
+@pytest.mark.parametrize("mode", ["merge", "live"])
+def test_a_file_that_is_cut_short_after_the_node_ran_changes_nothing(
+    stack_node: Any, models: dict[torch.dtype, Any], files: dict[str, Path], pack: Any, mode: str
+) -> None:
+    """A trainer that saves over its last file does it; of a mapped file the system would kill the process."""
+    live = sys.modules[f"{pack.__name__}.nodes.host.process"].live_factors
+    rows = [row("a", 0.7), row("b", -0.45), row("c", 0.3)]
+    out = run(stack_node, models[torch.float32], rows, mode=mode)[0]
+    before = patched(out)
+    held = [buffer.clone() for patcher in live.values() for buffer in patcher.model.buffers()]
+    assert held or mode == "merge"
+    for path in files.values():
+        os.truncate(path, 1000)
+    assert same_bits(before, patched(out))
+    after = [buffer for patcher in live.values() for buffer in patcher.model.buffers()]
+    assert all(torch.equal(one, other) for one, other in zip(held, after, strict=True))
+    with pytest.raises(Exception, match=r"[abc]\.safetensors: the header claims .* the file is truncated"):
+        run(stack_node, models[torch.float32], rows, mode=mode)
+
+
+def test_a_stack_larger_than_the_cache_reads_nothing_either(
+    stack_node: Any, models: dict[torch.dtype, Any], files: dict[str, Path], pack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as ComfyUI keeps the MODEL of the last run, its patches hold their files."""
+    adapters = importlib.import_module(f"{pack.__name__}.lorchestra.lora.cache")
+    process = importlib.import_module(f"{pack.__name__}.nodes.host.process")
+    cache = adapters.LoraCache(max_bytes=1)
+    monkeypatch.setattr(process, "lora_cache", lambda: cache)
+    kept = run(stack_node, models[torch.float16], [row("a", 0.7), row("b", 0.1), row("c", 0.1)])[0]
+    reads: list[str] = []
+    original = adapters.OpenLora._tensor
+    monkeypatch.setattr(adapters.OpenLora, "_tensor", lambda *args: reads.append(args[3]) or original(*args))
+    assert run(stack_node, models[torch.float16], [row("a", 0.2), row("b", 0.1), row("c", 0.1)])[0].patches
+    assert reads == [] and kept.patches
+    assert len(cache) < 3
 
 
 @pytest.mark.oldest
@@ -200,23 +247,28 @@ def test_a_file_that_changed_is_read_anew(
 @pytest.mark.oldest
 def test_half_precision_temporaries(pack: Any, files: dict[str, Path]) -> None:
     """What ComfyUI does on GPUs: fp16 temporaries, and layers that are patched on the fly."""
-    patch = sys.modules["lorchestra_pack.nodes.host.patch"]
-    up, down = torch.randn(12, 2), torch.randn(2, 10)
-    weight = (torch.randn(12, 10) * 0.03).half()
-    packed = patch.pack(sys.modules["lorchestra_pack.lorchestra.algorithms.lora"].LoRA(up, down, None, 0.5))
-    adapter = patch.FusedLoras(set(), (True, ((None, ((packed, 0.8, False),)),)))
+    patch = importlib.import_module(f"{pack.__name__}.nodes.host.patch")
+    generator = torch.Generator().manual_seed(0)
+    up, down = torch.randn(12, 2, generator=generator), torch.randn(2, 10, generator=generator)
+    weight = (torch.randn(12, 10, generator=generator) * 0.03).half()
+    packed = patch.pack(sys.modules[f"{pack.__name__}.lorchestra.algorithms.lora"].LoRA(up, down, None, 0.5))
+    adapter = patch.FusedLoras(set(), ((None, ((packed, 0.8, False, False, 0),)),))
     exact = weight.double() + 0.4 * (up.double() @ down.double())
     whole = comfy.lora.calculate_weight([(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight")
-    assert whole.dtype == torch.float32 and torch.allclose(whole.double(), exact, rtol=1e-6)
+    rounded = (2 + 3) * 2.0**-24 * (weight.double().abs() + 0.4 * (up.double().abs() @ down.double().abs()))
+    assert whole.dtype == torch.float32 and ((whole.double() - exact).abs() <= rounded).all()
     on_the_fly = comfy.lora.calculate_weight(
         [(1.0, adapter, 1.0, None, None)], weight.clone(), "k.weight", intermediate_dtype=torch.float16
     )
     assert on_the_fly.dtype == torch.float16 and torch.equal(on_the_fly, exact.float().half())
-    narrow = patch.FusedLoras(set(), (True, (((0, 8, 4), (((packed[0], up[:4], *packed[2:]), 0.8, False),)),)))
+    some = (packed[0], up[:4], *packed[2:])
+    narrow = patch.FusedLoras(set(), (((0, 8, 4), ((some, 0.8, False, False, 0),)),))
     part = comfy.lora.calculate_weight([(1.0, narrow, 1.0, None, None)], weight.clone(), "k.weight")
     expected = weight.double()
     expected[8:] += 0.4 * (up[:4].double() @ down.double())
-    assert part.dtype == torch.float32 and torch.allclose(part.double(), expected, rtol=1e-6)
+    rounded = weight.double().abs()
+    rounded[8:] += 0.4 * (up[:4].double().abs() @ down.double().abs())
+    assert part.dtype == torch.float32 and ((part.double() - expected).abs() <= (2 + 3) * 2.0**-24 * rounded).all()
     low = comfy.model_patcher.LowVramPatch("k.weight", {"k.weight": [(1.0, adapter, 1.0, None, None)]})
     if hasattr(low, "prepare"):  # dynamic VRAM of 0.33: rebuilds the adapter around moved tensors
         low.prepare(None, None)

@@ -48,10 +48,16 @@ def kohya(key: str) -> str:
     return "lora_unet_" + key.removeprefix("diffusion_model.").replace(".", "_")
 
 
-def off(result: torch.Tensor, exact: torch.Tensor, start: torch.Tensor) -> float:
-    """Distance in units in the last place of the result's dtype, at the larger of what was and what is."""
+def is_near(result: torch.Tensor, exact: torch.Tensor, start: torch.Tensor) -> bool:
+    """Within 0.51 units in the last place of the result's dtype, at the larger of what was and what is.
+
+    In fp32, products are taken in fp32, and their errors are as large as those of the terms that are added up: there,
+    the distance is within 2 units of the largest element.
+    """
     larger = torch.maximum(exact.abs(), start.double().abs())
-    return float(((result.double() - exact).abs() / ulp(larger, result.dtype)).max())
+    wide = result.dtype == torch.float32
+    units = ulp(larger.max().expand_as(larger) if wide else larger, result.dtype)
+    return float(((result.double() - exact).abs() / units).max()) <= (2 if wide else 0.51)
 
 
 @pytest.mark.parametrize("kind", MATRIX)
@@ -67,7 +73,7 @@ def test_every_algorithm_on_a_whole_weight_and_on_a_third(
     assert list(out.patches) == [f"{QKV}.weight"] and len(out.patches[f"{QKV}.weight"]) == 1
     exact = start.double() + 0.7 * KINDS[kind].delta(whole, start)
     exact[256:512] -= 0.4 * KINDS[kind].delta(third, start[256:512])
-    assert off(patched(out)[f"{QKV}.weight"], exact, start) <= 0.51
+    assert is_near(patched(out)[f"{QKV}.weight"], exact, start)
     assert (exact - start).abs().max() > 0.01
 
 
@@ -124,10 +130,10 @@ def test_convolutions_norms_and_biases(stack_node: Any, loras: Path) -> None:
     norm = {".w_norm": torch.randn(320), ".b_norm": torch.randn(320)}
     save_file({**named(kohya(GROUP_NORM), norm), f"{kohya(CONV)}.diff_b": torch.randn(320)}, loras / "n.safetensors")
     after = patched(run(stack_node, model, {**rows, "n": -0.5}))
-    assert off(after[f"{CONV}.weight"], exact, start) <= 0.51
+    assert is_near(after[f"{CONV}.weight"], exact, start)
     for end, tensor in ((".weight", norm[".w_norm"]), (".bias", norm[".b_norm"])):
         before_norm = before[GROUP_NORM + end]
-        assert off(after[GROUP_NORM + end], before_norm.double() - 0.5 * tensor.double(), before_norm) <= 0.51
+        assert is_near(after[GROUP_NORM + end], before_norm.double() - 0.5 * tensor.double(), before_norm)
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed == {f"{layer}.{end}" for layer in (CONV, GROUP_NORM) for end in ("weight", "bias")}
 
@@ -143,7 +149,7 @@ def test_halves_that_diffusers_exchanges(
     turned = KINDS[kind].delta(parts, torch.cat([start[256:], start[:256]]))
     after = patched(run(stack_node, fluxes[torch.float32], {"a": 0.5}))
     exact = start.double() + 0.5 * torch.cat([turned[256:], turned[:256]])
-    assert off(after[f"{ADA}.weight"], exact, start) <= 0.51
+    assert is_near(after[f"{ADA}.weight"], exact, start)
     assert torch.allclose(after[f"{ADA}.bias"], bias + torch.arange(512.0).roll(256) / 2)
 
 
@@ -198,10 +204,10 @@ def test_layers_that_are_patched_on_the_fly(
     low = comfy.model_patcher.LowVramPatch(key, out.patches)
     if hasattr(low, "prepare"):
         low.prepare(torch.zeros(low.memory_required(), dtype=torch.uint8), None)
-        assert low.prepared_patches[0][1].weights[1][0][1][0][0] is not out.patches[key][0][1].weights[1][0][1][0][0]
+        assert low.prepared_patches[0][1].weights[0][1][0][0] is not out.patches[key][0][1].weights[0][1][0][0]
     result = low(start.clone())
-    assert result.dtype == torch.bfloat16 and off(result, exact, start) <= 0.51
+    assert result.dtype == torch.bfloat16 and is_near(result, exact, start)
     half = [(0.5, *out.patches[key][0][1:])]
     result = comfy.lora.calculate_weight(half, start.float(), key)
     exact = start.double() + 0.35 * KINDS[kind].delta(parts, start)
-    assert off(result.to(torch.bfloat16), exact, start) <= 0.51
+    assert is_near(result.to(torch.bfloat16), exact, start)

@@ -137,6 +137,40 @@ def test_types_that_are_equal_to_anything(host: ModuleType, monkeypatch: pytest.
     assert host.find_base(graph, "9") is None
 
 
+def test_types_of_inputs(host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        RETURN_TYPES = ("MODEL",)
+
+        @classmethod
+        def INPUT_TYPES(cls) -> dict[str, Any]:
+            raise RuntimeError("not now")
+
+    class Strange:
+        @classmethod
+        def INPUT_TYPES(cls) -> dict[str, Any]:
+            return {"required": {"a": (), "b": "MODEL", "c": (5,), "d": (["x"],)}, "optional": None}
+
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Broken", Broken)
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Strange", Strange)
+    assert [host._accepts("LoraLoader", name) for name in ("model", "clip", "lora_name", "strength_model", "none")] == [
+        "MODEL", "CLIP", "COMBO", "FLOAT", None,
+    ]  # fmt: skip
+    assert [host._accepts("Strange", name) for name in "abcd"] == [None, None, None, "COMBO"]
+    assert host._accepts("Broken", "model") is None
+    assert host._accepts("none", "model") is None
+
+
+def test_a_weight_from_a_node_that_is_not_known_does_not_count(host: ModuleType, put: Callable[..., Path]) -> None:
+    """ComfyUI knows what the LoRA loader takes there; of the node's own `model` it does not."""
+    path = put("checkpoints/a.safetensors")
+    graph = prompt("CheckpointLoaderSimple", ckpt_name="a.safetensors")
+    graph["2"] = {"class_type": "Unknown", "inputs": {"value": 1}}
+    graph["4:1"]["inputs"] |= {"clip": ["2", 0], "strength_model": ["2", 1]}
+    assert Path(host.find_base(graph, "9")) == path
+    graph["4:2"] = {"class_type": "Unknown", "inputs": {"model": ["4:1", 0], "other": ["2", 0]}}
+    assert host.find_base(graph, "9") is None
+
+
 @pytest.fixture
 def node(host: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """Registers a node that is refused with its file; the list is what it found."""

@@ -107,6 +107,77 @@ def test_through_subgraphs_patches_and_other_stacks(
     assert ask(prompt("<lora:sdxl:1>", *between)) == []
 
 
+class AnyType(str):
+    """Impact's word for any type; older ComfyUIs compare types with `!=`."""
+
+    __slots__ = ()
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = str.__hash__
+
+
+ANY = AnyType("*")
+
+
+class AnySwitch:
+    """Impact's switch, as ComfyUI sees it."""
+
+    RETURN_TYPES = (ANY, "STRING", "INT")
+    FUNCTION = "doit"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {"select": ("INT", {"default": 1, "min": 1, "max": 9})},
+            "optional": {f"input{number}": (ANY,) for number in (1, 2, 3)},
+        }
+
+
+@pytest.mark.parametrize(
+    ("select", "inner", "refused"),
+    [
+        (1, 1, {"sdxl.safetensors": "SD 1.5"}),
+        (2, 1, {"flux.safetensors": "SDXL"}),
+        (2, ["7", 0], {}),
+        (["7", 0], 1, {}),
+    ],
+    ids=["the diffusion model", "the checkpoint", "a linked choice inside", "a linked choice"],
+)
+def test_only_the_model_that_a_switch_surely_gives_refuses(
+    ask: Callable[..., list[str]],
+    files: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    select: Any,
+    inner: Any,
+    refused: dict[str, str],
+) -> None:
+    """A diffusion model beside another switch over two checkpoints, of which it once was taken for the only one."""
+    for name in ("ImpactSwitch", "Any Switch (rgthree)"):
+        monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, name, AnySwitch)
+    number = type("Number", (), {"RETURN_TYPES": ("INT",), "FUNCTION": "f", "INPUT_TYPES": classmethod(lambda _: {})})
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "Number", number)
+    for lora in ("flux.safetensors", "sdxl.safetensors"):
+        graph = prompt(f"<lora:{lora}:1>")
+        graph["9"]["inputs"]["model"] = ["2", 0]
+        graph["2"] = {
+            "class_type": "ImpactSwitch",
+            "inputs": {"select": select, "input1": ["3", 0], "input2": ["5", 0]},
+        }
+        graph["3"] = {"class_type": "UNETLoader", "inputs": {"unet_name": UNET, "weight_dtype": "default"}}
+        graph["5"] = {
+            "class_type": "ImpactSwitch",
+            "inputs": {"select": inner, "input1": ["1", 0], "input2": ["6", 0]},
+        }
+        graph["6"] = {"class_type": "UNETLoader", "inputs": {"unet_name": UNET, "weight_dtype": "default"}}
+        graph["7"] = {"class_type": "Number", "inputs": {}}
+        found = ask(graph)
+        other = refused.get(lora) or ("SD 1.5" if refused and lora.startswith("flux") else None)
+        assert len(found) == (other is not None)
+        assert other is None or f"this model is {other}" in found[0]
+
+
 def test_each_stack_of_a_chain_is_checked(ask: Callable[..., list[str]], files: Path) -> None:
     first = {**STACK, "inputs": {"loras": "<lora:flux.safetensors:1>"}}
     assert ask(prompt("<lora:sdxl:1>", first, LOADER), node="4:0") == [f"custom_validation_failed: loras - {SENTENCE}"]

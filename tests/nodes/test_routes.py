@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import logging
+import os
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,7 +73,8 @@ def ask(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     def ask(method: str, path: str, data: Any = None, **query: str) -> tuple[int, Any, Any]:
         async def send() -> tuple[int, Any, Any]:
-            body = data if isinstance(data, bytes) or data is None else json.dumps(data).encode()
+            is_raw = isinstance(data, bytes) or data is None or hasattr(data, "__aiter__")
+            body = data if is_raw else json.dumps(data).encode()
             async with client.request(method, f"/lorchestra/{path}", data=body, params=query) as answer:
                 content = await answer.read()
                 is_json = answer.content_type == "application/json"
@@ -77,6 +82,7 @@ def ask(pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
         return loop.run_until_complete(send())
 
+    ask.client, ask.loop = client, loop  # type: ignore[attr-defined]
     yield ask
     loop.run_until_complete(client.close())
     loop.close()
@@ -216,7 +222,7 @@ def test_a_card_s_data(files: Path, ask: Callable[..., Any]) -> None:
         "styles/sdxl.safetensors", ["SDXL"], SHA, "civitai:1@2",
     )  # fmt: skip
     assert body["notes"] == [{"kind": "description", "text": "a"}]
-    assert body["path"] == str(files / "styles/sdxl.safetensors")
+    assert body["path"] == f"{files.name}/styles/sdxl.safetensors"
     hashed = ask("GET", "info", lora="empty.safetensors", hash="1")[2]
     assert hashed["kind"] == "unreadable"
     assert hashed["sha256"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -363,3 +369,158 @@ def test_the_badge_says_what_lora_check_says(files: Path, ask: Callable[..., Any
         assert badge["state"] == states[row["verdict"]], (badge, row)
         assert badge["sentence"] == row["sentence"].removeprefix("weight 1, ")
     assert [badge["state"] for badge in badges[:2]] == ["fits", "fits"]
+
+
+def test_files_that_are_no_files_are_never_opened(
+    loras: Path, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe waits for its writer, and `/dev/zero` never ends; `ask` is one thread, so that all would stand still."""
+    os.mkfifo(loras / "pipe.safetensors")
+    os.mkfifo(loras / "flux.json")
+    os.mkfifo(loras / "flux.preview.png")
+    (loras / "zero.safetensors").symlink_to("/dev/zero")
+    (loras / "loop.safetensors").symlink_to("loop.safetensors")
+    with socket.socket(socket.AF_UNIX) as listening:
+        monkeypatch.chdir(loras)  # the path of a socket may have a hundred characters
+        listening.bind("socket.safetensors")
+        write_sparse(loras / "flux.safetensors", lora_shapes("flux1_dev", "*_blocks.*"))
+        folder_paths.filename_list_cache.clear()
+        listed(ask)
+        for name in ("pipe", "zero", "socket", "loop"):
+            status, _, body = ask("GET", "info", lora=f"{name}.safetensors", hash="1")
+            assert status in (200, 400)
+            assert body.get("sha256") is None and body.get("problem", body.get("error"))
+            assert ask("GET", "preview", lora=f"{name}.safetensors")[0] in (404, 400)
+        assert ask("GET", "info", lora="flux.safetensors")[2]["family"] == ["FLUX.1"]
+        assert ask("GET", "preview", lora="flux.safetensors")[0] == 404
+        sought = {"lora": "x", "sha256": SHA, "deep": True}
+        assert ask("POST", "find", sought)[2] == {"candidates": [], "left": 0}
+        rows = [{"lora": f"{name}.safetensors"} for name in ("pipe", "zero", "socket")]
+        (stack,) = ask("POST", "check", {"stacks": [{"node": "9", "loras": rows}]})[2]["stacks"]
+        assert {row["state"] for row in stack["rows"]} == {"broken"}
+
+
+@pytest.mark.parametrize("length", [231, 232, 240, 243, 244])
+def test_the_longest_names(loras: Path, ask: Callable[..., Any], length: int) -> None:
+    """A preview's name would be longer than a name may be, so that there is none."""
+    name = f"{'x' * (length - 1)}y.safetensors"[-255:]
+    write_sparse(loras / name, lora_shapes("sdxl", "*attn1.to_q*"))
+    assert ask("GET", "info", lora=name, hash="1")[2]["family"] == ["SDXL"]
+    status, _, body = ask("GET", "preview", lora=name)
+    assert (status, body) == (404, {"error": "there is no preview image beside this LoRA"})
+    (stack,) = ask("POST", "check", {"stacks": [{"node": "9", "loras": [{"lora": name}]}]})[2]["stacks"]
+    assert stack["rows"][0]["state"] == "unknown"
+
+
+def test_no_answer_tells_where_the_files_are(files: Path, ask: Callable[..., Any]) -> None:
+    """What is above ComfyUI's folders of models is nobody's business but the server's."""
+    (files / "long.safetensors").write_bytes(b"x")
+    (files / "old.safetensors").write_bytes(b"\x80\x02cposix\nsystem")
+    folder_paths.filename_list_cache.clear()
+    rows = [{"lora": name} for name in (*listed(ask), "gone.safetensors")]
+    stacks = [{"node": "9", "loras": rows}]
+    answers: list[Any] = [ask("GET", "loras"), ask("POST", "check", {"prompt": prompt(""), "stacks": stacks})]
+    answers += [ask("GET", "info", lora="gone"), ask("POST", "find", {"lora": "gone"})]
+    answers += [ask("GET", "info", lora=row["lora"]) for row in rows]
+    for _, _, body in answers:
+        assert str(files.parent) not in json.dumps(body)
+
+
+def test_names_that_no_row_can_hold_are_told_apart(loras: Path, ask: Callable[..., Any]) -> None:
+    for name in (b"a\nb.safetensors", b"\xe9.safetensors", b"good.safetensors"):
+        (loras / os.fsdecode(name)).touch()
+    folder_paths.filename_list_cache.clear()
+    body = ask("GET", "loras")[2]
+    assert [row["name"] for row in body["loras"]] == ["good.safetensors"]
+    why = "its name has a line break or bytes that are no text; rename the file"
+    assert sorted(body["unusable"], key=lambda item: item["name"]) == [
+        {"name": "'\\udce9.safetensors'", "why": why},
+        {"name": "'a\\nb.safetensors'", "why": why},
+    ]
+
+
+LIMITS = {"check": 32_000_000, "find": 100_000, "schedule": 5_000_000, "read": 5_000_000, "write": 5_000_000}
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("route", LIMITS)
+def test_long_bodies_are_refused(ask: Callable[..., Any], route: str, is_chunked: bool) -> None:
+    """Also from who does not say beforehand how long it is."""
+    text = b'{"text": "' + b"x" * LIMITS[route] + b'"}'
+
+    async def pieces() -> Any:
+        for start in range(0, len(text), 50_000):
+            yield text[start : start + 50_000]
+
+    status, _, body = ask("POST", route, pieces() if is_chunked else text)
+    assert (status, body) == (400, {"error": f"the request has more than {LIMITS[route]:,} bytes"})
+
+
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"1,", b'"",', b"null,"])
+@pytest.mark.parametrize("route", ["check", "read"])
+def test_bodies_of_many_objects_are_refused_before_they_are_made(
+    ask: Callable[..., Any], route: str, part: bytes
+) -> None:
+    """Ten million empty lists are 30 MB, and would take 700 MB and seven seconds of all threads."""
+    count = min(LIMITS[route] - 100, 30_000_000) // len(part)
+    text = b'{"stacks": [' + part * count + b'1], "text": 1, "lora": "x"}'
+    started = time.thread_time()
+    status, _, body = ask("POST", route, text)
+    assert (status, body) == (400, {"error": "the request has more than 500,000 values"})
+    assert time.thread_time() - started < 2
+
+
+def test_an_upload_that_breaks_off_is_no_news(
+    loras: Path, ask: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def break_off() -> None:
+        host, port = ask.client.server.host, ask.client.server.port
+        for start in (b'{"text":', b""):
+            _, writer = await asyncio.open_connection(host, port)
+            head = b"POST /lorchestra/read HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+            writer.write(head + start)
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.transport.abort()
+            await asyncio.sleep(0.1)
+
+    ask.loop.run_until_complete(break_off())
+    assert ask("POST", "read", {"text": "<lora:a:0.5>"})[0] == 200
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_hashing_gets_into_nobody_s_way_and_ends_with_who_asked(loras: Path, ask: Callable[..., Any]) -> None:
+    """Twelve searches through 40 GB that take no room on the disk: others are answered at once."""
+    for number in range(4):
+        with (loras / f"large{number}.safetensors").open("wb") as file:
+            file.truncate(10_000_000_000)
+    process = sys.modules[next(name for name in sys.modules if name.endswith("nodes.host.process"))]
+    before = threading.active_count()
+
+    async def search() -> tuple[float, int, int]:
+        async def one(number: int) -> None:
+            body = {"lora": "x", "sha256": f"{number % 2:064x}", "deep": True}
+            await ask.client.post("/lorchestra/find", data=json.dumps(body).encode())
+
+        asked = [asyncio.ensure_future(one(number)) for number in range(12)]
+        await asyncio.sleep(0.3)
+        jobs = len(process.long_jobs()._jobs)
+        started = time.monotonic()
+        async with ask.client.get("/lorchestra/info", params={"lora": "large0.safetensors"}) as answer:
+            assert answer.status == 200
+        await asyncio.to_thread(int)  # ComfyUI's own threads are free
+        took = time.monotonic() - started
+        for one_asked in asked:
+            one_asked.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        for _ in range(200):
+            if not process.long_jobs()._jobs:
+                break
+            await asyncio.sleep(0.05)
+        return took, jobs, len(process.long_jobs()._jobs)
+
+    took, jobs, left = ask.loop.run_until_complete(search())
+    assert jobs == 2  # equal ones are joined
+    assert left == 0
+    assert took < 3
+    assert threading.active_count() <= before + 4

@@ -116,6 +116,48 @@ class LiveLayer(torch.nn.Module):
             raise ValueError("only plain LoRAs are merged here")
         return self.parts.low_rank.merged(weight, weights, active)
 
+    def is_active(self, active: Sequence[bool]) -> bool:
+        """True if anything is added while these entries are not 0."""
+        return any(active[entry] for entry in self.parts.used)
+
+    def is_addable(self) -> bool:
+        """True if `new_weight` can be asked for: all algorithms on linear layers, plain LoRAs on convolutions."""
+        return self.geometry.is_linear or (self.parts.low_rank is not None and self.parts.is_low_rank)
+
+    def new_weight(self, weight: Tensor, weights: Tensor, active: Sequence[bool]) -> Tensor:
+        """A weight of the layer's with all terms added, for one use of it; `weights` are `[entries]`.
+
+        By low-rank products if all are plain LoRAs; else row by row of the identity, which costs at least as much as
+        an output of as many positions. In the dtype of `weight`, rounded as when LoRAs are merged.
+        """
+        if self.parts.low_rank is not None and self.parts.is_low_rank:
+            return self.parts.low_rank.merged(weight, weights, active)
+        if not self.geometry.is_linear:
+            raise ValueError("only plain LoRAs can be added to the weight of a convolution")
+        if self._needs_preparing:
+            raise RuntimeError("this layer's weight is needed first: call prepare")
+        if not self.is_active(active):
+            return weight
+        wide = weight.to(self.dtype)
+        bias = self.parts.bias
+
+        def base(x: Tensor) -> Tensor:
+            return torch.nn.functional.linear(x, wide, bias)
+
+        identity = torch.eye(wide.shape[1], dtype=self.dtype, device=wide.device)
+        rows = wide.T.clone() if bias is None else wide.T + bias
+        rows = self._added(identity, rows, base, weights, active)
+        return (rows if bias is None else rows - bias).T.to(weight.dtype).contiguous()
+
+    def has_shifts(self) -> bool:
+        """True if something is added to the layer's bias, too."""
+        return len(self.parts.shifts) > 0
+
+    def new_bias(self, bias: Tensor, weights: Tensor, active: Sequence[bool]) -> Tensor:
+        """A bias of the layer's with all terms added; goes with `new_weight`."""
+        shifts = _sum(self.parts.shifts, weights, active)
+        return bias if shifts is None else (bias.to(shifts.dtype) + shifts).to(bias.dtype)
+
     def _taken_apart(self, weight: Tensor | None, bias: Tensor | None) -> Pieces:
         pieces = Pieces(self.geometry, self.dtype, weight, bias)
         for term in self._terms[0]:
@@ -136,6 +178,8 @@ class LiveLayer(torch.nn.Module):
         if not any(active[entry] for entry in parts.used):
             return y
         result = self._added(x.to(self.dtype), y.to(self.dtype), base, weights, active)
+        shifts = _sum(parts.shifts, weights, active)
+        result = result if shifts is None else result.add_(self._by_channel(shifts, result))
         return result.to(y.dtype)
 
     def _added(self, x: Tensor, y: Tensor, base: Base, weights: Tensor, active: Sequence[bool]) -> Tensor:
@@ -159,8 +203,7 @@ class LiveLayer(torch.nn.Module):
         for path in parts.thinner:
             if active[path.entry]:
                 path(x, y, view, weights)
-        shifts = _sum(parts.shifts, weights, active)
-        return y if shifts is None else y.add_(self._by_channel(shifts, y))
+        return y
 
     def _add_inputs(self, x: Tensor, y: Tensor, turned: Sequence[Turned], base: Base, weights: Tensor) -> None:
         """What the layer makes of other inputs; one run for all whose outputs go to the same rows unscaled."""

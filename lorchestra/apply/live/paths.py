@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...algorithms.loha import product
+from ...algorithms.row_order import to_model
 from .geometry import Geometry, add_product
 
 
@@ -146,7 +147,7 @@ class Kronecker(Thinner):
 
     def __init__(
         self, entry: int, start: int, w1: Tensor, w2: Tensor, w2_up: Tensor | None, geometry: Geometry,
-        *, factors: Tensor | None, columns: Tensor | None, swapped: bool,
+        *, factors: Tensor | None, columns: Tensor | None, swapped: bool, heads: int,
     ) -> None:  # fmt: skip
         """From `[out₁, in₁]` and `[out₂, in₂, kernel …]`, or `[rank, in₂, kernel …]` and w₂'s up half `[out₂, rank]`.
 
@@ -154,6 +155,7 @@ class Kronecker(Thinner):
         """
         super().__init__(entry, start, len(w1) * len(w2 if w2_up is None else w2_up), geometry)
         self.swapped = swapped
+        self.heads = heads
         self.register_buffer("w1", w1)
         self.register_buffer("w2", w2)
         self.register_buffer("w2_up", w2_up)
@@ -168,8 +170,7 @@ class Kronecker(Thinner):
         result = self._linear(x, weights) if geometry.is_linear else self._convolution(x, weights)
         if self.factors is not None:
             result = result * geometry.along(self.factors, result.dim())
-        if self.swapped:
-            result = result.roll(self.count // 2, geometry.channel)
+        result = to_model(result, self.swapped, self.heads, geometry.channel)
         y.narrow(geometry.channel, self.start, self.count).add_(result)
 
     def _linear(self, x: Tensor, weights: Tensor) -> Tensor:

@@ -20,12 +20,13 @@ from ...algorithms.lokr import LoKr
 from ...algorithms.lora import LoRA, down_matrix, up_matrix
 from ...algorithms.oft import OFT, InputOFT
 from ...algorithms.replacement import Replacement
+from ...algorithms.row_order import to_file, to_model
 from ...spelling.layouts import triangle_width
 from .geometry import Geometry
 from .low_rank import Thin
 from .paths import Dense, Hadamard, Kronecker, Path, ThinHadamard, Tucker
 from .terms import LiveTerm
-from .turns import Blocks, Butterfly, Diagonal, Factored, Rolled, Turned
+from .turns import Blocks, Butterfly, Diagonal, Factored, Reordered, Turned
 
 _ADDITIVE = (LoRA, LoHa, LoKr, Difference)
 """Adapters whose Δ does not depend on the weight."""
@@ -50,6 +51,7 @@ class _Spot:
     weight: Tensor | None
     """That part, its rows as the file has them, fp32 or fp64; None while the weight is not known."""
     swapped: bool
+    heads: int
 
     @property
     def rows(self) -> int:
@@ -57,7 +59,7 @@ class _Spot:
 
     def back(self, values: Tensor, dim: int = 0) -> Tensor:
         """Rows of the file to rows of the model."""
-        return values.roll(self.rows // 2, dim) if self.swapped else values
+        return to_model(values, self.swapped, self.heads, dim)
 
 
 class Pieces:
@@ -97,9 +99,9 @@ class Pieces:
         start, rows = term.place.offset[1:] if term.place.offset else (0, self.geometry.shape[0])
         shape = (rows, *self.geometry.shape[1:])
         weight = None if self._weight is None else self._weight.narrow(0, start, rows)
-        if term.place.swapped and weight is not None:
-            weight = weight.roll(rows // 2, 0)
-        spot = _Spot(term.entry, start, shape, weight, term.place.swapped)
+        if weight is not None:
+            weight = to_file(weight, term.place.swapped, term.place.heads)
+        spot = _Spot(term.entry, start, shape, weight, term.place.swapped, term.place.heads)
         if self.geometry.groups == 1:
             self._add(term.adapter, spot, None, None)
         else:
@@ -110,8 +112,8 @@ class Pieces:
         start, rows = term.place.offset[1:] if term.place.offset else (0, self.geometry.shape[0])
         bias = torch.zeros(rows, dtype=self._wide) if self._bias is None else self._bias.narrow(0, start, rows)
         self.needs_bias = self.needs_bias or not isinstance(term.adapter, Difference)
-        spot = _Spot(term.entry, start, (rows,), None, term.place.swapped)
-        update = term.adapter.update(bias.roll(rows // 2) if term.place.swapped else bias)
+        spot = _Spot(term.entry, start, (rows,), None, term.place.swapped, term.place.heads)
+        update = term.adapter.update(to_file(bias, term.place.swapped, term.place.heads))
         self.shifts.append(Values(term.entry, self._out(self._whole(spot.back(update), start))))
 
     def _add(self, adapter: Adapter, spot: _Spot, factors: Tensor | None, columns: Tensor | None) -> None:
@@ -214,7 +216,7 @@ class Pieces:
                 None if w2_up is None else self._out(w2_up), self.geometry,
                 factors=None if factors is None else self._out(factors),
                 columns=None if columns is None else self._out(columns),
-                swapped=spot.swapped,
+                swapped=spot.swapped, heads=spot.heads,
             )
         )  # fmt: skip
 
@@ -345,7 +347,8 @@ class Pieces:
     def _after(self, turn: torch.nn.Module, spot: _Spot, factors: Tensor | None) -> None:
         """A map of the outputs."""
         factors = None if factors is None else self._out(spot.back(factors))
-        turn = Rolled(turn, self.geometry) if spot.swapped else turn
+        if spot.swapped or spot.heads:
+            turn = Reordered(turn, self.geometry, spot.swapped, spot.heads)
         self.turned.append(Turned(spot.entry, spot.start, spot.rows, turn, factors, on_input=False))
 
     def _here(self, tensor: Tensor) -> Tensor:

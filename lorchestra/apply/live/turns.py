@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...algorithms.row_order import to_file, to_model
 from .geometry import Geometry
 
 
@@ -114,16 +115,18 @@ class Turned(torch.nn.Module):
         self.register_buffer("factors", factors)
 
 
-class Rolled(torch.nn.Module):
-    """A map of channels whose halves are the other way round."""
+class Reordered(torch.nn.Module):
+    """A map of channels that the file has in another order: see `algorithms/row_order.py`."""
 
-    def __init__(self, turn: torch.nn.Module, geometry: Geometry) -> None:
+    def __init__(self, turn: torch.nn.Module, geometry: Geometry, swapped: bool, heads: int) -> None:
         super().__init__()
         self.turn = turn
         self.geometry = geometry
+        self.swapped = swapped
+        self.heads = heads
 
     def forward(self, values: Tensor) -> Tensor:
-        """A new tensor of the shape of `values`, which has an even number of channels."""
+        """A new tensor of the shape of `values`."""
         channel = self.geometry.channel
-        half = values.shape[channel] // 2
-        return self.turn(values.roll(half, channel)).roll(half, channel)
+        turned = self.turn(to_file(values, self.swapped, self.heads, channel))
+        return to_model(turned, self.swapped, self.heads, channel)

@@ -21,6 +21,7 @@ from . import (
     minimax,
     mochi,
     pixart,
+    qwen_image21,
     sd3,
     stable_audio,
     stable_cascade,
@@ -39,6 +40,7 @@ TABLES: tuple[Table, ...] = (
     flux.CHROMA,
     flux.LONGCAT,
     flux.OVIS,
+    flux.OVIS_SLICED,
     flux.XLABS,
     flux.SLICED,
     flux2.TABLE,
@@ -63,11 +65,12 @@ TABLES: tuple[Table, ...] = (
     ideogram.TABLE,
     minimax.H3,
     minimax.MUSIC3,
+    qwen_image21.TABLE,
 )
 """All tables; where two have one name for a model, the first keeps it.
 
-HiDream, Qwen-Image, MageFlow, OmniGen2, Kandinsky 5, ACE-Step 1 and ERNIE-Image need none: their trainers write the
-native names.
+HiDream, Qwen-Image (but 2.1), MageFlow, OmniGen2, Kandinsky 5, ACE-Step 1 and ERNIE-Image need none: their trainers
+write the native names.
 
 To add an architecture's names:
 1. Write `<family>.py` beside this file with a `TABLE`: `needs` and `lacks` say by native layers which models it is for,

@@ -3,9 +3,9 @@
 Sources: diffusers' `FluxTransformer2DModel`, `ChromaTransformer2DModel`, `LongCatImageTransformer2DModel` and
 `OvisImageTransformer2DModel`, and its conversion of original checkpoints; XLabs' x-flux (`modules/layers.py`).
 
-Without a counterpart: Ovis-Image's `ff.net.0.proj` and `ff_context.net.0.proj`, which are two native layers in one
-(`up_proj`, then `gate_proj`). Names of FLUX.2 (`ff.linear_in`, `attn.to_qkv_mlp_proj`, `attn.to_out`), which ComfyUI
-takes for FLUX.1 too, are left out: they are never written for these models.
+Ovis-Image's `ff.net.0.proj` and `ff_context.net.0.proj` are two native layers in one (`up_proj`, then `gate_proj`);
+they have no counterpart the other way round. Names of FLUX.2 (`ff.linear_in`, `attn.to_qkv_mlp_proj`, `attn.to_out`),
+which ComfyUI takes for FLUX.1 too, are left out: they are never written for these models.
 """
 
 from __future__ import annotations
@@ -115,6 +115,18 @@ OVIS = Table(
         Rule("context_embedder_norm", "txt_norm"),
     ),
 )
+
+OVIS_SLICED = Table(
+    name="Ovis-Image by the numbers of slices",
+    needs=OVIS.needs,
+    lacks=_LACKS,
+    rules=tuple(
+        Rule(f"transformer_blocks.#.{theirs}.net.0.proj.{number}", f"double_blocks.#.{ours}_mlp.{part}")
+        for theirs, ours in (("ff", "img"), ("ff_context", "txt"))
+        for number, part in enumerate(("up_proj", "gate_proj"))
+    ),
+)
+"""`joined` makes diffusers' layers of these."""
 
 XLABS = Table(
     name="FLUX.1 in XLabs' x-flux",

@@ -11,6 +11,7 @@ import torch
 
 from ....lorchestra.apply.live import LiveLayer
 from ....lorchestra.apply.plan import Plan
+from ....lorchestra.files.key import find_key
 from .. import process
 from ..protocols import Patcher
 from .layers import compute_dtype
@@ -25,13 +26,24 @@ class LiveLayers(torch.nn.Module):
         self.paths = tuple(layers)
         """Of the layers in the model, `diffusion_model.…`."""
         self.layers = torch.nn.ModuleList(layers.values())
-        self.prepared_for: object = None
-        """The weights whose norms were taken, by ComfyUI's number for a set of patches."""
+        self.prepared_for: dict[str, object] = {}
+        """For which weights those layers are prepared that need it, by path."""
+        self.idle: frozenset[str] = frozenset()
+        """Paths of the layers on which nothing had an effect in the last run that asked for them."""
+        self._based = tuple((path, layer) for path, layer in self.by_path() if layer.needs_base())
         self._held = tuple(inner._buffers for inner in self.modules() if inner._buffers)
 
     def by_path(self) -> Iterator[tuple[str, LiveLayer]]:
         """Each with the path of its layer in the model."""
         return zip(self.paths, cast("Iterable[LiveLayer]", self.layers), strict=True)
+
+    def needing_base(self) -> Iterator[tuple[str, LiveLayer]]:
+        """Those that depend on the layer's weight."""
+        return (item for item in self._based)
+
+    def by_place(self) -> Iterator[tuple[int, LiveLayer]]:
+        """Each with its number."""
+        return enumerate(cast("Iterable[LiveLayer]", self.layers))
 
     def are_on(self, device: torch.device) -> bool:
         """Whether all factors are on the device. Asked at every call of the model; `buffers()` takes its time."""
@@ -48,7 +60,8 @@ def make_factors(model: Patcher, plan: Plan, layers: Mapping[str, LayerTerms]) -
         str(model.load_device),
         str(model.offload_device),
         dtype,
-        tuple(item.content for item in plan.chosen),
+        # Contents are told apart within a plan only: those of another one may have the same names and shapes.
+        tuple((item.content, find_key(item.file.path)) for item in plan.chosen),
         tuple(
             (
                 path,

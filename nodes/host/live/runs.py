@@ -6,8 +6,13 @@ model, and take the hooks off when a run ends, however it ends. The factors are 
 `set_additional_models`, so that ComfyUI's memory manager loads, counts and frees them. The model's weights are never
 touched.
 
-If ComfyUI uses a layer's weight without running the layer, the LoRAs are added to the weight for that one use, by
-ComfyUI's `weight_function`.
+Some models run layers before their first step, while a run is prepared: the weights of the first step are written for
+these. Some keep what they made in an earlier call: they are made to forget it when a weight changes. If rows of a layer
+cannot be told apart that have different weights, ComfyUI is asked for a call for each conditioning.
+
+If a model uses a layer's weight without running the layer, the LoRAs are added to the weight for that one use, by
+ComfyUI's `weight_function`. Which layers these are, the first call with LoRAs tells: it is made once more then. What
+has no effect in spite of all that is told as a warning.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import cast
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -23,9 +29,13 @@ import torch
 from comfy.patcher_extension import CallbacksMP, PatcherInjection, WrappersMP
 from torch import Tensor
 
+from ....lorchestra.errors import ScheduleError
 from ....lorchestra.schedule import Moment, Steps
 from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
+from .. import caches
 from ..protocols import BaseModel, Executor, Guider, Patcher, RunOptions
+from .conditionings import Conditionings, around_preparation
+from .seen import Weights
 from .session import Session
 from .split import varies_in_batch
 from .weights import bring
@@ -50,6 +60,8 @@ class LiveLoras:
         self._seconds: WeakKeyDictionary[BaseModel, None] = WeakKeyDictionary()
         """Models in a run that no wrapper is called for. Sessions come and go meanwhile: ComfyUI ejects and injects."""
         self._guiders: list[Guider] = []
+        self._sigmas: list[Tensor | None] = []
+        """Of the runs of these guiders."""
         self._steps: tuple[Tensor | None, Steps] | None = None
         self._told: set[str] = set()
 
@@ -59,6 +71,9 @@ class LiveLoras:
         patcher.set_injections(self.key, [PatcherInjection(inject=self._inject, eject=self._eject)])
         patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, self.key, self._around_run)
         patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, self.key, self._around_call)
+        if self._is_split:
+            patcher.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, self.key, Conditionings(self._tell))
+            patcher.add_object_patch("extra_conds", around_preparation(patcher, self._prepare))
         patcher.add_callback_with_key(CallbacksMP.ON_PRE_RUN, self.key, self._before_run)
         patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, self.key, self._after_run)
 
@@ -76,21 +91,30 @@ class LiveLoras:
             self._tell_idle(session)
             session.take_off()
 
+    def _eject_all(self, *patchers: Patcher) -> None:
+        """Takes off what injections put on, ours first: another pack's may raise."""
+        with ExitStack() as ejections:
+            for patcher in patchers:
+                # All injections, not ours alone: a patcher that counts as injected makes its clones count so, and
+                # these put their hooks on a model that they do not run. The next run injects again.
+                ejections.callback(patcher.eject_model)
+            for patcher in patchers:
+                ejections.callback(self._eject, patcher)
+
     def _around_run(self, executor: Executor[Guider], *args: object, **kwargs: object) -> object:
         """One run of a sampler. ComfyUI ejects only when it unloads a model; we are off as soon as the run ends."""
         guider = executor.class_obj
         self._guiders.append(guider)
+        self._sigmas.append(cast("Tensor | None", kwargs.get("sigmas", args[3] if len(args) > 3 else None)))
         try:
             return executor(*args, **kwargs)
         finally:
             self._guiders.pop()
+            self._sigmas.pop()
             self._steps = None
+            caches.forget(guider.model_patcher.model, {})
             if not any(other.model_patcher is guider.model_patcher for other in self._guiders):
-                for patcher in (guider.model_patcher, *_copies(guider.model_patcher)):
-                    # All injections, not ours alone: a patcher that counts as injected makes its clones count so, and
-                    # these put their hooks on a model that they do not run. The next run injects again.
-                    patcher.eject_model()
-                    self._eject(patcher)
+                self._eject_all(guider.model_patcher, *_copies(guider.model_patcher))
 
     def _around_call(
         self, executor: Executor[BaseModel], x: Tensor, t: Tensor, *args: object, **kwargs: object
@@ -103,12 +127,13 @@ class LiveLoras:
         given = kwargs["transformer_options"] if "transformer_options" in kwargs else args[3] if len(args) > 3 else {}
         options = cast("RunOptions", given)
         values = self._values(model, options, t, t.shape[0], self._negatives(options))
-        active = self._active(values)
-        bring(session.layers, model, x.device)
-        session.put_on(model)
-        session.begin(values, active, x.device)
+        self._begin(session, model, options, t, values, x.device)
         try:
-            return executor(x, t, *args, **kwargs)
+            spare = _with_own_control(args)
+            answer = executor(x, t, *args, **kwargs)
+            if session.repeats():
+                answer = executor(x, t, *spare, **kwargs)
+            return answer
         finally:
             session.end()
 
@@ -116,6 +141,8 @@ class LiveLoras:
         """A run begins. If no wrapper is called for this model, hooks on the diffusion model tell when it is called."""
         guided = [guider.model_patcher for guider in self._guiders]
         if any(other.model is patcher.model for main in guided for other in (main, *_copies(main))):
+            if patcher.model is guided[-1].model:
+                self._open(patcher)
             return
         self._seconds[patcher.model] = None
         session = self._sessions.get(patcher.model)
@@ -123,6 +150,69 @@ class LiveLoras:
             self._inject(patcher)
         else:
             self._put_on_root(patcher.model, session)
+        self._open(patcher)
+
+    def _open(self, patcher: Patcher) -> None:
+        """The model is prepared for a run: layers that run meanwhile have the weights of the first step.
+
+        A second model of a guider has its own conditioning only, which is what is not wanted. Elsewhere the weights
+        are written for each conditioning, if it matters, by `_prepare`.
+        """
+        session = self._find_session(patcher.model)
+        is_second = patcher.model in self._seconds
+        if session is not None and (is_second or not self._is_split):
+            self._open_for(session, patcher.model, patcher.load_device, is_negative=is_second)
+
+    def _open_for(self, session: Session, model: BaseModel, device: torch.device, *, is_negative: bool) -> None:
+        sigmas = self._sigmas[-1] if self._sigmas else None
+        if sigmas is not None and sigmas.numel() > 0:
+            options = RunOptions(sigmas=sigmas[:1], sample_sigmas=sigmas)
+            values = self._values(model, options, sigmas[:1], 1, [is_negative])
+        else:
+            try:
+                conditioning = NEGATIVE if is_negative and self._is_split else POSITIVE
+                values = [[entry.at(Moment(0.0, 1.0), conditioning) for entry in self._entries]]
+            except ScheduleError:  # it goes by sigmas, and nobody says them yet
+                self._tell(
+                    "A second model of a run does not say its sigmas before its first step; LoRAs with schedules by "
+                    "sigma are left out of what it prepares there."
+                )
+                return
+        session.put_on(model)
+        bring(session.layers, model, device)
+        session.prepare(values, self._active(values), device)
+
+    def _prepare(self, model: BaseModel, arguments: Mapping[str, object]) -> Session | None:
+        """The model is asked for what it makes of one conditioning; the session whose weights are written for that."""
+        session = self._sessions.get(model) if self._guiders else None
+        if session is not None:
+            is_negative = "negative" in str(arguments.get("prompt_type", ""))
+            self._open_for(session, model, cast("torch.device", arguments["device"]), is_negative=is_negative)
+        return session
+
+    def _begin(
+        self,
+        session: Session,
+        model: BaseModel,
+        options: RunOptions,
+        t: Tensor,
+        values: Sequence[Sequence[float]],
+        device: torch.device,
+    ) -> None:
+        """A call of the model: the hooks are on, the weights written, and nothing is kept of other weights."""
+        session.put_on(model)
+        bring(session.layers, model, device)
+        if session.kept != values:
+            caches.forget(model, options)
+            session.kept = values
+        session.begin(values, self._active(values), device, self._weights(model, options, t))
+        skips = options.get("easycache")
+        if skips is not None and not all(entry.is_constant for entry in self._entries):
+            self._tell(
+                f"{getattr(skips, 'name', 'EasyCache')} skips steps and repeats what the model said before. A weight "
+                "that changes over the steps does not change what is repeated.",
+                logging.WARNING,
+            )
 
     def _put_on_root(self, of: BaseModel, session: Session) -> None:
         model = weakref.ref(of)
@@ -137,9 +227,7 @@ class LiveLoras:
             # Guiders have a second model for what is not wanted.
             negatives = [True] * max(len(options.get("cond_or_uncond", ())), 1)
             values = self._values(found, options, now, args[0].shape[0], negatives)
-            bring(session.layers, found, args[0].device)
-            session.put_on(found)
-            session.begin(values, self._active(values), args[0].device)
+            self._begin(session, found, options, now, values, args[0].device)
 
         session.put_on_root(of.diffusion_model, before)
 
@@ -147,8 +235,8 @@ class LiveLoras:
         """A run ends. What the wrappers see is taken off by these."""
         if patcher.model in self._seconds:
             del self._seconds[patcher.model]
-            patcher.eject_model()
-            self._eject(patcher)
+            caches.forget(patcher.model, {})
+            self._eject_all(patcher)
 
     def _find_session(self, model: BaseModel) -> Session | None:
         session = self._sessions.get(model)
@@ -179,6 +267,13 @@ class LiveLoras:
         count = batch // len(chunks)
         return [chunk for chunk in chunks for _ in range(count)]
 
+    def _weights(self, model: BaseModel, options: RunOptions, t: Tensor) -> Weights:
+        """The weights of each entry at this moment; empty if they never change."""
+        if all(entry.is_constant for entry in self._entries):
+            return ()
+        moment = self._moment(model, options, t)
+        return [(entry.at(moment, POSITIVE), entry.at(moment, NEGATIVE)) for entry in self._entries]
+
     def _moment(self, model: BaseModel, options: RunOptions, t: Tensor) -> Moment:
         if all(entry.is_constant for entry in self._entries):
             return Moment(0.0)
@@ -203,18 +298,46 @@ class LiveLoras:
         return steps
 
     def _tell_idle(self, session: Session) -> None:
-        """Tells which layers did not run in a run in which others did: their LoRAs changed nothing."""
-        if session.ran and not session.is_compiled:
-            idle = [path for place, path in enumerate(session.layers.paths) if place not in session.ran]
-            if idle:
-                some = ", ".join(idle[:3]) + (" …" if len(idle) > 3 else "")
-                self._tell(f"{len(idle)} of {len(session.layers.paths)} layers with LoRAs did not run: {some}")
+        """Tells on which layers a run's LoRAs had no effect: the model has neither run them nor taken their weights."""
+        paths = session.layers.paths
+        if session.asked:
+            session.layers.idle = frozenset(paths[place] for place in session.absent())
+            if session.ran and not session.absent():
+                self._tell(f"{len(paths)} layers live, 0 without effect")
+        for places, what in (
+            (session.absent(), "did not run, and their LoRAs had no effect"),
+            (session.outside, "ran outside of a call of the model, and their LoRAs had no effect there"),
+        ):
+            if places:
+                some = _some([paths[place] for place in sorted(places)])
+                self._tell(f"{len(places)} of {len(paths)} layers with LoRAs {what}: {some}", logging.WARNING)
+        self._tell_kept(session)
 
-    def _tell(self, sentence: str) -> None:
+    def _tell_kept(self, session: Session) -> None:
+        """Tells which layers did not see all weights of a schedule."""
+        if session.is_compiled or all(entry.is_constant for entry in self._entries):
+            return
+        stale, once = (
+            [session.layers.paths[place] for place in places] for places in (session.seen.stale(), session.seen.once())
+        )
+        if stale:
+            self._tell(
+                f"{len(stale)} of {len(session.layers.paths)} layers with LoRAs did not run in steps in which a weight "
+                f"was another one than before: {_some(stale)}. If the model, or another node, kept what they had made, "
+                "the schedule did not reach it.",
+                logging.WARNING,
+            )
+        if once:
+            self._tell(
+                f"{len(once)} of {len(session.layers.paths)} layers with LoRAs run once, before the first step, and "
+                f"have its weights: {_some(once)}"
+            )
+
+    def _tell(self, sentence: str, level: int = logging.INFO) -> None:
         """Logs each sentence once."""
         if sentence not in self._told:
             self._told.add(sentence)
-            logging.info("LoRA Stack: %s", sentence)
+            logging.log(level, "LoRA Stack: %s", sentence)
 
     def _negatives(self, options: RunOptions) -> list[bool]:
         """For each part of the batch, whether it is the negative conditioning's.
@@ -232,6 +355,20 @@ class LiveLoras:
         return result
 
 
+def _with_own_control(args: tuple[object, ...]) -> tuple[object, ...]:
+    """The same arguments of a call for once more: models take what ControlNets give out of its lists."""
+    control = args[2] if len(args) > 2 else None
+    if not isinstance(control, dict):
+        return args
+    lists = cast("dict[str, object]", control).items()
+    own = {name: cast("list[object]", given)[:] if isinstance(given, list) else given for name, given in lists}
+    return (*args[:2], own, *args[3:])
+
+
 def _copies(patcher: Patcher) -> Sequence[Patcher]:
     """The patchers of the same model on other GPUs."""
     return patcher.get_additional_models_with_key("multigpu")
+
+
+def _some(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")

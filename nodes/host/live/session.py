@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from ....lorchestra.apply.live import LiveLayer
-from ..protocols import BaseModel, Layer, Patcher, WeightFunction
+from ....lorchestra.apply.live.calls import Parameters
+from .. import process
+from ..protocols import BaseModel, Layer, Patcher
+from .calls import Chain, Link, Trace, Weighed, can_weigh, find_parameters
 from .factors import LiveLayers
 from .layers import find_layer, is_unseen
+from .rows import rows_of
+from .seen import Seen, Weights
 
 
 @dataclass(slots=True)
@@ -28,15 +32,18 @@ class Call:
     """`True` for each, as if none were 0. A field, since a property would tie compiled graphs to what it reads."""
     is_idle: bool
     """True if all of them are 0."""
+    mixed: frozenset[int]
+    """Those that differ within the batch."""
 
-    def rows(self, count: int) -> Tensor:
-        """The weights for a layer that sees so many rows: video models fold frames into them, some share one row."""
-        weights = self.weights
-        if weights.dim() == 1 or weights.shape[0] == count:
-            return weights
-        if count % weights.shape[0] == 0:
-            return weights.repeat_interleave(count // weights.shape[0], 0)
-        return weights.mean(0)
+    def rows(self, count: int, used: frozenset[int], layer: str) -> Tensor:
+        """The weights for a layer that sees so many rows, and has LoRAs of the entries `used`. See `rows_of`."""
+        return rows_of(self.weights, count, used.isdisjoint(self.mixed), layer)
+
+    def common(self, used: frozenset[int]) -> Tensor | None:
+        """The weights `[E]` that all rows of the batch share for these entries; None if they differ."""
+        if self.weights.dim() == 1:
+            return self.weights
+        return self.weights[0] if used.isdisjoint(self.mixed) else None
 
 
 class Session:
@@ -48,12 +55,21 @@ class Session:
         """None between calls of the model: then the hooks do nothing."""
         self.ran: set[int] = set()
         """Places of the layers that LoRAs were added to in this run."""
-        self.is_compiled = False
-        """True once the hooks were part of a compiled graph, which does not say which of them ran."""
-        self._is_on = False
-        self._handles: list[RemovableHandle] = []
+        self.asked: set[int] = set()
+        """Places of those that they should have been added to."""
+        self.outside: set[int] = set()
+        """Places of those that ran between calls of the model, where no LoRAs are added."""
+        self.seen = Seen({place: layer.parts.used for place, (_, layer) in enumerate(self.layers.by_path())})
+        self.kept: Sequence[Sequence[float]] | None = None
+        """The weights of the last call: whatever the model keeps of it has these."""
+        self._hooked: list[tuple[Layer, Link]] = []
         self._roots: list[RemovableHandle] = []
-        self._unseen: list[tuple[Layer, WeightFunction]] = []
+        self._weighed: dict[int, Weighed] = {}
+        self._active: tuple[bool, ...] = ()
+        self._wanted: set[int] = set()
+        """Places of the layers that the entries in `_active` are for."""
+        self._mixed: set[int] = set()
+        self._missed: set[int] = set()
         self._vectors: dict[tuple[int, ...], Tensor] = {}
 
     def put_on(self, model: BaseModel) -> None:
@@ -61,16 +77,24 @@ class Session:
 
         Not before a call of it: ComfyUI injects and ejects several times while it prepares a run.
         """
-        if self._is_on:
+        if self._hooked:
             return
-        self._is_on = True
+        known: dict[object, Parameters] = {}  # of few kinds of layers
+        traces = process.live_traces.setdefault(model, {})
         try:
             for place, (path, layer) in enumerate(self.layers.by_path()):
                 module = find_layer(model, path)
-                if is_unseen(module):
-                    self._add_unseen(module, layer, place)
-                else:
-                    self._handles.append(module.register_forward_hook(self._hook(layer, place)))
+                link = Link(self, layer, path, place, traces.setdefault(path, Trace()))
+                kind = (type(module), getattr(module.forward, "__func__", module.forward))
+                if kind not in known:
+                    known[kind] = find_parameters(module)
+                chain = process.live_chains.get(module)
+                if chain is None:
+                    chain = process.live_chains[module] = Chain(path, known[kind])
+                self._hooked.append((module, link))
+                chain.add(module, link)
+                if (link.trace.is_weighed or is_unseen(module)) and can_weigh(module, link):
+                    self._weigh(module, link)
         except BaseException:
             self.take_off()
             raise
@@ -79,31 +103,111 @@ class Session:
         """`before` is called with the inputs of each run of the diffusion model, in place of the wrappers."""
         if self._roots:
             return
+
+        def after(
+            module: torch.nn.Module, args: Sequence[object], kwargs: Mapping[str, object], output: object
+        ) -> object:
+            try:
+                # No output: the run raised.
+                return module.forward(*args, **kwargs) if output is not None and self.repeats() else None
+            finally:
+                self.end()
+
         self._roots = [
             root.register_forward_pre_hook(before, with_kwargs=True),
-            root.register_forward_hook(lambda *_: self.end(), always_call=True),
+            root.register_forward_hook(after, with_kwargs=True, always_call=True),
         ]
-        self._handles += self._roots
 
     def take_off(self) -> None:
         """Removes the hooks."""
         self.end()
-        self._is_on = False
-        self._roots, self._unseen = [], []
-        while self._handles:
-            self._handles.pop().remove()
+        self._weighed = {}
+        while self._hooked:
+            module, link = self._hooked.pop()
+            chain = process.live_chains[module]
+            chain.remove(link)
+            if chain.is_empty:
+                del process.live_chains[module]
+        while self._roots:
+            self._roots.pop().remove()
 
-    def begin(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
-        """A call of the model at these weights."""
-        self.call = Call(self._write(values, device), active, (True,) * len(active), not any(active))
-        for module, merge in () if self.call.is_idle else self._unseen:
-            module.weight_function = [*module.weight_function, merge]
+    @property
+    def is_compiled(self) -> bool:
+        """True once hooks were part of a compiled graph, which does not say which of them ran."""
+        return any(link.trace.is_compiled for _, link in self._hooked)
+
+    def prepare(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
+        """What runs until the next call begins runs at these weights: the model is prepared for its first step."""
+        self.seen.prepare()
+        self._set(values, active, device)
+
+    def begin(
+        self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device, weights: Weights = ()
+    ) -> None:
+        """A call of the model at these weights; `weights` are those of the moment, empty if they never change."""
+        self.seen.turn(weights)
+        self._set(values, active, device)
+
+    def _set(self, values: Sequence[Sequence[float]], active: tuple[bool, ...], device: torch.device) -> None:
+        self.end()  # the model may have been prepared for this call: nothing is added twice
+        mixed = frozenset(
+            entry for entry in range(len(active)) if any(row[entry] != values[0][entry] for row in values)
+        )
+        self.call = Call(self._write(values, device), active, (True,) * len(active), not any(active), mixed)
+        if active != self._active:
+            self._active = active
+            self._wanted = {place for place, layer in self.layers.by_place() if layer.is_active(active)}
+            self.asked |= self._wanted
+        self._put_on_weights(self.call)
+
+    def _put_on_weights(self, call: Call) -> None:
+        for place in self._weighed.keys() & self._wanted:
+            weighed = self._weighed[place]
+            if call.common(weighed.used) is not None:
+                weighed.put_on()
+            else:  # one weight of the layer is for all rows of the batch, and these differ
+                self._mixed.add(place)
+                self.ran.discard(place)
 
     def end(self) -> None:
         """The call is over."""
         self.call = None
-        for module, merge in self._unseen:
-            module.weight_function = [other for other in module.weight_function if other is not merge]
+        self._missed |= self._mixed - self.ran
+        self._mixed = set()
+        for weighed in self._weighed.values():
+            weighed.take_off()
+
+    def repeats(self) -> bool:
+        """True if the call has to be made once more, and is ready for it.
+
+        Layers that should have run and did not: the model may use their weights without running them, so LoRAs are
+        added to these from now on. None is taken twice, so that layers which the model left out are left alone.
+        """
+        if self.call is None:
+            return False
+        absent = self.absent()
+        found = [
+            (module, link)
+            for module, link in (self._hooked if absent else ())
+            if link.place in absent and link.place not in self._weighed and can_weigh(module, link)
+        ]
+        for module, link in found:
+            link.trace.is_weighed = True
+            self._weigh(module, link)
+        if found:
+            for weighed in self._weighed.values():
+                weighed.take_off()
+            self._put_on_weights(self.call)
+        return len(found) > 0
+
+    def absent(self) -> set[int]:
+        """Places of the layers that LoRAs should have been added to and were not; compiled ones do not tell."""
+        compiled = {link.place for _, link in self._hooked if link.trace.is_compiled}
+        return (self.asked - self.ran - compiled) | self._missed
+
+    def _weigh(self, module: Layer, link: Link) -> None:
+        self._weighed[link.place] = weighed = Weighed(module, link)
+        process.live_chains[module].weigh(link, weighed)
 
     def _write(self, values: Sequence[Sequence[float]], device: torch.device) -> Tensor:
         """The weights on the device, always in the same memory: compiled models and graphs see one tensor."""
@@ -113,42 +217,3 @@ class Session:
             vector = self._vectors[tuple(rows.shape)] = rows.to(device, copy=True)
             return vector
         return vector.copy_(rows)
-
-    def _hook(self, layer: LiveLayer, place: int) -> Callable[[Layer, tuple[Tensor, ...], Tensor], Tensor | None]:
-        def add(module: Layer, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            call = self.call
-            if call is None:
-                return None
-            x = args[0]
-            if torch.compiler.is_compiling():
-                # A weight that becomes 0 must not be another graph.
-                self.is_compiled = True
-                return layer(x, output, module.forward, call.rows(x.shape[0]), call.all)
-            if call.is_idle:
-                return None
-            self.ran.add(place)
-            return layer(x, output, module.forward, call.rows(x.shape[0]), call.active)
-
-        return add
-
-    def _add_unseen(self, module: Layer, layer: LiveLayer, place: int) -> None:
-        """The LoRAs are added to the weight, and to the output in its place whenever the layer itself runs."""
-        add = self._hook(layer, place)
-
-        def merge(weight: Tensor) -> Tensor:
-            call = self.call
-            if call is None:
-                return weight
-            self.ran.add(place)
-            return layer.merged(weight, call.weights, call.active)
-
-        def before(module: Layer, _: object) -> None:
-            module.weight_function = [other for other in module.weight_function if other is not merge]
-
-        def after(module: Layer, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            if self.call is not None and not self.call.is_idle:
-                module.weight_function = [*module.weight_function, merge]
-            return add(module, args, output)
-
-        self._handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
-        self._unseen.append((module, merge))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ....lorchestra.apply.live import Geometry, LiveTerm, is_plain, supports
@@ -10,7 +11,9 @@ from ....lorchestra.apply.plan import Change, Part, Plan
 from ....lorchestra.spelling.prefixes import MODEL
 from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
 from ..protocols import Patcher
+from .calls import find_parameters
 from .layers import find_geometry, find_patched_layer, is_plain_weight, is_unseen
+from .packing import refusal
 
 
 def is_quantized(plan: Plan, model: Patcher) -> bool:
@@ -38,19 +41,44 @@ class Split:
     merged: Mapping[Change, tuple[Part, ...]]
     notes: tuple[str, ...]
     """Sentences about what the live path cannot do in the diffusion model, and is merged instead."""
+    reasons: Mapping[str, int]
+    """Why layers of the diffusion model are merged → how many of them."""
+
+    def summary(self, idle: Collection[str]) -> str:
+        """What becomes of the diffusion model's layers; `idle` had no effect in the last run of the same LoRAs."""
+        count = sum(self.reasons.values())
+        why = "; ".join(f"{number}, because {reason}" for reason, number in self.reasons.items())
+        if len(self.reasons) == 1:
+            why = f"because {next(iter(self.reasons))}"
+        merged = f" {count} merged ({why})," if count else ""
+        some = ", ".join(sorted(idle)[:3]) + (" …" if len(idle) > 3 else "")
+        without = f"{len(idle)} without effect" + (f" in the last run ({some})" if idle else "")
+        return f"{len(self.live)} layer{'' if len(self.live) == 1 else 's'} live,{merged} {without}."
 
 
-def split_plan(plan: Plan, model: Patcher) -> Split:
-    """Reads the tensors of what works beside the layers; raises `AdapterError` if they are not finite."""
+def split_plan(
+    plan: Plan, model: Patcher, one_way: Mapping[Change, str] | None = None, *, merges: bool = False
+) -> Split:
+    """Reads the tensors of what works beside the layers; raises `AdapterError` if they are not finite.
+
+    `one_way` are the changes that cannot be merged, with the formats of their weights; with `merges` only these are
+    live. Raises `StackError` for one of them that has no live path either.
+    """
+    one_way = one_way or {}
     live: dict[str, LayerTerms] = {}
     merged: dict[Change, tuple[Part, ...]] = {}
     reasons: dict[Change, str] = {}
     is_split = varies_in_batch(plan.entries)
     for change, parts in plan.changes.items():
-        reason = _place(model, change, parts, live, is_split) if change.component == MODEL else ""
+        is_merged = change.component != MODEL or (merges and change not in one_way)
+        reason = "" if is_merged else _place(model, change, parts, live, is_split)
+        if reason and change in one_way:
+            raise refusal(parts, one_way[change], reason)
         if reason is not None:
             merged[change], reasons[change] = parts, reason
-    return Split(live, merged, tuple(_notes(plan, merged, reasons)))
+    layers = {change.key.rpartition(".")[0]: reason for change, reason in reasons.items() if reason}
+    notes = _live_notes(plan, one_way) if merges else _notes(plan, merged, reasons)
+    return Split(live, merged, tuple(notes), Counter(layers.values()))
 
 
 def varies_in_batch(entries: Iterable[Weighted]) -> bool:
@@ -67,6 +95,8 @@ def _place(
     geometry = find_geometry(module) if name in ("weight", "bias") else None
     if geometry is None:
         return "it is neither a linear layer nor a convolution"
+    if unknown := find_parameters(module).unknown:
+        return f"its layer takes {', '.join(unknown)}, which this version of Lorchestra does not know"
     terms: list[tuple[Part, LiveTerm]] = []
     for part in parts:
         term = part.term()
@@ -86,6 +116,19 @@ def _entry(part: Part) -> int:
     if part.entry is None:
         raise ValueError(f"{part.module.name} is part of a diffusion model and has no entry in the plan")
     return part.entry
+
+
+def _live_notes(plan: Plan, one_way: Mapping[Change, str]) -> Iterator[str]:
+    """What is live although all was to be merged, by file and format."""
+    for index, weighted in enumerate(plan.entries):
+        found: dict[str, int] = {}
+        for change, name in one_way.items():
+            count = sum(1 for part in plan.changes[change] if part.entry == index)
+            if count:
+                found[name] = found.get(name, 0) + count
+        for name, count in found.items():
+            what = f"{count} module works" if count == 1 else f"{count} modules work"
+            yield f"{weighted.entry.lora}: {what} live, because {name} weights cannot be packed again"
 
 
 def _notes(plan: Plan, merged: Mapping[Change, Sequence[Part]], reasons: Mapping[Change, str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import comfy.ops
 import torch
 from torch import Tensor
 
+from .. import process
 from ..protocols import BaseModel, Layer
 from .factors import LiveLayers
 from .layers import find_layer, is_plain_weight
@@ -17,16 +18,22 @@ _ROWS = 1024
 def bring(layers: LiveLayers, model: BaseModel, device: torch.device) -> None:
     """Puts the factors where the model computes, with the norms of the weights that it has now.
 
+    The layers have their hooks on. Weights count with what stacks before this one add to them in this call.
+
     ComfyUI loads them with the model, but leaves a module without layers of its own behind if memory is short.
     """
     if not layers.are_on(device):
         layers.to(device)
-    patches = model.current_weight_patches_uuid
-    if layers.prepared_for != (id(model), patches):
-        for path, layer in layers.by_path():
-            if layer.needs_base():
-                layer.prepare(*_parameters(find_layer(model, path), device))
-        layers.prepared_for = (id(model), patches)
+    prepared = layers.prepared_for
+    for path, layer in layers.needing_base():
+        module = find_layer(model, path)
+        chain = process.live_chains[module]
+        state = (id(model), model.current_weight_patches_uuid, chain.state(layer))
+        if prepared.get(path) != state:
+            with chain.lifted():
+                weight, bias = _parameters(module, device)
+            layer.prepare(*chain.before(layer, weight, bias))
+            prepared[path] = state
 
 
 def _parameters(module: Layer, device: torch.device) -> tuple[Tensor, Tensor | None]:

@@ -50,6 +50,7 @@ EXAMPLES: list[tuple[str, Parts]] = [
     ("norm bias difference", {"b_norm": noise(24)}),
     ("LoRA bias", LORA | {"bias": noise(24)}),
     ("weight replacement", {"value": noise(24)}),
+    ("LoRA of an embedding", {"up": noise(24, 4), "down": noise(4, 24)}),
 ]
 
 

@@ -15,6 +15,7 @@ from random import Random
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from support.algorithm_files import CONVOLUTION, KINDS, MATRIX, made
 from support.exact import DTYPES, delta, same_bits, sum_of, ulp, ulps_off
 from support.lora_files import (
@@ -525,7 +526,13 @@ class Stop(BaseException):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Stop, MemoryError, RuntimeError])
 @pytest.mark.parametrize("force", [False, True])
-def test_an_interruption_leaves_nothing_behind(tmp_path: Path, error: type[BaseException], force: bool) -> None:
+@pytest.mark.parametrize("is_named", [False, True], ids=["unnamed", "named"])
+def test_an_interruption_leaves_nothing_behind(
+    tmp_path: Path, error: type[BaseException], force: bool, is_named: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system has files without a name, and elsewhere."""
+    if is_named:
+        monkeypatch.setattr("lorchestra.files.new_file._UNNAMED", None)
     checkpoint, output, a = base(tmp_path), tmp_path / "out.safetensors", tmp_path / "a.safetensors"
     lora(a, 1)
     if force:
@@ -535,7 +542,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path, error: type[BaseE
     def progress(done: int, total: int) -> None:
         nonlocal calls
         calls += 1
-        assert leftovers(tmp_path)
+        assert leftovers(tmp_path) or not is_named
         if calls == 5:
             raise error
 
@@ -565,7 +572,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
 def test_a_signal_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
     checkpoint, output, a = base(tmp_path), tmp_path / "out.safetensors", tmp_path / "a.safetensors"
     lora(a, 1)
@@ -573,13 +580,42 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "in the middle\n"
-        assert leftovers(tmp_path)
         process.send_signal(getattr(signal, name))
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert errors.splitlines()[-1] == "lorchestra: interrupted"
+    if name == "SIGKILL":
+        assert process.returncode == -signal.SIGKILL
+        if not can_be_unnamed(tmp_path):
+            pytest.skip("files have names here from the beginning")
+    else:
+        assert process.returncode == 130
+        assert errors.splitlines()[-1] == "lorchestra: interrupted"
     assert not output.exists()
     assert not leftovers(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are not bytes")
+def test_any_name_will_do_in_any_locale(tmp_path: Path) -> None:
+    """Accents, a line break, and bytes that are not UTF-8; what is written can be read by others."""
+    checkpoint, output = base(tmp_path), tmp_path / "ö.safetensors"
+    command: list[str | bytes | Path] = [sys.executable, "-m", "lorchestra", "bake", checkpoint, "-o", output]
+    names = ("é ü.safetensors".encode(), b"a\nb.safetensors", b"\xe9.safetensors")
+    for seed, name in enumerate(names):
+        lora(path := tmp_path / os.fsdecode(name), seed)
+        command += ["--lora", os.fsencode(path) + b"=0.5"]
+    variables = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=variables, check=False)
+    assert done.returncode == 0, done.stderr
+    record = read_baked(read_header(output))
+    assert sorted(row["name"] for row in record) == sorted(name.decode("utf-8", "replace") for name in names)
+    assert load_file(output)
+
+
+def can_be_unnamed(folder: Path) -> bool:
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_RDWR))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
@@ -670,7 +706,7 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
         "a folder": (tmp_path / "folder", "this is a directory"),
         "no folder": (tmp_path / "none" / "out.safetensors", "does not exist"),
         "under a file": (checkpoint / "out.safetensors", "does not exist"),
-        "under a loop": (loop / "out.safetensors", "does not exist"),
+        "under a loop": (loop / "out.safetensors", "the file cannot be written"),
         "a long name": (tmp_path / ("x" * 300), "the file cannot be written"),
         "a NUL": (tmp_path / "a\0b", "cannot be the name of a file"),
         "half a surrogate pair": (tmp_path / "\ud83d", "cannot be the name of a file"),
@@ -739,7 +775,9 @@ def test_an_integer_weight_is_refused_where_a_lora_changes_it(tmp_path: Path, dt
     name = f"{PREFIX}{BLOCK}.attn1.to_q.weight"
     checkpoint = write(tmp_path / "base.safetensors", {**unet(), name: torch.ones(32, 32).to(dtype)})
     a = write(tmp_path / "a.safetensors", named(TO_Q, factors((32, 32), 4)))
-    with pytest.raises(CheckpointError, match="is quantized"):
+    with pytest.raises(
+        CheckpointError, match=r"the model's weights are quantized \((int8|packed into bytes|packed into integers)\)"
+    ):
         bake(checkpoint, stack((a, 0.5)), tmp_path / "out.safetensors")
     assert not leftovers(tmp_path)
 

@@ -91,6 +91,37 @@ def test_a_weight_that_is_cancelled_whole(dtype: torch.dtype) -> None:
     assert ulps_off(added(start, updates), sum_of(start, updates)) <= 0.51
 
 
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("size", [0.003, 0.03], ids=["10 %", "100 %"])
+def test_fp32_products_are_off_by_a_roundoff_for_each(kind: str, size: float) -> None:
+    """(R + 3) · 2⁻²⁴ of the sum of all magnitudes, and for a Tucker core its own products; as the module promises."""
+    shape, tucker = SHAPES[kind]
+    start = weight(shape)
+    ranks = (16, 4, 1)
+    updates = [
+        (0.7 - number, factors(shape, rank, seed=number, size=size, tucker=tucker)) for number, rank in enumerate(ranks)
+    ]
+    magnitudes = [(abs(strength), {slot: half.abs() for slot, half in parts.items()}) for strength, parts in updates]
+    result = start.clone()
+    add_updates(result, [(None, [term(*update) for update in updates])], exact=False)
+    error = (result.double() - sum_of(start, updates)).abs()
+    rounded = sum(ranks) + 3 + (max(ranks) + 1 if tucker else 0)
+    assert (error <= rounded * 2.0**-24 * sum_of(start.abs(), magnitudes)).all()
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_fp32_products_are_nearer_than_a_chain_of_loaders(count: int) -> None:
+    """At the strengths of most LoRAs, each a tenth of the weight: the weight is rounded once, and not for each."""
+    start = weight((200, 160))
+    updates = [(0.7 + number / 50, factors((200, 160), 16, seed=number, size=0.003)) for number in range(count)]
+    result, chain = start.clone(), start.clone()
+    add_updates(result, [(None, [term(*update) for update in updates])], exact=False)
+    for strength, parts in updates:
+        chain += strength * (parts["up"] @ parts["down"])
+    exact = sum_of(start, updates)
+    assert (result.double() - exact).abs().mean() < 0.97 * (chain.double() - exact).abs().mean()
+
+
 def test_many_loras_of_high_rank() -> None:
     start = weight((64, 48), dtype=torch.bfloat16)
     updates = [((-1) ** n * 0.3, factors((64, 48), 128, seed=n, size=0.02)) for n in range(40)]

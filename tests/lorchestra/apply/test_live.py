@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from lorchestra.algorithms import BOFT, IA3, OFT, Adapter, DoRA, GLoRA, InputOFT, LoHa, LoKr, LoRA, read
+from lorchestra.algorithms.full import Difference
 from lorchestra.apply.fuse import Term, add_updates
 from lorchestra.apply.live import Geometry, LiveLayer, LiveTerm, supports
 from lorchestra.architectures.sites import Offset, Place
@@ -614,3 +615,35 @@ def test_what_does_not_fit_is_refused_in_words(name: str) -> None:
     with pytest.raises(ValueError, match=r"\d"):
         live = LiveLayer([LiveTerm(spelled, 0)], (), replace(GEOMETRIES[at], shape=shape), torch.float32)
         live.prepare(weight(shape), noise(shape[0]))
+
+
+@pytest.mark.parametrize("kind", MATRIX)
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_a_weight_with_all_that_is_added(kind: str, has_bias: bool) -> None:
+    """For every algorithm, on a layer and on a part of it, weight and bias give what merging gives."""
+    geometry = Geometry((24, 16), has_bias=has_bias)
+    layer = Layer(geometry)
+    terms = [term(kind, 0, geometry), term(kind, 1, geometry, (0, 8, 8))]
+    shift = [LiveTerm(Difference(noise(24, seed=6), 1.0), 2)] if has_bias else []
+    live = LiveLayer(terms, shift, geometry, torch.float32)
+    live.prepare(layer.weight, layer.bias)
+    assert live.is_addable() and live.has_shifts() == has_bias
+    weights, before = numbers(0.7, -0.4, 0.5), layer.weight.clone()
+    for active in ([True, True, True], [True, False, True]):
+        chosen = [item for item in terms if active[item.entry]]
+        result = live.new_weight(layer.weight, weights, active)
+        assert apart(result, _merged(layer.weight, chosen, weights)) <= 1e-6
+        if layer.bias is not None:
+            bias = live.new_bias(layer.bias, weights, active)
+            assert apart(bias, _merged(layer.bias, shift, weights)) <= 1e-6
+    assert torch.equal(live.new_weight(layer.weight, weights, [False] * 3), layer.weight)
+    assert torch.equal(layer.weight, before)
+
+
+def test_only_plain_loras_are_added_to_the_weight_of_a_convolution() -> None:
+    geometry = Geometry((8, 8, 3, 3), padding=1)
+    live = LiveLayer([term("LoHa", 0, geometry)], (), geometry, torch.float32)
+    assert not live.is_addable()
+    with pytest.raises(ValueError, match="only plain LoRAs can be added to the weight of a convolution"):
+        live.new_weight(weight(geometry.shape), numbers(1), [True])
+    assert LiveLayer([term("LoRA", 0, geometry)], (), geometry, torch.float32).is_addable()

@@ -6,7 +6,8 @@ import itertools
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -513,9 +514,15 @@ class Counting:
             counting = self
 
             class Reader:
-                def get_tensor(self, name: str) -> Tensor:
-                    counting.reads += 1
-                    return opened._tensors.get_tensor(name)
+                @contextmanager
+                def opened(self) -> Iterator[Callable[[str], Tensor]]:
+                    with opened._tensors.opened() as read:
+
+                        def counted(name: str) -> Tensor:
+                            counting.reads += 1
+                            return read(name)
+
+                        yield counted
 
             self._files[path] = OpenLora(opened, Reader(), keep=True)
         return self._files[path]

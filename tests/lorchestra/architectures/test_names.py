@@ -11,7 +11,7 @@ IDS = [architecture.id for architecture in ARCHITECTURES]
 
 
 def test_ids_and_titles_are_there_once() -> None:
-    assert len(set(IDS)) == len(IDS) == 72
+    assert len(set(IDS)) == len(IDS) == 77
     titles = [architecture.title for architecture in ARCHITECTURES]
     assert len(set(titles)) == len(titles)
 

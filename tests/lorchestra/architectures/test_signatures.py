@@ -17,11 +17,11 @@ IDS = (
     "cosmos1_14b cosmos1_7b cosmos_predict2_14b cosmos_predict2_2b ernie_image flux1_dev flux1_fill flux1_schnell "
     "flux2_dev flux2_klein_4b flux2_klein_9b hidream_i1 hidream_o1 hunyuan_dit hunyuan_image21 hunyuan_video "
     "hunyuan_video15 hunyuan_video_i2v ideogram4 joyimage kandinsky5_lite_image kandinsky5_lite_video "
-    "kandinsky5_pro_video koala_700m krea2 longcat_image ltx2_19b ltxv_13b ltxv_2b lumina2 mage_flow minimax_h3 "
-    "minimax_music3 mochi newbie omnigen2 ovis_image pixart_alpha pixart_sigma qwen_image sd15 sd21 sd35_large "
-    "sd35_medium sd3_medium sdxl sdxl_refiner seedvr2_3b segmind_vega ssd1b stable_audio svd wan21_i2v_14b "
-    "wan21_t2v_14b wan21_t2v_1_3b wan21_vace_14b wan21_vace_1_3b wan22_5b wan22_animate wan22_i2v_14b wan22_s2v "
-    "z_image"
+    "kandinsky5_pro_video koala_700m krea2 longcat_image ltx23_22b ltx2_19b ltxv_13b ltxv_2b lumina2 mage_flow "
+    "minimax_h3 minimax_music3 mochi newbie omnigen2 ovis_image pixart_alpha pixart_sigma qwen_image qwen_image21 "
+    "sd15 sd21 sd35_large sd35_medium sd3_medium sdxl sdxl_refiner seedvr2_3b segmind_vega ssd1b stable_audio svd "
+    "wan21_camera_14b wan21_fun_control_14b wan21_humo_17b wan21_i2v_14b wan21_t2v_14b wan21_t2v_1_3b "
+    "wan21_vace_14b wan21_vace_1_3b wan22_5b wan22_animate wan22_i2v_14b wan22_s2v z_image"
 )
 
 

@@ -72,7 +72,7 @@ def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path: Path, size:
 
 REFUSALS: tuple[tuple[str, object, str], ...] = (
     ("not JSON", b"{oops", "not JSON"),
-    ("no JSON at all", b"", "not JSON"),
+    ("no JSON at all", b"", "all of the file is zeros"),
     ("not UTF-8", b'{"\xff":1}', "not UTF-8 at byte 2"),
     ("a list", [], "not a JSON object"),
     ("a number", 1, "not a JSON object"),
@@ -92,6 +92,21 @@ REFUSALS: tuple[tuple[str, object, str], ...] = (
     ("huge shape", {"a": tensor(0, 12, shape=[2**64])}, "impossible shape"),
     ("shape whose product overflows", {"a": tensor(0, 12, shape=[2**32, 2**32])}, "do not fit U8"),
     ("millions of lengths", {"a": tensor(0, 12, shape=[2**62] * 300_000)}, "300,000 dimensions"),
+    ("a text among the lengths", {"a": tensor(0, 12, shape=[2**31, "4"])}, "impossible shape [2147483648, '4']"),
+    ("a text among huge lengths", {"a": tensor(0, 12, shape=[2**64, "4"])}, "impossible shape"),
+    ("a list among the lengths", {"a": tensor(0, 12, shape=[2**31, [4]])}, "impossible shape"),
+    ("an object among the lengths", {"a": tensor(0, 12, shape=[2**31, {}])}, "impossible shape"),
+    ("no number among the lengths", {"a": tensor(0, 12, shape=[12, None])}, "impossible shape [12, None]"),
+    ("a fraction among the lengths", {"a": tensor(0, 12, shape=[12, 1.0])}, "impossible shape [12, 1.0]"),
+    ("a boolean among the lengths", {"a": tensor(0, 12, shape=[12, True])}, "impossible shape [12, True]"),
+    ("a negative length among others", {"a": tensor(0, 12, shape=[-3, -4])}, "impossible shape [-3, -4]"),
+    ("lengths as text", {"a": tensor(0, 12, shape="12")}, "impossible shape '12'"),
+    ("text as offsets", {"a": tensor(0, 12, data_offsets=["0", "12"])}, "impossible data_offsets"),
+    ("fractional offsets", {"a": tensor(0, 12, data_offsets=[0, 12.0])}, "impossible data_offsets [0, 12.0]"),
+    ("boolean offset", {"a": tensor(0, 12, data_offsets=[False, 12])}, "impossible data_offsets [False, 12]"),
+    ("offsets of 2^64", {"a": tensor(0, 12, data_offsets=[2**64, 2**64 + 12])}, "impossible data_offsets"),
+    ("dtype is a number", {"a": tensor(0, 12, dtype=8)}, "unknown dtype 8"),
+    ("dtype is null", {"a": tensor(0, 12, dtype=None)}, "unknown dtype None"),
     ("shape of another size", {"a": tensor(0, 12, shape=[11])}, "do not fit U8"),
     ("three offsets", {"a": tensor(0, 12, data_offsets=[0, 1, 2])}, "impossible data_offsets"),
     ("negative offset", {"a": tensor(0, 12, data_offsets=[-1, 11])}, "impossible data_offsets"),
@@ -108,8 +123,12 @@ REFUSALS: tuple[tuple[str, object, str], ...] = (
 )
 
 
+@pytest.mark.parametrize("is_compact", [False, True], ids=["spaced", "compact"])
 @pytest.mark.parametrize(("header", "reason"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS])
-def test_refuses_with_file_and_reason(tmp_path: Path, header: object, reason: str) -> None:
+def test_refuses_with_file_and_reason(tmp_path: Path, header: object, reason: str, is_compact: bool) -> None:
+    """As Python's `json` writes it, and as the safetensors library does: each has its own quick way."""
+    if is_compact and not isinstance(header, bytes):
+        header = json.dumps(header, separators=(",", ":")).encode()
     path = put(tmp_path, to_bytes(header))
     with pytest.raises(HeaderError) as caught:
         read_header(path)

@@ -133,5 +133,5 @@ def test_whole_files_are_hashed_when_asked_and_once(folder: Folder, monkeypatch:
     size = wanted.stat().st_size
     assert folder.loras.search_hash("x", "c" * 64, size=size + 1).candidates == ()
     os.utime(wanted, ns=(1, 1))
-    late = folder.loras.search_hash("x", sha256, seconds=-1)
+    late = folder.loras.search_hash("x", sha256, is_wanted=lambda: False)
     assert (late.candidates, late.left) == ((), 2)

@@ -25,7 +25,9 @@ FEWER_SDXL = ("segmind_vega", "koala_700m", "ssd1b")
 HUNYUAN_VIDEO = ("hunyuan_video", "hunyuan_video_i2v")
 WAN_14B = (
     "wan21_t2v_14b", "wan22_i2v_14b", "wan21_i2v_14b", "wan22_s2v", "wan21_vace_14b", "wan22_animate",
+    "wan21_camera_14b", "wan21_fun_control_14b", "wan21_humo_17b",
 )  # fmt: skip
+WITH_K_IMG = ("wan21_i2v_14b", "wan22_animate", "wan21_camera_14b", "wan21_fun_control_14b")
 WITH_CLIP_L = ("sdxl", *FLUX1, *HUNYUAN_VIDEO, *SD3, *FEWER_SDXL, "hidream_i1")
 WITH_CLIP_G = ("sdxl", *SD3, *FEWER_SDXL, "hidream_i1")
 
@@ -113,14 +115,20 @@ KOHYA_SD = "kohya in diffusers' names"
             {"anima"},
         ),
         # LTX-Video and LTX-2
-        ([lora("ltxv_13b", "native")], "ltxv_13b", {"ltxv_13b", "ltx2_19b"}),
-        ([lora("ltx2_19b", "native", r"transformer_blocks\.\d+\.(attn|ff)")], "ltxv_13b", {"ltxv_13b", "ltx2_19b"}),
-        ([lora("ltx2_19b", "native", r"transformer_blocks\.\d+\.")], "ltx2_19b", {"ltx2_19b"}),
+        ([lora("ltxv_13b", "native")], "ltxv_13b", {"ltxv_13b", "ltx2_19b", "ltx23_22b"}),
+        (
+            [lora("ltx2_19b", "native", r"transformer_blocks\.\d+\.(attn|ff)")],
+            "ltxv_13b",
+            {"ltxv_13b", "ltx2_19b", "ltx23_22b"},
+        ),
+        ([lora("ltx2_19b", "native", r"transformer_blocks\.\d+\.")], "ltx2_19b", {"ltx2_19b", "ltx23_22b"}),
+        ([lora("ltx23_22b", "native", r"transformer_blocks\.\d+\.")], "ltx23_22b", {"ltx23_22b"}),
+        ([lora("qwen_image21", "native")], "qwen_image21", {"qwen_image21"}),
         # Wan
         ([lora("wan21_t2v_14b", "native")], "wan21_t2v_14b", {*WAN_14B}),
         ([lora("wan21_t2v_14b", "ai-toolkit LoKr")], "wan21_t2v_14b", {*WAN_14B}),
         ([lora("wan22_i2v_14b", "native")], "wan21_t2v_14b", {*WAN_14B}),
-        ([lora("wan21_i2v_14b", "native")], "wan21_i2v_14b", {"wan21_i2v_14b", "wan22_animate"}),
+        ([lora("wan21_i2v_14b", "native")], "wan21_i2v_14b", {*WITH_K_IMG}),
         ([lora("wan21_vace_14b", "native")], "wan21_vace_14b", {"wan21_vace_14b"}),
         ([lora("wan21_t2v_1_3b", "native")], "wan21_t2v_1_3b", {"wan21_t2v_1_3b", "wan21_vace_1_3b"}),
         # Qwen-Image and what shares names with it

@@ -113,6 +113,8 @@ INSTEAD: Mapping[str, str] = {
     "hunyuan_video_i2v": "hunyuan_video",
     "pixart_alpha": "pixart_sigma",
     "wan22_i2v_14b": "wan21_t2v_14b",
+    "wan21_camera_14b": "wan21_i2v_14b",
+    "wan21_fun_control_14b": "wan21_i2v_14b",
     # Chroma without its guidance layers is Flux.1 without modulation, Anima without its adapter is Cosmos-Predict2
     "chroma": "flux1_dev",
     "cosmos_predict2_2b": "anima",
@@ -147,6 +149,10 @@ INSTEAD_BY_BLOCKS: Mapping[str, frozenset[str]] = {
     "wan21_vace_14b": frozenset({"wan21_t2v_14b"}),
     "wan22_animate": frozenset({"wan21_t2v_14b", "wan21_i2v_14b"}),
     "wan22_s2v": frozenset({"wan21_t2v_14b"}),
+    "wan21_camera_14b": frozenset({"wan21_t2v_14b", "wan21_i2v_14b"}),
+    "wan21_fun_control_14b": frozenset({"wan21_t2v_14b", "wan21_i2v_14b"}),
+    "wan21_humo_17b": frozenset({"wan21_t2v_14b"}),
+    "ltx23_22b": frozenset({"ltx2_19b", "ltxv_13b"}),
     "wan21_vace_1_3b": frozenset({"wan21_t2v_1_3b"}),
 }
 """What may be named first where the three blocks of a file are in both."""

@@ -152,7 +152,7 @@ INDICES = (
     ("a pickle", '{"weight_map": {"a": "x.bin"}}', "impossible file"),
     ("a NUL", '{"weight_map": {"a": "\\u0000.safetensors"}}', "impossible file"),
     ("many files", json.dumps({"weight_map": {f"{n}": f"{n}.safetensors" for n in range(1001)}}), "more than 1,000"),
-    ("huge", " " * (MAX_INDEX_BYTES + 1), "more than 16,000,000 bytes"),
+    ("huge", " " * (MAX_INDEX_BYTES + 1), "at most 16,000,000 are read"),
 )
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from support import unet_table
 
 from lorchestra.architectures.sites import Place, Site, Targets, encoder_sites, has_text_encoders, model_sites
-from lorchestra.models.placing import Placement, place
-from lorchestra.spelling import prefixes
-from lorchestra.spelling.modules import Module
+from lorchestra.files.header import Header
+from lorchestra.models.placing import Placement, misfit, place
+from lorchestra.spelling import prefixes, slots
+from lorchestra.spelling.modules import Module, read_modules
 from lorchestra.spelling.prefixes import flatten
 
 SD15 = model_sites(
@@ -192,7 +193,7 @@ def test_an_encoder_is_found_by_all_its_names() -> None:
     path = "text_model_encoder_layers_0_mlp_fc1"
     assert sites["te"][path] == sites["te1"][path] == sites["text_encoders"][f"clip_l_transformer_{path}"] == site
     assert has_text_encoders(sites)
-    assert set(sites) == {"te", "te1", "text_encoders"}
+    assert set(sites) == {"te", "te1", "text_encoders", "text_encoders:clip_l"}
     assert not has_text_encoders(TARGETS)
 
 
@@ -316,3 +317,32 @@ def test_a_placed_module_s_product_has_the_weight_s_size(shape: list[int], targe
         assert (shape[0], size) == (target[0], wanted)
     else:
         assert shape != target or len(shape) < 2
+
+
+ODD_SHAPES: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (320,), (4, 320), (1, 320, 1, 1), (2**62, 0), (2**62,) * 3)
+WEIGHTS: tuple[tuple[int, ...] | None, ...] = ((), (0,), (320,), (320, 320), (320, 4, 3, 3), None)
+
+
+@pytest.mark.parametrize("suffix", [*slots.SUFFIXES, ".diff_m"])
+def test_a_module_with_only_some_of_its_slots_is_told_in_words(suffix: str) -> None:
+    """`hada_w2_b` alone, `dora_scale` alone, and each beside one other tensor of the same layer."""
+    for other in ("", ".alpha", ".dora_scale", ".on_input", ".weight", ".rescale", ".lora_down.weight", ".lora_A.bias"):
+        for shape in ODD_SHAPES:
+            shapes = {f"blocks.0{end}": shape for end in (suffix, other) if end}
+            count = len(shapes)
+            places = (["F32"] * count, [0] * count, [0] * count)
+            reading = read_modules(Header("x.safetensors", shapes, {}, 0, 0, "", places))
+            told = [*reading.leftovers, *(t for m in reading.modules for t in (*m.slots.values(), *m.doubled))]
+            assert set(told) == set(shapes)  # none is lost
+            for found in reading.modules:
+                reasons = [misfit(found, weight) for weight in WEIGHTS]
+                assert all(reason is None or reason.strip() for reason in reasons)
+                if found.layout.problem:
+                    assert reasons == [found.layout.problem] * len(WEIGHTS)
+
+
+def test_a_vector_for_the_input_of_one_number_is_told_in_words() -> None:
+    shapes = {"blocks.0.on_input": (), "blocks.0.weight": ()}
+    (found,) = read_modules(Header("x.safetensors", shapes, {}, 0, 0, "", (["F32"] * 2, [0] * 2, [0] * 2))).modules
+    assert misfit(found, (320, 640)) == "made for 1 rows or columns, not [320, 640]"
+    assert misfit(found, (320, 1)) is None

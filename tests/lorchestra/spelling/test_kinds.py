@@ -76,6 +76,8 @@ KNOWN: list[tuple[str, Shapes]] = [
                   **dense("transformer_blocks.0.attn.to_qkv.lora_down")}),
     ("svdquant", {**dense("a.qweight", "a.wscales"), **halves("a", spelling="kohya")}),
     ("nunchaku-lora", dense("transformer_blocks.0.qkv_proj.lora_down", "transformer_blocks.0.qkv_proj.lora_up")),
+    ("nunchaku-lora", {"single_transformer_blocks.0.mlp_fc1.lora_down": (3072, 32),
+                       "single_transformer_blocks.0.mlp_fc1.lora_up": (12288, 32)}),
     ("sam-lora", dense("w_a_000", "w_b_000")),
     ("llm-lora", halves("base_model.model.model.layers.0.self_attn.q_proj")),
     ("llm-lora", halves("base_model.model.transformer.h.0.attn.c_attn")),
@@ -114,6 +116,18 @@ def test_what_is_no_lora(expected: str, shapes: Shapes) -> None:
         {"x.lora_of_tomorrow.weight": (4, 4)},
         {"x.set_weight": (4,)},
         halves("decoder.conv_in"),
+        # kohya's halves without `.weight`, of any layer: only Nunchaku's own layers are packed for it
+        {"lora_unet_x.lora_down": (4, 320), "lora_unet_x.lora_up": (320, 4)},
+        {"transformer_blocks.0.attn.to_q.lora_down": (4, 64), "transformer_blocks.0.attn.to_q.lora_up": (64, 4)},
+        {"transformer_blocks.0.qkv_proj.lora_down": (4, 64), "transformer_blocks.0.qkv_proj.lora_up": (192, 4)},
+        # a checkpoint has no such names
+        {
+            f"lora_unet_unet_down_blocks_{n}_to_q_lora_{half}.weight": (4, 4)
+            for n in range(150)
+            for half in ("up", "down")
+        },
+        {f"lora_unet_down_blocks_{n}.lora_of_tomorrow.weight": (4, 4) for n in range(150)},
+        {f"text_model.encoder.layers.{n}.q_proj.lora_of_tomorrow.weight": (4, 4) for n in range(150)},
     ],
 )
 def test_a_lora_is_a_lora(shapes: Shapes) -> None:

@@ -75,6 +75,7 @@ SOUND: list[tuple[str, Shapes, tuple[int | None, tuple[int, ...] | None, int | N
     ("norm bias difference", {"b_norm": (20,)}, (20, (), None)),
     ("LoRA bias", {"bias": (20,)}, (20, (), None)),
     ("weight replacement", {"value": (20,)}, (20, (), None)),
+    ("LoRA of an embedding", {"up": (16, 4), "down": (4, 300)}, (300, (16,), 4)),
 ]
 
 BROKEN: list[tuple[str, Shapes, str]] = [
@@ -118,6 +119,8 @@ BROKEN: list[tuple[str, Shapes, str]] = [
     ("(IA)³", {"weight": (20, 3), "on_input": ()}, "wide in one dimension only"),
     ("full difference", {"alpha": ()}, "the diff tensor is missing"),
     ("full difference", {"diff": ()}, "a single number"),
+    ("LoRA of an embedding", {"up": (16, 4), "down": (5, 300)}, "the halves have ranks 4 and 5"),
+    ("LoRA of an embedding", {"up": (16, 4)}, "down is missing"),
     ("VeRA", {"b": (20,)}, "VeRA is not known"),
 ]
 

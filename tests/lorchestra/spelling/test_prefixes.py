@@ -60,7 +60,7 @@ def test_the_path_is_what_follows_the_prefix(prefix: prefixes.Prefix, path: str)
     name = prefix.text + path
     longer = any(name.startswith(other.text) for other in PREFIXES if len(other.text) > len(prefix.text))
     if not longer and ".processor." not in path:
-        assert split(name) == (prefix.component, prefix.start + path, prefix.spelling)
+        assert split(name) == (prefix.component, prefixes.tidied(prefix.start + path), prefix.spelling)
 
 
 def test_dots_and_underscores_are_one_name() -> None:

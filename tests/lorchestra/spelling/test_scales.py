@@ -92,6 +92,10 @@ def test_the_table_is_peft_s_rule(patterns: dict[str, float], alpha: float) -> N
         ({"r": 4, "lora_alpha": 8}, "base_model.model.x", 4, 2),
         ({"transformer.r": 4, "transformer.target_modules": ["to_q"]}, "transformer.x", 4, None),
         ({}, "transformer.x", 4, None),
+        # alpha = r is a scale of 1, of whatever rank a layer is that is not said to have another one
+        ({"unet.r": 384, "unet.lora_alpha": 384}, "unet.x", 128, 1),
+        ({"unet.r": 384, "unet.lora_alpha": 384, "unet.alpha_pattern": {"x": 64}}, "unet.x", 128, 0.5),
+        ({"unet.r": 384, "unet.lora_alpha": 384, "unet.rank_pattern": {"x": 128}}, "unet.x", 128, 3),
         ({"unet.r": 4, "unet.lora_alpha": 0}, "unet.x", 4, 0),
         ({"unet.r": 4, "unet.lora_alpha": -2.5}, "unet.x", 4, -0.625),
     ],

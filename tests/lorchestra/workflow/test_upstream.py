@@ -8,64 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import graphs
+from support.graphs import OUTPUTS, A, B, U, find, kind, node, stack
 
+from lorchestra.workflow.switches import SWITCHES
 from lorchestra.workflow.upstream import find_base_path
-
-OUTPUTS = {
-    "CheckpointLoaderSimple": ("MODEL", "CLIP", "VAE"),
-    "CheckpointLoader": ("MODEL", "CLIP", "VAE"),
-    "unCLIPCheckpointLoader": ("MODEL", "CLIP", "VAE", "CLIP_VISION"),
-    "ImageOnlyCheckpointLoader": ("MODEL", "CLIP_VISION", "VAE"),
-    "UNETLoader": ("MODEL",),
-    "UnetLoaderGGUF": ("MODEL",),
-    "UnetLoaderGGUFAdvanced": ("MODEL",),
-    "LoaderGGUF": ("MODEL",),
-    "CheckpointLoader|pysssss": ("MODEL", "CLIP", "VAE", "STRING"),
-    "Efficient Loader": ("MODEL", "CONDITIONING", "CONDITIONING", "LATENT", "VAE", "CLIP", "DEPENDENCIES"),
-    "UnknownLoader": ("MODEL",),
-    "LoraLoader": ("MODEL", "CLIP"),
-    "LorchestraLoraStack": ("MODEL", "CLIP", "LORA_STACK", "STRING"),
-    "ModelSamplingFlux": ("MODEL",),
-    "ModelMergeSimple": ("MODEL",),
-    "Reroute": ("*",),
-    "Any Switch (rgthree)": ("*",),
-    "Context (rgthree)": ("RGTHREE_CONTEXT", "MODEL", "CLIP", "VAE"),
-    "ToBasicPipe": ("BASIC_PIPE",),
-    "FromBasicPipe": ("MODEL", "CLIP", "VAE"),
-    "String": ("STRING",),
-    "VAELoader": ("VAE",),
-}
-FILES = {
-    ("ckpt_name", "a.safetensors"): "/c/a",
-    ("ckpt_name", "b.safetensors"): "/c/b",
-    ("unet_name", "u.safetensors"): "/d/u",
-    ("unet_name", "u.gguf"): "/d/g",
-    ("gguf_name", "u.gguf"): "/d/g",
-}
-A = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}}
-B = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "b.safetensors"}}
-U = {"class_type": "UNETLoader", "inputs": {"unet_name": "u.safetensors", "weight_dtype": "default"}}
-
-
-def kind(class_type: str, output: int) -> str | None:
-    types = OUTPUTS.get(class_type, ())
-    return types[output] if 0 <= output < len(types) else None
-
-
-def find(input_name: str, value: str) -> str | None:
-    return FILES.get((input_name, value))
-
-
-def node(class_type: str, **inputs: object) -> dict[str, Any]:
-    return {"class_type": class_type, "inputs": inputs}
-
-
-def stack(source: object = ("1", 0)) -> dict[str, Any]:
-    return node("LorchestraLoraStack", model=list(source) if isinstance(source, tuple) else source, loras="[]")
 
 
 def walk(graph: dict[str, Any], start: str = "9") -> str | None:
-    return find_base_path(graph, start, kind=kind, find=find)
+    return find_base_path(graph, start, kind=kind, find=find, accepts=graphs.accepts)
 
 
 def switch(*sources: str) -> dict[str, Any]:
@@ -186,6 +137,25 @@ GRAPHS: tuple[tuple[str, dict[str, Any], str | None], ...] = (
 @pytest.mark.parametrize(("graph", "path"), [row[1:] for row in GRAPHS], ids=[row[0] for row in GRAPHS])
 def test_walk(graph: dict[str, Any], path: str | None) -> None:
     assert walk({"9": stack(), **graph}) == path
+
+
+@pytest.mark.parametrize(("graph", "path"), [row[1:] for row in graphs.CASES], ids=[row[0] for row in graphs.CASES])
+def test_only_what_is_certain(graph: dict[str, Any], path: str | None) -> None:
+    assert walk({"9": stack(), **graph}) == path
+
+
+def test_every_switch_hands_on_what_its_widget_chooses() -> None:
+    """And each of their inputs counts as long as the choice comes by a link."""
+    for switch in SWITCHES:
+        choices = (1, 2) if isinstance(switch.inputs, str) else (True, False)
+        names = [switch.find_input(choice) for choice in choices]
+        assert len(set(names)) == 2 and None not in names
+        links = {name: [source, 0] for name, source in zip(names, "23", strict=True) if name}
+        for choice, path in zip(choices, ("/c/a", "/d/u"), strict=True):
+            chosen = node(switch.class_type, **links, **{switch.selector: choice})
+            assert walk({"9": stack(), "1": chosen, "2": A, "3": U}) == path, switch
+        linked = node(switch.class_type, **links, **{switch.selector: ["4", 0]})
+        assert walk({"9": stack(), "1": linked, "2": A, "3": U, "4": node("PrimitiveInt", value=1)}) is None, switch
 
 
 @pytest.mark.parametrize("source", [None, "1", [], ["1"], [None, 0], [[], 0], {"1": 0}, ["1", 0, 0], ["1", 0.5]])

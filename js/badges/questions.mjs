@@ -1,0 +1,75 @@
+// @ts-check
+/** What the server is asked about LoRA Stacks: the part of the prompt that matters, and the rows that have changed. */
+
+import { ask as askServer } from "../base/server.mjs";
+import { MAX_STACKS } from "../values/limits.mjs";
+import { fingerprint, pruned } from "./graph.mjs";
+import { completed } from "./inactive.mjs";
+import { loraNames, rootOf } from "./watchlist.mjs";
+
+/** @import { Comfy, Prompt } from "../types.d.ts" */
+
+/** @typedef {import("./places.mjs").Place} Place */
+/** @typedef {import("./watchlist.mjs").Watched} Watched */
+/** @typedef {{model: import("../values/verdicts.mjs").Model | null, rows: import("../values/verdicts.mjs").Badge[]}} Checked a stack, as the server answers */
+
+/**
+ * @param {Comfy} comfy
+ * @param {ReturnType<typeof import("./watchlist.mjs").createWatchlist>} list
+ */
+export function createQuestions({ app, api }, list) {
+  /** @type {Prompt | null} the part of the prompt that matters, of the graph whose fingerprint is `seen` */
+  let prompt = null;
+  /** @type {string | undefined} */
+  let seen;
+
+  /** @param {Place[]} places */
+  const readGraph = async (places) => {
+    const now = fingerprint(rootOf(app), places);
+    if (now === seen) return;
+    seen = now;
+    const found = await app.graphToPrompt().then((graph) => graph?.output ?? {}, () => ({}));
+    prompt = pruned(completed(found, places), places.map(({ id }) => id));
+    list.askForAll();
+  };
+
+  return {
+    /** Whether the graph is another one than was asked about. @param {Place[]} places */
+    isOther: (places) => seen === undefined || fingerprint(rootOf(app), places) !== seen,
+
+    /** The graph is read anew before the next question. */
+    forget() {
+      seen = undefined;
+      prompt = null;
+    },
+
+    /**
+     * Asks about all stacks that have not been asked about as they are, in one request, and shows the answer.
+     * @returns {Promise<boolean>} whether there is more to ask
+     */
+    async ask() {
+      const there = list.placed();
+      if (!there.length) return false;
+      await readGraph(there.map(({ place }) => place));
+      const asked = there.filter(({ one }) => one.asked === undefined).slice(0, MAX_STACKS).map(({ one }) => one);
+      if (!asked.length) return false;
+      const stacks = asked.map((one) => ({ node: one.id, loras: (one.asked = one.read()) }));
+      const answer = await askServer({ api }, "/lorchestra/check", { prompt, stacks });
+      const { stacks: found } = /** @type {{stacks: (Checked | undefined)[]}} */ (answer);
+      asked.forEach((one, index) => {
+        const isLate = one.read() !== stacks[index].loras || one.id !== stacks[index].node; // then it is asked for again
+        if (list.has(one) && !isLate) show(one, found[index]);
+      });
+      return there.some(({ one }) => one.asked === undefined);
+    },
+  };
+}
+
+/** @param {Watched} one @param {Checked | undefined} stack */
+function show(one, stack) {
+  if (!stack) return;
+  one.model = stack.model;
+  const names = loraNames(one.read()) ?? [];
+  one.known = new Map(stack.rows.map((row, at) => [names[at], row]));
+  one.show(stack.rows);
+}

@@ -1,0 +1,63 @@
+"""Reads JSON that anybody may have sent: bounded by its size, its values and its depth before it is parsed.
+
+Ten million empty lists are 30 MB of text and 700 MB of objects, so a limit of bytes alone is none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import accumulate
+
+from ..errors import JsonError
+from ..limits import MAX_NESTING, MAX_TEXT, MAX_VALUES, Json
+
+_NO_BRACKETS = re.compile(r"[^\[\]{}]+")
+_DEPTHS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+
+def read_json(text: str | bytes, what: str = "the text", *, size: int = MAX_TEXT, values: int = MAX_VALUES) -> Json:
+    """The value of JSON text, or of UTF-8 bytes of it.
+
+    `what` names it in sentences: "the request is not JSON: …". `size` is the most characters, or bytes, `values` the
+    most objects, lists, keys, texts and numbers. Takes time and memory in proportion to the text, and builds nothing of
+    one that is too large. Raises `JsonError` and nothing else.
+    """
+    if len(text) > size:
+        unit = "characters" if isinstance(text, str) else "bytes"
+        raise JsonError(f"{what} has {len(text):,} {unit}; at most {size:,} are read")
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise JsonError(f"{what} is not UTF-8 text at byte {error.start}") from error
+    _check(text, what, values)
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise JsonError(f"{what} is nested too deeply") from error
+    except ValueError as error:  # also a number of more digits than Python reads
+        raise JsonError(f"{what} is not JSON: {error}") from error
+
+
+def _check(text: str, what: str, values: int) -> None:
+    """Raises `JsonError` for too many values and for too deep ones, also of what is no JSON."""
+    if _values(text) <= values and _opened(text) <= MAX_NESTING:
+        return
+    bare = text.replace("\\\\", "").replace('\\"', "")
+    strings = bare.count('"') // 2
+    if strings <= values:  # else there is no need to look, and the pieces would take much memory
+        bare = "".join(bare.split('"')[::2])
+    if strings > values or _values(bare) > values:
+        raise JsonError(f"{what} has more than {values:,} values")
+    if max(accumulate(map(_DEPTHS.__getitem__, _NO_BRACKETS.sub("", bare))), default=0) > MAX_NESTING:
+        raise JsonError(f"{what} is nested too deeply: more than {MAX_NESTING} levels")
+
+
+def _values(text: str) -> int:
+    """At least as many values as the text has: exactly as many if it is JSON without these signs in its strings."""
+    return text.count(",") + text.count(":") + _opened(text) + 1
+
+
+def _opened(text: str) -> int:
+    return text.count("[") + text.count("{")

@@ -1,0 +1,94 @@
+"""What is wrong with a LoRA file, as far as its header tells: one answer for checking and for applying."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from math import prod
+
+from ..errors import shortened
+from ..files.header import Header
+from ..spelling import slots
+from ..spelling.layouts import is_known
+from ..spelling.modules import Module, Reading
+from ..spelling.quantized import INTEGER_WEIGHTS, is_scale, scale_problem
+
+FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+_INTEGERS = frozenset({"I64", "I32", "I16", "I8", "U8", "BOOL"})
+"""Dtypes that a LoRA's tensors may have, by the header's names; integers for `_NUMBERS` alone."""
+
+_NUMBERS = ("alpha", "on_input", "shape")
+"""Slots of a number, a yes or no, and a shape, which may be integers; all others are of floating point."""
+
+_WITHOUT_MATRICES: Mapping[str, str] = {"VeRA": ".vera_", "RandLoRA": ".randlora_"}
+"""Algorithm → start of a tensor's last name; the matrices `A` and `B` of a whole file are random, and seldom in it."""
+
+
+def problems(header: Header, reading: Reading) -> Iterator[tuple[str, str]]:
+    """(module, what is wrong with it) in the order of the modules; the module is empty for the file as a whole."""
+    if reading.problem:
+        yield "", reading.problem
+    dtypes = set(header.places[0])
+    plain = not (header.places[0] and dtypes - FLOATS)
+    for module in reading.modules:
+        reason = _unsupported(header, module) or module.layout.problem or _odd_tensor(header, module, plain)
+        if reason:
+            yield module.name, reason
+
+
+def find_problem(header: Header, reading: Reading) -> str | None:
+    """The first of them in one sentence."""
+    for name, reason in problems(header, reading):
+        return f"{shortened(name)}: {reason}" if name else reason
+    return None
+
+
+def odd_alpha(module: Module, alpha: float) -> str | None:
+    """What is wrong with the value of a module's alpha, in words; None where it is sound, or does not count."""
+    if math.isfinite(alpha) or not module.uses_alpha:
+        return None
+    return "the alpha tensor has NaN or infinite values"
+
+
+def _unsupported(header: Header, module: Module) -> str | None:
+    name = module.algorithm
+    if is_known(name):
+        return None
+    matrices = _WITHOUT_MATRICES.get(name)
+    if matrices and not any(f"{matrices}{half}" in tensor for tensor in header.shapes for half in "AB"):
+        return f"{name} cannot be applied: its random matrices are not in the file"
+    return f"this version does not apply {name}"
+
+
+def _is_of_comfyui(header: Header, tensor: str) -> bool:
+    return f"{tensor.removesuffix('.weight')}.comfy_quant" in header.shapes
+
+
+def _odd_tensor(header: Header, module: Module, plain: bool) -> str | None:
+    """What is wrong with the tensors beyond their shapes' agreement. `plain` files have floating point alone."""
+    if module.doubled:
+        return f"a half is there twice: {', '.join([*module.slots.values(), *module.doubled])}"
+    for slot, shape in module.shapes.items():
+        if slot not in module.slots:
+            continue
+        is_number = slot in _NUMBERS and (module.algorithm in (slots.LORA, slots.IA3) or slot == "alpha")
+        if is_number and slot != "shape" and prod(shape) != 1 and (slot != "alpha" or module.uses_alpha):
+            return f"{slot} has shape {list(shape)}; expected one number"
+        if is_number and slot == "shape" and len(shape) != 1:
+            return f"the shape that the weight gets has shape {list(shape)}; expected one number per dimension"
+        if is_scale(slot):
+            reason = scale_problem(slot, shape, header.tensors[module.slots[slot]].dtype, module.shapes)
+            if reason:
+                return reason
+        if plain:
+            continue
+        dtype = header.tensors[module.slots[slot]].dtype
+        if is_number:
+            is_sound = dtype in FLOATS or (dtype in _INTEGERS and (slot != "alpha" or dtype != "BOOL"))
+        else:
+            is_sound = dtype in FLOATS or (dtype in INTEGER_WEIGHTS and f"{slot}_scale" in module.slots)
+        if dtype in INTEGER_WEIGHTS and is_sound and _is_of_comfyui(header, module.slots[slot]):
+            return f"{slot} is quantized in a format that is not read: int8 of ComfyUI's, whose numbers may be turned"
+        if not is_sound and (slot != "alpha" or module.uses_alpha):
+            return f"the {slot} tensor is {dtype}, which a LoRA never has"
+    return None

@@ -1,0 +1,98 @@
+"""The API Export node writes whole files, each under a name of its own, and says why where it cannot."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import pytest
+
+pytestmark = pytest.mark.oldest
+
+ROWS = [("a.safetensors", 0.5, 0.5)]
+
+
+@pytest.fixture
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """ComfyUI's output folder."""
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    return tmp_path
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_files_are_numbered(export_node: Any, output: Path) -> None:
+    for _ in range(2):
+        done = export_node.execute(ROWS, "json", "lorchestra/stack", False)
+    assert written(output) == ["lorchestra/stack_00001_.stack.json", "lorchestra/stack_00002_.stack.json"]
+    (found,) = done.ui["files"]
+    assert found == {"filename": "stack_00002_.stack.json", "subfolder": "lorchestra", "type": "output"}
+    assert json.loads((output / "lorchestra/stack_00002_.stack.json").read_text("utf-8"))["loras"][0]["model"] == 0.5
+
+
+PREFIXES = {
+    "a NUL": "a\0b",
+    "half a character": "a\ud800",
+    "300 characters": "x" * 300,
+    "a folder of 300 characters": "x" * 300 + "/stack",
+    "out of the folder": "../stack",
+    "a file as a folder": "file/stack",
+}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES)
+def test_a_prefix_that_cannot_be_is_told_in_words(export_node: Any, output: Path, prefix: str) -> None:
+    (output / "file").touch()
+    with pytest.raises(Exception, match="files cannot be written under '") as caught:
+        export_node.execute(ROWS, "json", prefix, False)
+    assert type(caught.value).__name__ == "StackError"
+    assert len(str(caught.value)) < 700
+    assert written(output) == ["file"]
+
+
+def test_a_text_with_half_a_character_leaves_no_file(export_node: Any, output: Path) -> None:
+    """JSON may say `\\ud800`, and no file can."""
+    stack = json.dumps({"loras": [{"lora": "a", "model": 0.5, "air": "civitai:1@2", "note": "x\ud800y"}]})
+    with pytest.raises(Exception, match=r"has broken Unicode at .* and cannot be written") as caught:
+        export_node.execute(rows_of(stack), "json", "stack", False)
+    assert type(caught.value).__name__ == "StackError"
+    assert written(output) == []
+
+
+def rows_of(text: str) -> Any:
+    """The rows as our own socket carries them."""
+    import sys
+
+    package = next(name for name in sys.modules if name.endswith(".nodes.sockets")).rpartition(".nodes.")[0]
+    stack = sys.modules[f"{package}.lorchestra.exchange"].parse_stack(text)
+    return sys.modules[f"{package}.nodes.sockets"].to_rows(stack.entries)
+
+
+def test_prompts_at_the_same_time_write_files_of_their_own(
+    export_node: Any, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them were given the same number."""
+    gate, original = threading.Barrier(8), folder_paths.get_save_image_path
+
+    def together(*args: Any, **more: Any) -> Any:
+        found = original(*args, **more)
+        gate.wait(10)
+        return found
+
+    monkeypatch.setattr(folder_paths, "get_save_image_path", together)
+
+    def write(number: int) -> str:
+        done = export_node.execute([(f"{number}.safetensors", 0.5, 0.5)], "json", "stack", False)
+        return done.ui["files"][0]["filename"]
+
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(write, range(8)))
+    assert written(output) == sorted(names) == [f"stack_{number:05}_.stack.json" for number in range(1, 9)]
+    for number, name in enumerate(names):
+        assert json.loads((output / name).read_text("utf-8"))["loras"][0]["lora"] == f"{number}.safetensors"
