@@ -15,7 +15,6 @@ Editing a file's metadata changes all of them but AutoV3.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import struct
 import zlib
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from ..errors import HeaderError
-from .opening import open_regular, os_reason
+from .opening import open_regular
 
 _BLOCK = 1 << 20
 _V1_START, _V1_END = 0x100000, 0x110000
@@ -100,16 +99,11 @@ def read_hashes(path: str | Path, progress: Callable[[int, int], None] | None = 
 
     `progress` is called with the bytes read so far and the file's size after each MiB; what it raises ends the reading.
     """
-    try:
-        with open_regular(str(path)) as file:
-            before = os.fstat(file.fileno())
-            hashes = _read(file.read, before.st_size, progress)
-            after = os.fstat(file.fileno())
-    except OSError as error:
-        raise HeaderError(path, os_reason(error)) from error
-    if hashes is None or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise HeaderError(path, "the file changed while it was read")
-    return hashes
+    with open_regular(path) as file:
+        hashes = _read(file.read, file.size, progress)
+        if hashes is None or file.has_changed():
+            raise HeaderError(path, "the file changed while it was read")
+        return hashes
 
 
 def _read(read: Callable[[int], bytes | None], size: int, progress: Callable[[int, int], None] | None) -> Hashes | None:
