@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..spelling.prefixes import flatten
+from ..spelling.prefixes import TEXT_ENCODERS, flatten
 from .aliases import TABLES
 from .encoders import COMFYUI_WORDS, ENCODERS, find_encoder
 from .joined import parts_of
@@ -271,6 +271,10 @@ class EncoderIndex:
     def encoders(self, path: str) -> Mapping[Shape, frozenset[str]]:
         """Shape → the encoders with a layer of that name and shape; names as after a trainer's prefix."""
         return self._layers.get(canonical(flatten(path)), {})
+
+    def known(self, component: str, path: str) -> Mapping[Shape, frozenset[str]]:
+        """The same for the path of a module of some component: a bare text encoder's may say which one."""
+        return self.named(path) if component == TEXT_ENCODERS else self.encoders(path)
 
     def named(self, path: str) -> Mapping[Shape, frozenset[str]]:
         """The same for a path of ComfyUI's, which may say the encoder: `clip_l.transformer.text_model.…`."""

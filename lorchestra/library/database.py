@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from ..files.hashes import Hashes
+from ..stack.air import find_air
 from .facts import Facts
+from .listing import base_name
 
 Value = TypeVar("Value")
 
@@ -142,7 +144,7 @@ class Database:
 
         def write(connection: sqlite3.Connection) -> bool:
             connection.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-            _know(connection, path, (hashes.sha256, hashes.tensors, hashes.blake3, hashes.autov1, hashes.crc32))
+            _index(connection, path)
             return True
 
         return bool(self._do(write))
@@ -314,15 +316,19 @@ def _write(connection: sqlite3.Connection, row: Row) -> None:
             _text(facts.triggers), _text(sorted(facts.hashes)),
         ),
     )  # fmt: skip
-    connection.execute(
-        "DELETE FROM known WHERE path = ? AND hash NOT IN (SELECT sha256 FROM contents WHERE path = ?1 "
-        "UNION SELECT tensors FROM contents WHERE path = ?1 AND tensors IS NOT NULL)",
-        (row.path,),
-    )
-    _know(connection, row.path, (facts.sha256, *facts.hashes))
+    _index(connection, row.path)
 
 
-def _know(connection: sqlite3.Connection, path: str, hashes: Iterable[str | None]) -> None:
+def _index(connection: sqlite3.Connection, path: str) -> None:
+    """Makes a path known by all hashes that are kept of it, said by the file or taken of its content, and no others."""
+    said = connection.execute("SELECT sha256, hashes FROM files WHERE path = ?", (path,)).fetchone()
+    taken = connection.execute(
+        "SELECT sha256, autov1, tensors, blake3, crc32 FROM contents WHERE path = ?", (path,)
+    ).fetchone()
+    hashes: list[str | None] = [*(taken or ())]
+    if said:
+        hashes += [said[0], *json.loads(said[1])]
+    connection.execute("DELETE FROM known WHERE path = ?", (path,))
     connection.executemany(
         "INSERT OR IGNORE INTO known VALUES (?, ?)", [(value.lower(), path) for value in hashes if value]
     )
@@ -352,13 +358,10 @@ def _text(values: Iterable[object]) -> str:
 
 
 def _air_key(air: str | None) -> str | None:
-    from ..stack.air import find_air
-
     found = find_air(air) if air else None
-    return found.short.lower() if found else None
+    return found.key if found else None
 
 
 def _base(name: str) -> str:
     """The name of a file without folders, ending and case."""
-    base = name.replace("\\", "/").rpartition("/")[2]
-    return base.removesuffix(".safetensors").casefold()
+    return base_name(name).casefold()

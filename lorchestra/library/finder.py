@@ -44,7 +44,7 @@ class Finder:
         self._by: dict[tuple[str, str], list[str]] = {}
         for name, facts in known:
             air = find_air(facts.air) if facts.air else None
-            short = air.short.lower() if air else ""
+            short = air.key if air else ""
             for why, value in (
                 (BY_HASH, facts.sha256),
                 *((BY_TENSORS, item) for item in facts.hashes),

@@ -45,7 +45,7 @@ class Listing:
 
         For a row whose file is not where it should be: `old/pixel.safetensors` → `styles/pixel.safetensors`.
         """
-        base = _normal(wanted).rpartition("/")[2]
+        base = base_name(wanted)
         if base in self._by_base:
             return list(self._by_base[base])
         if not self._by_folded:
@@ -54,6 +54,11 @@ class Listing:
                 folded.setdefault(key.casefold(), []).extend(names)
             self._by_folded = folded
         return list(self._by_folded.get(base.casefold(), ()))
+
+
+def base_name(name: str) -> str:
+    """The name of a file without its folders and without `.safetensors`."""
+    return _normal(name).rpartition("/")[2]
 
 
 def _normal(name: str) -> str:

@@ -26,7 +26,7 @@ from ..architectures.patterns import Shape
 from ..models.placing import FLATTENED, misfit
 from ..spelling import slots
 from ..spelling.modules import BIAS, Module
-from ..spelling.prefixes import MODEL, TEXT_ENCODERS
+from ..spelling.prefixes import MODEL
 from ..spelling.readings import MOST_TRIES, readings
 
 COMPLETE = 0.98
@@ -97,7 +97,7 @@ def identify(modules: Sequence[Module], claimed: Collection[str] = ()) -> Identi
         layer = layer_of(module.path if module.target != BIAS else module.flat) if module.component == MODEL else None
         if layer is None and tries < MOST_TRIES:
             encoders = encoders or encoder_index()
-            if module.component == MODEL or not _known(module, encoders):
+            if module.component == MODEL or not encoders.known(module.component, module.path):
                 named, module = module, _read_otherwise(module, found, encoders)
                 tries = tries + 1 if module is named else 0
                 layer = layer_of(module.flat) if module.component == MODEL else None
@@ -187,12 +187,6 @@ def _loose_mask(module: Module, layer: Layer) -> int:
     return mask
 
 
-def _known(module: Module, encoders: EncoderIndex) -> Mapping[Shape, frozenset[str]]:
-    """Shape → encoders that have a layer of this module's name with that shape."""
-    is_named = module.component == TEXT_ENCODERS
-    return encoders.named(module.path) if is_named else encoders.encoders(module.path)
-
-
 def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int | None:
     """The architectures whose LoRAs mean, by this module's component, an encoder with this layer.
 
@@ -204,7 +198,7 @@ def _encoder_mask(module: Module, encoders: EncoderIndex, found: Index) -> int |
 
 def _fitting_encoders(module: Module, encoders: EncoderIndex) -> frozenset[str] | None:
     """The encoders that a module fits; None for norms, embeddings and what else is in no table."""
-    known = _known(module, encoders)
+    known = encoders.known(module.component, module.path)
     if not known:
         return None
     if module.target == BIAS:

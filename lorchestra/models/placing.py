@@ -193,10 +193,11 @@ def _is_of_another(module: Module, targets: Targets) -> bool:
     from ..architectures.index import encoder_index, kind_of  # all that is known of encoders
 
     index = encoder_index()
-    is_named = module.component == TEXT_ENCODERS
-    if not (index.named(module.path) if is_named else index.encoders(module.path)):
+    if not index.known(module.component, module.path):
         return False
-    _, layer = split_word(flatten(module.path), COMFYUI_WORDS) if is_named else (None, canonical(flatten(module.path)))
+    layer = canonical(flatten(module.path))
+    if module.component == TEXT_ENCODERS:
+        _, layer = split_word(flatten(module.path), COMFYUI_WORDS)
     wanted = kind_of(f"_{layer}_")
     connected = [sites for name, sites in targets.items() if name.startswith(f"{TEXT_ENCODERS}:")]
     return not any(kind_of(f"_{canonical(name)}_") == wanted for sites in connected for name in sites)

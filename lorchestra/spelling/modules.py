@@ -312,7 +312,7 @@ def _groups(parts: _Parts, algorithms: Mapping[str, str]) -> tuple[list[tuple[st
         if not bases:
             rest.append(tensors[slot])
     bias = groups.get(slots.LORA_BIAS)
-    if bias is not None:  # its scale is that of the halves
+    if bias is not None and "down" in tensors:  # its scale is that of the halves; without them no alpha counts
         bias.update({slot: tensors[slot] for slot in ("down", "alpha") if slot in tensors})
     result: list[tuple[str, str, dict[str, str]]] = []
     for name, chosen in groups.items():

@@ -56,6 +56,11 @@ class Air:
         return f"{self.source}:{self.id}" + (f"@{self.version}" if self.version else "")
 
     @property
+    def key(self) -> str:
+        """The short form by which files are looked up: case does not matter."""
+        return self.short.lower()
+
+    @property
     def urn(self) -> str | None:
         """The long form; None if ecosystem or type are not known, which it must have."""
         if not self.ecosystem or not self.type:

@@ -69,6 +69,11 @@ class CallWeights(Protocol):
         """True if all of them are 0."""
         ...
 
+    @property
+    def values(self) -> Sequence[Sequence[float]]:
+        """The same weights as numbers; nothing waits for the device to read them."""
+        ...
+
     def rows(self, count: int, used: frozenset[int], layer: str) -> Tensor:
         """The weights for a layer that sees so many rows, and has LoRAs of the entries `used`."""
         ...
@@ -219,16 +224,16 @@ class Chain:
 
     def before(self, layer: LiveLayer, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Weight and bias with what earlier stacks than the layer's add in this call, as if they were merged."""
-        for link, weights, active in self._earlier(layer):
-            weight = link.layer.new_weight(weight, weights, active)
-            bias = None if bias is None else link.layer.new_bias(bias, weights, active)
+        for link, call, weights in self._earlier(layer):
+            weight = link.layer.new_weight(weight, weights, call.active)
+            bias = None if bias is None else link.layer.new_bias(bias, weights, call.active)
         return weight, bias
 
     def state(self, layer: LiveLayer) -> tuple[object, ...]:
         """What the result of `before` depends on; equal states give the same result."""
-        return tuple((weakref.ref(link.layer), *weights.tolist()) for link, weights, _ in self._earlier(layer))
+        return tuple((weakref.ref(link.layer), *call.values[0]) for link, call, _ in self._earlier(layer))
 
-    def _earlier(self, layer: LiveLayer) -> Iterator[tuple[Link, Tensor, Sequence[bool]]]:
+    def _earlier(self, layer: LiveLayer) -> Iterator[tuple[Link, CallWeights, Tensor]]:
         """The stacks before the layer's that can be added to the weight; not those that differ within a batch."""
         for link in self._links:
             if link.layer is layer:
@@ -238,7 +243,7 @@ class Chain:
             if call is None or weights is None or not link.layer.is_active(call.active):
                 continue
             if link.layer.is_addable():
-                yield link, weights, call.active
+                yield link, call, weights
 
     @contextmanager
     def lifted(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import comfy.ops
@@ -70,3 +71,8 @@ def compute_dtype(model: Patcher) -> torch.dtype:
     """What a model computes in."""
     dtype = model.model.manual_cast_dtype or model.model.get_dtype()
     return dtype if dtype in _PLAIN else torch.float32
+
+
+def some_of(paths: Sequence[str]) -> str:
+    """The first of some layers, for a sentence."""
+    return ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")

@@ -35,6 +35,7 @@ from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
 from .. import caches
 from ..protocols import BaseModel, Executor, Guider, Patcher, RunOptions
 from .conditionings import Conditionings, around_preparation
+from .layers import some_of
 from .seen import Weights
 from .session import Session
 from .split import varies_in_batch
@@ -309,7 +310,7 @@ class LiveLoras:
             (session.outside, "ran outside of a call of the model, and their LoRAs had no effect there"),
         ):
             if places:
-                some = _some([paths[place] for place in sorted(places)])
+                some = some_of([paths[place] for place in sorted(places)])
                 self._tell(f"{len(places)} of {len(paths)} layers with LoRAs {what}: {some}", logging.WARNING)
         self._tell_kept(session)
 
@@ -323,14 +324,14 @@ class LiveLoras:
         if stale:
             self._tell(
                 f"{len(stale)} of {len(session.layers.paths)} layers with LoRAs did not run in steps in which a weight "
-                f"was another one than before: {_some(stale)}. If the model, or another node, kept what they had made, "
-                "the schedule did not reach it.",
+                f"was another one than before: {some_of(stale)}. If the model, or another node, kept what they had "
+                "made, the schedule did not reach it.",
                 logging.WARNING,
             )
         if once:
             self._tell(
                 f"{len(once)} of {len(session.layers.paths)} layers with LoRAs run once, before the first step, and "
-                f"have its weights: {_some(once)}"
+                f"have its weights: {some_of(once)}"
             )
 
     def _tell(self, sentence: str, level: int = logging.INFO) -> None:
@@ -368,7 +369,3 @@ def _with_own_control(args: tuple[object, ...]) -> tuple[object, ...]:
 def _copies(patcher: Patcher) -> Sequence[Patcher]:
     """The patchers of the same model on other GPUs."""
     return patcher.get_additional_models_with_key("multigpu")
-
-
-def _some(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")

@@ -34,6 +34,8 @@ class Call:
     """True if all of them are 0."""
     mixed: frozenset[int]
     """Those that differ within the batch."""
+    values: Sequence[Sequence[float]]
+    """The same weights as numbers, a row or one for each of the batch: nothing waits for the device to read them."""
 
     def rows(self, count: int, used: frozenset[int], layer: str) -> Tensor:
         """The weights for a layer that sees so many rows, and has LoRAs of the entries `used`. See `rows_of`."""
@@ -153,7 +155,7 @@ class Session:
         mixed = frozenset(
             entry for entry in range(len(active)) if any(row[entry] != values[0][entry] for row in values)
         )
-        self.call = Call(self._write(values, device), active, (True,) * len(active), not any(active), mixed)
+        self.call = Call(self._write(values, device), active, (True,) * len(active), not any(active), mixed, values)
         if active != self._active:
             self._active = active
             self._wanted = {place for place, layer in self.layers.by_place() if layer.is_active(active)}

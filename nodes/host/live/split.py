@@ -12,7 +12,7 @@ from ....lorchestra.spelling.prefixes import MODEL
 from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
 from ..protocols import Patcher
 from .calls import find_parameters
-from .layers import find_geometry, find_patched_layer, is_plain_weight, is_unseen
+from .layers import find_geometry, find_patched_layer, is_plain_weight, is_unseen, some_of
 from .packing import refusal
 
 
@@ -51,8 +51,7 @@ class Split:
         if len(self.reasons) == 1:
             why = f"because {next(iter(self.reasons))}"
         merged = f" {count} merged ({why})," if count else ""
-        some = ", ".join(sorted(idle)[:3]) + (" …" if len(idle) > 3 else "")
-        without = f"{len(idle)} without effect" + (f" in the last run ({some})" if idle else "")
+        without = f"{len(idle)} without effect" + (f" in the last run ({some_of(sorted(idle))})" if idle else "")
         return f"{len(self.live)} layer{'' if len(self.live) == 1 else 's'} live,{merged} {without}."
 
 

@@ -58,6 +58,15 @@ def test_a_file_is_found_by_each_of_its_names(database: Database) -> None:
     assert database.find_base("pixel") == []
 
 
+def test_reading_a_file_anew_keeps_the_hashes_of_its_content(database: Database) -> None:
+    hashes = Hashes("12" * 32, "0badcafe", "34" * 32, "56" * 32, "deadbeef")
+    database.save([row()])
+    database.save_contents(row().path, 10, 20, hashes)
+    database.save([row()])
+    for value in (hashes.sha256, hashes.tensors, hashes.blake3, hashes.autov1, hashes.crc32, SHA):
+        assert database.find_hash(value or "") == [row().path]
+
+
 def test_ambiguity_is_told(database: Database) -> None:
     """Two files whose hashes begin alike: both."""
     rows = [
