@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..architectures.names import family_titles, title
 from ..errors import LorchestraError, shortened
+from ..files.hashes import find_hash
 from ..files.header import read_header
 from ..limits import Json
 from ..lora.examined import Examined, examine
@@ -136,5 +136,5 @@ def _spread(found: Statistics | None) -> dict[str, Any] | None:
 
 
 def _hash(text: str) -> str | None:
-    value = text[:80].strip().lower().removeprefix("0x")
-    return value if re.fullmatch(r"[0-9a-f]{64}", value) else None
+    found = find_hash(text)
+    return found if found and len(found) == 64 else None

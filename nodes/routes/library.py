@@ -79,6 +79,11 @@ def info(query: Query, is_wanted: IsWanted) -> dict[str, object]:
     shelf, file = process.lora_library(), _file(query)
     details = read_details(file.path)
     facts = shelf.find_facts(file)
+    hashes = shelf.find_hashes(file)
+    if hashes and details["sha256"] not in (None, hashes.sha256):
+        warnings = details["warnings"] if isinstance(details["warnings"], list) else []
+        lie = "a file beside it says another SHA-256 than the file has, so what it says may be about another file"
+        details = {**details, "warnings": [lie, *warnings], "sha256": hashes.sha256}
     if is_hashing(query):
         sha256 = shelf.sha256(file, _until(FILE_SECONDS, is_wanted))
     else:
