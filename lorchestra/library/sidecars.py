@@ -37,6 +37,14 @@ IMAGES: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
 )
 """Ending of a preview → its media type and the test of its first bytes. No SVG: that is a program."""
 
+VIDEOS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
+    (".mp4", "video/mp4", lambda start: start[4:8] == b"ftyp"),
+    (".webm", "video/webm", lambda start: start.startswith(b"\x1aE\xdf\xa3")),
+)
+"""The same for previews that move."""
+MAX_VIDEO = 64_000_000
+"""Bytes of a preview video."""
+
 PREVIEWS = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in IMAGES)
 """Endings of preview images after a LoRA's name, the first that is there wins: `pixel.preview.png`, `pixel.jpg`."""
 
@@ -82,6 +90,13 @@ def find_preview(path: str | Path, listed: Collection[str] | None = None) -> str
     return None
 
 
+def find_previews(path: str | Path) -> tuple[str, ...]:
+    """The paths of all previews beside a LoRA file: images first, then videos."""
+    path = Path(path)
+    ends = (*PREVIEWS, *(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in VIDEOS))
+    return tuple(str(file) for end in ends if is_file(file := path.with_name(path.stem + end)))
+
+
 def read_image(path: str | Path) -> tuple[bytes, str] | None:
     """(bytes, media type) of an image; None if it is none of `IMAGES`, too large, or cannot be read.
 
@@ -89,6 +104,14 @@ def read_image(path: str | Path) -> tuple[bytes, str] | None:
     """
     data = _read(path, MAX_IMAGE)
     return None if data is None else next(((data, kind) for _, kind, test in IMAGES if test(data[:16])), None)
+
+
+def read_preview(path: str | Path) -> tuple[bytes, str] | None:
+    """The same for an image or one of `VIDEOS`."""
+    if not str(path).lower().endswith(tuple(suffix for suffix, _, _ in VIDEOS)):
+        return read_image(path)
+    data = _read(path, MAX_VIDEO)
+    return None if data is None else next(((data, kind) for _, kind, test in VIDEOS if test(data[:16])), None)
 
 
 def read_sidecars(path: str | Path, listed: Collection[str] | None = None) -> Sidecars:

@@ -99,11 +99,19 @@ def info(query: Query, is_wanted: IsWanted) -> dict[str, object]:
 
 
 def preview(query: Query) -> Answer:
-    """The image beside a LoRA, and nothing else: its type is that of its bytes, and no browser may guess another."""
-    from ...lorchestra.library.sidecars import find_preview, read_image
+    """A picture or video beside a LoRA, and nothing else: its type is that of its bytes, no browser may guess another.
 
-    path = find_preview(_file(query).path)
-    image = read_image(path) if path else None
+    `number` counts from 0 through the previews that `info` lists; without it the first image.
+    """
+    from ...lorchestra.library.sidecars import find_preview, find_previews, read_preview
+
+    number, file = query.get("number"), _file(query)
+    if number is None:
+        path = find_preview(file.path)
+    else:
+        paths = find_previews(file.path)
+        path = paths[int(number)] if number.isdecimal() and len(number) < 4 and int(number) < len(paths) else None
+    image = read_preview(path) if path else None
     headers = {
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",

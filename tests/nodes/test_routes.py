@@ -251,6 +251,19 @@ def test_previews_are_images_and_nothing_else(files: Path, ask: Callable[..., An
         assert (status, headers["Content-Type"].split(";")[0]) == (404, "application/json")
 
 
+def test_all_previews_are_listed_and_videos_too(files: Path, ask: Callable[..., Any]) -> None:
+    video = b"\0\0\0\x18ftypmp42" + b"\0" * 20
+    (files / "styles/sdxl.mp4").write_bytes(video)
+    (files / "flux.webm").write_bytes(b"<html><script>x</script>")
+    assert ask("GET", "info", lora="styles/sdxl.safetensors")[2]["previews"] == ["image", "video"]
+    for number, expected in (("0", (200, "image/png")), ("1", (200, "video/mp4"))):
+        status, headers, _ = ask("GET", "preview", lora="styles/sdxl.safetensors", number=number)
+        assert (status, headers["Content-Type"]) == expected
+    for number in ("2", "-1", "x", "99999999999999999999"):
+        assert ask("GET", "preview", lora="styles/sdxl.safetensors", number=number)[0] == 404
+    assert ask("GET", "preview", lora="flux.safetensors", number="0")[0] == 404
+
+
 def test_finding_reads_what_it_needs(files: Path, ask: Callable[..., Any]) -> None:
     by_air = ask("POST", "find", {"lora": "gone.safetensors", "air": "urn:air:sdxl:lora:civitai:1@2"})[2]
     assert by_air == {"candidates": [{"name": "styles/sdxl.safetensors", "why": "the same AIR"}], "left": 0}
