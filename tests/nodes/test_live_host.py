@@ -17,9 +17,9 @@ from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 from support.algorithm_files import made
 from support.live_runs import Recorder, Stacks, apart, ask, hooks, kohya, named, noise, row, sample, sample_wan, weights
-from support.models import load_unet, same_bits
+from support.models import load_narrow_unet, narrow_layers, same_bits
 
-from lorchestra.demo.loras import layers, write_lora
+from lorchestra.demo.loras import write_lora
 
 # make test runs them in the newest ComfyUI only, make test-all in the oldest too.
 pytestmark = [] if hasattr(ModelPatcher, "deepclone_multigpu") else [pytest.mark.slow]
@@ -32,23 +32,23 @@ TO_Q, TO_V = f"{BLOCK}attn1.to_q", f"{BLOCK}attn1.to_v"
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    """A small SD 1.5 in fp32."""
-    return load_unet(torch.float32)
+    """A small and narrow SD 1.5 in fp32."""
+    return load_narrow_unet()
 
 
 @pytest.fixture(scope="module")
 def other() -> Any:
     """Another one."""
-    return load_unet(torch.float32, seed=8)
+    return load_narrow_unet(seed=8)
 
 
 @pytest.fixture
 def files(loras: Path) -> Path:
     """LoRAs for attention and convolutions, and DoRAs of two kinds."""
-    attention, convolutions = layers(*ATTENTION), layers("*in_layers.2", "*op")
+    attention, convolutions = narrow_layers(*ATTENTION), narrow_layers("*in_layers.2", "*op")
     write_lora(loras / "a.safetensors", attention, rank=8, alpha=4, seed=1, scale=3)
     write_lora(loras / "b.safetensors", {**attention, **convolutions}, rank=4, seed=2, scale=2)
-    rows, columns = made("DoRA by row", (320, 320), 1), made("DoRA by column", (320, 320), 2)
+    rows, columns = made("DoRA by row", (64, 64), 1), made("DoRA by column", (64, 64), 2)
     save_file({**named(kohya(TO_V), rows), **named(kohya(TO_Q), columns)}, loras / "dora.safetensors")
     return loras
 
