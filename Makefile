@@ -22,7 +22,7 @@ SHARED := -n $(WORKERS) --dist worksteal
 # Rooms that need no torch: their tests take seconds.
 PURE := files schedule spelling stack exchange workflow architectures fit library
 
-.PHONY: quick demo fuzz test test-core test-nodes test-face test-beside-face test-js test-slow test-oldest test-frontends test-all lint bench clean
+.PHONY: quick demo fuzz test test-beside-face test-oldest-beside test-core test-nodes test-face test-beside-face test-js test-slow test-oldest test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
@@ -67,6 +67,10 @@ test-slow: $(VENV)/ready
 
 test-oldest: $(VENV)/ready
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) oldest $(SHARED)
+
+# The same, giving way to what runs beside it.
+test-oldest-beside:
+	nice $(MAKE) test-oldest
 
 test-frontends: $(VENV)/ready
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) frontends
