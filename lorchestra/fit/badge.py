@@ -97,6 +97,7 @@ def look(
     """
     try:
         file = open_file(path)
+        file.check_values()
     except FileProblem as error:
         return Badge(NOT_A_LORA if isinstance(error, NotALora) else BROKEN, error.reason)
     if base is None:
