@@ -67,6 +67,7 @@ async function pasteInto(comfy, node, pasted) {
     tell(comfy.app, "error", t("The LoRAs could not be pasted"), [stack.error]);
   } else if (isInGraph(node) && toText(widget.value) === text) {
     appendRows(comfy.app, widget, stack, found.rows);
+    if (stack.notes?.length) tell(comfy.app, "info", t("Lost in the text that was there"), stack.notes);
   }
 }
 
