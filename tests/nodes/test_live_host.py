@@ -422,7 +422,7 @@ def test_nothing_stays_on_a_second_model_where_another_packs_cleanup_raises(
     not hasattr(ModelPatcher, "model_patches_call_function"), reason="this ComfyUI cleans up no patches"
 )
 def test_what_stays_on_a_second_model_does_nothing(model: Any, other: Any, files: Path, stacked: Stacks) -> None:
-    """ComfyUI cleans up other packs' patches before it calls anybody: where one raises, nobody is called."""
+    """ComfyUI cleans up other packs' patches before it calls anybody. Where one raises, the next load ejects ours."""
     bare, whole = sample(other), guided(model, stacked(other, CONSTANT))
     alone = guided(model, other)
 

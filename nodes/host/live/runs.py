@@ -223,9 +223,6 @@ class LiveLoras:
             options = cast("RunOptions", kwargs.get("transformer_options") or {})
             now = options.get("sigmas")
             found = model()
-            runs = cast("Patcher | None", getattr(found, "current_patcher", None))
-            if runs is not None and not runs.get_additional_models_with_key(self.key):
-                return  # without this stack: hooks stay where another pack's clean-up ended a run before ours
             if found is None or now is None:
                 self._tell("A second model of a run does not say which step it is at; its LoRAs are left out.")
                 return
