@@ -22,7 +22,7 @@ SHARED := -n $(WORKERS) --dist worksteal
 # Rooms that need no torch: their tests take seconds.
 PURE := files schedule spelling stack exchange workflow architectures fit library
 
-.PHONY: quick demo fuzz test test-beside-face test-oldest-beside test-core test-nodes test-face test-beside-face test-js test-slow test-oldest test-frontends test-all lint bench clean
+.PHONY: quick demo fuzz test test-beside-face test-oldest-beside test-core test-nodes test-face test-js test-slow test-oldest test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output

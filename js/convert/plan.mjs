@@ -98,7 +98,9 @@ function planOfLoader(node) {
 function planInto(node) {
   const widget = lorasWidget(node);
   if (!widget) return { reason: t("the list of the LoRA Stack comes through a link") };
-  if (readStack(toText(widget.value)).error) return { reason: t("the LoRA Stack's text cannot be read") };
+  const own = readStack(toText(widget.value));
+  if (own.asks) return { reason: t("the LoRA Stack has text; show it as a list first") };
+  if (own.error) return { reason: t("the LoRA Stack's text cannot be read") };
   const { stackers, source } = stackersBefore(node);
   return {
     loaders: [], stackers, into: node, rows: stackers.flatMap(rowsWithMode), stack: source,

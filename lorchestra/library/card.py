@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..architectures.names import family_titles, title
-from ..errors import LorchestraError, shortened
+from ..errors import AdapterError, LorchestraError, shortened
 from ..files.hashes import find_hash
 from ..files.header import read_header
 from ..limits import Json
 from ..lora.examined import Examined, examine
 from ..lora.metadata import shorten, trained_on, training, trigger_words
 from ..lora.numbers import Statistics, Summary, summarise
+from ..lora.values import find_odd_value
 from ..spelling import kinds
 from .facts import UNREADABLE
 from .plaintext import plain
@@ -44,11 +45,13 @@ def read_details(path: str | Path) -> dict[str, Json]:
         header = read_header(path)
         examined = examine(header)
         summary = summarise(header, examined.reading)
+        odd = None if examined.problem else find_odd_value(header, examined.reading.modules)
     except (LorchestraError, OSError) as error:
         reason = getattr(error, "reason", None) or str(error)
         return _details(path, beside, {}) | {"kind": UNREADABLE, "problem": shortened(reason, 500)}
     metadata = examined.header.metadata
-    return _details(path, beside, metadata) | _of_file(examined) | _numbers(summary)
+    details = _details(path, beside, metadata) | _of_file(examined) | _numbers(summary)
+    return details | {"problem": AdapterError(path, *odd).reason} if odd else details
 
 
 def _details(path: str | Path, beside: Sidecars, metadata: Mapping[str, str]) -> dict[str, Json]:

@@ -24,9 +24,9 @@ FILES_SECONDS = 120.0
 def loras(query: Query) -> dict[str, object]:
     """All LoRAs with what is known of each by now; the rest is read in the background.
 
-    Files with names that a row cannot hold are in `unusable`, each with the reason.
+    Files with names that a row cannot hold are in `unusable`, each with the reason and its key.
     """
-    from ...lorchestra.stack.rows import find_name_problem
+    from ...lorchestra.stack.rows import NAME_PROBLEMS, find_name_problem
 
     shelf = process.lora_library()
     with shelf.background.attended():
@@ -34,7 +34,11 @@ def loras(query: Query) -> dict[str, object]:
         pending = shelf.read_in_background(files)
         problems = {file.name: find_name_problem(file.name) for file in files}
         rows = [_row(file, shelf.find_facts(file)) for file in files if problems[file.name] is None]
-        unusable = [{"name": quoted(name, 300), "why": why} for name, why in problems.items() if why]
+        unusable = [
+            {"name": quoted(name, 300), "problem": key, "why": NAME_PROBLEMS[key]}
+            for name, key in problems.items()
+            if key
+        ]
         return {
             "loras": rows,
             "pending": pending,

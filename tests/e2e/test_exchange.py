@@ -142,6 +142,20 @@ def test_a_refused_or_unanswered_paste_is_said_and_keeps_the_rows(exchange: Exch
     assert exchange.rows() == PASTED["ours"][1]
 
 
+def test_rows_are_pasted_beside_a_text_that_only_python_reads(exchange: Exchange) -> None:
+    node = exchange.face.add()
+    exchange.page.evaluate("app.graph.nodes[0].widgets[0].value = '<lora:warm:te=0.5:unet=1> <lora:x>:'")
+    exchange.paste(node, PASTED["rgthree"][0])
+    assert "could not be pasted" in exchange.toasts()  # there is a word around the tags
+    exchange.page.evaluate("app.graph.nodes[0].widgets[0].value = '<lora:warm:te=0.5:unet=1> <lora:x:1:hr=2>'")
+    exchange.paste(node, PASTED["rgthree"][0])
+    exchange.page.wait_for_function("app.graph.nodes[0].widgets[0].value.startsWith('{')")
+    assert "weights for a second pass" in exchange.toasts()  # which the text had, and no row has
+    exchange.wait_for_rows(
+        [{"lora": "warm", "model": 1, "clip": 0.5}, {"lora": "x", "model": 1}, *PASTED["rgthree"][1]]
+    )
+
+
 @pytest.mark.parametrize("dialect", ["json", "a1111", "runware", "rgthree", "lora-manager"])
 def test_what_is_copied_can_be_pasted(exchange: Exchange, dialect: str) -> None:
     air = "civitai:120096@135931"

@@ -14,6 +14,7 @@ import comfy.utils
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import CallbacksMP
 from safetensors.torch import save_file
 from support.algorithm_files import made
 from support.live_runs import Recorder, Stacks, apart, ask, hooks, kohya, named, noise, row, sample, sample_wan, weights
@@ -386,6 +387,62 @@ def test_nothing_is_left_on_a_second_model_after_an_exception(
         guided(model, out, callback=fail)
     assert hooks(model) == hooks(other) == 0
     assert torch.equal(guided(model, out), whole)
+    assert torch.equal(sample(other), bare)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_nothing_stays_on_a_second_model_where_another_packs_cleanup_raises(
+    model: Any, other: Any, files: Path, stacked: Stacks, is_first: bool
+) -> None:
+    """Ours comes first, whoever registered first."""
+    bare, whole = sample(other), guided(model, stacked(other, CONSTANT))
+    raises = [False]
+
+    def fail(*_: Any) -> None:
+        if raises[0]:
+            raise Boom
+
+    def with_another(item: Any) -> Any:
+        item = item.clone()
+        item.add_callback_with_key(CallbacksMP.ON_CLEANUP, "other", fail)
+        return item
+
+    out = stacked(with_another(other), CONSTANT) if is_first else with_another(stacked(other, CONSTANT))
+    raises[0] = True
+    with pytest.raises(Boom):
+        guided(model, out)
+    assert hooks(model) == hooks(other) == 0
+    assert torch.equal(sample(other), bare)
+    raises[0] = False
+    assert torch.equal(guided(model, out), whole)
+    assert hooks(model) == hooks(other) == 0
+
+
+@pytest.mark.skipif(
+    not hasattr(ModelPatcher, "model_patches_call_function"), reason="this ComfyUI cleans up no patches"
+)
+def test_what_stays_on_a_second_model_does_nothing(model: Any, other: Any, files: Path, stacked: Stacks) -> None:
+    """ComfyUI cleans up other packs' patches before it calls anybody. Where one raises, the next load ejects ours."""
+    bare, whole = sample(other), guided(model, stacked(other, CONSTANT))
+    alone = guided(model, other)
+
+    class Patch:
+        raises = True
+
+        def cleanup(self) -> None:
+            if self.raises:
+                raise Boom
+
+    out, patch = stacked(other, CONSTANT), Patch()
+    out.set_model_patch(patch, "nobody_asks_for_it")
+    with pytest.raises(Boom):
+        guided(model, out)
+    assert hooks(other) > 0
+    assert torch.equal(guided(model, other), alone)
+    assert torch.equal(sample(other), bare)
+    patch.raises = False
+    assert torch.equal(guided(model, out), whole)
+    assert hooks(model) == hooks(other) == 0
     assert torch.equal(sample(other), bare)
 
 

@@ -448,8 +448,8 @@ def test_names_that_no_row_can_hold_are_told_apart(loras: Path, ask: Callable[..
     assert [row["name"] for row in body["loras"]] == ["good.safetensors"]
     why = "its name has a line break or bytes that are no text; rename the file"
     assert sorted(body["unusable"], key=lambda item: item["name"]) == [
-        {"name": "'\\udce9.safetensors'", "why": why},
-        {"name": "'a\\nb.safetensors'", "why": why},
+        {"name": "'\\udce9.safetensors'", "problem": "characters", "why": why},
+        {"name": "'a\\nb.safetensors'", "problem": "characters", "why": why},
     ]
 
 
