@@ -8,7 +8,11 @@ from .host import files
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows
 
-FORMS = ("runware", "a1111", "rgthree", "lora-manager", "json", "schema")
+FORMS = (
+    "runware", "a1111", "rgthree", "lora-manager", "lora-manager-recipe", "comfyui", "civitai", "civitai-orchestration",
+    "infotext", "swarmui", "swarmui-prompt", "fal", "fal-input", "fal-wan", "replicate", "replicate-multi", "together",
+    "diffusers", "invokeai", "invokeai-graph", "draw-things", "sglang", "vllm-omni", "lightx2v", "json", "schema",
+)  # fmt: skip
 """`lorchestra.exchange.FORMS`, said again: the code of all dialects is loaded when one is written, not with ComfyUI."""
 
 

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from ..errors import DialectError, quoted
 from .a1111 import DIALECT as A1111
+from .civitai import DIALECT as CIVITAI
+from .civitai_orchestration import DIALECT as CIVITAI_ORCHESTRATION
+from .comfyui import DIALECT as COMFYUI
 from .dialect import Dialect
+from .diffusers_script import DIALECT as DIFFUSERS
+from .draw_things import DIALECT as DRAW_THINGS
+from .fal import FAL, FAL_INPUT, FAL_WAN
+from .infotext import DIALECT as INFOTEXT
+from .invokeai import DIALECT as INVOKEAI
+from .invokeai import GRAPH as INVOKEAI_GRAPH
+from .lightx2v import DIALECT as LIGHTX2V
 from .lora_manager import DIALECT as LORA_MANAGER
+from .lora_manager_recipe import DIALECT as LORA_MANAGER_RECIPE
+from .replicate import DIALECT as REPLICATE
+from .replicate import MULTI as REPLICATE_MULTI
 from .rgthree import DIALECT as RGTHREE
 from .runware import DIALECT as RUNWARE
+from .sglang import DIALECT as SGLANG
+from .swarmui import DIALECT as SWARMUI
+from .swarmui import PROMPT as SWARMUI_PROMPT
+from .together import DIALECT as TOGETHER
+from .vllm_omni import DIALECT as VLLM_OMNI
 
-DIALECTS: tuple[Dialect, ...] = (RUNWARE, A1111, RGTHREE, LORA_MANAGER)
+DIALECTS: tuple[Dialect, ...] = (
+    RUNWARE, A1111, RGTHREE, LORA_MANAGER, LORA_MANAGER_RECIPE, COMFYUI, CIVITAI, CIVITAI_ORCHESTRATION, INFOTEXT,
+    SWARMUI, SWARMUI_PROMPT, FAL, FAL_INPUT, FAL_WAN, REPLICATE, REPLICATE_MULTI, TOGETHER, DIFFUSERS, INVOKEAI,
+    INVOKEAI_GRAPH, DRAW_THINGS, SGLANG, VLLM_OMNI, LIGHTX2V,
+)  # fmt: skip
 """Every dialect. To add one:
 
 1. Write `exchange/<id>.py` with the pure functions `read(value) -> Reading` and `write(stack) -> Writing` and a
