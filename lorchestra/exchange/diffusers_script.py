@@ -108,6 +108,13 @@ class _Script:
 
     loaded: dict[str, _Loaded] = field(default_factory=dict[str, _Loaded])
     losses: list[Loss] = field(default_factory=list[Loss])
+    statement: str = ""
+    """The statement that is read."""
+
+    @property
+    def shown(self) -> str:
+        """The statement as a message shows it."""
+        return quoted(self.statement.strip())
 
     def row(self, adapter: str) -> int:
         """The row of an adapter."""
@@ -137,9 +144,10 @@ def read(text: Json) -> Reading:
         count += 1
         if count > MAX_STATEMENTS:
             raise DialectError(f"the script has more than {MAX_STATEMENTS:,} statements about LoRAs")
+        script.statement = statement
         tree = _parsed(statement)
         if tree is None:
-            script.losses.append(Loss(None, "script", f"{quoted(statement.strip())} cannot be read"))
+            script.losses.append(Loss(None, "script", f"{script.shown} cannot be read"))
             continue
         for node in ast.walk(tree):
             _read_node(node, script)
@@ -221,7 +229,7 @@ def _load(call: ast.Call, script: _Script) -> None:
     lora, adapter = _literal(first), _literal(named.get("adapter_name"))
     file, second = _literal(named.get(_WEIGHT_NAME)), _literal(named.get(_SECOND))
     if not isinstance(lora, str) or not lora.strip():
-        script.losses.append(Loss(None, _LOAD, f"{quoted(ast.unparse(call))} names no file that can be read"))
+        script.losses.append(Loss(None, _LOAD, f"{script.shown} names no file that can be read"))
         return
     if not isinstance(adapter, str):
         adapter = f"default_{len(script.loaded)}"  # as diffusers calls it
@@ -245,7 +253,7 @@ def _set(call: ast.Call, script: _Script) -> None:
     values = None if values_node is None else _literal(values_node)
     if names is _UNKNOWN or values is _UNKNOWN:
         if not any(found.is_set for found in script.loaded.values()) and script.loaded:
-            script.losses.append(Loss(None, _SET, f"{quoted(ast.unparse(call))} cannot be read without running it"))
+            script.losses.append(Loss(None, _SET, f"{script.shown} cannot be read without running it"))
         return
     adapters: list[Any] = (
         [names]
