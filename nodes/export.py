@@ -45,6 +45,11 @@ class ApiExport(io.ComfyNode):
                     default=False,
                     tooltip="Write the file's name for rows that have no AIR, instead of stopping with an error.",
                 ),
+                io.Boolean.Input(
+                    "clamp",
+                    default=False,
+                    tooltip="Write the nearest weight that the program takes, instead of stopping with an error.",
+                ),
             ],
             outputs=[io.String.Output(display_name="text", tooltip="What was written.")],
         )
@@ -56,12 +61,13 @@ class ApiExport(io.ComfyNode):
         format: str,  # noqa: A002 - the name of the input
         filename_prefix: str,
         allow_names: bool,
+        clamp: bool = False,
     ) -> io.NodeOutput:
         """Writes one file and shows it."""
         from ..lorchestra.exchange import suffix, write_any
 
         stack = read_rows(lora_stack)
-        writing = write_any(stack, format, {"allow_names": allow_names})
+        writing = write_any(stack, format, {"allow_names": allow_names, "clamp": clamp})
         written = files.write_output(filename_prefix, suffix(format), writing.text)
         shown = "\n".join([writing.text.rstrip(), "", *(f"Not said: {loss}" for loss in writing.losses)]).rstrip()
         return io.NodeOutput(writing.text, ui={"text": [shown], "files": [written]})

@@ -55,7 +55,7 @@ def is_request(value: Json) -> bool:
     rows = objects(value)
     return bool(rows) and all(
         isinstance(row.get("type"), str)
-        and any(key in row for key in (VERSION_ID, "air", HASH))
+        and (any(key in row for key in (VERSION_ID, "air", HASH)) or ("name" in row and row["type"].lower() in _TYPES))
         and not {"lora", "model", "path"} & set(row)
         for row in rows
     )
@@ -120,10 +120,10 @@ def _entry(item: Item, air: str | None) -> Entry:
     return item.entry(Entry(lora, model=item.number("weight", DIALECT.limits.default), air=air, extra=extra))
 
 
-def write(stack: Stack, *, clamp: bool = False) -> Writing:
+def write(stack: Stack, *, allow_names: bool = False, clamp: bool = False) -> Writing:
     """The active rows as resources, in their order, by AIR, number of the version, or hash.
 
-    A row that has none of them is a `DialectError`.
+    A row that has none of them is a `DialectError`, unless `allow_names`: then the file's name alone is written.
     """
     losses: list[Loss] = []
     rows: list[dict[str, Any]] = []
@@ -133,14 +133,14 @@ def write(stack: Stack, *, clamp: bool = False) -> Writing:
             "type": "lora",
             "weight": fitted(entry.model, f"{at}.weight", entry, row, DIALECT, clamp, losses),
         }
-        rows.append(item | _named(entry, row, at, losses))
+        rows.append(item | _named(entry, row, at, allow_names, losses))
         losses += one_weight(entry, row, DIALECT.title)
         losses += unsaid(entry, row, DIALECT.title, [key for key in (VERSION_ID, HASH) if key in rows[-1]])
     losses += unsaid_of_stack(stack, DIALECT.title)
     return Writing(as_text(rows), rows, tuple(losses))
 
 
-def _named(entry: Entry, row: int, at: str, losses: list[Loss]) -> dict[str, Any]:
+def _named(entry: Entry, row: int, at: str, allow_names: bool, losses: list[Loss]) -> dict[str, Any]:
     """How a resource says which file it is."""
     air = find_air_of(entry, row)
     if air is not None:
@@ -158,10 +158,10 @@ def _named(entry: Entry, row: int, at: str, losses: list[Loss]) -> dict[str, Any
             losses.append(
                 Loss(row, "sha256", f"{DIALECT.title} takes 10 digits of a hash; the other ones are left out")
             )
-    if not named:
+    if not named and not allow_names:
         raise DialectError(
             f"{quoted(entry.lora)} has no AIR and no hash, by which Civitai knows a file; give the row an "
-            '"air" such as "civitai:120096@135931", or switch it off',
+            '"air" such as "civitai:120096@135931", switch it off, or allow names',
             row,
             f"{at}.air",
         )
@@ -176,7 +176,7 @@ DIALECT = Dialect(
     ".json",
     read,
     write,
-    write_options=("clamp",),
+    write_options=("allow_names", "clamp"),
     keeps=(AIR,),
     recognises=is_request,
 )

@@ -39,8 +39,10 @@ DIALECTS: tuple[Dialect, ...] = (
    would be wrong if it were written anyway (a weight out of range, a row without a name) is a `DialectError` with the
    row's number. Nothing is dropped or clamped without one of the two.
 2. Add its line above, its id to `FORMS` in `nodes/export.py`, and if its text can be told from the others', to
-   `parse.read_any`.
-3. Write `tests/lorchestra/exchange/test_<id>.py`; `read(write(stack).value)` must give the stack back, less the losses.
+   `parse.RECOGNISED`.
+3. Give it its limits and what it keeps, and add the requests that the program documents to
+   `tests/lorchestra/exchange/test_services.py`. `test_dialects.py` holds that `read(write(stack).value)` gives the
+   stack back, less the losses.
 
 The command line takes its choices from here. An option of `read` or `write` is a keyword argument with a default,
 named in `read_options` or `write_options`, and a flag of the same name in `cli/export.py`.
