@@ -26,6 +26,8 @@ export interface App {
   extensionManager: ExtensionManager;
   collectNodeMenuItems?: unknown;
   graphToPrompt(): Promise<{ output: Prompt }>;
+  /** Opens a workflow file, or a picture that has one. */
+  handleFile?(file: File): Promise<unknown>;
   registerExtension(extension: Extension): void;
 }
 
@@ -185,6 +187,9 @@ export interface HookedNode extends SubgraphNode {
   /** The pictures of the last run, and which of them is shown large. */
   imgs?: unknown[];
   imageIndex?: number | null;
+  /** Whether it takes what is dragged over it, and what it does with it; true if nobody else need do anything. */
+  onDragOver?(event: DragEvent): boolean;
+  onDragDrop?(event: DragEvent): Promise<boolean> | boolean;
   addDOMWidget(name: string, type: string, element: HTMLElement, options: DomWidgetOptions): DomWidget;
 }
 

@@ -24,10 +24,11 @@ export const DIALECTS = [
  * The rows in a pasted text, with what was lost on the way. What there is to tell is told in a toast.
  * @param {Comfy} comfy
  * @param {string} text
+ * @param {{ isRows?: boolean }} [known] whether it is known that the text is meant for us
  * @returns {Promise<{rows: import("../values/stack.mjs").Row[], notes: string[]} | null>} null when there are none
  */
-export async function readPasted(comfy, text) {
-  if (!mayBeRows(text)) return null;
+export async function readPasted(comfy, text, { isRows = false } = {}) {
+  if (!isRows && !mayBeRows(text)) return null;
   /** @type {{loras?: import("../values/stack.mjs").Row[], notes?: string[]}} */
   let answer;
   let listed;

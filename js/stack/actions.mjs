@@ -4,6 +4,7 @@
 import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { copyAs, readPasted } from "../exchange/clipboard.mjs";
+import { readDropped } from "../exchange/drop.mjs";
 import { rowsInClipboard } from "../exchange/paste.mjs";
 import { rounded } from "../values/numbers.mjs";
 import { MISSING, NOTHING } from "../values/verdicts.mjs";
@@ -129,6 +130,8 @@ export function createActions({ host, state, edits, view }) {
     remove, move, duplicate,
     /** @param {string} text that was pasted onto the list */
     pasteText: async (text) => edits.append((await readPasted(comfy, text))?.rows ?? []),
+    /** @param {DragEvent} event with pictures */
+    dropPictures: (event) => readDropped(comfy, event, edits.append),
     /** @type {import("./view.mjs").HeadActions} */
     head: {
       toggleAll: edits.toggleAll,

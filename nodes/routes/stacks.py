@@ -57,7 +57,8 @@ def write(body: Body) -> dict[str, object]:
     if not isinstance(rows, list | dict | str):
         raise StackError(f'"loras" is {quoted(rows)}; expected rows')
     form = name if isinstance(name, str) else ""
-    writing = write_any(parse_stack(rows), form, {"allow_names": body.get("allow_names") is True})
+    options = {key: body.get(key) is True for key in ("allow_names", "clamp", "paths")}
+    writing = write_any(parse_stack(rows), form, options)
     return {"text": writing.text, "losses": [str(loss) for loss in writing.losses]}
 
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import random
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import node_js
+from support.png_files import BROKEN, WITHOUT, picture
 
 from lorchestra import limits
-from lorchestra.errors import ScheduleError, StackError
-from lorchestra.exchange import parse_stack, read_stack
+from lorchestra.errors import DialectError, ScheduleError, StackError
+from lorchestra.exchange import DIALECTS, Dialect, parse_stack, png, read_any, read_stack
 from lorchestra.fit import badge
 from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
 from lorchestra.schedule.curve import ADDRESSINGS, MAX_KEYFRAMES
 from lorchestra.schedule.reading import MAX_TEXT as MAX_SCHEDULE
 from lorchestra.schedule.steps import MAX_SIGMA, MAX_STEPS
-from lorchestra.stack import DEFAULT_WEIGHT
+from lorchestra.stack import DEFAULT_WEIGHT, Entry, Stack
 
 CASES = json.loads((Path(__file__).parent / "stacks.json").read_text(encoding="utf-8"))
 TYPED = [
@@ -56,6 +60,59 @@ def test_limits() -> None:
         "MAX_STEPS": MAX_STEPS,
         "MAX_SIGMA": MAX_SIGMA,
     }
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.id)
+def test_what_python_recognises_may_be_rows(dialect: Dialect) -> None:
+    entry = Entry(
+        "styles/pixel.safetensors", model=0.5, air="urn:air:sdxl:lora:civitai:1@2", sha256="0" * 64, expert="low"
+    )
+    options = {"allow_names": True} if "allow_names" in dialect.write_options else {}
+    text = dialect.write(Stack((entry, replace(entry, lora="b", air="civitai:1@3", sha256="1" * 64))), **options).text
+    assert read_any(text).stack.entries
+    assert evaluate("pasted", "return values.mayBeRows(value)", text) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"nodes": [{"type": "LoadLoraModel", "inputs": []}], "links": []}',
+        '{"3": {"class_type": "KSampler", "inputs": {}}}', '{"input": {"prompt": "x"}}', '{"resources": [1]}',
+        '{"steps": 20}', '{"steps": [{"a": 1}]}', '[{"path": "x"}]', '[{"file": "a", "line": 1}]',
+        '{"lora": {"rank": 4}}', '{"loras": {"a": 1}}', "Steps: many", "Steps to follow: 1, 2",
+        '{"name": "a", "version": "1"}', '[{"type": "div", "id": 1}]', "load_lora_weights", '{"model": {"name": "x"}}',
+    ],
+)  # fmt: skip
+def test_what_people_paste_besides(text: str) -> None:
+    assert evaluate("pasted", "return values.mayBeRows(value)", text) is False
+
+
+SIGNED = [
+    picture(parameters=text, Comment="x")
+    for text in ("a <lora:b:1>\nSteps: 1", "é", "猫 <lora:b:1>", "")
+]  # fmt: skip
+SIGNED += [
+    picture(True, parameters="a" * 5000),
+    picture(True, parameters="猫" * 5000),
+    picture(),
+    picture(workflow="{}"),
+]
+SIGNED += [png.SIGNATURE + body for body in (*BROKEN.values(), *WITHOUT)]
+
+
+def test_pictures() -> None:
+    """The same text is found, and what Python refuses is damaged."""
+    told: list[Any] = []
+    for data in SIGNED:
+        try:
+            told.append({"kind": "parameters", "text": png.find_parameters(io.BytesIO(data[8:]))})
+        except DialectError as error:
+            kinds = {"canvas": "comfyui", "nothing about": "none"}
+            told.append({"kind": next((kind for words, kind in kinds.items() if words in str(error)), "damaged")})
+    assert {one["kind"] for one in told} == {"parameters", "comfyui", "none", "damaged"}
+    body = "return Promise.all(value.map((one) => values.findParameters(new Uint8Array(Buffer.from(one, 'base64')))))"
+    assert evaluate("png", body, [base64.b64encode(data).decode() for data in SIGNED]) == told
+    assert evaluate("png", "return values.findParameters(new Uint8Array([1, 2, 3]))") == {"kind": "damaged"}
 
 
 def test_verdict_words() -> None:
