@@ -6,8 +6,10 @@ import { BYPASSED, MUTED } from "../base/graph.mjs";
 import { t } from "../base/words.mjs";
 import { lorasWidget, STACK } from "../stack/node.mjs";
 import { readStack, toText } from "../values/stack.mjs";
-import { inputLike, outputOf, sourceOf, targetsOf } from "./links.mjs";
+import { outputOf } from "./links.mjs";
 import { kindOf, rowsOf } from "./loaders.mjs";
+import { heldBy, plain, troubleOf } from "./obstacles.mjs";
+import { clipInput, modelInput, otherOutputs, sourceAt, stackInput, targetsAt } from "./ports.mjs";
 
 /** @import { GraphNode } from "../types.d.ts" */
 
@@ -17,6 +19,7 @@ const LONGEST = 1000; // nodes in a chain
  * @typedef {import("../values/stack.mjs").Row} Row
  * @typedef {import("./links.mjs").Source} Source
  * @typedef {import("./links.mjs").Target} Target
+ * @typedef {import("./promoted.mjs").Promoted} Promoted
  */
 
 /**
@@ -24,6 +27,7 @@ const LONGEST = 1000; // nodes in a chain
  * @property {GraphNode[]} loaders nodes whose place it takes, in their order; empty where the rows go into a stack
  * @property {GraphNode[]} stackers nodes that handed rows to them
  * @property {GraphNode | null} into the LoRA Stack that the rows go into, instead of a new one
+ * @property {GraphNode | null} behind the checkpoint's loader that gives its LoRA up to a LoRA Stack behind it
  * @property {Row[]} rows
  * @property {Source | null} model
  * @property {Source | null} clip
@@ -32,6 +36,7 @@ const LONGEST = 1000; // nodes in a chain
  * @property {Target[]} clips
  * @property {number} mode
  * @property {string[]} lost outputs whose links cannot be kept
+ * @property {Promoted[]} promoted inputs of the subgraph whose values have become rows
  */
 
 /**
@@ -41,9 +46,11 @@ const LONGEST = 1000; // nodes in a chain
 export function planFor(node) {
   const kind = node?.graph && kindOf(node);
   if (!kind) return null;
-  const trouble = troubleOf(node);
-  if (trouble) return { reason: trouble };
-  const plan = kind.chains ? planOfChain(chainAround(node)) : planAtEnd(kind.role === "stacker" ? endOf(node) : { node });
+  const held = heldBy(node);
+  if (kind.role === "checkpoint" && !rowsOf(node, kind).length) return null;
+  if ("reason" in held) return held;
+  const plan = kind.role === "checkpoint" ? planBehind(node)
+    : kind.chains ? planOfChain(chainAround(node)) : planAtEnd(kind.role === "stacker" ? endOf(node) : { node });
   const refused = "reason" in plan ? "" : refusedLink(plan);
   return refused ? { reason: refused } : plan;
 }
@@ -83,10 +90,9 @@ function refusedLink(plan) {
 /** @param {GraphNode} node @returns {Plan} */
 function planOfLoader(node) {
   const { stackers, source } = stackersBefore(node);
-  const kind = /** @type {import("./loaders.mjs").Kind} */ (kindOf(node));
+  const { rows, promoted } = heldTogether([...stackers, node], (one) => one !== node);
   return {
-    loaders: [node], stackers, into: null,
-    rows: [...stackers.flatMap(rowsWithMode), ...rowsOf(node, kind)],
+    loaders: [node], stackers, into: null, behind: null, rows, promoted,
     model: sourceAt(node, modelInput(node)), clip: sourceAt(node, clipInput(node)), stack: source,
     models: targetsAt(node, "MODEL"), clips: targetsAt(node, "CLIP"),
     mode: node.mode ?? 0,
@@ -101,9 +107,25 @@ function planInto(node) {
   if (readStack(toText(widget.value)).error) return { reason: t("the LoRA Stack's text cannot be read") };
   const { stackers, source } = stackersBefore(node);
   return {
-    loaders: [], stackers, into: node, rows: stackers.flatMap(rowsWithMode), stack: source,
+    loaders: [], stackers, into: node, behind: null, ...heldTogether(stackers, () => true), stack: source,
     model: null, clip: null, models: [], clips: [], mode: 0,
     lost: stackers.flatMap((one) => lostOf(one, ["LORA_STACK"])),
+  };
+}
+
+/**
+ * The loader stays, without its LoRA; what its model and its text encoders went to comes from the LoRA Stack.
+ * @param {GraphNode} node a checkpoint's loader
+ * @returns {Plan | {reason: string}}
+ */
+function planBehind(node) {
+  const [model, clip] = [outputOf(node, "MODEL"), outputOf(node, "CLIP")];
+  const [models, clips] = [targetsAt(node, "MODEL"), targetsAt(node, "CLIP")];
+  if (model < 0 || !models.length) return { reason: t("its model goes nowhere") };
+  return {
+    loaders: [], stackers: [], into: null, behind: node, ...heldTogether([node], () => false), stack: null,
+    model: { node, slot: model }, clip: clips.length ? { node, slot: clip } : null, models, clips,
+    mode: node.mode ?? 0, lost: [],
   };
 }
 
@@ -115,8 +137,7 @@ function planOfChain(chain) {
   const last = chain[chain.length - 1];
   const lastWithClip = withClip[withClip.length - 1];
   return {
-    loaders: chain, stackers: [], into: null, stack: null,
-    rows: chain.flatMap(modes.size > 1 ? rowsWithMode : rowsIn),
+    loaders: chain, stackers: [], into: null, behind: null, stack: null, ...heldTogether(chain, () => modes.size > 1),
     model: sourceAt(chain[0], modelInput(chain[0])),
     clip: withClip.length ? sourceAt(withClip[0], clipInput(withClip[0])) : null,
     models: targetsAt(last, "MODEL"), clips: lastWithClip ? targetsAt(lastWithClip, "CLIP") : [],
@@ -198,7 +219,8 @@ function endOf(node) {
     if (targets.length > 1) return { reason: t("its rows go to several nodes") };
     const { node: next, slot } = targets[0];
     if (!next || slot !== stackInput(next)) return { reason: t("it feeds neither a LoRA Stack nor a known loader") };
-    const kind = kindOf(next);
+    const known = kindOf(next);
+    const kind = known && ["loader", "applier", "stacker"].includes(known.role) ? known : undefined;
     if (next.type !== STACK && !kind) return { reason: t("it feeds neither a LoRA Stack nor a known loader") };
     const trouble = kind && troubleOf(next);
     if (trouble) return { reason: t("in the next node, {reason}", { reason: trouble }) };
@@ -209,54 +231,22 @@ function endOf(node) {
 }
 
 /**
- * @param {GraphNode} node
- * @returns {string} why the node's rows cannot be known or kept; empty when they can
+ * What nodes hold, none of which has an obstacle.
+ * @param {GraphNode[]} nodes
+ * @param {(node: GraphNode) => boolean} withMode whether the rows of a bypassed node are off; else the whole stack is bypassed
+ * @returns {{rows: Row[], promoted: Promoted[]}}
  */
-function troubleOf(node) {
-  const kept = [modelInput(node), clipInput(node), stackInput(node)];
-  const linked = (node.inputs ?? []).find((_, index) => !kept.includes(index) && sourceOf(node, index));
-  if (linked) return t("{input} comes through a link", { input: plain(linked.name) });
-  return kindOf(node)?.role === "stacker" && node.mode === MUTED ? t("it is muted") : "";
-}
-
-/** @param {GraphNode} node @returns {Row[]} */
-function rowsIn(node) {
-  return rowsOf(node, /** @type {import("./loaders.mjs").Kind} */ (kindOf(node)));
-}
-
-/** A bypassed node's rows are off. @param {GraphNode} node @returns {Row[]} */
-function rowsWithMode(node) {
-  const rows = rowsIn(node);
-  if (node.mode !== BYPASSED) return rows;
-  return rows.map(({ lora, ...rest }) => ({ lora, ...rest, on: false }));
+function heldTogether(nodes, withMode) {
+  const all = nodes.map((node) => {
+    const held = heldBy(node);
+    if ("reason" in held) throw new Error(held.reason);
+    const off = node.mode === BYPASSED && withMode(node);
+    return { ...held, rows: off ? held.rows.map(({ lora, ...rest }) => ({ lora, ...rest, on: false })) : held.rows };
+  });
+  return { rows: all.flatMap(({ rows }) => rows), promoted: all.flatMap(({ promoted }) => promoted) };
 }
 
 /** @param {GraphNode} node @param {string[]} kept types @returns {string[]} */
 function lostOf(node, kept) {
-  const known = kept.map((type) => outputOf(node, type));
-  return (node.outputs ?? []).filter((_, index) => !known.includes(index) && targetsOf(node, index).length)
-    .map((slot) => slot.label || slot.name);
-}
-
-/** @param {GraphNode} node */
-function modelInput(node) { return inputLike(node, "MODEL", /^model$/i); }
-
-/** @param {GraphNode} node */
-function clipInput(node) { return inputLike(node, "CLIP", /^(optional_)?clip$/i); }
-
-/** @param {GraphNode} node */
-function stackInput(node) { return inputLike(node, "LORA_STACK", /^(optional_)?lora_stack$/i); }
-
-/** @param {GraphNode} node @param {number} slot */
-function sourceAt(node, slot) { return slot < 0 ? null : sourceOf(node, slot); }
-
-/** @param {GraphNode} node @param {string} type */
-function targetsAt(node, type) {
-  const slot = outputOf(node, type);
-  return slot < 0 ? [] : targetsOf(node, slot);
-}
-
-/** Menus of old frontends take text for HTML. @param {unknown} text */
-function plain(text) {
-  return String(text).replace(/[<>&]/g, "").slice(0, 60);
+  return otherOutputs(node, kept).map((slot) => slot.label || slot.name);
 }
