@@ -144,6 +144,10 @@ export function createActions({ host, state, edits, view }) {
     row: {
       toggle: edits.toggle,
       pick: (index, anchor) => void pickFor(index, anchor),
+      use: (index, lora) => {
+        edits.change(index, { lora });
+        focusRow(view, index);
+      },
       schedule: (index, anchor) => void openSchedule(index, anchor),
       explain: (index, anchor) => openExplanation(comfy, {
         anchor, row: state.rows[index], badge: state.badges[index] ?? NOTHING,

@@ -14,6 +14,7 @@ import { createWeight } from "./weight.mjs";
  * @property {(index: number) => void} toggle
  * @property {(index: number, anchor: HTMLElement) => void} pick
  * @property {(index: number, anchor: HTMLElement) => void} explain
+ * @property {(index: number, lora: string) => void} use takes the file that a row is to name
  * @property {(index: number, anchor: HTMLElement) => void} schedule
  * @property {(index: number, anchor: HTMLElement | {x: number, y: number}) => void} menu
  * @property {(index: number, event: PointerEvent) => void} lift
@@ -74,6 +75,11 @@ export function createRow(actions) {
     type: "button", class: "lorchestra-mark lorchestra-badge", hidden: true, "aria-haspopup": "dialog",
     onclick: () => actions.explain(index, badge),
   });
+  const offered = create("span", { class: "lorchestra-offer-name lorchestra-quiet", dir: "auto" });
+  const offer = create("button", {
+    type: "button", class: "lorchestra-button lorchestra-offer", hidden: true,
+    onclick: () => actions.use(index, /** @type {string} */ (offer.dataset.lora)),
+  }, offered, create("span", { text: t("Use this") }));
   const schedule = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-schedule", "aria-haspopup": "dialog", onclick: () => actions.schedule(index, schedule),
   }, icon(ICONS.curve));
@@ -84,7 +90,7 @@ export function createRow(actions) {
     type: "button", class: "lorchestra-more", "aria-haspopup": "menu", title: t("More"), onclick: () => actions.menu(index, more),
   }, icon(ICONS.more));
   const element = create("div", { class: "lorchestra-row", role: "listitem" },
-    grip, toggle, name, tags, badge, schedule, model.element, more);
+    grip, toggle, name, tags, offer, badge, schedule, model.element, more);
   element.addEventListener("contextmenu", (event) => {
     if (/** @type {Element} */ (event.target).closest("input")) return;
     event.preventDefault();
@@ -94,6 +100,13 @@ export function createRow(actions) {
 
   const showBadge = (/** @type {Badge | undefined} */ said) => {
     const state = said?.state ?? "";
+    const [only, other] = state === MISSING ? (said?.candidates ?? []) : [];
+    offer.hidden = !only || Boolean(other); // of several, the badge's pop-up lets people choose
+    if (only && !other) {
+      offer.dataset.lora = offered.textContent = only.name;
+      offer.title = t("Use {name}: {why}", { name: only.name, why: only.why });
+      setAttribute(offer, "aria-label", offer.title);
+    }
     badge.hidden = !state;
     if (!said || !state) return;
     const [picture, colour] = BADGES[state];
