@@ -5,7 +5,6 @@ What would be run afterwards is what would have been run before, but for the loa
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
