@@ -1,11 +1,14 @@
 """Every LoRA loader in ComfyUI's own templates and blueprints becomes a LoRA Stack, whatever subgraph holds its name.
 
 What would be run afterwards is what would have been run before, but for the loaders and the stacks in their place.
+A few files are tried, each with loaders that are placed in another way. `ALL_TEMPLATES=1` tries all of them, for some
+nine minutes.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +59,26 @@ def templates() -> Iterator[Path]:
                 yield path
 
 
+def placed(workflow: dict[str, Any]) -> tuple[tuple[object, ...], ...]:
+    """How its loaders are placed: whether in a subgraph, with which inputs, and how many."""
+    subgraphs = (workflow.get("definitions") or {}).get("subgraphs", [])
+    found = [
+        (graph is not workflow, node["type"], *sorted(slot["name"] for slot in node["inputs"] if slot.get("link")))
+        for graph in (workflow, *subgraphs)
+        for node in graph["nodes"]
+        if node["type"] in LOADERS
+    ]
+    return tuple(sorted(found))
+
+
+def sample(files: list[Path]) -> list[Path]:
+    """The smallest file of each sort; at most eight."""
+    first: dict[object, Path] = {}
+    for path in sorted(files, key=lambda path: path.stat().st_size):
+        first.setdefault(placed(json.loads(path.read_text("utf-8"))), path)
+    return list(first.values())[:8]
+
+
 def lora_free(prompt: dict[str, Any]) -> dict[str, Any]:
     """All nodes but loaders and stacks; where a link went through them, what it begins at, and the LoRAs on its way."""
 
@@ -82,10 +105,12 @@ def lora_free(prompt: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_all_loaders_of_the_official_templates(face: Any, pack_folder: str) -> None:
+def test_loaders_of_the_official_templates(face: Any, pack_folder: str) -> None:
     files = list(templates())
     if not files:
         pytest.skip("no templates are installed beside ComfyUI")
+    every = os.environ.get("ALL_TEMPLATES") == "1"
+    files = files if every else sample(files)
     loaders = converted = 0
     refused: list[str] = []
     for path in files:
@@ -99,7 +124,6 @@ def test_all_loaders_of_the_official_templates(face: Any, pack_folder: str) -> N
         loaders, converted = loaders + outcome["loaders"], converted + outcome["converted"]
         refused += [f"{path.name}: {reason}" for reason in outcome["refused"]]
         assert lora_free(face.prompt()) == before, path.name
-    print(f"{len(files)} files, {loaders} loaders, {converted} converted, refused: {refused}")
-    assert loaders >= 100
-    assert converted + len(refused) >= loaders
-    assert converted > 0.95 * loaders, refused
+    assert loaders >= (150 if every else len(files))
+    assert refused == []
+    assert converted == loaders
