@@ -41,6 +41,8 @@ import { count, countOf, groupRows, isOff, isRgthreeRow, managerRows, rowOf, val
  * @property {string[]} [parts] widgets that are weights for parts of the model, which a row does not have
  * @property {boolean} [whole] whether other outputs than those of a LoRA Stack matter to the run
  * @property {"nunchaku" | "x-flux"} [only] whose models it is made for
+ * @property {"nunchaku"} [knows] whose models it can change beside ComfyUI's own
+ * @property {boolean} [drops] whether it may drop the rows that come in where it has no LoRA itself
  * @property {Record<string, string>} [emptied] what a checkpoint's loader says where it has no LoRA
  * @property {(values: Values) => Row[]} read
  */
@@ -102,7 +104,7 @@ export const KINDS = [
   },
   // LoRA-Manager
   {
-    type: "Lora Loader (LoraManager)", role: "loader", titles: ["Lora Loader (LoraManager)"],
+    type: "Lora Loader (LoraManager)", role: "loader", knows: "nunchaku", titles: ["Lora Loader (LoraManager)"],
     read: ({ list, named }) => managerRows(valuesIn(list, named)),
   },
   {
@@ -171,7 +173,7 @@ export const KINDS = [
       : rowOf(named[`lora_${slot}_name`], named[`lora_${slot}_strength`], undefined, !isOff(named.toggle))),
   },
   {
-    type: "easy loraSwitcher", role: "stacker", whole: true, titles: ["easy loraSwitcher", "EasyLoraSwitcher"],
+    type: "easy loraSwitcher", role: "stacker", whole: true, drops: true, titles: ["easy loraSwitcher", "EasyLoraSwitcher"],
     widgets: ["toggle", "select", "num_loras", "lora_strength", ...count(50).map((slot) => `lora_${slot}_name`)],
     read: ({ named }) => rowOf(named[`lora_${countOf(named.select)}_name`], named.lora_strength, undefined, !isOff(named.toggle)),
   },

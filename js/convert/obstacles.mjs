@@ -30,9 +30,10 @@ const PLAIN_LOADERS = new Set([
 
 /**
  * @param {GraphNode} node of a known kind
+ * @param {boolean} [withModel] whether a node for text encoders alone has a partner that has the model
  * @returns {Held | {reason: string}} the reason why its rows cannot be known or kept
  */
-export function heldBy(node) {
+export function heldBy(node, withModel = false) {
   const kind = /** @type {Kind} */ (kindOf(node));
   if (kind.role === "wrapper") return { reason: t("the models that it is for take LoRAs from their own pack's nodes alone") };
   /** @type {Record<string, unknown>} */
@@ -49,7 +50,8 @@ export function heldBy(node) {
   if (linked) return { reason: t("{input} comes through a link", { input: plain(linked) }) };
   if (kind.role === "stacker" && node.mode === MUTED) return { reason: t("it is muted") };
   const rows = rowsOf(node, kind, outside);
-  const reason = outputInUse(node, kind, rows) || partsOf(node, kind, outside) || modelOf(node, kind);
+  if (kind.drops && !rows.length && sourceAt(node, stackInput(node))) return { reason: t("it has no LoRA, and may drop the rows that come in") };
+  const reason = outputInUse(node, kind, rows) || partsOf(node, kind, outside) || modelOf(node, kind, withModel);
   return reason ? { reason } : { rows, promoted: promoted.map((one) => one.promoted) };
 }
 
@@ -100,15 +102,15 @@ function partsOf(node, kind, outside) {
   return part ? t("its weight for {part} is {value}, and a row has no weights for such parts", { part, value: String(values[part]) }) : "";
 }
 
-/** @param {GraphNode} node @param {Kind} kind */
-function modelOf(node, kind) {
-  if (kind.role === "loader" && modelInput(node) < 0 && clipInput(node) >= 0) {
+/** @param {GraphNode} node @param {Kind} kind @param {boolean} withModel */
+function modelOf(node, kind, withModel) {
+  if (!withModel && kind.role === "loader" && modelInput(node) < 0 && clipInput(node) >= 0) {
     return t("it changes text encoders alone, and a LoRA Stack needs a model");
   }
-  if (kind.only === "nunchaku") {
+  if (kind.only === "nunchaku" || kind.knows === "nunchaku") {
     const origin = originOf(node);
-    if (origin && /nunchaku/i.test(origin)) return t("its model is Nunchaku's, which only Nunchaku's own nodes can change");
-    if (!origin || !PLAIN_LOADERS.has(origin)) return t("it is not known whether its model is Nunchaku's, which only Nunchaku's own nodes can change");
+    if (origin && /nunchaku/i.test(origin)) return t("its model is Nunchaku's, which a LoRA Stack cannot change");
+    if (kind.only && (!origin || !PLAIN_LOADERS.has(origin))) return t("it is not known whether its model is Nunchaku's, which a LoRA Stack cannot change");
   }
   if (kind.only === "x-flux" && feeds(node, "XlabsSampler")) return t("its model goes to x-flux's sampler, which runs no other pack's LoRAs");
   return "";

@@ -2,11 +2,11 @@
 /** What a LoRA Stack in the place of other loaders would be: their rows, their links, and what would be lost. */
 
 import { page } from "../base/canvas.mjs";
-import { BYPASSED, MUTED } from "../base/graph.mjs";
+import { BYPASSED, MUTED, nodesOf } from "../base/graph.mjs";
 import { t } from "../base/words.mjs";
 import { lorasWidget, STACK } from "../stack/node.mjs";
-import { readStack, toText } from "../values/stack.mjs";
-import { outputOf } from "./links.mjs";
+import { changed, isOn, readStack, toText } from "../values/stack.mjs";
+import { outputOf, targetsOf } from "./links.mjs";
 import { kindOf, rowsOf } from "./loaders.mjs";
 import { heldBy, plain, troubleOf } from "./obstacles.mjs";
 import { clipInput, modelInput, otherOutputs, sourceAt, stackInput, targetsAt } from "./ports.mjs";
@@ -14,6 +14,8 @@ import { clipInput, modelInput, otherOutputs, sourceAt, stackInput, targetsAt } 
 /** @import { GraphNode } from "../types.d.ts" */
 
 const LONGEST = 1000; // nodes in a chain
+const MODEL_LIST = "LoadLoraModel";
+const TEXT_LIST = "LoadLoraTextEncoder";
 
 /**
  * @typedef {import("../values/stack.mjs").Row} Row
@@ -46,11 +48,18 @@ const LONGEST = 1000; // nodes in a chain
 export function planFor(node) {
   const kind = node?.graph && kindOf(node);
   if (!kind) return null;
+  const pair = pairOf(node);
+  if (pair) return finished(planOfPair(pair));
   const held = heldBy(node);
   if (kind.role === "checkpoint" && !rowsOf(node, kind).length) return null;
   if ("reason" in held) return held;
   const plan = kind.role === "checkpoint" ? planBehind(node)
     : kind.chains ? planOfChain(chainAround(node)) : planAtEnd(kind.role === "stacker" ? endOf(node) : { node });
+  return finished(plan);
+}
+
+/** @param {Plan | {reason: string}} plan */
+function finished(plan) {
   const refused = "reason" in plan ? "" : refusedLink(plan);
   return refused ? { reason: refused } : plan;
 }
@@ -144,6 +153,63 @@ function planOfChain(chain) {
     mode: modes.size > 1 ? 0 : (last.mode ?? 0),
     lost: chain.flatMap((node) => lostOf(node, ["MODEL", "CLIP"])),
   };
+}
+
+/**
+ * ComfyUI's two lists for one set of LoRAs: one for the model, the other for the text encoders. They belong together
+ * where a graph has no more than these two, and neither depends on the other.
+ * @param {GraphNode} node either of them
+ * @returns {{model: GraphNode, text: GraphNode} | undefined}
+ */
+function pairOf(node) {
+  if (![MODEL_LIST, TEXT_LIST].includes(node.type ?? "") || !node.graph) return undefined;
+  const all = nodesOf(node.graph);
+  const [model, ...models] = all.filter(({ type }) => type === MODEL_LIST);
+  const [text, ...texts] = all.filter(({ type }) => type === TEXT_LIST);
+  if (!model || !text || models.length || texts.length || (model.mode ?? 0) !== (text.mode ?? 0)) return undefined;
+  if ("reason" in heldBy(model) || "reason" in heldBy(text, true) || isBehind(text, model) || isBehind(model, text)) return undefined;
+  return chainAround(model).some((one) => clipInput(one) >= 0 || (one.mode ?? 0) !== (text.mode ?? 0)) ? undefined : { model, text };
+}
+
+/**
+ * @param {{model: GraphNode, text: GraphNode}} pair
+ * @returns {Plan | {reason: string}}
+ */
+function planOfPair({ model, text }) {
+  const plan = planOfChain(chainAround(model));
+  const held = heldBy(text, true);
+  if ("reason" in plan || "reason" in held) return "reason" in held ? held : plan;
+  return {
+    ...plan, loaders: [...plan.loaders, text], rows: joinedRows(plan.rows, held.rows), promoted: [...plan.promoted, ...held.promoted],
+    clip: sourceAt(text, clipInput(text)), clips: targetsAt(text, "CLIP"), lost: [...plan.lost, ...lostOf(text, ["CLIP"])],
+  };
+}
+
+/**
+ * One row for a LoRA that both lists have once, and switch alike.
+ * @param {Row[]} forModel
+ * @param {Row[]} forText
+ * @returns {Row[]}
+ */
+function joinedRows(forModel, forText) {
+  const once = (/** @type {Row[]} */ rows, /** @type {string} */ lora) => rows.filter((row) => row.lora === lora).length === 1;
+  const joins = (/** @type {Row} */ one, /** @type {Row} */ other) =>
+    one.lora === other.lora && isOn(one) === isOn(other) && once(forModel, one.lora) && once(forText, one.lora);
+  const rows = forModel.map((row) => {
+    const partner = forText.find((other) => joins(row, other));
+    return partner ? changed(row, { clip: partner.clip === row.model ? undefined : partner.clip ?? 0 }) : row;
+  });
+  return [...rows, ...forText.filter((row) => !forModel.some((other) => joins(row, other)))];
+}
+
+/** Whether something of a node's outputs gets to another node. @param {GraphNode} from @param {GraphNode} to */
+function isBehind(from, to) {
+  const seen = new Set([from]);
+  for (const one of seen) {
+    if (seen.size > LONGEST) return true; // not known
+    for (const slot of (one.outputs ?? []).keys()) for (const { node } of targetsOf(one, slot)) if (node) seen.add(node);
+  }
+  return seen.has(to);
 }
 
 /**

@@ -631,6 +631,34 @@ def test_a_stacker_that_feeds_nothing_known_says_why_it_cannot(exchange: Exchang
     assert exchange.menu(5) is None  # it holds no LoRA
 
 
+def test_comfyuis_two_lists_become_one_stack(exchange: Exchange) -> None:
+    """They are newer than this ComfyUI, so they are nodes that are not known here."""
+    named = {"loras": 1, "loras.0.lora_name": WARM, "loras.0.strength": 0.8, "loras.0.enabled": True}
+    model = saved_node(
+        2, "LoadLoraModel", ["model:MODEL"], ["MODEL:MODEL"], [1, WARM, 0.8, True], widgets_values_named=named
+    )
+    text = saved_node(3, "LoadLoraTextEncoder", ["clip:CLIP"], ["CLIP:CLIP"], [2, WARM, 0.4, True, LINES, 1, False])
+    links = [
+        [1, 1, 0, 2, 0, "MODEL"],
+        [2, 1, 1, 3, 0, "CLIP"],
+        [3, 2, 0, 98, 0, "MODEL"],
+        [4, 3, 0, 99, 0, "CLIP"],
+    ]
+    exchange.load(around(model, text), links)
+    assert exchange.menu(3) == {"content": "Convert 2 loaders to one LoRA Stack", "disabled": False}
+    exchange.convert(3)
+    assert exchange.rows() == [
+        {"lora": WARM, "model": 0.8, "clip": 0.4},
+        {"lora": LINES, "on": False, "model": 0, "clip": 1},
+    ]
+    assert exchange.links() == {
+        "model": ["CheckpointLoaderSimple.MODEL"],
+        "clip": ["CheckpointLoaderSimple.CLIP"],
+        "MODEL": ["ModelSamplingDiscrete.model"],
+        "CLIP": ["CLIPTextEncode.clip"],
+    }
+
+
 def test_loaders_that_stay_say_why(exchange: Exchange) -> None:
     nodes = [
         saved_node(2, "WanVideoLoraSelect", ["prev_lora:WANVIDLORA"], ["lora:WANVIDLORA"], [WARM, 1, False, True]),

@@ -161,9 +161,54 @@ describe("why a loader stays", () => {
     const graph = graphOf([[2, "WanVideoLoraSelect", { prev_lora: "WANVIDLORA" }, { lora: "WANVIDLORA" }, [A, 1, false, true]]], []);
     assert.match(reasonOf(graph, 2), /their own pack's nodes alone/);
   });
+  test("Nunchaku's models behind a loader that knows them, and others", () => {
+    const load = [1, "NunchakuQwenImageDiTLoader", {}, { MODEL: "MODEL" }];
+    const values = ["", [{ name: "a", strength: 1, active: true }]];
+    assert.match(reasonOf(between("Lora Loader (LoraManager)", values, { load }), 2), /is Nunchaku's/);
+    assert.equal(reasonOf(between("Lora Loader (LoraManager)", values, { load: [1, "Some Loader", {}, { MODEL: "MODEL" }] }), 2), undefined);
+  });
+  test("a switcher without a LoRA that gets rows", () => {
+    const stacks = { lora_stack: "LORA_STACK" };
+    const graph = graphOf([
+      [2, "CR LoRA Stack", stacks, { LORA_STACK: "LORA_STACK" }, ["On", A, 1, 1]], [3, "easy loraSwitcher", { optional_lora_stack: "LORA_STACK" }, { lora_stack: "LORA_STACK" }, [true, 1, 1, 1, "None"]],
+      LOAD, [4, "CR Apply LoRA Stack", { model: "MODEL", clip: "CLIP", ...stacks }, { MODEL: "MODEL" }], USE,
+    ], [[2, 0, 3, 0], [3, 0, 4, 2], [1, 0, 4, 0], [4, 0, 9, 0]]);
+    assert.match(reasonOf(graph, 3), /may drop the rows/);
+    assert.deepEqual(planFor(at(graph, 4)).rows, []); // its stack input goes on to the LoRA Stack
+    assert.equal(planFor(at(graph, 4)).stack.node.id, 3);
+  });
   test("text encoders alone", () => {
     const graph = graphOf([[2, "LoadLoraTextEncoder", { clip: "CLIP" }, { CLIP: "CLIP" }, [1, A, 1]]], []);
     assert.match(reasonOf(graph, 2), /needs a model/);
+  });
+});
+
+describe("ComfyUI's two lists", () => {
+  const MODEL_ROWS = [3, A, 0.8, true, B, 0.5, false, C, 1, true], TEXT_ROWS = [3, A, 0.4, true, B, 0.5, true, C, 1, true];
+  const graph = ({ more = [], links = [], mode = 0 } = {}) => graphOf([
+    [1, "CheckpointLoaderSimple", {}, { MODEL: "MODEL", CLIP: "CLIP" }],
+    [2, "LoadLoraModel", { model: "MODEL" }, { MODEL: "MODEL" }, MODEL_ROWS],
+    [3, "LoadLoraTextEncoder", { clip: "CLIP", any: "*" }, { CLIP: "CLIP" }, TEXT_ROWS, { mode }],
+    [9, "Sampler", { model: "MODEL", clip: "CLIP" }, { X: "X" }], ...more,
+  ], [[1, 0, 2, 0], [1, 1, 3, 0], [2, 0, 9, 0], [3, 0, 9, 1], ...links]);
+  test("become one stack, with one row for a LoRA that both have", () => {
+    for (const id of [2, 3]) {
+      const plan = planFor(at(graph(), id));
+      assert.deepEqual(plan.loaders.map((node) => node.id), [2, 3]);
+      assert.deepEqual(plan.rows, [
+        { lora: A, model: 0.8, clip: 0.4 }, { lora: B, on: false, model: 0.5, clip: 0 }, { lora: C, model: 1 }, { lora: B, model: 0, clip: 0.5 },
+      ]);
+      assert.deepEqual([plan.model.slot, plan.clip.slot, plan.models[0].key, plan.clips[0].key], [0, 1, "9.0", "9.1"]);
+    }
+  });
+  test("stay apart where it is not clear that they belong together", () => {
+    const alone = { lora: A, model: 0.8, clip: 0 };
+    for (const other of [graph({ more: [[4, "LoadLoraTextEncoder", { clip: "CLIP" }, { CLIP: "CLIP" }]] }), graph({ mode: 4 })]) {
+      assert.deepEqual(planFor(at(other, 2)).rows[0], alone);
+      assert.match(reasonOf(other, 3), /needs a model/);
+    }
+    const behind = graph({ more: [[4, "Other", { model: "MODEL" }, { X: "X" }]], links: [[2, 0, 4, 0], [4, 0, 3, 1]] });
+    assert.match(reasonOf(behind, 3), /any comes through a link/);
   });
 });
 
