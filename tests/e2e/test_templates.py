@@ -106,6 +106,7 @@ def lora_free(prompt: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_loaders_of_the_official_templates(face: Any, pack_folder: str) -> None:
+    face.skip_in("1.27.10", "inputs that take any one type, as the templates have them, are newer")
     files = list(templates())
     if not files:
         pytest.skip("no templates are installed beside ComfyUI")
