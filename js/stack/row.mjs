@@ -5,7 +5,7 @@ import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { formatWeight, splitName } from "../values/numbers.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
-import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, PARTLY, UNKNOWN } from "../values/verdicts.mjs";
+import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, offerFor, PARTLY, UNKNOWN } from "../values/verdicts.mjs";
 import { ICONS } from "./style.mjs";
 import { createWeight } from "./weight.mjs";
 
@@ -100,13 +100,6 @@ export function createRow(actions) {
 
   const showBadge = (/** @type {Badge | undefined} */ said) => {
     const state = said?.state ?? "";
-    const [only, other] = state === MISSING ? (said?.candidates ?? []) : [];
-    offer.hidden = !only || Boolean(other); // of several, the badge's pop-up lets people choose
-    if (only && !other) {
-      offer.dataset.lora = offered.textContent = only.name;
-      offer.title = t("Use {name}: {why}", { name: only.name, why: only.why });
-      setAttribute(offer, "aria-label", offer.title);
-    }
     badge.hidden = !state;
     if (!said || !state) return;
     const [picture, colour] = BADGES[state];
@@ -115,6 +108,15 @@ export function createRow(actions) {
     badge.title = said.sentence || stateWord(state);
     setAttribute(badge, "aria-label", badge.title);
     badge.replaceChildren(icon(ICONS[picture], 13));
+  };
+
+  const showOffer = (/** @type {View} */ view) => {
+    const one = offerFor(view.row, view.badge);
+    offer.hidden = !one; // of several, the badge's pop-up lets people choose
+    if (!one) return;
+    offer.dataset.lora = offered.textContent = one.name;
+    offer.title = t("Use {name}: {why}", one);
+    setAttribute(offer, "aria-label", offer.title);
   };
 
   return {
@@ -127,6 +129,7 @@ export function createRow(actions) {
         showRow(view);
       }
       if (shown?.badge !== view.badge) showBadge(view.badge);
+      showOffer(view);
       shown = view;
     },
   };

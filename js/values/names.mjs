@@ -55,3 +55,13 @@ function put(map, key, name) {
 function fileOf(path) {
   return path.slice(path.lastIndexOf("/") + 1);
 }
+
+/**
+ * Whether two names are of one path: with either slash, and with or without the ending.
+ * @param {string} one
+ * @param {string} other
+ */
+export function isSamePath(one, other) {
+  const [a, b] = [one, other].map((name) => name.replaceAll("\\", "/"));
+  return a === b || a.replace(SUFFIX, "") === b || a === b.replace(SUFFIX, "");
+}

@@ -21,7 +21,7 @@ from ..stack import Entry, Schedules, Stack
 from ..stack.choices import Choices
 from .outcome import BROKEN, COMPATIBLE, INCOMPATIBLE, MISSING, NOT_A_LORA, PARTIAL, UNKNOWN, outcome
 from .refusals import find_misfit
-from .rows import find_rows, missing_error
+from .rows import Located, find_rows, missing_error
 
 FITS = "fits"
 PARTLY = "partly"
@@ -76,7 +76,7 @@ def row_problem(entry: Entry, find_base: Callable[[], Base | None], choices: Cho
     """What is to say of a row whatever its file is: that it cannot be applied, or is for the other model of a pair."""
     weighted = replace(entry, on=True, model=entry.model or 1.0)
     try:
-        found = find_rows(Stack((weighted,)), lambda _, __: "", find_base, choices, has_clip=True)
+        found = find_rows(Stack((weighted,)), lambda _, __: Located(""), find_base, choices, has_clip=True)
     except StackError as error:
         return Badge(BROKEN, error.reason)
     return Badge(PARTLY, found.skipped[1].sentence) if found.skipped else None
@@ -84,7 +84,7 @@ def row_problem(entry: Entry, find_base: Callable[[], Base | None], choices: Cho
 
 def missing_sentence(entry: Entry) -> str:
     """What is said when a prompt with this row, whose file is not there, is queued."""
-    return missing_error([(1, entry.lora)]).reason
+    return missing_error([(1, entry)]).reason
 
 
 def look(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from statistics import median
+from typing import TYPE_CHECKING
 
 from ..errors import LorchestraError
 from .sidecars import Sidecars, read_sidecars
+
+if TYPE_CHECKING:
+    from ..spelling.modules import Module
 
 UNREADABLE = "unreadable"
 """The kind of files that are not sound safetensors files."""
@@ -83,12 +89,23 @@ def read_facts(file: File) -> Facts:
     others = [one for one in meant if one not in made_for]
     architectures = _shared(*made_for, *others)
     facts = _facts(kind, beside, examined.header.metadata, architectures, _shared(*family_titles(made_for, 6)))
-    from ..lora.numbers import counts, statistics
+    algorithm, rank = _kind_and_rank(examined.reading.modules)
+    return replace(facts, algorithm=algorithm, rank=rank)
 
-    modules = examined.reading.modules
-    algorithm = next(iter(counts(module.kind for module in modules)), None)
-    rank = statistics(module.rank for module in modules if module.rank)
-    return replace(facts, algorithm=algorithm, rank=int(rank.median) if rank else None)
+
+def _kind_and_rank(modules: Sequence[Module]) -> tuple[str | None, int | None]:
+    """The algorithm of most modules, and the median of their ranks; modules of one shape are looked at once."""
+    alike: dict[tuple[object, ...], tuple[Module, int]] = {}
+    for module in modules:
+        key = (module.algorithm, *module.shapes.items())
+        first, count = alike.get(key, (module, 0))
+        alike[key] = first, count + 1
+    kinds: Counter[str] = Counter()
+    ranks: list[int] = []
+    for module, count in alike.values():
+        kinds[module.kind] += count
+        ranks += [module.rank] * count if module.rank else []
+    return next((kind for kind, _ in kinds.most_common(1)), None), int(median(ranks)) if ranks else None
 
 
 def _facts(

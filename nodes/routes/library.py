@@ -11,6 +11,7 @@ from .http import Answer, Body, Query, read_text
 from .jobs import IsWanted
 
 if TYPE_CHECKING:
+    from ...lorchestra.library.catalog import Library
     from ...lorchestra.library.facts import Facts, File
 
 SEARCH_SECONDS = 5.0
@@ -28,13 +29,39 @@ def loras(query: Query) -> dict[str, object]:
     from ...lorchestra.stack.rows import find_name_problem
 
     shelf = process.lora_library()
-    with shelf.attended():
+    with shelf.background.attended():
         files = shelf.files()
         pending = shelf.read_in_background(files)
         problems = {file.name: find_name_problem(file.name) for file in files}
         rows = [_row(file, shelf.find_facts(file)) for file in files if problems[file.name] is None]
         unusable = [{"name": quoted(name, 300), "why": why} for name, why in problems.items() if why]
-        return {"loras": rows, "pending": pending, "unusable": unusable}
+        return {
+            "loras": rows,
+            "pending": pending,
+            "unusable": unusable,
+            "hashing": _hashing(shelf),
+            "problem": shelf.problem,
+        }
+
+
+def index(body: Body) -> dict[str, object]:
+    """Has all files hashed in the background, with `hash` true; ends that, with `hash` false. Says how far it is.
+
+    Hashes are what a row is found by under any name; they are kept in the catalog.
+    """
+    shelf, wanted = process.lora_library(), body.get("hash")
+    if not isinstance(wanted, bool | None):
+        raise LorchestraError(f'"hash" is {quoted(wanted)}; expected true or false')
+    if wanted:
+        shelf.hash_in_background()
+    elif wanted is False:
+        shelf.background.stop_hashing()
+    return {"hashing": _hashing(shelf)}
+
+
+def _hashing(shelf: Library) -> dict[str, int]:
+    progress = shelf.background.hashing
+    return {"done": progress.done, "total": progress.total}
 
 
 def is_hashing(query: Query) -> bool:
@@ -91,10 +118,12 @@ def is_deep(body: Body) -> bool:
 def find(body: Body, is_wanted: IsWanted) -> dict[str, object]:
     """Files that may be the one that a row means; with `deep`, whole files are hashed."""
     lora, sha256, air = (read_text(body, key) for key in ("lora", "sha256", "air"))
+    from ...lorchestra.library.finder import BY_HASH
+
     size = body.get("size")
     shelf = process.lora_library()
     found = shelf.finder(SEARCH_SECONDS).find(lora or "", sha256, air)
-    by_content = any("SHA-256" in item.why for item in found.candidates)
+    by_content = any(item.why == BY_HASH for item in found.candidates)
     if is_deep(body) and sha256 and not by_content:
         known_size = size if isinstance(size, int) and not isinstance(size, bool) else None
         hashed = shelf.search_hash(lora or "", sha256, known_size, _until(FILES_SECONDS, is_wanted))

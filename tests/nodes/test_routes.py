@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
 import json
 import logging
@@ -173,18 +174,18 @@ def test_each_row_gets_its_badge(files: Path, ask: Callable[..., Any]) -> None:
     connected, alone, unreadable = body["stacks"]
     assert connected["model"] == {"title": "SDXL", "architectures": ["sdxl"]}
     assert connected["has_clip"] is True
-    states = ["fits", "misfit", "missing", "not-a-lora", "broken", "broken", "missing", "missing"]
+    states = ["fits", "misfit", "fits", "not-a-lora", "broken", "broken", "fits", "missing"]
     assert [row["state"] for row in connected["rows"]] == states
     sentences = [row["sentence"] for row in connected["rows"]]
     assert sentences[0].startswith("all ") and sentences[0].endswith(" modules fit")
     assert sentences[1] == (
         "made for FLUX.1, this model is SDXL: 0 of 304 modules fit. Choose an SDXL LoRA or switch this row off."
     )
-    assert sentences[2].startswith("old/SDXL.safetensors was not found. Put the file")
+    by_hash = "used styles/sdxl.safetensors, found by the hash in its sidecar, which was not compared with the file"
+    assert sentences[2] == f"{sentences[0]}; {by_hash}"
+    assert sentences[6] == f"{sentences[0]}; used styles/sdxl.safetensors, found by its AIR civitai:1@2"
     assert 'the weight "model" is' in sentences[5]
-    why = ["the same content, by its SHA-256"]
-    assert [item["why"] for item in connected["rows"][2]["candidates"]] == why
-    assert connected["rows"][6]["candidates"] == [{"name": "styles/sdxl.safetensors", "why": "the same AIR"}]
+    assert [row["file"] for row in connected["rows"]][1:3] == ["flux.safetensors", "styles/sdxl.safetensors"]
     assert connected["rows"][7]["candidates"] == []
     assert (connected["rows"][0]["sha256"], connected["rows"][0]["air"]) == (SHA, "civitai:1@2")
     assert (alone["node"], alone["model"], alone["rows"][0]["state"]) == ("7", None, "unknown")
@@ -524,3 +525,20 @@ def test_hashing_gets_into_nobody_s_way_and_ends_with_who_asked(loras: Path, ask
     assert left == 0
     assert took < 3
     assert threading.active_count() <= before + 4
+
+
+def test_all_files_are_hashed_when_that_is_asked_for(loras: Path, ask: Callable[..., Any]) -> None:
+    """Then rows are found by them, and the next start knows them."""
+    files = write_sparse(loras / "flux.safetensors", lora_shapes("flux1_dev", "double_blocks.0.img_attn.*")).parent
+    assert ask("POST", "index", {})[2] == {"hashing": {"done": 0, "total": 0}}
+    assert ask("POST", "index", {"hash": "yes"})[0] == 400
+    sha256 = hashlib.sha256((files / "flux.safetensors").read_bytes()).hexdigest()
+    for _ in range(200):
+        ask("POST", "index", {"hash": True})
+        found = ask("POST", "find", {"lora": "gone", "sha256": sha256})[2]["candidates"]
+        if found:
+            break
+        time.sleep(0.02)
+    assert found == [{"name": "flux.safetensors", "why": "the same content, by its hash"}]
+    assert ask("POST", "index", {"hash": False})[2] == {"hashing": {"done": 0, "total": 0}}
+    assert ask("GET", "loras")[2]["problem"] is None
