@@ -43,6 +43,10 @@ _STEPS: tuple[str, ...] = (
         PRIMARY KEY (folder, name)
     ) WITHOUT ROWID, STRICT;
     """,
+    """
+    DELETE FROM files;
+    ALTER TABLE files ADD COLUMN words TEXT NOT NULL DEFAULT '[]';
+    """,  # all files are read anew, for the words; their hashes stay
 )
 """The schema's versions, each made from the one before it. `user_version` counts them."""
 
@@ -103,7 +107,7 @@ class Database:
         def read(connection: sqlite3.Connection) -> dict[str, Row]:
             columns = (
                 "path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, "
-                "algorithm, rank"
+                "algorithm, rank, words"
             )
             found = connection.execute(f"SELECT {columns} FROM files WHERE folder = ?", (folder,))
             return {row.path: row for row in map(_find_row, found) if row}
@@ -289,11 +293,11 @@ def _migrate(connection: sqlite3.Connection) -> None:
 def _write(connection: sqlite3.Connection, row: Row) -> None:
     facts = row.facts
     connection.execute(
-        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row.path, row.folder, row.name, _text(row.stamp), facts.kind, facts.algorithm, facts.rank,
             _plain(facts.title), _plain(facts.air), facts.sha256, _text(facts.architectures), _text(facts.family),
-            _text(facts.triggers), _text(sorted(facts.hashes)),
+            _text(facts.triggers), _text(sorted(facts.hashes)), _text(facts.words),
         ),
     )  # fmt: skip
 
@@ -312,9 +316,10 @@ def _find_row(columns: Sequence[object]) -> Row | None:
 
 
 def _row(columns: Sequence[object]) -> Row:
-    path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, algorithm, rank = (
-        cast("Sequence[str]", columns)
-    )
+    (
+        path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, algorithm, rank,
+        words,
+    ) = cast("Sequence[str]", columns)  # fmt: skip
     facts = Facts(
         kind,
         _texts(architectures),
@@ -326,6 +331,7 @@ def _row(columns: Sequence[object]) -> Row:
         air,
         algorithm,
         cast("int | None", rank),
+        _texts(words) if words != "[]" else (),
     )
     return Row(path, folder, name, tuple(map(int, stamp[1:-1].split(","))), facts)
 
