@@ -16,7 +16,7 @@ from comfy_execution.utils import get_executing_context
 from . import process, server
 
 if TYPE_CHECKING:
-    from ...lorchestra.workflow.upstream import Prompt
+    from ...lorchestra.workflow.graph import Prompt
 
 _FOLDERS: Mapping[str, tuple[str, ...]] = {
     "ckpt_name": ("checkpoints",),
