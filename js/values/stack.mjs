@@ -16,7 +16,7 @@ const TAG = /<(?:lora|lyco):([^<>]*)>/g; // <lora:styles/pixel:0.7>
 const FIRST_KEYS = ["lora", "on", "model", "clip"];
 const CHOICES = { conditioning: ["both", "positive", "negative"], expert: ["both", "high", "low"] };
 /** What only the face uses: it is saved, and left out of the prompt. */
-const FACE_KEYS = ["collapsed"];
+const FACE_KEYS = ["collapsed", "words"];
 
 /**
  * One LoRA as our JSON has it.

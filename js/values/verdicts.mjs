@@ -22,6 +22,7 @@ export const STATES = /** @type {const} */ ([FITS, PARTLY, MISFIT, UNKNOWN, MISS
  * @property {string | null} sha256
  * @property {string | null} air
  * @property {{name: string, why: string}[]} candidates files that a missing row may mean
+ * @property {import("./triggers.mjs").Word[]} [words] trigger words of its file, and those that the row chooses besides
  */
 
 /** @type {Readonly<Badge>} */
