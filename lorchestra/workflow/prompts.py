@@ -70,11 +70,11 @@ class Texts:
     field: Field | None
     """The one widget that all of it was written into; None if there are none, or several."""
     stacks: frozenset[str] = frozenset()
-    """LoRA Stacks whose trigger words go into it."""
+    """LoRA Stacks whose trigger words go into it; they may have rows of others, too."""
 
     def find(self, word: str) -> bool | None:
         """Whether a trigger word is in it; None if that is not known."""
-        return True if is_said(spoken(word), self.said) else False if self.is_complete else None
+        return True if is_said(spoken(word), self.said) else False if self.is_complete and not self.stacks else None
 
 
 def find_prompt_texts(prompt: Prompt, node_id: str, kind: Kind, accepts: Accepts) -> Texts | None:

@@ -38,10 +38,10 @@ class Words:
 
     def __init__(self, face: Any) -> None:
         self.face, self.page = face, face.page
-        loader = face.add("CheckpointLoaderSimple", 20, 60)
-        self.stack = face.add("LorchestraLoraStack", 20, 260)
-        self.positive, self.negative = face.add("CLIPTextEncode", 560, 60), face.add("CLIPTextEncode", 560, 300)
-        self.sampler = face.add("KSampler", 1020, 60)
+        loader = face.add("CheckpointLoaderSimple", 100, 60)
+        self.stack = face.add("LorchestraLoraStack", 100, 260)
+        self.positive, self.negative = face.add("CLIPTextEncode", 600, 60), face.add("CLIPTextEncode", 600, 300)
+        self.sampler = face.add("KSampler", 1060, 140)
         for link in (
             (loader, 0, self.stack, "model"), (loader, 1, self.stack, "clip"), (self.stack, 1, self.positive, "clip"),
             (self.stack, 1, self.negative, "clip"), (self.stack, 0, self.sampler, "model"),
@@ -183,3 +183,20 @@ def test_a_list_of_open_rows_can_be_sorted(words: Words) -> None:
     face.settle()
     assert [row["lora"] for row in face.rows()] == [PLAIN, PIXEL, "one/twin.safetensors"]
     assert set(words.chips()) == {"pixel art", "8-bit", "a sprite sheet"}
+
+
+def test_a_workflow_with_fewer_outputs_gets_the_new_one(words: Words) -> None:
+    face, page = words.face, words.page
+    page.evaluate(
+        """async (id) => {
+            const data = JSON.parse(JSON.stringify(app.graph.serialize()));
+            const stack = data.nodes.find((node) => node.id === id);
+            stack.outputs = stack.outputs.slice(0, 4);
+            await app.loadGraphData(data);
+        }""",
+        words.stack,
+    )
+    face.settle()
+    names = page.evaluate("(id) => app.graph.getNodeById(id).outputs.map((one) => one.name)", words.stack)
+    assert names == ["MODEL", "CLIP", "LORA_STACK", "report", "trigger_words"]
+    assert page.evaluate("(id) => app.graph.getNodeById(id).outputs[0].links.length", words.stack) == 1

@@ -245,6 +245,7 @@ def test_the_stack_s_own_trigger_words() -> None:
     text: dict[str, Any] = {"5": node("StringConcatenate", string_a="a cat", string_b=["9", 4], delimiter=", ")}
     found = find(with_text(["5", 0], **text))
     assert found is not None and found.stacks == {"9"} and found.is_complete and found.field == ("5", "string_a")
+    assert found.find("cat") is True and found.find("pixel art") is None
     report = find(with_text(["9", 3]))
     assert report is not None and not report.is_complete and not report.stacks
 
