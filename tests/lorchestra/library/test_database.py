@@ -59,6 +59,9 @@ def test_an_older_catalog_is_brought_up_to_date_and_keeps_what_it_has(
     connection.close()
 
 
+HASHES = Hashes("12" * 32, "0badcafe", "34" * 32, "56" * 32, "deadbeef")
+
+
 def test_hashes_of_contents_come_back_whatever_becomes_of_the_file(database: Database) -> None:
     """A file that was moved is known again by them."""
     content = Content(10, 20, "m" * 64, HASHES)
