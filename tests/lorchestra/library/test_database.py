@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lorchestra.files.hashes import Hashes
 from lorchestra.library import database as module
 from lorchestra.library.database import Content, Database, Row, Use
 from lorchestra.library.facts import Facts
