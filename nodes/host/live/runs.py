@@ -234,7 +234,9 @@ class LiveLoras:
     def _put_on_root(self, of: BaseModel, session: Session) -> None:
         model = weakref.ref(of)
 
-        def before(_: torch.nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, object]) -> None:
+        def before(
+            _: torch.nn.Module, args: tuple[Tensor | Sequence[Tensor], ...], kwargs: Mapping[str, object]
+        ) -> None:
             options = cast("RunOptions", kwargs.get("transformer_options") or {})
             now = options.get("sigmas")
             found = model()
@@ -243,8 +245,9 @@ class LiveLoras:
                 return
             # Guiders have a second model for what is not wanted.
             negatives = [True] * max(len(options.get("cond_or_uncond", ())), 1)
-            values = self._values(found, options, now, args[0].shape[0], negatives)
-            self._begin(session, found, options, now, values, args[0].device)
+            x = args[0] if isinstance(args[0], Tensor) else args[0][0]  # of video with sound a latent each
+            values = self._values(found, options, now, x.shape[0], negatives)
+            self._begin(session, found, options, now, values, x.device)
 
         session.put_on_root(of.diffusion_model, before)
 
