@@ -6,7 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .check import LoraCheck
 from .export import ApiExport
-from .host import prompt
+from .host import process, prompt
 from .routes import add_routes
 from .schedule import LoraSchedule
 from .stack import LoraStack
@@ -18,9 +18,13 @@ class Lorchestra(ComfyExtension):
     """What ComfyUI loads."""
 
     async def on_load(self) -> None:
-        """Lets the nodes know the prompts in which they are validated, and adds the routes of the face."""
+        """Lets the nodes know the prompts in which they are validated, and adds the routes of the face.
+
+        The catalog is filled in the background.
+        """
         prompt.listen()
         add_routes()
+        process.read_files_soon()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Our nodes."""

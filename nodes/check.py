@@ -33,8 +33,8 @@ class LoraCheck(io.ComfyNode):
             display_name="LoRA Check",
             category="loaders/Lorchestra",
             description=(
-                "Says of each LoRA of a stack whether it fits the model, and why not. Only the files' headers are "
-                "read, and nothing is changed."
+                "Says of each LoRA of a stack whether it fits the model, and why not. Only the files' headers and "
+                "alphas are read, and nothing is changed."
             ),
             search_aliases=["check lora", "lora compatibility", "lora info", "validate lora", "filter lora stack"],
             is_output_node=True,
@@ -66,9 +66,8 @@ class LoraCheck(io.ComfyNode):
         from .host.model import live_base
 
         stack = read_rows(lora_stack)
-        listing = files.read_listing()
         base = live_base(model, clip)
-        plan = make_plan(stack, files.row_files(listing), base, Choices(policy=IGNORE))
+        plan = make_plan(stack, files.row_files(files.SECONDS), base, Choices(policy=IGNORE))
         outcomes = _with_evidence(plan)
         title = next(iter(family_titles(base.architectures, 1)), None)
         data = {
@@ -77,7 +76,7 @@ class LoraCheck(io.ComfyNode):
             "rows": [item.to_json() for item in outcomes],
         }
         fitting = [item.entry for item in outcomes if item.verdict in (COMPATIBLE, PARTIAL, UNKNOWN)]
-        rows = to_rows(files.with_listed_names(fitting, listing))
+        rows = to_rows(files.with_listed_names(fitting))
         text = report(outcomes)
         return io.NodeOutput(model, text, json.dumps(data, ensure_ascii=False), rows, ui={"text": [text]})
 

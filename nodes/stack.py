@@ -139,7 +139,7 @@ class LoraStack(io.ComfyNode):
                     return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
             sentences = refusals(
                 read_stack(loras).stack,
-                files.row_files(files.read_listing()),
+                files.row_files(),
                 bases.find_queued_base,
                 Choices(missing, policy, mode),
                 has_clip=inputs is None or "clip" in inputs,
@@ -183,9 +183,8 @@ class LoraStack(io.ComfyNode):
         if for_all is not None:
             own = own.scheduled(for_all)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
-        listing = files.read_listing()
         base = live_base(model, clip, lambda: experts.find_listed_name(model))
-        plan = make_plan(stack, files.row_files(listing), base, Choices(missing, policy, mode))
+        plan = make_plan(stack, files.row_files(files.SECONDS), base, Choices(missing, policy, mode))
         notes = [f"Lost in the text: {loss}" for loss in reading.losses]
         for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
@@ -200,7 +199,9 @@ class LoraStack(io.ComfyNode):
         applied = live.apply(plan, model, clip, merges=not is_live)
         notes += applied.notes
         text = report(plan.outcomes, notes)
-        rows = to_rows(files.with_listed_names([*upstream.entries, *own.entries], listing))
+        listed = files.with_listed_names([*upstream.entries, *own.entries])
+        files.count_uses(entry.lora for entry in listed if entry.active)
+        rows = to_rows(listed)
         return io.NodeOutput(applied.model, applied.clip, rows, text, ui={"text": [text]})
 
 

@@ -8,8 +8,8 @@ import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
 import { lorasWidget } from "../stack/node.mjs";
 import { mayBeRows } from "../values/pasted.mjs";
-import { readStack, toText, writeStack } from "../values/stack.mjs";
-import { readPasted } from "./clipboard.mjs";
+import { toText, writeStack } from "../values/stack.mjs";
+import { readPasted, readWhole } from "./clipboard.mjs";
 
 /** @import { App, Comfy, GraphNode, Widget } from "../types.d.ts" */
 
@@ -55,14 +55,19 @@ export async function rowsInClipboard(comfy) {
 /**
  * @param {Comfy} comfy
  * @param {GraphNode} node
- * @param {string} text
+ * @param {string} pasted
  */
-async function pasteInto(comfy, node, text) {
-  const found = await readPasted(comfy, text);
+async function pasteInto(comfy, node, pasted) {
+  const found = await readPasted(comfy, pasted);
   const widget = lorasWidget(node);
   if (!found || !widget || !isInGraph(node)) return;
-  if (!appendRows(comfy.app, widget, found.rows)) {
-    tell(comfy.app, "error", t("The LoRAs could not be pasted"), [readStack(toText(widget.value)).error]);
+  const text = toText(widget.value);
+  const stack = await readWhole(comfy, text);
+  if (stack.error) {
+    tell(comfy.app, "error", t("The LoRAs could not be pasted"), [stack.error]);
+  } else if (isInGraph(node) && toText(widget.value) === text) {
+    appendRows(comfy.app, widget, stack, found.rows);
+    if (stack.notes?.length) tell(comfy.app, "info", t("Lost in the text that was there"), stack.notes);
   }
 }
 
@@ -70,17 +75,14 @@ async function pasteInto(comfy, node, text) {
  * Rows at the end of a stack, as one step of undo.
  * @param {App} app
  * @param {Widget} widget
+ * @param {import("../values/stack.mjs").Stack} stack what the widget has
  * @param {import("../values/stack.mjs").Row[]} rows
- * @returns {boolean} false where the stack's text cannot be read; then nothing is changed
  */
-export function appendRows(app, widget, rows) {
-  const stack = readStack(toText(widget.value));
-  if (stack.error) return false;
+function appendRows(app, widget, stack, rows) {
   asOneStep(app, () => {
     widget.value = writeStack(stack, [...stack.rows, ...rows]);
     widget.callback?.(widget.value);
   });
-  return true;
 }
 
 /** @param {App} app @returns {GraphNode | undefined} the only selected node, when it has rows */

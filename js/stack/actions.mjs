@@ -40,6 +40,15 @@ export function createActions({ host, state, edits, view }) {
     edits.move(index, to);
     focusRow(view, to, part);
   };
+  /**
+   * Lets a row name a file that it may mean; its own file, which has changed, is then meant as it is now.
+   * @param {number} index
+   * @param {string} lora
+   */
+  const use = (index, lora) => {
+    const asItIs = lora === state.rows[index].lora ? { sha256: undefined, hash: undefined } : {};
+    edits.change(index, { lora, ...asItIs });
+  };
   /** @param {number} index */
   const duplicate = (index) => {
     edits.duplicate(index);
@@ -147,10 +156,14 @@ export function createActions({ host, state, edits, view }) {
     row: {
       toggle: edits.toggle,
       pick: (index, anchor) => void pickFor(index, anchor),
+      use: (index, lora) => {
+        use(index, lora);
+        focusRow(view, index);
+      },
       schedule: (index, anchor) => void openSchedule(index, anchor),
       explain: (index, anchor) => openExplanation(comfy, {
         anchor, row: state.rows[index], badge: state.badges[index] ?? NOTHING,
-        onChoose: (lora) => edits.change(index, { lora }),
+        onChoose: (lora) => use(index, lora),
         onPick: () => void pickFor(index),
         onInfo: () => void openInfo(index),
       }),

@@ -24,7 +24,7 @@ from ..files.key import find_key
 from ..files.new_file import check_output, header_bytes, new_file
 from ..files.opening import RegularFile, open_regular
 from ..fit.outcome import UNKNOWN, Outcome
-from ..fit.rows import Files
+from ..fit.rows import Files, Located
 from ..lora.cache import DTYPES, is_finite, open_lora
 from ..models import checkpoint
 from ..models.base import Base
@@ -87,7 +87,7 @@ def bake(
     plan = make_plan(
         stack,
         Files(
-            find=lambda entry, _: entry.lora,  # opening a file that is not there says so
+            find=lambda entry, _: Located(entry.lora),  # opening a file that is not there says so
             open=lambda path: open_lora(path, keep=False),
         ),
         Base(

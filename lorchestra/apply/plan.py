@@ -6,7 +6,7 @@ The plan is made before anything is changed; the parts of a change stand in cano
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..architectures.sites import WHOLE, Offset, Place, has_text_encoders
 from ..errors import FileProblem, NotALora, StackError
@@ -96,7 +96,7 @@ class Plan:
 
 
 def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED) -> Plan:
-    """Makes the plan; nothing is changed and no tensor is read.
+    """Makes the plan; nothing is changed, and of the tensors only alphas and the like are read.
 
     Only rows that are on and have a weight other than zero, for something that is connected, need their file. Rows
     for the other model of a pair than the base are off. Rows whose weight changes over the steps are refused under
@@ -108,7 +108,7 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
     """
     found = find_rows(stack, files.find, lambda: base, choices, has_clip=has_text_encoders(base.targets))
     if found.lost:
-        raise missing_error(found.lost)
+        raise missing_error(found.lost, files.unread())
     outcomes = dict(found.skipped)
     opened, broken = _open(stack, found.paths, files, choices)
     for row, path in found.paths.items():
@@ -136,7 +136,7 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
             outcomes[row] = _added_up(stack.entries[row - 1], row, firsts.get(rows.get(row, "")), outcomes)
     return Plan(
         {change: tuple(parts) for change, parts in changes.items()},
-        tuple(outcomes[row] for row in sorted(outcomes)),
+        tuple(replace(outcomes[row], used=found.notes.get(row, "")) for row in sorted(outcomes)),
         tuple(chosen),
     )
 
@@ -153,11 +153,14 @@ def _open(
     broken: dict[str, FileProblem] = {}
     for path in stack.combined(paths):
         try:
-            opened[path] = files.open(path)
+            file = files.open(path)
+            file.check_values()
         except FileProblem as error:
             if choices.policy == REFUSE:
                 raise
             broken[path] = error
+        else:
+            opened[path] = file
     return opened, broken
 
 

@@ -94,7 +94,7 @@ def find_hash(text: str) -> str | None:
     return match[1]
 
 
-def read_hashes(path: str | Path, progress: Callable[[int, int], None] | None = None) -> Hashes:
+def read_hashes(path: str | Path, progress: Callable[[int, int], object] | None = None) -> Hashes:
     """Reads a file once, from its beginning to its end; raises `HeaderError` if it cannot be read or changes meanwhile.
 
     `progress` is called with the bytes read so far and the file's size after each MiB; what it raises ends the reading.
@@ -106,7 +106,26 @@ def read_hashes(path: str | Path, progress: Callable[[int, int], None] | None = 
         return hashes
 
 
-def _read(read: Callable[[int], bytes | None], size: int, progress: Callable[[int, int], None] | None) -> Hashes | None:
+_MARK = 1 << 16
+"""Bytes of each end of a file that its mark is taken of."""
+
+
+def read_mark(path: str | Path) -> str:
+    """What tells a file that was moved from others of its size, without reading all of it: 64 hex digits.
+
+    It is taken of the size, the first and the last 64 KiB. Raises `HeaderError` if the file cannot be read.
+    """
+    with open_regular(path) as file:
+        digest = hashlib.sha256(struct.pack("<Q", file.size))
+        digest.update(file.read(_MARK) or b"")
+        file.seek(max(0, file.size - _MARK))
+        digest.update(file.read(_MARK) or b"")
+        return digest.hexdigest()
+
+
+def _read(
+    read: Callable[[int], bytes | None], size: int, progress: Callable[[int, int], object] | None
+) -> Hashes | None:
     """None if there are not as many bytes as there should be."""
     whole, early, rest = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     others = [digest] if (digest := _find_blake3()) else []

@@ -9,7 +9,7 @@ from typing import Any, cast
 from ..architectures.names import family_titles
 from ..architectures.sites import Targets, has_text_encoders
 from ..errors import FileProblem, JsonError, NotALora, StackError
-from ..exchange import parse_stack
+from ..exchange import read_stack
 from ..exchange.parse import parse_row
 from ..files.json_text import read_json
 from ..limits import MAX_ROWS
@@ -21,7 +21,7 @@ from ..stack import Entry, Schedules, Stack
 from ..stack.choices import Choices
 from .outcome import BROKEN, COMPATIBLE, INCOMPATIBLE, MISSING, NOT_A_LORA, PARTIAL, UNKNOWN, outcome
 from .refusals import find_misfit
-from .rows import find_rows, missing_error
+from .rows import Located, find_rows, missing_error
 
 FITS = "fits"
 PARTLY = "partly"
@@ -42,9 +42,12 @@ class Badge:
 
 
 def read_rows(value: object) -> list[Entry | StackError]:
-    """The rows of a stack, each that cannot be read as its error; raises `StackError` if there are none."""
+    """The rows of a stack, each that cannot be read as its error; raises `StackError` if there are none.
+
+    Of tags those that a LoRA Stack applies; what is lost of a text has no row.
+    """
     try:
-        return list(parse_stack(value).entries)
+        return list(read_stack(value).stack.entries)
     except StackError as error:
         if error.row is None:
             raise
@@ -76,7 +79,7 @@ def row_problem(entry: Entry, find_base: Callable[[], Base | None], choices: Cho
     """What is to say of a row whatever its file is: that it cannot be applied, or is for the other model of a pair."""
     weighted = replace(entry, on=True, model=entry.model or 1.0)
     try:
-        found = find_rows(Stack((weighted,)), lambda _, __: "", find_base, choices, has_clip=True)
+        found = find_rows(Stack((weighted,)), lambda _, __: Located(""), find_base, choices, has_clip=True)
     except StackError as error:
         return Badge(BROKEN, error.reason)
     return Badge(PARTLY, found.skipped[1].sentence) if found.skipped else None
@@ -84,7 +87,7 @@ def row_problem(entry: Entry, find_base: Callable[[], Base | None], choices: Cho
 
 def missing_sentence(entry: Entry) -> str:
     """What is said when a prompt with this row, whose file is not there, is queued."""
-    return missing_error([(1, entry.lora)]).reason
+    return missing_error([(1, entry)]).reason
 
 
 def look(
@@ -97,6 +100,7 @@ def look(
     """
     try:
         file = open_file(path)
+        file.check_values()
     except FileProblem as error:
         return Badge(NOT_A_LORA if isinstance(error, NotALora) else BROKEN, error.reason)
     if base is None:

@@ -71,6 +71,8 @@ class Outcome:
     """Ids of the architectures that the file is made for, the likeliest first; empty if that is not known."""
     evidence: tuple[str, ...] = field(default=(), compare=False)
     """Why, in sentences."""
+    used: str = ""
+    """Which file was used and why, if it is not the one of the row's path; and what changed in it."""
 
     @property
     def advice(self) -> str:
@@ -81,7 +83,7 @@ class Outcome:
     @property
     def sentence(self) -> str:
         """All of it in words, without the LoRA's name."""
-        return f"{self.weights}{self.advice}"
+        return f"{self.weights}{self.advice}" + (f"; {self.used}" if self.used else "")
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data; the row by its name."""

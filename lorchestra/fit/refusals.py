@@ -13,6 +13,7 @@ from ..models.placing import place
 from ..spelling.prefixes import MODEL
 from ..stack import Stack, Weighted
 from ..stack.choices import REFUSE, Choices
+from ..stack.wanted import wanted_of
 from .outcome import INCOMPATIBLE, Outcome, outcome
 from .rows import Files, find_rows, missing_error
 
@@ -47,9 +48,12 @@ def refusals(
     Raises `StackError` for a row that no policy lets through: a name of several files, a schedule.
     """
     found = find_rows(stack, files.find, find_base, choices, has_clip=has_clip)
-    sentences = [str(missing_error(found.lost))] if found.lost else []
     if choices.policy != REFUSE:
         return []
+    unread = files.unread() if found.lost else 0
+    # What is not read yet is read by the run, which then says it: nobody waits for it here.
+    lost = [(row, entry) for row, entry in found.lost if not (unread and wanted_of(entry).is_identified)]
+    sentences = [str(missing_error(lost))] if lost else []
     refused: list[Refusal] = []
     for path, weighted in stack.combined(found.paths).items():
         try:

@@ -10,27 +10,46 @@ from ..errors import MissingLora, ScheduleError, StackError
 from ..models.base import Base
 from ..models.experts import find_expert
 from ..stack import BOTH, Entry, Stack
-from ..stack.air import find_air
-from ..stack.choices import Choices
+from ..stack.choices import REFUSE, Choices
+from ..stack.wanted import wanted_of
 from .outcome import MISSING, OFF, Outcome
 
 if TYPE_CHECKING:
     from ..lora.cache import OpenLora
 
-_MOST_NAMED = 6
-"""Missing rows that an error names."""
+_MOST_NAMED = 100
+"""Missing rows that an error names: all of a stack that people made, and not all of one that a program made."""
+CHANGED = "the file has changed since this workflow was saved"
+CHANGE_HINT = "Choose the file again if this one is meant, or set policy to warn"
 _MERGE_HINT = "merging takes constant weights only. Use a LoRA Stack whose mode is auto or live"
 """What to do about a row that merging cannot apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The file of a row."""
+
+    path: str
+    """To be opened."""
+    used: str = ""
+    """What is used, and why, if it is not the path that the row has: `used ink.safetensors, found by its hash`."""
+    change: str = ""
+    """What is known to have changed in the file since the row was saved; empty if nothing is."""
+
+
+Find = Callable[[Entry, int], Located | None]
+"""A row's file from the row and its number; None if there is none. Raises `StackError` if it may be any of several."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
     """Where the files of rows come from."""
 
-    find: Callable[[Entry, int], str | None]
-    """A row's file (the path to open) from the row and its number; None if there is none."""
+    find: Find
     open: Callable[[str], OpenLora]
     """The file of a path; raises `HeaderError` or `AdapterError`."""
+    unread: Callable[[], int] = lambda: 0
+    """How many files are there that nothing is known of yet, and that a hash or an AIR may belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +60,15 @@ class Found:
     """Rows that have a file."""
     skipped: Mapping[int, Outcome]
     """Rows that need no file; and those without one, where they are skipped."""
-    lost: tuple[tuple[int, str], ...]
-    """(row, name) of rows whose file is missing and that are not to be skipped."""
+    lost: tuple[tuple[int, Entry], ...]
+    """Rows whose file is missing and that are not to be skipped."""
+    notes: Mapping[int, str]
+    """What was used instead of a row's path, and what changed in the file."""
 
 
 def find_rows(
     stack: Stack,
-    find: Callable[[Entry, int], str | None],
+    find: Find,
     find_base: Callable[[], Base | None],
     choices: Choices,
     *,
@@ -61,32 +82,70 @@ def find_rows(
     """
     paths: dict[int, str] = {}
     skipped: dict[int, Outcome] = {}
-    lost: list[tuple[int, str]] = []
+    lost: list[tuple[int, Entry]] = []
+    notes: dict[int, str] = {}
     for row, entry in stack.rows:
         reason = _why_off(entry, has_clip) or _find_other_expert(entry, find_base)
         if reason:
             skipped[row] = Outcome(entry, OFF, reason, row=row)
             continue
         _refuse_unsupported(entry, row, choices.takes_schedules)
-        path = find(entry, row)
-        if path is not None:
-            paths[row] = path
-        elif choices.skips_missing:
-            skipped[row] = Outcome(entry, MISSING, "not found; skipped", row=row)
-        else:
-            lost.append((row, entry.lora))
-    return Found(paths, skipped, tuple(lost))
+        located = find(entry, row)
+        if located is None:
+            if choices.skips_missing:
+                skipped[row] = Outcome(entry, MISSING, "not found; skipped", row=row)
+            else:
+                lost.append((row, entry))
+            continue
+        if located.change and choices.policy == REFUSE:
+            raise StackError(f"{entry.lora}: {located.change}. {CHANGE_HINT}", row)
+        paths[row] = located.path
+        note = "; ".join(text for text in (located.used, located.change) if text)
+        if note:
+            notes[row] = note
+    return Found(paths, skipped, tuple(lost), notes)
 
 
-def missing_error(lost: Sequence[tuple[int, str]]) -> MissingLora:
-    """The error that names rows without a file, given as `Found.lost`."""
-    row, name = lost[0]
-    names = "; ".join(f"row {row}: {name}" for row, name in lost[1:_MOST_NAMED])
-    more = f" (also {names}{' …' if len(lost) > _MOST_NAMED else ''})" if names else ""
-    what = f"{name} is an AIR, and no local file is known for it" if find_air(name) else f"{name} was not found"
-    return MissingLora(
-        f"{what}{more}. Put the file into a LoRA folder and name it, switch the row off, or set missing to skip.", row
+def missing_error(lost: Sequence[tuple[int, Entry]], unread: int = 0) -> MissingLora:
+    """The error that names rows without a file, given as `Found.lost`, with what is known of each.
+
+    `unread` files are there that nothing is known of yet.
+    """
+    later = (
+        f" {unread:,} files are not read yet: try again in a moment."
+        if unread and any(wanted_of(entry).is_identified for _, entry in lost)
+        else ""
     )
+    if len(lost) == 1:
+        row, entry = lost[0]
+        return MissingLora(
+            f"{_missing(entry)}. Add the file to a LoRA folder, choose another one, switch the row off, or set missing "
+            f"to skip.{later}",
+            row,
+        )
+    lines = [f"row {row}: {_missing(entry)}" for row, entry in lost[:_MOST_NAMED]]
+    more = len(lost) - _MOST_NAMED
+    if more > 0:
+        lines.append(f"and {more} more rows")
+    listed = "\n".join(lines)
+    return MissingLora(
+        f"{len(lost)} LoRAs were not found. Add the files to a LoRA folder, choose others, switch the rows off, or set "
+        f"missing to skip.{later}\n{listed}"
+    )
+
+
+def _missing(entry: Entry) -> str:
+    """What is missing: name, AIR, hash, and the page to get it from."""
+    wanted = wanted_of(entry)
+    about: list[str] = []
+    if wanted.air and wanted.is_path:
+        about.append(f"AIR {wanted.air.short}")
+    if wanted.digits:
+        about.append(f"{'SHA-256' if len(wanted.digits) == 64 else 'hash'} {wanted.digits}")
+    if wanted.air and wanted.air.page:
+        about.append(wanted.air.page)
+    what = f"{entry.lora} was not found" if wanted.is_path else f"no LoRA here is known as {entry.lora}"
+    return f"{what} ({', '.join(about)})" if about else what
 
 
 def _why_off(entry: Entry, has_clip: bool) -> str | None:

@@ -1,4 +1,4 @@
-"""The LoRA files that are there and what is known of each: listed at once, read in the background, kept.
+"""The model files that are there and what is known of each: listed at once, read in the background, kept on disk.
 
 Nothing but headers and sidecars is read, unless hashes of whole files are asked for.
 """
@@ -8,31 +8,40 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileProblem
-from ..files.key import find_sha256
-from ..files.opening import open_regular
+from ..files.hashes import Hashes, read_hashes, read_mark
+from ..stack.air import Air
+from .background import Background, IsWanted
+from .database import Content, Database, Row
 from .facts import Facts, File, read_facts, with_hash
 from .finder import BY_HASH, Candidate, Finder, Found
+from .index import Hit, Index
 from .listing import Listing
-from .sidecars import PREVIEWS, SIDECARS
+from .scan import Scanner, scan
 
-_REST = 1.0
-"""How long the background rests after a file, in times of what reading it took."""
-_REST_WHILE_BUSY = 9.0
-_LEAST_REST = 0.002
-"""Seconds."""
+
+class NotWanted(Exception):
+    """Nobody wants the rest any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """One file as it was read."""
+
+    name: str
+    stamp: tuple[int, ...]
+    facts: Facts
 
 
 class Library:
-    """All LoRA files; safe for threads.
+    """All files of one kind, such as LoRAs; safe for threads.
 
     `names` gives them as ComfyUI lists them, `roots` the folders they are in, and `is_busy` says whether the machine
-    has better things to do than to read headers.
+    has better things to do than to read headers. `database` keeps what is known; without one it lives in memory.
     """
 
     def __init__(
@@ -40,27 +49,37 @@ class Library:
         names: Callable[[], Sequence[str]],
         roots: Callable[[], Sequence[str]],
         is_busy: Callable[[], bool] = lambda: False,
+        database: Database | None = None,
+        folder: str = "loras",
     ) -> None:
         self._names = names
         self._roots = roots
-        self._is_busy = is_busy
-        self._facts: dict[str, tuple[tuple[int, ...], Facts]] = {}
-        self._hashes: dict[str, tuple[tuple[int, ...], str]] = {}
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._waiting = 0
+        self._database = database
+        self.folder = folder
+        """ComfyUI's word for the kind."""
+        self._known: dict[str, _Known] = {}
+        self._contents: dict[str, Content] = {}
+        """Path → hashes; those of files that are gone too, because a file that was moved is known by them."""
+        self._states: dict[tuple[int, int], list[str]] = {}
+        """(time of the last change, size) → paths in `_contents`."""
+        self._index = Index()
+        self._unindexed: dict[str, None] = {}
+        self._paths: dict[str, str] = {}
+        """Listed name → path of a file that is known."""
+        self._unsaved: dict[str, None] = {}
+        self._unsaved_contents: dict[str, None] = {}
+        self._is_loaded = False
+        self._lock = threading.RLock()
         self._listing: tuple[list[str], Listing] = ([], Listing(()))
+        self.scanner = Scanner()
+        self.background = Background(self.facts, self.hashes, self.save, is_busy)
 
-    @contextmanager
-    def attended(self) -> Generator[None, None, None]:
-        """Keeps the background still while a request waits for an answer; the two would get into each other's way."""
-        with self._lock:
-            self._waiting += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._waiting -= 1
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is kept on disk, in a sentence; None if all is well."""
+        return self._database.problem if self._database else None
+
+    # What is there.
 
     def listing(self) -> Listing:
         """The listed names, to find one that a row means."""
@@ -79,10 +98,7 @@ class Library:
         if names is not None:
             known = set(listed)
             listed = [name for name in names if name in known]
-        folders: dict[tuple[str, str], _Folder] = {}
-        roots = list(self._roots())
-        found = (self._file(name, roots, folders) for name in listed)
-        return [file for file in found if file]
+        return scan(listed, list(self._roots()), self.scanner)
 
     def shown_path(self, file: File) -> str:
         """The path from the folder of LoRAs on: `loras/styles/pixel.safetensors`."""
@@ -96,38 +112,100 @@ class Library:
         """The file of a listed name."""
         return next(iter(self.files([name])), None)
 
+    # What is known.
+
     def find_facts(self, file: File) -> Facts | None:
         """What is known of a file without reading it."""
-        found = self._facts.get(file.path)
-        return with_hash(found[1], self._hash(file)) if found and found[0] == file.stamp else None
+        self._load()
+        found = self._known.get(file.path)
+        return with_hash(found.facts, self._sha256(file)) if found and found.stamp == file.stamp else None
 
     def facts(self, file: File) -> Facts:
         """What is known of a file, which is read if it was not."""
         found = self.find_facts(file)
         if found is None:
-            found = read_facts(file)
-            with self._lock:
-                self._facts[file.path] = (file.stamp, found)
-            found = with_hash(found, self._hash(file))
+            read = read_facts(file)
+            self._keep(file, read)
+            moved = self._find_moved(file) if self.find_hashes(file) is None else None
+            if moved:
+                self._keep_content(file, moved)
+            found = with_hash(read, self._sha256(file))
         return found
 
-    def sha256(self, file: File, is_wanted: Callable[[], bool] = lambda: True) -> str | None:
-        """The hash of a whole file, read once. None if it cannot be read, changes, or is not wanted any more."""
-        known = self._hash(file)
-        if known:
+    def find_hashes(self, file: File) -> Hashes | None:
+        """The hashes that were taken of a file as it is."""
+        self._load()
+        known = self._contents.get(file.path)
+        return known.hashes if known and _state(known) == file.stamp[:2] else None
+
+    def hashes(
+        self,
+        file: File,
+        is_wanted: IsWanted = lambda: True,
+        progress: Callable[[int], object] = lambda done: None,
+    ) -> Hashes | None:
+        """The hashes of a whole file, read once. None if it cannot be read, changes, or is not wanted any more.
+
+        `progress` is called with the bytes read so far.
+        """
+        self.facts(file)
+        known = self.find_hashes(file)
+        if known is not None:
             return known
+
+        def look(done: int, _size: int) -> None:
+            progress(done)
+            if not is_wanted():
+                raise NotWanted
+
         try:
-            with open_regular(file.path) as source:
-                found = find_sha256(source, is_wanted)
-                if found is None or source.has_changed():
-                    return None
-        except FileProblem:
+            found, mark = read_hashes(file.path, look), read_mark(file.path)
+        except (FileProblem, NotWanted):
             return None
-        if (source.modified_ns, source.size) != (file.modified_ns, file.size):
+        if _stamp(file.path) != file.stamp[:2]:
             return None
-        with self._lock:
-            self._hashes[file.path] = (file.stamp[:2], found)
+        self._keep_content(file, Content(file.size, file.modified_ns, mark, found))
+        self.save()
         return found
+
+    def sha256(self, file: File, is_wanted: IsWanted = lambda: True) -> str | None:
+        """The SHA-256 of a whole file; see `hashes`."""
+        found = self.hashes(file, is_wanted)
+        return found.sha256 if found else None
+
+    # Looking up, for `resolve`.
+
+    def names_by_hash(self, digits: str, listing: Listing) -> Sequence[tuple[str, Hit]]:
+        """Listed names of files with this hash, of any kind, the surest first."""
+        self._load()
+        with self._lock:
+            hits = self._all_indexed().by_hash(digits)
+            return [(name, hit) for hit in hits if (name := self._current(hit.path, listing))]
+
+    def names_by_air(self, air: Air, listing: Listing) -> Sequence[str]:
+        """Listed names of files with this AIR."""
+        self._load()
+        with self._lock:
+            return [name for path in self._all_indexed().by_air(air) if (name := self._current(path, listing))]
+
+    def sha256_of(self, name: str) -> str | None:
+        """The SHA-256 that was taken of a listed file as it is now; None if none was."""
+        self._load()
+        with self._lock:
+            path = self._paths.get(name)
+            known = self._contents.get(path) if path else None
+        if path is None or known is None:
+            return None
+        return known.hashes.sha256 if _stamp(path) == _state(known) else None
+
+    def _current(self, path: str, listing: Listing) -> str | None:
+        """The listed name of a path, if the file is still there and as it was when it was read."""
+        known = self._known.get(path)
+        if known is None or known.name not in listing or _stamp(path) != known.stamp[:2]:
+            return None
+        return known.name
+
+    # Reading.
 
     def read_in_background(self, files: Sequence[File] | None = None) -> int:
         """Has all files read that are not, newest first, one after another. Returns how many are left.
@@ -135,35 +213,39 @@ class Library:
         `files` are all there are, if they have just been asked for.
         """
         files = self.files() if files is None else files
+        self._load()
         self._forget({file.path for file in files})
+        self._rename(files)
         waiting = [file for file in files if self.find_facts(file) is None]
-        with self._lock:
-            if waiting and (self._thread is None or not self._thread.is_alive()):
-                waiting.sort(key=lambda file: -file.modified_ns)
-                self._thread = threading.Thread(
-                    target=self._read_all, args=(waiting,), name="lorchestra-library", daemon=True
-                )
-                self._thread.start()
+        self.background.read(waiting)
         return len(waiting)
 
-    def finder(self, seconds: float = 0.0) -> Finder:
-        """Finds files by what is known of them; headers and sidecars are read first, for so many seconds at most."""
-        deadline = time.monotonic() + seconds
-        known: list[tuple[str, Facts]] = []
-        left = 0
-        for file in self.files():
-            facts = self.find_facts(file)
-            if facts is None and time.monotonic() < deadline:
-                facts = self.facts(file)
-            if facts is None:
-                left += 1
-            else:
-                known.append((file.name, facts))
-        return Finder(self.listing(), known, left)
+    def count_unread(self) -> int:
+        """Files that nothing is known of yet."""
+        return sum(self.find_facts(file) is None for file in self.files())
 
-    def search_hash(
-        self, lora: str, sha256: str, size: int | None = None, is_wanted: Callable[[], bool] = lambda: True
-    ) -> Found:
+    def read_now(self, seconds: float) -> int:
+        """Reads what is not read, newest first, for so many seconds at most. Returns how many are left."""
+        deadline = time.monotonic() + seconds
+        waiting = [file for file in self.files() if self.find_facts(file) is None]
+        waiting.sort(key=lambda file: -file.modified_ns)
+        for number, file in enumerate(waiting):
+            if time.monotonic() >= deadline:
+                return len(waiting) - number
+            self.facts(file)
+        self.save()
+        return 0
+
+    def hash_in_background(self) -> None:
+        """Has all files hashed that are not, newest first; see `background`."""
+        self.background.hash([file for file in self.files() if self.find_hashes(file) is None])
+
+    def finder(self, seconds: float = 0.0) -> Finder:
+        """Finds candidates by what is known; headers and sidecars are read first, for so many seconds at most."""
+        left = self.read_now(seconds) if seconds else self.count_unread()
+        return Finder(self, left)
+
+    def search_hash(self, lora: str, sha256: str, size: int | None = None, is_wanted: IsWanted = lambda: True) -> Found:
         """The file with this hash, by hashing whole files: those of this size, or of this name first, then the newest.
 
         It stops at the first, and when it is not wanted any more.
@@ -181,81 +263,134 @@ class Library:
                 return Found((), len(files) - number)
         return Found(())
 
-    def _file(self, name: str, roots: Sequence[str], folders: dict[tuple[str, str], _Folder]) -> File | None:
-        folder, _, base = (name.replace("\\", "/") if os.sep == "\\" else name).rpartition("/")
-        for root in roots:
-            found = folders.get((root, folder))
-            if found is None:
-                found = folders[root, folder] = _scan(f"{root}/{folder}" if folder else root)
-            entry = found.entries.get(base)
-            if entry is None:
-                continue
-            try:
-                state = entry.stat()
-            except OSError:  # gone, or a link to nowhere
-                continue
-            stem = base.rpartition(".")[0] or base
-            beside = tuple(found.sidecars.get(stem, ()))
-            stamp = (state.st_mtime_ns, state.st_size, *(_modified(found.entries[item]) for item in beside))
-            has_preview = stem in found.previews
-            return File(name, entry.path, state.st_size, state.st_mtime_ns, has_preview, beside, stamp)
-        return None
+    def count_use(self, names: Iterable[str]) -> None:
+        """Counts that these files were applied, for lists that show what was used last."""
+        if self._database:
+            self._database.count_use(self.folder, sorted(set(names)))
 
-    def _hash(self, file: File) -> str | None:
-        known = self._hashes.get(file.path)
-        return known[1] if known and known[0] == file.stamp[:2] else None
+    # What is kept.
+
+    def _sha256(self, file: File) -> str | None:
+        found = self.find_hashes(file)
+        return found.sha256 if found else None
+
+    def _keep(self, file: File, facts: Facts) -> None:
+        with self._lock:
+            self._known[file.path] = _Known(file.name, file.stamp, facts)
+            self._paths[file.name] = file.path
+            self._unsaved[file.path] = None
+            self._unindexed[file.path] = None
+
+    def _keep_content(self, file: File, content: Content) -> None:
+        with self._lock:
+            self._contents[file.path] = content
+            self._states.setdefault(_state(content), []).append(file.path)
+            self._unsaved_contents[file.path] = None
+            self._unindexed[file.path] = None
+
+    def _find_moved(self, file: File) -> Content | None:
+        """The hashes of a file that had another path before; of its state, and of none that is still there."""
+        state = (file.modified_ns, file.size)
+        with self._lock:
+            before = [(path, self._contents[path]) for path in self._states.get(state, ())]
+        gone = [one for path, one in before if _state(one) == state and path != file.path and _stamp(path) is None]
+        if not gone:
+            return None
+        try:
+            mark = read_mark(file.path)
+        except FileProblem:
+            return None
+        same = {one.hashes: one for one in gone if one.mark == mark}
+        return next(iter(same.values())) if len(same) == 1 else None
+
+    def _all_indexed(self) -> Index:
+        """The index; what was loaded or read since the last look-up is put into it now."""
+        for path in self._unindexed:
+            self._reindex(path)
+        self._unindexed.clear()
+        return self._index
+
+    def _reindex(self, path: str) -> None:
+        known, content = self._known.get(path), self._contents.get(path)
+        if known and content and known.stamp[:2] != _state(content):
+            content = None  # of an earlier state
+        self._index.put(path, known.facts if known else None, content.hashes if content else None)
+
+    def _load(self) -> None:
+        """What was kept by an earlier start, once."""
+        if self._is_loaded:
+            return
+        with self._lock:
+            if self._is_loaded:
+                return
+            self._is_loaded = True
+            if self._database is None:
+                return
+            for path, content in self._database.contents().items():
+                self._contents[path] = content
+                self._states.setdefault(_state(content), []).append(path)
+            roots = _starts(self._roots())
+            for path, row in self._database.load(self.folder).items():
+                if not path.startswith(roots):  # of another ComfyUI, or of a folder that is not used any more
+                    continue
+                self._known[path] = _Known(row.name, row.stamp, row.facts)
+                self._paths[row.name] = path
+                self._unindexed[path] = None
 
     def _forget(self, paths: set[str]) -> None:
         with self._lock:
-            for kept in (self._facts, self._hashes):
-                for path in [path for path in kept if path not in paths]:
-                    del kept[path]
+            gone = [path for path in self._known if path not in paths]
+            for path in gone:
+                known = self._known.pop(path)
+                if self._paths.get(known.name) == path:
+                    del self._paths[known.name]
+                self._unsaved.pop(path, None)
+                self._index.drop(path)
+                self._unindexed.pop(path, None)
+        if gone and self._database:
+            self._database.forget(gone)
 
-    def _read_all(self, files: Sequence[File]) -> None:
+    def _rename(self, files: Sequence[File]) -> None:
+        """A folder may be listed from another one on than before: then the names are others."""
         for file in files:
-            started = time.monotonic()
-            self.facts(file)
-            took = time.monotonic() - started
-            time.sleep(_LEAST_REST + took * (_REST_WHILE_BUSY if self._is_busy() else _REST))
-            while self._waiting:
-                time.sleep(_LEAST_REST)
+            known = self._known.get(file.path)
+            if known and known.name != file.name and known.stamp == file.stamp:
+                self._keep(file, known.facts)
+
+    def save(self) -> None:
+        """Keeps on disk what is known and not kept yet."""
+        if self._database is None:
+            return
+        with self._lock:
+            rows = [
+                Row(path, self.folder, known.name, known.stamp, known.facts)
+                for path in self._unsaved
+                if (known := self._known.get(path))
+            ]
+            contents = {path: self._contents[path] for path in self._unsaved_contents}
+        if rows and self._database.save(rows):
+            with self._lock:
+                for row in rows:
+                    self._unsaved.pop(row.path, None)
+        if contents and self._database.save_contents(contents):
+            with self._lock:
+                for path in contents:
+                    self._unsaved_contents.pop(path, None)
 
 
-def _modified(entry: os.DirEntry[str]) -> int:
+def _starts(roots: Iterable[str]) -> tuple[str, ...]:
+    """How paths in these folders begin."""
+    return tuple(root.rstrip("/\\") + end for root in roots for end in {"/", os.sep})
+
+
+def _state(content: Content) -> tuple[int, int]:
+    return content.modified_ns, content.size
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """When a file was changed, and its size; None if it is not there."""
     try:
-        return entry.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """What is in a folder, read once."""
-
-    entries: Mapping[str, os.DirEntry[str]]
-    previews: frozenset[str]
-    """Names without their endings that have a preview image."""
-    sidecars: Mapping[str, list[str]]
-    """Name without its ending → the sidecars beside it."""
-
-
-def _scan(folder: str) -> _Folder:
-    try:
-        with os.scandir(folder) as found:
-            entries = {entry.name: entry for entry in found}
-    except OSError:
-        entries = {}
-    previews = {
-        name[: -len(suffix)]
-        for name in entries
-        if name.endswith(PREVIEWS)
-        for suffix in PREVIEWS
-        if name.endswith(suffix)
-    }
-    sidecars: dict[str, list[str]] = {}
-    for name in entries:
-        if name.endswith(SIDECARS):
-            for suffix in SIDECARS:
-                if name.endswith(suffix):
-                    sidecars.setdefault(name[: -len(suffix)], []).append(name)
-    return _Folder(entries, frozenset(previews), sidecars)
+        state = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return state.st_mtime_ns, state.st_size

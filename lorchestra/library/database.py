@@ -17,30 +17,27 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar, cast
 
 from ..files.hashes import Hashes
-from ..stack.air import find_air
 from .facts import Facts
-from .listing import base_name
 
 Value = TypeVar("Value")
 
 _STEPS: tuple[str, ...] = (
     """
     CREATE TABLE files (
-        path TEXT PRIMARY KEY, folder TEXT NOT NULL, name TEXT NOT NULL, base TEXT NOT NULL, stamp TEXT NOT NULL,
-        kind TEXT NOT NULL, algorithm TEXT, rank INTEGER, title TEXT, air TEXT, air_key TEXT, sha256 TEXT,
-        architectures TEXT NOT NULL, family TEXT NOT NULL, triggers TEXT NOT NULL, hashes TEXT NOT NULL
+        path TEXT PRIMARY KEY, folder TEXT NOT NULL, name TEXT NOT NULL, stamp TEXT NOT NULL,
+        kind TEXT NOT NULL, algorithm TEXT, rank INTEGER, title TEXT, air TEXT, sha256 TEXT,
+        architectures TEXT NOT NULL, family TEXT NOT NULL, triggers TEXT NOT NULL, hashes TEXT NOT NULL,
+        said TEXT NOT NULL
     ) STRICT;
-    CREATE INDEX files_base ON files (base);
-    CREATE INDEX files_air ON files (air_key);
-    CREATE TABLE known (hash TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (hash, path)) WITHOUT ROWID, STRICT;
-    CREATE INDEX known_path ON known (path);
+    CREATE INDEX files_folder ON files (folder);
     CREATE TABLE contents (
-        path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, sha256 TEXT NOT NULL,
-        autov1 TEXT, tensors TEXT, blake3 TEXT, crc32 TEXT NOT NULL
+        path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, mark TEXT NOT NULL,
+        sha256 TEXT NOT NULL, autov1 TEXT, tensors TEXT, blake3 TEXT, crc32 TEXT NOT NULL
     ) STRICT;
     CREATE TABLE uses (
         folder TEXT NOT NULL, name TEXT NOT NULL, last INTEGER NOT NULL, times INTEGER NOT NULL,
@@ -50,7 +47,7 @@ _STEPS: tuple[str, ...] = (
 )
 """The schema's versions, each made from the one before it. `user_version` counts them."""
 
-_BUSY_MS = 250
+_BUSY_MS = 50
 """How long one process waits for another's write; then the write is tried again later."""
 _DAMAGED = ("malformed", "not a database", "file is encrypted", "corrupt")
 
@@ -67,6 +64,17 @@ class Row:
     stamp: tuple[int, ...]
     """Changes when the file or a sidecar does."""
     facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The hashes of a file, and the state of the file that they are of."""
+
+    size: int
+    modified_ns: int
+    mark: str
+    """By which the file is known again when it was moved: see `files.hashes.read_mark`."""
+    hashes: Hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +104,10 @@ class Database:
         def read(connection: sqlite3.Connection) -> dict[str, Row]:
             columns = (
                 "path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, "
-                "algorithm, rank"
+                "algorithm, rank, said"
             )
             found = connection.execute(f"SELECT {columns} FROM files WHERE folder = ?", (folder,))
-            return {row.path: row for row in map(_row, found)}
+            return {row.path: row for row in map(_find_row, found) if row}
 
         return self._do(read) or {}
 
@@ -109,7 +117,8 @@ class Database:
 
         def write(connection: sqlite3.Connection) -> bool:
             for row in items:
-                _write(connection, row)
+                with contextlib.suppress(UnicodeEncodeError):  # a path of bytes that are no text
+                    _write(connection, row)
             return True
 
         return bool(not items or self._do(write))
@@ -119,68 +128,40 @@ class Database:
         items = [(path,) for path in paths]
 
         def write(connection: sqlite3.Connection) -> bool:
-            connection.executemany("DELETE FROM files WHERE path = ?", items)
-            connection.executemany("DELETE FROM known WHERE path = ?", items)
+            with contextlib.suppress(UnicodeEncodeError):
+                connection.executemany("DELETE FROM files WHERE path = ?", items)
             return True
 
         return bool(not items or self._do(write))
 
-    def contents(self) -> dict[str, tuple[int, int, Hashes]]:
-        """Path → size, time of the last change in nanoseconds, hashes of the whole file."""
+    def contents(self) -> dict[str, Content]:
+        """Path → hashes of the whole file, in one state of it."""
 
-        def read(connection: sqlite3.Connection) -> dict[str, tuple[int, int, Hashes]]:
+        def read(connection: sqlite3.Connection) -> dict[str, Content]:
             found = connection.execute(
-                "SELECT path, size, modified_ns, sha256, autov1, tensors, blake3, crc32 FROM contents"
+                "SELECT path, size, modified_ns, mark, sha256, autov1, tensors, blake3, crc32 FROM contents"
             )
-            return {path: (size, modified, Hashes(*rest)) for path, size, modified, *rest in found}
+            return {path: Content(size, modified, mark, Hashes(*rest)) for path, size, modified, mark, *rest in found}
 
         return self._do(read) or {}
 
-    def save_contents(self, path: str, size: int, modified_ns: int, hashes: Hashes) -> bool:
-        """Keeps the hashes of one state of a file."""
-        values = (
-            path, size, modified_ns, hashes.sha256, hashes.autov1, hashes.tensors, hashes.blake3, hashes.crc32,
-        )  # fmt: skip
+    def save_contents(self, contents: Mapping[str, Content]) -> bool:
+        """Keeps the hashes of files, by path, in one transaction; False if they could not be kept now."""
+        rows = [
+            (
+                path, one.size, one.modified_ns, one.mark, one.hashes.sha256, one.hashes.autov1, one.hashes.tensors,
+                one.hashes.blake3, one.hashes.crc32,
+            )
+            for path, one in contents.items()
+        ]  # fmt: skip
 
         def write(connection: sqlite3.Connection) -> bool:
-            connection.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-            _index(connection, path)
+            for row in rows:
+                with contextlib.suppress(UnicodeEncodeError):
+                    connection.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             return True
 
-        return bool(self._do(write))
-
-    def find_hash(self, digits: str) -> list[str]:
-        """Paths of files known by a hash, whole or shortened as AutoV2 and AutoV3 are (digits in lower case)."""
-        end = digits[:-1] + chr(ord(digits[-1]) + 1) if digits else ""
-
-        def read(connection: sqlite3.Connection) -> list[str]:
-            query = "SELECT DISTINCT path FROM known WHERE hash >= ? AND hash < ? ORDER BY path"
-            return [path for (path,) in connection.execute(query, (digits, end))]
-
-        return (self._do(read) or []) if digits else []
-
-    def find_air(self, short: str) -> list[str]:
-        """Paths of files with this AIR, `source:id@version`; without the version, of any."""
-        key = short.lower()
-
-        def read(connection: sqlite3.Connection) -> list[str]:
-            if "@" in key:
-                found = connection.execute("SELECT path FROM files WHERE air_key = ? ORDER BY path", (key,))
-            else:  # `@` to `A`: all keys that begin so
-                query = "SELECT path FROM files WHERE air_key = ? OR (air_key > ? AND air_key < ?) ORDER BY path"
-                found = connection.execute(query, (key, f"{key}@", f"{key}A"))
-            return [path for (path,) in found]
-
-        return self._do(read) or []
-
-    def find_base(self, name: str) -> list[str]:
-        """Paths of files of this name, in any folder and in any case, with or without its ending."""
-
-        def read(connection: sqlite3.Connection) -> list[str]:
-            found = connection.execute("SELECT path FROM files WHERE base = ? ORDER BY path", (_base(name),))
-            return [path for (path,) in found]
-
-        return self._do(read) or []
+        return bool(not rows or self._do(write))
 
     def count_use(self, folder: str, names: Sequence[str], now: float | None = None) -> bool:
         """Counts one use of each of these files."""
@@ -309,59 +290,58 @@ def _migrate(connection: sqlite3.Connection) -> None:
 def _write(connection: sqlite3.Connection, row: Row) -> None:
     facts = row.facts
     connection.execute(
-        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            row.path, row.folder, row.name, _base(row.name), _text(row.stamp), facts.kind, facts.algorithm, facts.rank,
-            facts.title, facts.air, _air_key(facts.air), facts.sha256, _text(facts.architectures), _text(facts.family),
-            _text(facts.triggers), _text(sorted(facts.hashes)),
+            row.path, row.folder, row.name, _text(row.stamp), facts.kind, facts.algorithm, facts.rank,
+            _plain(facts.title), _plain(facts.air), facts.sha256, _text(facts.architectures), _text(facts.family),
+            _text(facts.triggers), _text(sorted(facts.hashes)), _text(sorted(facts.said)),
         ),
     )  # fmt: skip
-    _index(connection, row.path)
 
 
-def _index(connection: sqlite3.Connection, path: str) -> None:
-    """Makes a path known by all hashes that are kept of it, said by the file or taken of its content, and no others."""
-    said = connection.execute("SELECT sha256, hashes FROM files WHERE path = ?", (path,)).fetchone()
-    taken = connection.execute(
-        "SELECT sha256, autov1, tensors, blake3, crc32 FROM contents WHERE path = ?", (path,)
-    ).fetchone()
-    hashes: list[str | None] = [*(taken or ())]
-    if said:
-        hashes += [said[0], *json.loads(said[1])]
-    connection.execute("DELETE FROM known WHERE path = ?", (path,))
-    connection.executemany(
-        "INSERT OR IGNORE INTO known VALUES (?, ?)", [(value.lower(), path) for value in hashes if value]
-    )
+def _plain(text: str | None) -> str | None:
+    """Without halves of characters, which JSON can spell and no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8") if text else text
+
+
+def _find_row(columns: Sequence[object]) -> Row | None:
+    """The file of a row; None if others wrote what is no row of ours: then it is read anew."""
+    try:
+        return _row(columns)
+    except (ValueError, TypeError):
+        return None
 
 
 def _row(columns: Sequence[object]) -> Row:
-    path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, algorithm, rank = (
-        cast("Sequence[str]", columns)
-    )
+    (
+        path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, algorithm, rank,
+        said,
+    ) = cast("Sequence[str]", columns)  # fmt: skip
     facts = Facts(
         kind,
-        tuple(json.loads(architectures)),
-        tuple(json.loads(family)),
+        _texts(architectures),
+        _texts(family),
         title,
-        tuple(json.loads(triggers)),
+        _texts(triggers) if triggers != "[]" else (),
         sha256,
-        frozenset(json.loads(hashes)),
+        _set(hashes),
+        _set(said),
         air,
         algorithm,
         cast("int | None", rank),
     )
-    return Row(path, folder, name, tuple(json.loads(stamp)), facts)
+    return Row(path, folder, name, tuple(map(int, stamp[1:-1].split(","))), facts)
+
+
+@lru_cache(maxsize=4096)
+def _texts(text: str) -> tuple[str, ...]:
+    """One tuple for equal ones: ten thousand LoRAs are for a handful of models."""
+    return tuple(json.loads(text))
+
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset() if text == "[]" else frozenset(json.loads(text))
 
 
 def _text(values: Iterable[object]) -> str:
     return json.dumps(list(values), separators=(",", ":"))
-
-
-def _air_key(air: str | None) -> str | None:
-    found = find_air(air) if air else None
-    return found.key if found else None
-
-
-def _base(name: str) -> str:
-    """The name of a file without folders, ending and case."""
-    return base_name(name).casefold()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from statistics import median
+from typing import TYPE_CHECKING
 
 from ..errors import LorchestraError
+from ..files.hashes import find_hash
 from .sidecars import Sidecars, read_sidecars
+
+if TYPE_CHECKING:
+    from ..spelling.modules import Module
 
 UNREADABLE = "unreadable"
 """The kind of files that are not sound safetensors files."""
@@ -33,6 +40,8 @@ class Facts:
     """Of the whole file, if a sidecar says it or it was asked for."""
     hashes: frozenset[str] = frozenset()
     """Of the tensors alone, as the metadata has them."""
+    said: frozenset[str] = frozenset()
+    """Other hashes that a sidecar says: AutoV1, AutoV2, AutoV3, BLAKE3, CRC32."""
     air: str | None = None
     algorithm: str | None = None
     """That of most modules: `LoRA`, `LoHa` …"""
@@ -83,12 +92,23 @@ def read_facts(file: File) -> Facts:
     others = [one for one in meant if one not in made_for]
     architectures = _shared(*made_for, *others)
     facts = _facts(kind, beside, examined.header.metadata, architectures, _shared(*family_titles(made_for, 6)))
-    from ..lora.numbers import counts, statistics
+    algorithm, rank = _kind_and_rank(examined.reading.modules)
+    return replace(facts, algorithm=algorithm, rank=rank)
 
-    modules = examined.reading.modules
-    algorithm = next(iter(counts(module.kind for module in modules)), None)
-    rank = statistics(module.rank for module in modules if module.rank)
-    return replace(facts, algorithm=algorithm, rank=int(rank.median) if rank else None)
+
+def _kind_and_rank(modules: Sequence[Module]) -> tuple[str | None, int | None]:
+    """The algorithm of most modules, and the median of their ranks; modules of one shape are looked at once."""
+    alike: dict[tuple[object, ...], tuple[Module, int]] = {}
+    for module in modules:
+        key = (module.algorithm, *module.shapes.items())
+        first, count = alike.get(key, (module, 0))
+        alike[key] = first, count + 1
+    kinds: Counter[str] = Counter()
+    ranks: list[int] = []
+    for module, count in alike.values():
+        kinds[module.kind] += count
+        ranks += [module.rank] * count if module.rank else []
+    return next((kind for kind, _ in kinds.most_common(1)), None), int(median(ranks)) if ranks else None
 
 
 def _facts(
@@ -100,7 +120,7 @@ def _facts(
 ) -> Facts:
     from ..lora.metadata import shorten, trigger_words
 
-    hashes = (metadata.get(key, "")[:80].lower().removeprefix("0x") for key in _HASHES)
+    hashes = (find_hash(metadata.get(key, "")) for key in _HASHES)
     title = beside.title or shorten(metadata.get("modelspec.title", "")) or None
     return Facts(
         kind,
@@ -109,7 +129,8 @@ def _facts(
         title,
         (beside.triggers or trigger_words(metadata))[:_MOST_TRIGGERS],
         beside.sha256,
-        frozenset(item for item in hashes if len(item) == 64),
+        frozenset(item for item in hashes if item and len(item) == 64),
+        frozenset(beside.hashes),
         beside.air,
     )
 

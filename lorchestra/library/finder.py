@@ -1,19 +1,22 @@
-"""Finds the files that a row may mean: by hash, by AIR, and by the whole name."""
+"""The files that may be the one that a row means, each with why; a person chooses among them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..files.hashes import find_hash
 from ..stack.air import find_air
-from .facts import Facts
-from .listing import Listing
+from ..stack.wanted import Wanted
+from .index import CONTENT, SAID, TENSORS
+from .resolve import Known
 
 _MOST_CANDIDATES = 8
-BY_HASH = "the same content, by its SHA-256"
-BY_TENSORS = "the same tensors, by the hash in its metadata"
+BY_HASH = "the same content, by its hash"
+BY_SAID = "the same content, by the hash in its sidecar"
+BY_TENSORS = "the same tensors, by their hash"
 BY_AIR = "the same AIR"
 BY_NAME = "the same file name"
+_BY = {CONTENT: BY_HASH, SAID: BY_SAID, TENSORS: BY_TENSORS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,39 +37,28 @@ class Found:
     """Files that were not looked into for want of time."""
 
 
+@dataclass(frozen=True, slots=True)
 class Finder:
-    """Files that may be the one that a row means; a value, as things are when it is made."""
+    """Files that may be the one that a row means."""
 
-    def __init__(self, listing: Listing, known: Iterable[tuple[str, Facts]], left: int) -> None:
-        self._listing = listing
-        self.left = left
-        """Files of which nothing is known."""
-        self._by: dict[tuple[str, str], list[str]] = {}
-        for name, facts in known:
-            air = find_air(facts.air) if facts.air else None
-            short = air.key if air else ""
-            for why, value in (
-                (BY_HASH, facts.sha256),
-                *((BY_TENSORS, item) for item in facts.hashes),
-                (BY_AIR, short),
-                (BY_AIR, short.partition("@")[0]),
-            ):
-                if value:
-                    self._by.setdefault((why, value), []).append(name)
+    known: Known
+    left: int
+    """Files of which nothing is known."""
 
     def find(self, lora: str, sha256: str | None = None, air: str | None = None) -> Found:
         """By hash, by AIR, and by the whole name of the file, in any folder and in any case; never by a part of it."""
-        wanted = find_air(air) if air else find_air(lora)
+        wanted = Wanted(lora, find_hash(sha256) if sha256 else None, (find_air(air) if air else None) or find_air(lora))
+        return self.find_wanted(wanted)
+
+    def find_wanted(self, wanted: Wanted) -> Found:
+        """The same for what a row says; see `find`."""
         found: dict[str, str] = {}
-        for why, value in (
-            (BY_HASH, sha256),
-            (BY_TENSORS, sha256),
-            (BY_AIR, wanted.short if wanted else None),  # civitai:1 finds its versions too
-        ):
-            for name in self._by.get((why, value.lower()), ()) if value else ():
-                found.setdefault(name, why)
-        if wanted is None or air:
-            for name in self._listing.named(lora):
-                found.setdefault(name, BY_NAME)
+        listing = self.known.listing()
+        for name, hit in self.known.names_by_hash(wanted.digits, listing) if wanted.digits else ():
+            found.setdefault(name, _BY[hit.rank])
+        for name in self.known.names_by_air(wanted.air, listing) if wanted.air else ():
+            found.setdefault(name, BY_AIR)
+        for name in listing.named(wanted.lora) if wanted.is_path else ():
+            found.setdefault(name, BY_NAME)
         candidates = [Candidate(name, why) for name, why in found.items()]
         return Found(tuple(candidates[:_MOST_CANDIDATES]), self.left)

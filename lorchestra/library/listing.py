@@ -1,4 +1,4 @@
-"""Finds the file that a row means among the files that are there: by its whole name, never by a part of it."""
+"""The names of the files that are there; one is found by its whole name, never by a part of it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class Listing:
             self._by_path.setdefault(path, []).append(name)
             self._by_base.setdefault(path.rpartition("/")[2], []).append(name)
 
-    def find(self, wanted: str, row: int | None = None) -> str | None:
-        """The listed name that `wanted` means, or None.
+    def __contains__(self, name: object) -> bool:
+        """Whether a file of this name is listed."""
+        return name in self._names
 
-        In this order: the very name; the same path with other slashes or without `.safetensors`; and, where `wanted`
-        has no folder, the only file of that name in any folder. Raises `StackError` if several files fit.
+    def find_exact(self, wanted: str, row: int | None = None) -> str | None:
+        """The listed name with this very path, or None: other slashes, and `.safetensors` left out, are the same.
+
+        Raises `StackError` if several files fit.
         """
         if wanted in self._names:
             return wanted
-        path = _normal(wanted)
-        found = self._by_path.get(path)
-        if found is None and "/" not in path:
-            found = self._by_base.get(path)
+        found = self._by_path.get(_normal(wanted))
         if not found:
             return None
         if len(found) > 1:
-            raise StackError(f"{wanted} may be any of {', '.join(found)}. Write the folder too.", row)
+            raise StackError(f"{wanted} may be any of {', '.join(found)}. Write it as one of them.", row)
         return found[0]
 
     def named(self, wanted: str) -> list[str]:

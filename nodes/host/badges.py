@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
@@ -11,12 +11,14 @@ from ...lorchestra.errors import StackError, shortened
 from ...lorchestra.library.catalog import Library
 from ...lorchestra.library.facts import File
 from ...lorchestra.stack import Entry
-from ...lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices
+from ...lorchestra.stack.choices import AUTO, MERGE, REFUSE, SKIP, WARN, Choices
 from . import bases, process, prompt
 
 if TYPE_CHECKING:
     from ...lorchestra.fit.badge import Badge
+    from ...lorchestra.library.resolve import Resolved
     from ...lorchestra.models.base import Base
+    from ...lorchestra.stack.wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Model:
 def check(queued: Mapping[str, object] | None, stacks: list[tuple[str, object]]) -> list[dict[str, object]]:
     """One answer for each (node id, rows in any form): the model that the prompt connects, and a badge for each row."""
     shelf = process.lora_library()
-    with shelf.attended():
+    with shelf.background.attended():
         return _Checker(shelf).check(queued or {}, stacks)
 
 
@@ -52,14 +54,15 @@ class _Checker:
 
     def __init__(self, shelf: Library) -> None:
         self._shelf = shelf
-        self._listing = shelf.listing()
         self._files: dict[str, File] = {}
-        self._names: dict[str, str | StackError | None] = {}
+        self._found: dict[Wanted, Resolved | StackError | None] = {}
         self._finder = cache(shelf.finder)
         self._base = cache(bases.read)
 
     def check(self, queued: Mapping[str, object], stacks: list[tuple[str, object]]) -> list[dict[str, object]]:
         from ...lorchestra.fit.badge import read_rows  # loads all that is known of models
+        from ...lorchestra.library.resolve import Resolved
+        from ...lorchestra.stack.wanted import wanted_of
 
         parsed: list[list[Entry | StackError] | StackError] = []
         for _, rows in stacks:
@@ -68,13 +71,9 @@ class _Checker:
             except StackError as error:
                 parsed.append(error)
         for entry in (row for rows in parsed if isinstance(rows, list) for row in rows if isinstance(row, Entry)):
-            if entry.lora not in self._names:
-                try:
-                    self._names[entry.lora] = self._listing.find(entry.lora)
-                except StackError as error:
-                    self._names[entry.lora] = error
-        wanted = {name for name in self._names.values() if isinstance(name, str)}
-        self._files = {file.name: file for file in self._shelf.files(wanted)}
+            self._resolve(wanted_of(entry))
+        names = {found.name for found in self._found.values() if isinstance(found, Resolved)}
+        self._files = {file.name: file for file in self._shelf.files(names)}
         answers: list[dict[str, object]] = []
         for (node, _), rows in zip(stacks, parsed, strict=True):
             model = self._model(queued, node)
@@ -94,27 +93,48 @@ class _Checker:
             path,
             None if path is None else self._base(path),
             has_clip="clip" in inputs,
-            choices=Choices(SKIP, mode=MERGE if inputs.get("mode") == MERGE else AUTO),
+            choices=Choices(
+                SKIP,
+                policy=REFUSE if inputs.get("policy", REFUSE) == REFUSE else WARN,
+                mode=MERGE if inputs.get("mode") == MERGE else AUTO,
+            ),
         )
 
     def _row(self, entry: Entry | StackError, model: Model) -> dict[str, object]:
         from ...lorchestra.fit import badge as badges
+        from ...lorchestra.fit.rows import CHANGE_HINT, CHANGED
+        from ...lorchestra.stack.wanted import wanted_of
 
         if isinstance(entry, StackError):
             return _answer(badges.Badge(badges.BROKEN, entry.reason))
-        name = self._names[entry.lora]
-        if isinstance(name, StackError):
-            return _answer(badges.Badge(badges.MISSING, name.reason), entry, self._candidates(entry))
-        file = self._files.get(name) if name else None
-        if file is None:
+        found = self._found[wanted_of(entry)]
+        if isinstance(found, StackError):
+            return _answer(badges.Badge(badges.MISSING, found.reason), entry, self._candidates(entry))
+        file = self._files.get(found.name) if found else None
+        if found is None or file is None:
             badge = badges.Badge(badges.MISSING, badges.missing_sentence(entry))
             return _answer(badge, entry, self._candidates(entry))
+        if found.is_changed:
+            state = badges.MISSING if model.choices.policy == REFUSE else badges.PARTLY
+            itself = [{"name": found.name, "why": "the file as it is now"}]
+            return _answer(badges.Badge(state, f"{CHANGED}. {CHANGE_HINT}"), entry, itself, file=found.name)
         facts = self._shelf.find_facts(file)
         known = (facts.sha256, facts.air) if facts else (None, None)
         badge = self._look(file, model)
         if badge.state in (badges.FITS, badges.PARTLY, badges.UNKNOWN):
             badge = badges.row_problem(entry, lambda: model.base, model.choices) or badge
-        return _answer(badge, entry, [], *known)
+        if found.how:
+            badge = replace(badge, sentence=f"{badge.sentence}; used {found.name}, {found.how}")
+        return _answer(badge, entry, [], *known, file=found.name)
+
+    def _resolve(self, wanted: Wanted) -> None:
+        from ...lorchestra.library.resolve import resolve
+
+        if wanted not in self._found:
+            try:
+                self._found[wanted] = resolve(wanted, self._shelf)
+            except StackError as error:
+                self._found[wanted] = error
 
     def _look(self, file: File, model: Model) -> Badge:
         from ...lorchestra.fit import badge as badges
@@ -126,7 +146,9 @@ class _Checker:
         )
 
     def _candidates(self, entry: Entry) -> list[dict[str, str]]:
-        found = self._finder().find(entry.lora, entry.sha256, entry.air)
+        from ...lorchestra.stack.wanted import wanted_of
+
+        found = self._finder().find_wanted(wanted_of(entry))
         return [{"name": item.name, "why": item.why} for item in found.candidates]
 
 
@@ -136,12 +158,14 @@ def _answer(
     candidates: list[dict[str, str]] | None = None,
     sha256: str | None = None,
     air: str | None = None,
+    file: str | None = None,
 ) -> dict[str, object]:
-    """One row; hash and AIR are the file's if they are known, else the row's own."""
+    """One row; hash and AIR are the file's if they are known, else the row's own. `file` is the listed name."""
     return {
         "state": badge.state,
         "sentence": shortened(badge.sentence, 2000),
         "sha256": sha256 or (entry.sha256 if entry else None),
         "air": air or (entry.air if entry else None),
         "candidates": candidates or [],
+        "file": file,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,50 +13,77 @@ import folder_paths
 from ...lorchestra.errors import CheckpointError, StackError, quoted
 from ...lorchestra.files.new_file import write_new, write_reason
 from ...lorchestra.files.opening import exists
-from ...lorchestra.stack.choices import SKIP, Choices
+from ...lorchestra.stack.choices import IGNORE, SKIP, Choices
 from . import process
 
 if TYPE_CHECKING:
-    from ...lorchestra.fit.rows import Files
-    from ...lorchestra.library.listing import Listing
+    from ...lorchestra.fit.rows import Files, Located
     from ...lorchestra.stack import Entry, Stack
 
 
-def read_listing() -> Listing:
-    """The LoRA files that ComfyUI lists."""
-    from ...lorchestra.library.listing import Listing
-
-    return Listing(folder_paths.get_filename_list("loras"))
+SECONDS = 10.0
+"""For what is not read yet, in a run that needs it."""
 
 
-def finder(listing: Listing) -> Callable[[Entry, int], str | None]:
-    """A function that gives a row's file: the full path, or None if there is none.
+def row_files(seconds: float = 0.0) -> Files:
+    """The files of rows, among those that ComfyUI lists; each is opened once for all nodes.
 
-    Names come from prompts and are not trusted: only names that ComfyUI lists in its LoRA folders are found, so that
-    `..`, absolute paths and drive letters lead nowhere.
+    Names come from prompts and are not trusted: only files that ComfyUI lists in its LoRA folders are found, so that
+    `..`, absolute paths and drive letters lead nowhere else.
+
+    For a row that only a hash or an AIR may find, headers and sidecars that are not known yet are read first, for so
+    many seconds at most.
     """
-
-    def find(entry: Entry, row: int) -> str | None:
-        name = listing.find(entry.lora, row)
-        return None if name is None else folder_paths.get_full_path("loras", name)
-
-    return find
-
-
-def row_files(listing: Listing) -> Files:
-    """The files of rows, among those that ComfyUI lists; each is opened once for all nodes."""
     from ...lorchestra.fit.rows import Files
 
-    return Files(finder(listing), process.lora_cache().open)
+    finder = _Finder(seconds)
+    return Files(finder.find, process.lora_cache().open, finder.unread)
 
 
-def with_listed_names(entries: Iterable[Entry], listing: Listing) -> list[Entry]:
+class _Finder:
+    """Finds the files of rows; what is not read yet is read once."""
+
+    def __init__(self, seconds: float) -> None:
+        self._shelf = process.lora_library()
+        self._seconds = seconds
+        self._left: int | None = None
+
+    def find(self, entry: Entry, row: int) -> Located | None:
+        from ...lorchestra.fit.rows import CHANGED, Located
+        from ...lorchestra.library.resolve import resolve
+        from ...lorchestra.stack.wanted import wanted_of
+
+        wanted = wanted_of(entry)
+        found = resolve(wanted, self._shelf, row)
+        if found is None and wanted.is_identified and self._seconds and self._left is None:
+            self._left = self._shelf.read_now(self._seconds)
+            found = resolve(wanted, self._shelf, row)
+        path = None if found is None else folder_paths.get_full_path("loras", found.name)
+        if found is None or path is None:
+            return None
+        used = f"used {found.name}, {found.how}" if found.how else ""
+        return Located(path, used, CHANGED if found.is_changed else "")
+
+    def unread(self) -> int:
+        return self._shelf.count_unread() if self._left is None else self._left
+
+
+def with_listed_names(entries: Iterable[Entry]) -> list[Entry]:
     """The rows under the names by which ComfyUI lists their files, so that other packs find them too."""
+    from ...lorchestra.library.resolve import resolve
+    from ...lorchestra.stack.wanted import wanted_of
+
+    shelf = process.lora_library()
     result: list[Entry] = []
     for entry in entries:
-        name = listing.find(entry.lora) if entry.active else None
-        result.append(replace(entry, lora=name) if name else entry)
+        found = resolve(wanted_of(entry), shelf) if entry.active else None
+        result.append(replace(entry, lora=found.name) if found else entry)
     return result
+
+
+def count_uses(names: Iterable[str]) -> None:
+    """Counts that these listed files were applied."""
+    process.lora_library().count_use(names)
 
 
 def fingerprint(stack: Stack) -> str:
@@ -64,8 +91,7 @@ def fingerprint(stack: Stack) -> str:
     from ...lorchestra.files.key import find_key
     from ...lorchestra.fit.rows import find_rows
 
-    find = finder(read_listing())
-    found = find_rows(stack, find, lambda: None, Choices(missing=SKIP), has_clip=True)
+    found = find_rows(stack, row_files().find, lambda: None, Choices(missing=SKIP, policy=IGNORE), has_clip=True)
     return repr([find_key(path) for path in found.paths.values()])
 
 

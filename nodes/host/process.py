@@ -7,12 +7,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from .server import find_server, is_running
 
 if TYPE_CHECKING:
     from ...lorchestra.fit.badge import Badge
     from ...lorchestra.library.catalog import Library
+    from ...lorchestra.library.database import Database
     from ...lorchestra.lora.cache import LoraCache
     from ...lorchestra.models.base import Base
     from ..routes.jobs import Jobs
@@ -92,13 +96,38 @@ def lora_cache() -> LoraCache:
 
 
 @cache
+def catalog() -> Database:
+    """What is kept of files from one start to the next; a file that only this ComfyUI reads, not its users."""
+    import folder_paths
+
+    from ...lorchestra.library.database import Database
+
+    return Database(Path(folder_paths.get_user_directory(), "__lorchestra", "catalog.sqlite"))
+
+
+_START_SECONDS = 5.0
+"""After which files are read: until then ComfyUI loads other packs."""
+
+
+@cache
+def read_files_soon() -> None:
+    """Has all LoRA files read in the background, once, if this ComfyUI serves."""
+    if find_server() is not None:
+        timer = threading.Timer(_START_SECONDS, lambda: lora_library().read_in_background())
+        timer.daemon = True
+        timer.start()
+
+
+@cache
 def lora_library() -> Library:
     """The library of LoRA files in ComfyUI's folders; nothing is read until it is asked for something."""
     import folder_paths
 
     from ...lorchestra.library.catalog import Library
-    from .server import is_running
 
     return Library(
-        lambda: folder_paths.get_filename_list("loras"), lambda: folder_paths.get_folder_paths("loras"), is_running
+        lambda: folder_paths.get_filename_list("loras"),
+        lambda: folder_paths.get_folder_paths("loras"),
+        is_running,
+        catalog(),
     )

@@ -11,6 +11,7 @@ from .http import Answer, Body, Query, read_text
 from .jobs import IsWanted
 
 if TYPE_CHECKING:
+    from ...lorchestra.library.catalog import Library
     from ...lorchestra.library.facts import Facts, File
 
 SEARCH_SECONDS = 5.0
@@ -23,18 +24,48 @@ FILES_SECONDS = 120.0
 def loras(query: Query) -> dict[str, object]:
     """All LoRAs with what is known of each by now; the rest is read in the background.
 
-    Files with names that a row cannot hold are in `unusable`, each with the reason.
+    Files with names that a row cannot hold are in `unusable`, each with the reason and its key.
     """
-    from ...lorchestra.stack.rows import find_name_problem
+    from ...lorchestra.stack.rows import NAME_PROBLEMS, find_name_problem
 
     shelf = process.lora_library()
-    with shelf.attended():
+    with shelf.background.attended():
         files = shelf.files()
         pending = shelf.read_in_background(files)
         problems = {file.name: find_name_problem(file.name) for file in files}
         rows = [_row(file, shelf.find_facts(file)) for file in files if problems[file.name] is None]
-        unusable = [{"name": quoted(name, 300), "why": why} for name, why in problems.items() if why]
-        return {"loras": rows, "pending": pending, "unusable": unusable}
+        unusable = [
+            {"name": quoted(name, 300), "problem": key, "why": NAME_PROBLEMS[key]}
+            for name, key in problems.items()
+            if key
+        ]
+        return {
+            "loras": rows,
+            "pending": pending,
+            "unusable": unusable,
+            "hashing": _hashing(shelf),
+            "problem": shelf.problem,
+        }
+
+
+def index(body: Body) -> dict[str, object]:
+    """Has all files hashed in the background, with `hash` true; ends that, with `hash` false. Says how far it is.
+
+    Hashes are what a row is found by under any name; they are kept in the catalog.
+    """
+    shelf, wanted = process.lora_library(), body.get("hash")
+    if not isinstance(wanted, bool | None):
+        raise LorchestraError(f'"hash" is {quoted(wanted)}; expected true or false')
+    if wanted:
+        shelf.hash_in_background()
+    elif wanted is False:
+        shelf.background.stop_hashing()
+    return {"hashing": _hashing(shelf)}
+
+
+def _hashing(shelf: Library) -> dict[str, int]:
+    progress = shelf.background.hashing
+    return {"done": progress.done, "total": progress.total}
 
 
 def is_hashing(query: Query) -> bool:
@@ -52,6 +83,11 @@ def info(query: Query, is_wanted: IsWanted) -> dict[str, object]:
     shelf, file = process.lora_library(), _file(query)
     details = read_details(file.path)
     facts = shelf.find_facts(file)
+    hashes = shelf.find_hashes(file)
+    if hashes and details["sha256"] not in (None, hashes.sha256):
+        warnings = details["warnings"] if isinstance(details["warnings"], list) else []
+        lie = "a file beside it says another SHA-256 than the file has, so what it says may be about another file"
+        details = {**details, "warnings": [lie, *warnings], "sha256": hashes.sha256}
     if is_hashing(query):
         sha256 = shelf.sha256(file, _until(FILE_SECONDS, is_wanted))
     else:
@@ -67,11 +103,19 @@ def info(query: Query, is_wanted: IsWanted) -> dict[str, object]:
 
 
 def preview(query: Query) -> Answer:
-    """The image beside a LoRA, and nothing else: its type is that of its bytes, and no browser may guess another."""
-    from ...lorchestra.library.sidecars import find_preview, read_image
+    """A picture or video beside a LoRA, and nothing else: its type is that of its bytes, no browser may guess another.
 
-    path = find_preview(_file(query).path)
-    image = read_image(path) if path else None
+    `number` counts from 0 through the previews that `info` lists; without it the first image.
+    """
+    from ...lorchestra.library.sidecars import find_preview, find_previews, read_preview
+
+    number, file = query.get("number"), _file(query)
+    if number is None:
+        path = find_preview(file.path)
+    else:
+        paths = find_previews(file.path)
+        path = paths[int(number)] if number.isdecimal() and len(number) < 4 and int(number) < len(paths) else None
+    image = read_preview(path) if path else None
     headers = {
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -91,10 +135,12 @@ def is_deep(body: Body) -> bool:
 def find(body: Body, is_wanted: IsWanted) -> dict[str, object]:
     """Files that may be the one that a row means; with `deep`, whole files are hashed."""
     lora, sha256, air = (read_text(body, key) for key in ("lora", "sha256", "air"))
+    from ...lorchestra.library.finder import BY_HASH
+
     size = body.get("size")
     shelf = process.lora_library()
     found = shelf.finder(SEARCH_SECONDS).find(lora or "", sha256, air)
-    by_content = any("SHA-256" in item.why for item in found.candidates)
+    by_content = any(item.why == BY_HASH for item in found.candidates)
     if is_deep(body) and sha256 and not by_content:
         known_size = size if isinstance(size, int) and not isinstance(size, bool) else None
         hashed = shelf.search_hash(lora or "", sha256, known_size, _until(FILES_SECONDS, is_wanted))

@@ -37,11 +37,14 @@ def check(body: Body) -> dict[str, object]:
 
 
 def read(body: Body) -> dict[str, object]:
-    """Rows from text of any dialect."""
-    from ...lorchestra.exchange import read_any
+    """Rows from text of any dialect; with `as_value`, just the rows that a LoRA Stack with this value has."""
+    from ...lorchestra.exchange import read_any, read_stack
 
     text = read_text(body, "text") or ""
     order = body.get("order")
+    if body.get("as_value") is True:
+        own = read_stack(text)
+        return {**own.stack.to_json(), "notes": [str(loss) for loss in own.losses]}
     reading = read_any(text, order=order) if isinstance(order, str) else read_any(text)
     return {**reading.stack.to_json(), "notes": [str(loss) for loss in reading.losses]}
 

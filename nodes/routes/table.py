@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ..host import server
 from .http import LARGE, MIDDLE, Handler, get, get_long, post, post_long
-from .library import find, info, is_deep, is_hashing, loras, preview
+from .library import find, index, info, is_deep, is_hashing, loras, preview
 from .stacks import check, read, schedule, write
 
 PREFIX = "/lorchestra"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/loras", get(loras)),
+    ("POST", "/index", post(index)),
     ("POST", "/check", post(check, LARGE)),
     ("GET", "/info", get_long(info, is_hashing)),
     ("GET", "/preview", get(preview)),

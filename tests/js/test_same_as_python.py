@@ -18,7 +18,7 @@ from support.png_files import BROKEN, WITHOUT, picture
 
 from lorchestra import limits
 from lorchestra.errors import DialectError, ScheduleError, StackError
-from lorchestra.exchange import DIALECTS, Dialect, parse_stack, png, read_any
+from lorchestra.exchange import DIALECTS, Dialect, parse_stack, png, read_any, read_stack
 from lorchestra.fit import badge
 from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
 from lorchestra.schedule.curve import ADDRESSINGS, MAX_KEYFRAMES
@@ -53,6 +53,7 @@ def test_limits() -> None:
     assert found == {
         "WEIGHT_LIMIT": limits.WEIGHT_LIMIT,
         "DEFAULT_WEIGHT": DEFAULT_WEIGHT,
+        "MAX_ROWS": limits.MAX_ROWS,
         "MAX_TEXT": limits.MAX_TEXT,
         "MAX_SCHEDULE": MAX_SCHEDULE,
         "MAX_KEYFRAMES": MAX_KEYFRAMES,
@@ -147,6 +148,52 @@ def test_what_python_reads_is_read_and_written_as_the_same_stack() -> None:
 def test_what_the_face_refuses_python_refuses(text: str) -> None:
     with pytest.raises(StackError):
         parse_stack(text)
+
+
+NAMES = ["a", "b c", "styles/pixel", "x.v1", "a,b", "é", "\N{NO-BREAK SPACE}a", "a@b", "civitai", "air", "a\\b", "a&b",
+         "a=b", " a"]  # fmt: skip
+PARTS = [":1", ":0.5", ":-.25", ":+1.", ":0", ":-0", ":100", ":101", ":8", ":010", ":1e1", ":", ":x", ":te=1", ":dyn=4",
+         ":0,8", ":1@0,0.5@1", ":5-15", ": 1", ":１", ":lbw=ALL"]  # fmt: skip
+AROUND = ["", " ", ",", "\n", "\v", "\N{NO-BREAK SPACE}", "\x1c", "\ufeff", "[", "]", ":", "|", "(", ")", "0.5", "\\",
+          "<fromto[0.5]:", ">", "words", '"', "{", "<lora:b:0.5>", "&lt;"]  # fmt: skip
+
+
+def many_texts(count: int) -> list[str]:
+    """Texts of tags of every kind, the same ones each time; a half of them are plain."""
+    chance = random.Random(11)
+    texts: list[str] = []
+    for number in range(count):
+        around, parts, names = (AROUND[:5], PARTS[:7], NAMES[:5]) if number % 2 else (AROUND, PARTS, NAMES)
+        text = ""
+        for _ in range(chance.choice((1, 1, 2, 3))):
+            few = chance.choices(parts, k=chance.choice((0, 1, 1, 2, 3)))
+            tag = f"<{chance.choice(('lora', 'lora', 'lyco', 'LoRA'))}:{chance.choice(names)}{''.join(few)}>"
+            text += chance.choice(around) + tag + chance.choice(around)
+        texts.append(text)
+    return texts
+
+
+def test_texts_of_tags_are_read_as_python_does_or_left_to_it() -> None:
+    """The node applies what `read_stack` reads, so the face shows just that, or asks for it."""
+    texts = [*many_texts(4000), *CASES["asked"], *(text for key in ("good", "bad") for text, _ in CASES[key])]
+    body = """return value.map((text) => {
+        const stack = values.readStack(text);
+        return [stack.asks, stack.error, stack.rows];
+    })"""
+    shown = {"rows": 0, "asked": 0, "refused": 0}
+    for text, (asks, error, rows) in zip(texts, evaluate("stack", body, texts), strict=True):
+        if asks:
+            shown["asked"] += 1
+        elif error:
+            shown["refused"] += 1
+            with pytest.raises(StackError):
+                read_stack(text)
+        else:
+            shown["rows"] += 1
+            reading = read_stack(text)
+            assert reading.losses == (), text
+            assert reading.stack.entries == parse_stack(rows).entries, text
+    assert min(shown["rows"], shown["asked"]) > 1000 and shown["refused"] >= len(CASES["bad"])
 
 
 def many_schedules(count: int) -> list[Schedule]:

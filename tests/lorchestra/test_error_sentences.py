@@ -29,6 +29,10 @@ BETTER: Mapping[str, tuple[str, ...]] = {
     "the stack's JSON is nested too deeply": ("{} is nested too deeply",),
     # The row is read at the weight that it has, and the rest of the tag is listed as lost.
     "the tag {} has the dyn {}; expected a whole number of ranks": (),
+    # What is missing is told with its AIR, its hash and its page.
+    "{}{}. Put the file into a LoRA folder and name it, switch the row off, or set missing to skip.": (
+        "{}. Add the file to a LoRA folder, choose another one, switch the row off, or set missing to skip.{}",
+    ),
     # Plain English.
     '"air" of {} is {}, which is no AIR; expected one such as "civitai:120096@135931"': (
         '"air" of {} is {}, which is not an AIR; expected one such as "civitai:120096@135931"',

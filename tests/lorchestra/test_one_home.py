@@ -17,7 +17,7 @@ from lorchestra.apply.plan import make_plan
 from lorchestra.cli import main
 from lorchestra.exchange import DIALECTS, FORMS, parse_stack, read_any, suffix, write_any
 from lorchestra.fit.badge import look
-from lorchestra.fit.rows import Files
+from lorchestra.fit.rows import Files, Located
 from lorchestra.library.card import read_details
 from lorchestra.lora.cache import open_lora
 from lorchestra.lora.examined import read_examined
@@ -58,7 +58,7 @@ def test_one_entry_that_stands_twice_has_two_outcomes(tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"nothing")
     entry = Entry(str(broken), model=1.0)
-    files = Files(lambda entry, _: entry.lora, open_lora)
+    files = Files(lambda entry, _: Located(entry.lora), open_lora)
     plan = make_plan(Stack((entry, entry)), files, Base("none", {}), Choices(policy=IGNORE))
     assert [(item.row, item.verdict) for item in plan.outcomes] == [(1, "broken"), (2, "broken")]
 
@@ -111,6 +111,6 @@ def test_the_schedule_of_a_row_is_parsed_once(tmp_path: Path, monkeypatch: pytes
     path = write_sparse(tmp_path / "a.safetensors", lora_shapes("sdxl", "*attn?.to_*"))
     parsed = counted(monkeypatch, lorchestra.schedule.product, "read_text")
     stack = parse_stack(json.dumps({"loras": [{"lora": str(path), "model": 0.5, "schedule": "0:0, 1:1"}]}))
-    plan = make_plan(stack.joined(Stack()), Files(lambda entry, _: entry.lora, open_lora), base, Choices())
+    plan = make_plan(stack.joined(Stack()), Files(lambda entry, _: Located(entry.lora), open_lora), base, Choices())
     assert not plan.is_constant and "schedule 0:0, 1:1" in plan.outcomes[0].sentence
     assert parsed == ["0:0, 1:1"]

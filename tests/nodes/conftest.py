@@ -72,6 +72,16 @@ def export_node(pack: ModuleType) -> Any:
     return next(node for node in pack.node_list if node.__name__ == "ApiExport")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ComfyUI's user folder, where the catalog is: not that of the ComfyUI that the tests borrow."""
+    import folder_paths
+
+    folder = tmp_path_factory.mktemp("user")
+    folder_paths.set_user_directory(str(folder))
+    return folder
+
+
 @pytest.fixture
 def loras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder that is ComfyUI's only LoRA folder."""

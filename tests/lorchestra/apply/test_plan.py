@@ -25,7 +25,7 @@ from lorchestra.apply.plan import Part, Plan, by_offset, make_plan
 from lorchestra.architectures.sites import Site, Targets, encoder_sites, model_sites
 from lorchestra.errors import AdapterError, LorchestraError, MissingLora, StackError
 from lorchestra.fit.outcome import COMPATIBLE, MISSING, OFF, PARTIAL
-from lorchestra.fit.rows import Files
+from lorchestra.fit.rows import Files, Located
 from lorchestra.lora.cache import LoraCache, OpenLora, open_lora
 from lorchestra.models.base import Base
 from lorchestra.stack import Entry, Stack
@@ -50,7 +50,7 @@ def plan(
     *rows: Entry,
     targets: Targets = TARGETS,
     open_file: Callable[[str], OpenLora] = open_lora,
-    find: Callable[[Entry, int], str | None] = lambda entry, row: entry.lora,
+    find: Callable[[Entry, int], Located | None] = lambda entry, row: Located(entry.lora),
     schedules: bool = False,
     fallback: Callable[[], Mapping[str, Site]] = dict,
     expert: Callable[[], str | None] | None = None,
@@ -329,16 +329,21 @@ def test_parts_at_weight_zero_change_nothing(tmp_path: Path, model: float, clip:
 def test_missing_files_are_all_named_with_their_rows(tmp_path: Path) -> None:
     rows = [row(lora(tmp_path / "a.safetensors", 1), 1), *(Entry(f"lost{n}") for n in range(8)), Entry("civitai:1@2")]
 
-    def find(entry: Entry, number: int) -> str | None:
-        return entry.lora if entry.lora.startswith("/") else None
+    def find(entry: Entry, number: int) -> Located | None:
+        return Located(entry.lora) if entry.lora.startswith("/") else None
 
     with pytest.raises(MissingLora) as error:
         plan(*rows, find=find)
-    assert error.value.row == 2
-    assert str(error.value).startswith("row 2: lost0 was not found (also row 3: lost1; row 4: lost2; row 5: lost3;")
-    assert "row 6: lost4; row 7: lost5 …)" in str(error.value)
-    with pytest.raises(MissingLora, match="row 1: civitai:1@2 is an AIR, and no local file is known for it"):
-        plan(rows[-1], find=find)
+    head, *lines = str(error.value).split("\n")
+    assert head.startswith("9 LoRAs were not found. Add the files to a LoRA folder, choose others,")
+    assert lines == [
+        *(f"row {n + 2}: lost{n} was not found" for n in range(8)),
+        "row 10: no LoRA here is known as civitai:1@2 (https://civitai.com/models/1?modelVersionId=2)",
+    ]
+    known = row("x.safetensors", 1, sha256="AB" * 32, air="urn:air:sdxl:lora:civitai:1@2")
+    with pytest.raises(MissingLora, match=r"row 1: x\.safetensors was not found") as error:
+        plan(known, find=find)
+    assert f"(AIR civitai:1@2, SHA-256 {'ab' * 32}, https://civitai.com/models/1?modelVersionId=2)" in str(error.value)
     made = plan(*rows, find=find, missing=SKIP)
     assert [item.verdict for item in made.outcomes] == [COMPATIBLE, *[MISSING] * 9]
     assert len(made.changes) == 4
@@ -435,7 +440,7 @@ def test_rows_for_the_other_model_of_a_pair_are_off(tmp_path: Path) -> None:
             expert=lambda: None,
             missing=SKIP,
             schedules=True,
-            find=lambda e, _: e.lora if e.lora[0] == "/" else None,
+            find=lambda e, _: Located(e.lora) if e.lora[0] == "/" else None,
         )
         .entries[0]
         .model

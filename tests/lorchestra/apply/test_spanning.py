@@ -18,7 +18,7 @@ from lorchestra.apply.live import Geometry, LiveLayer, LiveTerm
 from lorchestra.apply.plan import make_plan
 from lorchestra.errors import StackError
 from lorchestra.fit.outcome import COMPATIBLE, INCOMPATIBLE, check_file
-from lorchestra.fit.rows import Files
+from lorchestra.fit.rows import Files, Located
 from lorchestra.lora.cache import open_lora
 from lorchestra.models.base import read_base_model
 from lorchestra.models.placing import place
@@ -69,7 +69,7 @@ def test_merged_and_live_give_what_the_formula_gives(kind: str, counts: tuple[in
     path = lora(tmp_path, parts)
     found = read_base_model(base)
     assert check_file(open_lora(path).examined, found).finding == "all 1 modules fit"
-    files = Files(find=lambda entry, _: entry.lora, open=open_lora)
+    files = Files(find=lambda entry, _: Located(entry.lora), open=open_lora)
     plan = make_plan(stack(path, 0.7), files, found)
     assert [outcome.applied for outcome in plan.outcomes] == [1]
     wanted = expected(KINDS[kind], parts, weights, 0.7)

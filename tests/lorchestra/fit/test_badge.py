@@ -12,7 +12,7 @@ from support.sparse_files import base_shapes, lora_shapes, write_sparse
 from lorchestra.errors import StackError
 from lorchestra.fit import badge as badges
 from lorchestra.fit.refusals import refusals
-from lorchestra.fit.rows import Files
+from lorchestra.fit.rows import Files, Located
 from lorchestra.lora.cache import open_lora
 from lorchestra.models.base import Base, read_base_model
 from lorchestra.stack import Entry, Stack
@@ -60,7 +60,7 @@ def test_states(
     assert sentence in badge.sentence
     assert not badge.sentence.startswith(("weight", "row 1", "a.safetensors"))
     rows = Stack((Entry("a.safetensors", model=1.0),))
-    refused = refusals(rows, Files(lambda _, __: path, open_lora), lambda: bases[base], Choices())
+    refused = refusals(rows, Files(lambda _, __: Located(path), open_lora), lambda: bases[base], Choices())
     if state == badges.MISFIT:
         assert refused == [f"row 1: a.safetensors: {badge.sentence}"]
     assert bool(refused) == (state in (badges.MISFIT, badges.NOT_A_LORA, badges.BROKEN))
@@ -89,8 +89,8 @@ def test_rows_that_cannot_be_applied(bases: dict[str, Any]) -> None:
 
 
 def test_missing_rows_say_what_the_queue_says() -> None:
-    assert badges.missing_sentence(Entry("gone", on=False)).startswith("gone was not found. Put the file into")
-    assert "is an AIR, and no local file is known for it" in badges.missing_sentence(Entry("civitai:1@2"))
+    assert badges.missing_sentence(Entry("gone", on=False)).startswith("gone was not found. Add the file to")
+    assert "no LoRA here is known as civitai:1@2" in badges.missing_sentence(Entry("civitai:1@2"))
 
 
 def test_a_bad_row_leaves_the_others_readable() -> None:
@@ -100,6 +100,7 @@ def test_a_bad_row_leaves_the_others_readable() -> None:
         assert [row.lora if isinstance(row, Entry) else "error" for row in found] == ["a", "error", "error", "c"]
     assert badges.read_rows("<lora:a:1>") == [Entry("a", model=1.0)]
     assert badges.read_rows("") == []
-    for value in ("nonsense", {"version": 0, "loras": rows}, "<lora:a:much>"):
+    assert badges.read_rows("<lora:a:much> <lora:b>") == [Entry("b", model=1.0)]  # the node applies just that
+    for value in ("nonsense", {"version": 0, "loras": rows}, "<lora:a> and words"):
         with pytest.raises(StackError):
             badges.read_rows(value)

@@ -14,7 +14,7 @@ from lorchestra.architectures.patterns import Shape
 from lorchestra.demo.checkpoint import checkpoint_shapes
 from lorchestra.errors import StackError
 from lorchestra.fit.refusals import refusals
-from lorchestra.fit.rows import Files
+from lorchestra.fit.rows import Files, Located
 from lorchestra.lora.cache import LoraCache
 from lorchestra.models.base import Base, read_base_model
 from lorchestra.stack import Entry, Stack
@@ -75,9 +75,9 @@ def check(
     schedules: bool = False,
     has_clip: bool = True,
 ) -> list[str]:
-    def find(entry: Entry, row: int) -> str | None:
+    def find(entry: Entry, row: int) -> Located | None:
         path = folder / entry.lora
-        return str(path) if path.exists() else None
+        return Located(str(path)) if path.exists() else None
 
     choices = Choices(missing, policy, AUTO if schedules else MERGE)
     return refusals(Stack(entries), Files(find, CACHE.open), base, choices, has_clip=has_clip)
@@ -228,7 +228,10 @@ def test_rows_for_the_other_model_of_a_pair_are_not_looked_at(folder: Path) -> N
     rows = [Entry("gone_high_noise.safetensors"), Entry("gone.safetensors", expert="high")]
     assert check(folder, *rows, base=lambda: wan("low")) == []
     (found,) = check(folder, *rows, base=lambda: wan("high"))
-    assert "gone_high_noise.safetensors was not found (also row 2: gone.safetensors)" in found
+    assert found.split("\n")[1:] == [
+        "row 1: gone_high_noise.safetensors was not found",
+        "row 2: gone.safetensors was not found",
+    ]
 
 
 def test_missing_files_may_be_skipped(folder: Path, base: Callable[[str], Base]) -> None:

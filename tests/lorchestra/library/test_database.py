@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from lorchestra.files.hashes import Hashes
-from lorchestra.library.database import Database, Row, Use
+from lorchestra.library.database import Content, Database, Row, Use
 from lorchestra.library.facts import Facts
 
 SHA = "ab" * 32
 FACTS = Facts(
-    "lora", ("sdxl",), ("SDXL",), "Pixel", ("pixel art", "8 bit"), SHA, frozenset({"cd" * 32}), "civitai:120096@135931",
-    "LoRA", 16,
+    "lora", ("sdxl",), ("SDXL",), "Pixel", ("pixel art", "8 bit"), SHA, frozenset({"cd" * 32}),
+    frozenset({"12" * 5}), "civitai:120096@135931", "LoRA", 16,
 )  # fmt: skip
 
 
@@ -43,46 +43,36 @@ def test_what_is_kept_comes_back(database: Database) -> None:
     assert again.load("checkpoints") == {} and again.problem is None
 
 
-def test_a_file_is_found_by_each_of_its_names(database: Database) -> None:
-    database.save([row(), row(1), row(2)])
-    hashes = Hashes("12" * 32, "0badcafe", "34" * 32, "56" * 32, "deadbeef")
-    database.save_contents(row(1).path, 10, 20, hashes)
-    path = [row().path]
-    assert database.find_hash(SHA) == database.find_hash(SHA[:10]) == database.find_hash("cd" * 6) == path
-    for value in (hashes.sha256, hashes.autov2, hashes.autov3, hashes.blake3, hashes.autov1, hashes.crc32):
-        assert database.find_hash(value or "") == [row(1).path]
-    assert database.find_hash("ff" * 32) == [] == database.find_hash("")
-    assert database.find_air("CivitAI:120096@135931") == database.find_air("civitai:120096") == path
-    assert database.find_air("civitai:12009") == database.find_air("civitai:120096@1") == []
-    assert database.find_base("old/Pixel-0.safetensors") == database.find_base("pixel-0") == path
-    assert database.find_base("pixel") == []
+HASHES = Hashes("12" * 32, "0badcafe", "34" * 32, "56" * 32, "deadbeef")
 
 
-def test_reading_a_file_anew_keeps_the_hashes_of_its_content(database: Database) -> None:
-    hashes = Hashes("12" * 32, "0badcafe", "34" * 32, "56" * 32, "deadbeef")
+def test_hashes_of_contents_come_back_whatever_becomes_of_the_file(database: Database) -> None:
+    """A file that was moved is known again by them."""
+    content = Content(10, 20, "m" * 64, HASHES)
     database.save([row()])
-    database.save_contents(row().path, 10, 20, hashes)
+    assert database.save_contents({row().path: content})
     database.save([row()])
-    for value in (hashes.sha256, hashes.tensors, hashes.blake3, hashes.autov1, hashes.crc32, SHA):
-        assert database.find_hash(value or "") == [row().path]
-
-
-def test_ambiguity_is_told(database: Database) -> None:
-    """Two files whose hashes begin alike: both."""
-    rows = [
-        Row(f"/{name}", "loras", name, (1,), Facts("lora", sha256="ab" * 6 + end * 26))
-        for name, end in (("a", "01"), ("b", "02"))
-    ]
-    database.save(rows)
-    assert database.find_hash("ab" * 6) == ["/a", "/b"] and database.find_hash("ab" * 6 + "01" * 26) == ["/a"]
-
-
-def test_a_file_that_changed_is_no_longer_found_by_its_old_hash(database: Database) -> None:
-    database.save([row()])
-    database.save([Row(row().path, "loras", row().name, (9,), Facts("lora", sha256="ef" * 32))])
-    assert database.find_hash(SHA) == [] and database.find_hash("ef" * 32) == [row().path]
     database.forget([row().path])
-    assert database.find_hash("ef" * 32) == [] and database.load("loras") == {}
+    database.close()
+    again = Database(database.path)
+    assert again.contents() == {row().path: content} and again.load("loras") == {}
+
+
+def test_what_no_file_of_text_can_hold_is_left_out(database: Database) -> None:
+    odd = Row("/loras/\udcff.safetensors", "loras", "\udcff.safetensors", (1,), FACTS)
+    half = Row("/loras/half", "loras", "half", (1,), Facts("lora", title="a\ud800b", triggers=("\ud800",)))
+    assert database.save([odd, row(), half]) and database.forget(["/loras/\udcfe"])
+    assert database.save_contents({odd.path: Content(1, 2, "m", HASHES)}) and database.contents() == {}
+    found = database.load("loras")
+    assert set(found) == {row().path, half.path} and found[half.path].facts.title == "a?b"
+
+
+def test_a_row_that_others_wrote_is_read_anew(database: Database) -> None:
+    database.save([row(), row(1)])
+    with sqlite3.connect(database.path) as connection:
+        connection.execute("UPDATE files SET triggers = 'no json', stamp = '' WHERE path = ?", (row().path,))
+    connection.close()
+    assert set(database.load("loras")) == {row(1).path}
 
 
 def test_uses_are_counted(database: Database) -> None:
@@ -126,7 +116,7 @@ def test_a_newer_version_is_left_alone(database: Database) -> None:
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     database = Database(tmp_path / "file" / "catalog.sqlite")
-    assert not database.save([row()]) and database.load("loras") == {} and database.find_hash(SHA) == []
+    assert not database.save([row()]) and database.load("loras") == {}
     assert database.problem and "lives in memory" in database.problem
     (tmp_path / "file").unlink()
     assert database.save([row()]) and database.problem is None  # it mends itself
