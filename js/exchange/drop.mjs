@@ -29,9 +29,8 @@ export function hasPictures(event) {
 export function installDrop(comfy, node) {
   node.onDragOver = hasPictures;
   node.onDragDrop = async (event) => {
-    const widget = lorasWidget(node);
-    if (!widget || !hasPictures(event)) return false;
-    await readDropped(comfy, event, (rows) => appendRows(comfy.app, widget, rows));
+    if (!lorasWidget(node) || !hasPictures(event)) return false;
+    await readDropped(comfy, event, (rows) => appendRows(comfy, node, rows));
     return true;
   };
 }
@@ -41,7 +40,7 @@ export function installDrop(comfy, node) {
  * opened as ComfyUI opens them.
  * @param {Comfy} comfy
  * @param {DragEvent} event
- * @param {(rows: import("../values/stack.mjs").Row[]) => void} append takes the rows of one picture
+ * @param {(rows: import("../values/stack.mjs").Row[]) => void | Promise<void>} append takes the rows of one picture
  */
 export async function readDropped(comfy, event, append) {
   const files = [...(event.dataTransfer?.files ?? [])]; // the event forgets them after the first wait
@@ -51,7 +50,7 @@ export async function readDropped(comfy, event, append) {
     if (found.kind === "comfyui") await comfy.app.handleFile?.(file);
     else if (found.kind === "parameters") {
       const read = await readPasted(comfy, found.text, { isRows: true });
-      if (read) append(read.rows);
+      if (read) await append(read.rows);
     } else {
       const why = found.kind === "none"
         ? t("Nothing about LoRAs is written in it.")

@@ -11,7 +11,8 @@ import { mayBeRows } from "../values/pasted.mjs";
 import { toText, writeStack } from "../values/stack.mjs";
 import { readPasted, readWhole } from "./clipboard.mjs";
 
-/** @import { App, Comfy, GraphNode, Widget } from "../types.d.ts" */
+/** @import { App, Comfy, GraphNode } from "../types.d.ts" */
+/** @import { Row } from "../values/stack.mjs" */
 
 /**
  * Listens for pasting, before ComfyUI does. Every paste that is not rows onto one selected stack is left untouched.
@@ -36,7 +37,7 @@ export function installPaste(comfy) {
 /**
  * The rows that are in the clipboard, for a menu. If there are none, a toast says why.
  * @param {Comfy} comfy
- * @returns {Promise<import("../values/stack.mjs").Row[]>}
+ * @returns {Promise<Row[]>}
  */
 export async function rowsInClipboard(comfy) {
   let text;
@@ -59,30 +60,29 @@ export async function rowsInClipboard(comfy) {
  */
 async function pasteInto(comfy, node, pasted) {
   const found = await readPasted(comfy, pasted);
+  if (found) await appendRows(comfy, node, found.rows);
+}
+
+/**
+ * Adds rows at the end of a node's stack, as one step of undo. What stands in the way is told in a toast.
+ * @param {Comfy} comfy
+ * @param {GraphNode} node
+ * @param {Row[]} rows
+ */
+export async function appendRows(comfy, node, rows) {
   const widget = lorasWidget(node);
-  if (!found || !widget || !isInGraph(node)) return;
+  if (!widget || !isInGraph(node)) return;
   const text = toText(widget.value);
   const stack = await readWhole(comfy, text);
   if (stack.error) {
     tell(comfy.app, "error", t("The LoRAs could not be pasted"), [stack.error]);
   } else if (isInGraph(node) && toText(widget.value) === text) {
-    appendRows(comfy.app, widget, stack, found.rows);
+    asOneStep(comfy.app, () => {
+      widget.value = writeStack(stack, [...stack.rows, ...rows]);
+      widget.callback?.(widget.value);
+    });
     if (stack.notes?.length) tell(comfy.app, "info", t("Lost in the text that was there"), stack.notes);
   }
-}
-
-/**
- * Rows at the end of a stack, as one step of undo.
- * @param {App} app
- * @param {Widget} widget
- * @param {import("../values/stack.mjs").Stack} stack what the widget has
- * @param {import("../values/stack.mjs").Row[]} rows
- */
-function appendRows(app, widget, stack, rows) {
-  asOneStep(app, () => {
-    widget.value = writeStack(stack, [...stack.rows, ...rows]);
-    widget.callback?.(widget.value);
-  });
 }
 
 /** @param {App} app @returns {GraphNode | undefined} the only selected node, when it has rows */

@@ -52,14 +52,16 @@ def read(body: Body) -> dict[str, object]:
 def write(body: Body) -> dict[str, object]:
     """Text in a dialect from rows."""
     from ...lorchestra.exchange import parse_stack, write_any
+    from ..host import files
 
     rows, name = body.get("loras"), body.get("as")
     if not isinstance(rows, list | dict | str):
         raise StackError(f'"loras" is {quoted(rows)}; expected rows')
     form = name if isinstance(name, str) else ""
     options = {key: body.get(key) is True for key in ("allow_names", "clamp", "paths")}
-    writing = write_any(parse_stack(rows), form, options)
-    return {"text": writing.text, "losses": [str(loss) for loss in writing.losses]}
+    known = files.identified(parse_stack(rows))
+    writing = write_any(known.stack, form, options)
+    return {"text": writing.text, "losses": [str(loss) for loss in known.without_added(writing.losses)]}
 
 
 def schedule(body: Body) -> dict[str, object]:
