@@ -86,7 +86,7 @@ export function createRow(actions) {
   const offer = create("button", {
     type: "button", class: "lorchestra-button lorchestra-offer", hidden: true,
     onclick: () => actions.use(index, /** @type {string} */ (offer.dataset.lora)),
-  }, offered, create("span", { text: t("Use this") }));
+  }, create("span", { text: t("Use this") }), offered); // where there is no room, the name wraps out of sight
   const lack = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-lack", hidden: true, onclick: () => actions.showWords(index),
   }, icon(ICONS.words, 13));
