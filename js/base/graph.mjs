@@ -1,11 +1,19 @@
 // @ts-check
 /** Nodes, links and widgets of a graph, in all frontends. Plain data in and out. */
 
-/** @import { Graph, GraphNode, InputSlot, Link, Widget } from "../types.d.ts" */
+/** @import { App, Graph, GraphNode, InputSlot, Link, Widget } from "../types.d.ts" */
 
 /** Modes of a node in which it takes no part, as ComfyUI numbers them. */
 export const MUTED = 2;
 export const BYPASSED = 4;
+
+/**
+ * @param {App} app
+ * @returns {Graph} the outermost graph
+ */
+export function rootOf(app) {
+  return /** @type {Graph} */ (app.rootGraph ?? app.graph?.rootGraph ?? app.graph);
+}
 
 /**
  * @param {Graph} graph

@@ -5,8 +5,10 @@ import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { copyAs, readPasted } from "../exchange/clipboard.mjs";
 import { rowsInClipboard } from "../exchange/paste.mjs";
+import { showMissing } from "../missing/missing.mjs";
+import { adopting } from "../values/identity.mjs";
 import { rounded } from "../values/numbers.mjs";
-import { MISSING, NOTHING } from "../values/verdicts.mjs";
+import { MISSING, NOTHING, usedFile } from "../values/verdicts.mjs";
 import { defaultsOf } from "./defaults.mjs";
 import { dragRow } from "./drag.mjs";
 import { openExplanation } from "./explain.mjs";
@@ -105,6 +107,11 @@ export function createActions({ host, state, edits, view }) {
       info: () => void openInfo(index),
       pick: () => void pickFor(index),
       copy: () => void copyAs(comfy, [state.rows[index]], "json"),
+      used: usedFile(state.badges[index])?.name,
+      useName: () => {
+        const used = usedFile(state.badges[index]);
+        if (used) edits.change(index, adopting(state.rows[index], used));
+      },
     }),
   });
   /** @param {HTMLElement} anchor */
@@ -121,6 +128,11 @@ export function createActions({ host, state, edits, view }) {
         paste: async () => edits.append(await rowsInClipboard(comfy)),
         copyAs: (dialect) => void copyAs(comfy, state.rows, dialect),
         removeMissing: () => edits.removeAll((index) => missing[index]),
+        showMissing: () => void showMissing(comfy),
+        identify: async () => {
+          const { openIdentify } = await import("../missing/identify.mjs");
+          openIdentify(comfy, anchor);
+        },
       }),
     });
   };
@@ -147,7 +159,7 @@ export function createActions({ host, state, edits, view }) {
       schedule: (index, anchor) => void openSchedule(index, anchor),
       explain: (index, anchor) => openExplanation(comfy, {
         anchor, row: state.rows[index], badge: state.badges[index] ?? NOTHING,
-        onChoose: (lora) => edits.change(index, { lora }),
+        onChoose: (file) => edits.change(index, adopting(state.rows[index], file)),
         onPick: () => void pickFor(index),
         onInfo: () => void openInfo(index),
       }),

@@ -22,13 +22,17 @@ const PRESETS = [0, 0.5, 1];
  * @property {() => void} info
  * @property {() => void} pick
  * @property {() => void} copy
+ * @property {string} [used] the name of the file that is used, if the row says another
+ * @property {() => void} useName lets the row say that name
  */
 
 /**
  * @param {RowMenu} of
  * @returns {(import("../base/popup.mjs").Item | "-" | null)[]}
  */
-export function rowItems({ row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy }) {
+export function rowItems({
+  row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy, used, useName,
+}) {
   const model = modelWeight(row);
   const clip = clipWeight(row);
   const choices = (/** @type {string} */ key, /** @type {[string | undefined, string, string][]} */ all, /** @type {string | undefined} */ none) =>
@@ -59,6 +63,7 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
       ], undefined),
     },
     "-",
+    used ? { label: t("Use this name"), title: t("Used: {file}", { file: used }), hint: used, run: useName } : null,
     { label: t("Choose another…"), run: pick },
     { label: t("Info…"), run: info },
     { label: t("Duplicate"), hint: "Ctrl+D", run: duplicate },
@@ -83,6 +88,8 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
  * @property {() => void} toggleText
  * @property {() => void} toggleCollapsed
  * @property {() => void} removeMissing
+ * @property {() => void} showMissing opens the dialog for the whole workflow
+ * @property {() => void} identify opens what reads all files for their hashes
  */
 
 /**
@@ -90,7 +97,8 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
  * @returns {(import("../base/popup.mjs").Item | "-" | null)[]}
  */
 export function listItems({
-  rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing,
+  rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing, showMissing,
+  identify,
 }) {
   const some = rows.length > 0;
   const split = rows.some((row) => clipWeight(row) !== null);
@@ -116,6 +124,9 @@ export function listItems({
       choices: some ? DIALECTS.map(({ id, label }) => ({ label: label(), run: () => copyAs(id) })) : undefined,
     },
     { label: t("Paste rows"), disabled: !readable, run: paste },
+    "-",
+    { label: t("Missing LoRAs…"), title: t("All missing LoRAs of this workflow, and where they may be"), run: showMissing },
+    { label: t("Identify all files…"), title: t("Reads every LoRA file once, so that rows find it under any name"), run: identify },
     "-",
     { label: missing === 1 ? t("Remove 1 missing LoRA") : t("Remove {count} missing LoRAs", { count: missing }), danger: true,
       disabled: !missing, run: removeMissing },

@@ -5,7 +5,7 @@ import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { formatWeight, splitName } from "../values/numbers.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
-import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, PARTLY, UNKNOWN } from "../values/verdicts.mjs";
+import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, PARTLY, UNKNOWN, usedFile } from "../values/verdicts.mjs";
 import { ICONS } from "./style.mjs";
 import { createWeight } from "./weight.mjs";
 
@@ -104,16 +104,25 @@ export function createRow(actions) {
     badge.replaceChildren(icon(ICONS[picture], 13));
   };
 
+  /** The folder; or the file that is used, where it has another name. @param {View} view */
+  const showWhere = ({ row, badge: said }) => {
+    const used = usedFile(said)?.name;
+    folder.textContent = used ? `→ ${used}` : splitName(row.lora).folder.replace(/[\\/]$/, "");
+    folder.title = used ? t("Used: {file}. “Use this name” in the row's menu writes it into the row.", { file: used }) : "";
+  };
+
   return {
     element,
     show: (view) => {
       index = view.index;
       const next = JSON.stringify([view.row, view.index, view.count, view.split]);
-      if (next !== key) {
+      const isOther = next !== key;
+      if (isOther) {
         key = next;
         showRow(view);
       }
       if (shown?.badge !== view.badge) showBadge(view.badge);
+      if (isOther || shown?.badge !== view.badge) showWhere(view);
       shown = view;
     },
   };
@@ -129,7 +138,6 @@ export function createRow(actions) {
     setAttribute(toggle, "aria-label", t("{name} is on", { name: called }));
     toggle.title = on ? t("On: press to switch off") : t("Off: press to switch on");
     title.textContent = called;
-    folder.textContent = parts.folder.replace(/[\\/]$/, "");
     name.title = row.lora;
     setAttribute(name, "aria-label", t("LoRA: {name}. Press to choose another", { name: row.lora }));
     const clipValue = clipWeight(row);
