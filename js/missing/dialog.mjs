@@ -67,7 +67,8 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
     const file = certainOf(one.row, one.candidates);
     return file ? [{ one, file }] : [];
   });
-  const searchable = () => found.filter((one) => one.missing && hashOf(one.row) && !one.candidates.some(({ by }) => by === "content"));
+  const searchable = () => found.filter(({ missing, row, candidates }) =>
+    missing && hashOf(row) && !candidates.some(({ by }) => by === "content"));
 
   /** @param {{one: Found, file: Candidate}[]} choices */
   const take = (choices) => {
@@ -87,7 +88,7 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
       found = await survey(comfy);
       for (const one of found) {
         const same = before.find((other) => keyOf(other) === keyOf(one));
-        if (one.missing && same?.missing && !one.candidates.length) one.candidates = same.candidates;
+        if (one.missing && same?.missing && same.candidates.some(({ by }) => by === "content")) one.candidates = same.candidates;
       }
       problem = "";
     } catch (error) {
@@ -116,7 +117,8 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
           else bar.removeAttribute("value");
         },
         onFound: (row, candidates) => {
-          row.candidates = candidates;
+          const now = found.find((one) => keyOf(one) === keyOf(row)); // the server may have been asked meanwhile
+          if (now) now.candidates = candidates;
           if (!candidates.some(({ by }) => by === "content")) searched.add(keyOf(row));
           show();
         },

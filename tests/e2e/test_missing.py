@@ -164,7 +164,7 @@ def test_a_search_says_how_far_it_is_and_can_be_stopped(missing: Missing) -> Non
     missing.load()
     missing.notice.get_by_role("button", name="Find").click()
     waiting: list[Any] = []
-    page.route("**/lorchestra/find", waiting.append)
+    page.route("**/lorchestra/find", lambda route: waiting.append(route))
     page.route("**/lorchestra/index", lambda route: route.fulfill(json={"searching": {"done": 12, "total": 300}}))
     try:
         missing.item("gone.safetensors").get_by_role("button", name="Search by hash").click()
