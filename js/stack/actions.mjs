@@ -4,6 +4,7 @@
 import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { copyAs, readPasted } from "../exchange/clipboard.mjs";
+import { readDropped } from "../exchange/drop.mjs";
 import { rowsInClipboard } from "../exchange/paste.mjs";
 import { showMissing } from "../missing/missing.mjs";
 import { adopting } from "../values/identity.mjs";
@@ -41,6 +42,12 @@ export function createActions({ host, state, edits, view }) {
     edits.move(index, to);
     focusRow(view, to, part);
   };
+  /**
+   * Lets a row name a file that it may mean; its own file, which has changed, is then meant as it is now.
+   * @param {number} index
+   * @param {import("../values/verdicts.mjs").Candidate} file
+   */
+  const use = (index, file) => edits.change(index, adopting(state.rows[index], file));
   /** @param {number} index */
   const duplicate = (index) => {
     edits.duplicate(index);
@@ -110,7 +117,7 @@ export function createActions({ host, state, edits, view }) {
       used: usedFile(state.badges[index])?.name,
       useName: () => {
         const used = usedFile(state.badges[index]);
-        if (used) edits.change(index, adopting(state.rows[index], used));
+        if (used) use(index, used);
       },
     }),
   });
@@ -141,6 +148,8 @@ export function createActions({ host, state, edits, view }) {
     remove, move, duplicate,
     /** @param {string} text that was pasted onto the list */
     pasteText: async (text) => edits.append((await readPasted(comfy, text))?.rows ?? []),
+    /** @param {DragEvent} event with pictures */
+    dropPictures: (event) => readDropped(comfy, event, edits.append),
     /** @type {import("./view.mjs").HeadActions} */
     head: {
       toggleAll: edits.toggleAll,
@@ -156,10 +165,14 @@ export function createActions({ host, state, edits, view }) {
     row: {
       toggle: edits.toggle,
       pick: (index, anchor) => void pickFor(index, anchor),
+      use: (index, file) => {
+        use(index, file);
+        focusRow(view, index);
+      },
       schedule: (index, anchor) => void openSchedule(index, anchor),
       explain: (index, anchor) => openExplanation(comfy, {
         anchor, row: state.rows[index], badge: state.badges[index] ?? NOTHING,
-        onChoose: (file) => edits.change(index, adopting(state.rows[index], file)),
+        onChoose: (file) => use(index, file),
         onPick: () => void pickFor(index),
         onInfo: () => void openInfo(index),
       }),

@@ -5,7 +5,7 @@ import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { formatWeight, splitName } from "../values/numbers.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
-import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, PARTLY, UNKNOWN, usedFile } from "../values/verdicts.mjs";
+import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, offerFor, PARTLY, UNKNOWN, usedFile } from "../values/verdicts.mjs";
 import { ICONS } from "./style.mjs";
 import { createWeight } from "./weight.mjs";
 
@@ -14,6 +14,7 @@ import { createWeight } from "./weight.mjs";
  * @property {(index: number) => void} toggle
  * @property {(index: number, anchor: HTMLElement) => void} pick
  * @property {(index: number, anchor: HTMLElement) => void} explain
+ * @property {(index: number, file: import("../values/verdicts.mjs").Candidate) => void} use takes the file that a row is to name
  * @property {(index: number, anchor: HTMLElement) => void} schedule
  * @property {(index: number, anchor: HTMLElement | {x: number, y: number}) => void} menu
  * @property {(index: number, event: PointerEvent) => void} lift
@@ -74,6 +75,12 @@ export function createRow(actions) {
     type: "button", class: "lorchestra-mark lorchestra-badge", hidden: true, "aria-haspopup": "dialog",
     onclick: () => actions.explain(index, badge),
   });
+  /** @type {import("../values/verdicts.mjs").Candidate | undefined} */
+  let offered;
+  const offerName = create("span", { class: "lorchestra-offer-name lorchestra-quiet", dir: "auto" });
+  const offer = create("button", {
+    type: "button", class: "lorchestra-button lorchestra-offer", hidden: true, onclick: () => { if (offered) actions.use(index, offered); },
+  }, offerName, create("span", { text: t("Use this") }));
   const schedule = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-schedule", "aria-haspopup": "dialog", onclick: () => actions.schedule(index, schedule),
   }, icon(ICONS.curve));
@@ -84,7 +91,7 @@ export function createRow(actions) {
     type: "button", class: "lorchestra-more", "aria-haspopup": "menu", title: t("More"), onclick: () => actions.menu(index, more),
   }, icon(ICONS.more));
   const element = create("div", { class: "lorchestra-row", role: "listitem" },
-    grip, toggle, name, tags, badge, schedule, model.element, more);
+    grip, toggle, name, tags, offer, badge, schedule, model.element, more);
   element.addEventListener("contextmenu", (event) => {
     if (/** @type {Element} */ (event.target).closest("input")) return;
     event.preventDefault();
@@ -104,9 +111,17 @@ export function createRow(actions) {
     badge.replaceChildren(icon(ICONS[picture], 13));
   };
 
-  /** The folder; or the file that is used, where it has another name. @param {View} view */
+  const showOffer = (/** @type {View} */ view) => {
+    offered = offerFor(view.row, view.badge);
+    offer.hidden = !offered; // of several, the badge's pop-up lets people choose
+    if (!offered) return;
+    offerName.textContent = offered.name;
+    offer.title = t("Use {name}: {why}", { name: offered.name, why: offered.why });
+    setAttribute(offer, "aria-label", offer.title);
+  };
+  /** The folder; or the file that is used, where it has another name and is not offered. @param {View} view */
   const showWhere = ({ row, badge: said }) => {
-    const used = usedFile(said)?.name;
+    const used = offered ? undefined : usedFile(said)?.name;
     folder.textContent = used ? `→ ${used}` : splitName(row.lora).folder.replace(/[\\/]$/, "");
     folder.title = used ? t("Used: {file}. “Use this name” in the row's menu writes it into the row.", { file: used }) : "";
   };
@@ -122,7 +137,10 @@ export function createRow(actions) {
         showRow(view);
       }
       if (shown?.badge !== view.badge) showBadge(view.badge);
-      if (isOther || shown?.badge !== view.badge) showWhere(view);
+      if (isOther || shown?.badge !== view.badge) {
+        showOffer(view);
+        showWhere(view);
+      }
       shown = view;
     },
   };

@@ -1,6 +1,8 @@
 // @ts-check
 /** The words for whether a row's LoRA fits: the states of Python's badges, with which the tests compare them. */
 
+import { isSamePath } from "./names.mjs";
+
 export const FITS = "fits";
 export const PARTLY = "partly";
 export const MISFIT = "misfit";
@@ -61,3 +63,19 @@ export function usedFile(badge) {
  * @property {string} title
  * @property {string[]} architectures ids
  */
+
+/**
+ * The one file that a row might as well name: the only candidate for a missing one, or what is used in place of a path
+ * that is not there.
+ * @param {{lora: string}} row
+ * @param {Badge | undefined} badge
+ * @returns {Candidate | undefined}
+ */
+export function offerFor(row, badge) {
+  if (!badge) return undefined;
+  if (badge.state === MISSING) return badge.candidates.length === 1 ? badge.candidates[0] : undefined;
+  const hasFolder = /[\\/]/.test(row.lora);
+  if (!hasFolder || !badge.file || isSamePath(row.lora, badge.file)) return undefined;
+  const { file, sentence, known } = badge;
+  return { name: file, why: sentence, by: "used", sha256: known?.sha256 ?? null, air: known?.air ?? null };
+}

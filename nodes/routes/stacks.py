@@ -41,11 +41,14 @@ def check(body: Body) -> dict[str, object]:
 
 
 def read(body: Body) -> dict[str, object]:
-    """Rows from text of any dialect."""
-    from ...lorchestra.exchange import read_any
+    """Rows from text of any dialect; with `as_value`, just the rows that a LoRA Stack with this value has."""
+    from ...lorchestra.exchange import read_any, read_stack
 
     text = read_text(body, "text") or ""
     order = body.get("order")
+    if body.get("as_value") is True:
+        own = read_stack(text)
+        return {**own.stack.to_json(), "notes": [str(loss) for loss in own.losses]}
     reading = read_any(text, order=order) if isinstance(order, str) else read_any(text)
     return {**reading.stack.to_json(), "notes": [str(loss) for loss in reading.losses]}
 
@@ -53,13 +56,16 @@ def read(body: Body) -> dict[str, object]:
 def write(body: Body) -> dict[str, object]:
     """Text in a dialect from rows."""
     from ...lorchestra.exchange import parse_stack, write_any
+    from ..host import files
 
     rows, name = body.get("loras"), body.get("as")
     if not isinstance(rows, list | dict | str):
         raise StackError(f'"loras" is {quoted(rows)}; expected rows')
     form = name if isinstance(name, str) else ""
-    writing = write_any(parse_stack(rows), form, {"allow_names": body.get("allow_names") is True})
-    return {"text": writing.text, "losses": [str(loss) for loss in writing.losses]}
+    options = {key: body.get(key) is True for key in ("allow_names", "clamp", "paths")}
+    known = files.identified(parse_stack(rows))
+    writing = write_any(known.stack, form, options)
+    return {"text": writing.text, "losses": [str(loss) for loss in known.without_added(writing.losses)]}
 
 
 def schedule(body: Body) -> dict[str, object]:

@@ -181,14 +181,16 @@ def test_a_search_says_how_far_it_is_and_can_be_stopped(missing: Missing) -> Non
 
 
 def test_a_row_shows_the_file_that_is_used_and_takes_its_name(missing: Missing) -> None:
-    missing.stack({"lora": "old/lines.safetensors", "model": 0.5})
+    missing.stack({"lora": "lines", "model": 0.5}, {"lora": "old/lines.safetensors"})
     where = missing.face.row(0).locator(".lorchestra-name-folder")
     expect(where).to_have_text(f"→ {LINES}")
+    expect(missing.face.row(1).get_by_role("button", name=f"Use {LINES}")).to_be_visible()
+    missing.face.screenshot("missing_used")
     missing.face.menu("Use this name", row=0)
     missing.face.wait_for(lambda: missing.rows()[0][0]["lora"] == LINES)
     expect(where).to_have_text("lorchestra-demo")
     missing.face.press("Control+z")
-    missing.face.wait_for(lambda: missing.rows()[0][0]["lora"] == "old/lines.safetensors")
+    missing.face.wait_for(lambda: missing.rows()[0][0]["lora"] == "lines")
 
 
 def test_all_files_are_identified_when_that_is_asked_for(missing: Missing) -> None:

@@ -19,8 +19,8 @@ from lorchestra.library.facts import Facts
 
 SHA = "ab" * 32
 FACTS = Facts(
-    "lora", ("sdxl",), ("SDXL",), "Pixel", ("pixel art", "8 bit"), SHA, frozenset({"cd" * 32}), "civitai:120096@135931",
-    "LoRA", 16,
+    "lora", ("sdxl",), ("SDXL",), "Pixel", ("pixel art", "8 bit"), SHA, frozenset({"cd" * 32}),
+    frozenset({"12" * 5}), "civitai:120096@135931", "LoRA", 16,
 )  # fmt: skip
 
 
