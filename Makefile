@@ -14,7 +14,7 @@ TORCH ?= torch==2.13.0
 COMFYUI_VENV := .venv-comfyui
 # ComfyUI's published types and the compiler that checks the face with them; Node 20 or newer.
 NODE_MODULES := node_modules/.package-lock.json
-# How many processes share the tests; each takes some 2 GB at most. Those in the browser have one, and one ComfyUI.
+# How many processes share the tests; each takes some 2 GB at most. Those in the browser have one more, and one ComfyUI.
 WORKERS ?= 2
 # Workers go on with each other's tests when their own are done, a module's in a row as far as may be.
 SHARED := -n $(WORKERS) --dist worksteal
@@ -22,7 +22,7 @@ SHARED := -n $(WORKERS) --dist worksteal
 # Rooms that need no torch: their tests take seconds.
 PURE := files schedule spelling stack exchange workflow architectures fit library
 
-.PHONY: quick demo fuzz test test-core test-nodes test-face test-js test-slow test-oldest test-frontends test-all lint bench clean
+.PHONY: quick demo fuzz test test-beside-face test-oldest-beside test-core test-nodes test-face test-js test-slow test-oldest test-frontends test-all lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/lorchestra demo -o demo-output
@@ -35,10 +35,15 @@ quick: $(VENV)/ready
 	HYPOTHESIS_PROFILE=quick $(BIN)/pytest -q $(SHARED) -m "not slow" $(wildcard $(PURE:%=tests/lorchestra/%)) tests/lorchestra/test_*.py
 	node --test tests/js/*.test.mjs
 
-# The browser waits much, so the core's tests run beside it.
+# The browser waits much, so all others run beside it, and give way to it. Both need ComfyUI's environment, so it is
+# made first.
 test: test-js
-	$(MAKE) -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) WORKERS=1 test-core test-face
-	$(MAKE) test-nodes
+	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) setup
+	$(MAKE) -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) test-face test-beside-face
+
+test-beside-face:
+	nice $(MAKE) test-core
+	nice $(MAKE) test-nodes
 
 test-core: $(VENV)/ready
 	$(BIN)/pytest $(SHARED) -m "not slow" tests/lorchestra
@@ -62,6 +67,10 @@ test-slow: $(VENV)/ready
 
 test-oldest: $(VENV)/ready
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) oldest $(SHARED)
+
+# The same, giving way to what runs beside it.
+test-oldest-beside:
+	nice $(MAKE) test-oldest
 
 test-frontends: $(VENV)/ready
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) frontends

@@ -7,6 +7,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { installCurve } from "./curve/widget.mjs";
 import { convertItems, installOldMenu } from "./convert/convert.mjs";
+import { installDrop } from "./exchange/drop.mjs";
 import { installPaste } from "./exchange/paste.mjs";
 import { refreshLoras } from "./picker/library.mjs";
 import { showResults } from "./result/text.mjs";
@@ -42,7 +43,10 @@ comfy.app.registerExtension({
     const result = RESULTS.get(node.comfyClass);
     if (result) showResults(comfy.app, node, result);
     if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
-    if (node.comfyClass === STACK) applyToNewNode(comfy.app, node);
+    if (node.comfyClass === STACK) {
+      applyToNewNode(comfy.app, node);
+      installDrop(comfy, node);
+    }
     installOldMenu(comfy, node);
     if (node.isSubgraphNode?.()) installPromotion(comfy, node);
   },

@@ -26,6 +26,8 @@ export interface App {
   extensionManager: ExtensionManager;
   collectNodeMenuItems?: unknown;
   graphToPrompt(): Promise<{ output: Prompt }>;
+  /** Opens a workflow file, or a picture that has one. */
+  handleFile?(file: File): Promise<unknown>;
   registerExtension(extension: Extension): void;
 }
 
@@ -93,6 +95,8 @@ export type HandedBack = any;
 
 export interface Graph {
   id?: string;
+  /** The outermost graph. */
+  rootGraph?: Graph;
   nodes?: GraphNode[];
   /** Older frontends. */
   _nodes?: GraphNode[];
@@ -105,6 +109,8 @@ export interface Graph {
   state?: { lastLinkId: number };
   add(node: HandedBack): unknown;
   remove(node: HandedBack): void;
+  /** A subgraph's; its nodes lose theirs with it. */
+  removeInput?(input: HandedBack): void;
   getNodeById(id: NodeId | null | undefined): GraphNode | null;
   getLink?(id: number | null | undefined): Link | undefined;
 }
@@ -166,7 +172,8 @@ export interface GraphNode {
   setSize(size: [number, number]): void;
   setDirtyCanvas?(foreground: boolean, background?: boolean): void;
   collapse?(force?: boolean): void;
-  serialize(): { widgets_values?: unknown };
+  /** With the values by name in newer frontends. */
+  serialize(): { widgets_values?: unknown; widgets_values_named?: Record<string, unknown> };
   connect(slot: number, node: HandedBack, target: number, reroute?: number): unknown;
   getInputLink?(slot: number): Link | null;
   /** Newer frontends: what a node stands for that carries a link without a line, perhaps from another graph. */
@@ -176,6 +183,8 @@ export interface GraphNode {
 }
 
 export interface SavedNode {
+  widgets_values?: unknown;
+  widgets_values_named?: Record<string, unknown>;
   inputs?: { name: string; link?: number | null }[];
   outputs?: { name: string; links?: number[] | null }[];
 }
@@ -185,6 +194,9 @@ export interface HookedNode extends SubgraphNode {
   /** The pictures of the last run, and which of them is shown large. */
   imgs?: unknown[];
   imageIndex?: number | null;
+  /** Whether it takes what is dragged over it, and what it does with it; true if nobody else need do anything. */
+  onDragOver?(event: DragEvent): boolean;
+  onDragDrop?(event: DragEvent): Promise<boolean> | boolean;
   addDOMWidget(name: string, type: string, element: HTMLElement, options: DomWidgetOptions): DomWidget;
 }
 

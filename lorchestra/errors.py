@@ -70,7 +70,14 @@ class MissingLora(StackError):
 
 
 class DialectError(StackError):
-    """A request in a foreign dialect that cannot be read, or a stack that the dialect cannot hold."""
+    """A request in a foreign dialect that cannot be read, or a stack that the dialect cannot hold.
+
+    `path` is the field in the request that is to blame, such as `lora[1].weight`; None if all of it is.
+    """
+
+    def __init__(self, reason: str, row: int | None = None, path: str | None = None) -> None:
+        self.path = path
+        super().__init__(reason if path is None else f"{shortened(path)}: {reason}", row)
 
 
 class JsonError(LorchestraError):

@@ -33,8 +33,8 @@ class LoraCheck(io.ComfyNode):
             display_name="LoRA Check",
             category="loaders/Lorchestra",
             description=(
-                "Says of each LoRA of a stack whether it fits the model, and why not. Only the files' headers are "
-                "read, and nothing is changed."
+                "Says of each LoRA of a stack whether it fits the model, and why not. Only the files' headers and "
+                "alphas are read, and nothing is changed."
             ),
             search_aliases=["check lora", "lora compatibility", "lora info", "validate lora", "filter lora stack"],
             is_output_node=True,

@@ -8,7 +8,11 @@ from .host import files
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows
 
-FORMS = ("runware", "a1111", "rgthree", "lora-manager", "json", "schema")
+FORMS = (
+    "runware", "a1111", "rgthree", "lora-manager", "lora-manager-recipe", "comfyui", "civitai", "civitai-orchestration",
+    "infotext", "swarmui", "swarmui-prompt", "fal", "fal-input", "fal-wan", "replicate", "replicate-multi", "together",
+    "diffusers", "invokeai", "invokeai-graph", "draw-things", "sglang", "vllm-omni", "lightx2v", "json", "schema",
+)  # fmt: skip
 """`lorchestra.exchange.FORMS`, said again: the code of all dialects is loaded when one is written, not with ComfyUI."""
 
 
@@ -41,6 +45,11 @@ class ApiExport(io.ComfyNode):
                     default=False,
                     tooltip="Write the file's name for rows that have no AIR, instead of stopping with an error.",
                 ),
+                io.Boolean.Input(
+                    "clamp",
+                    default=False,
+                    tooltip="Write the nearest weight that the program takes, instead of stopping with an error.",
+                ),
             ],
             outputs=[io.String.Output(display_name="text", tooltip="What was written.")],
         )
@@ -52,12 +61,13 @@ class ApiExport(io.ComfyNode):
         format: str,  # noqa: A002 - the name of the input
         filename_prefix: str,
         allow_names: bool,
+        clamp: bool = False,
     ) -> io.NodeOutput:
         """Writes one file and shows it."""
         from ..lorchestra.exchange import suffix, write_any
 
         stack = read_rows(lora_stack)
-        writing = write_any(stack, format, {"allow_names": allow_names})
+        writing = write_any(stack, format, {"allow_names": allow_names, "clamp": clamp})
         written = files.write_output(filename_prefix, suffix(format), writing.text)
         shown = "\n".join([writing.text.rstrip(), "", *(f"Not said: {loss}" for loss in writing.losses)]).rstrip()
         return io.NodeOutput(writing.text, ui={"text": [shown], "files": [written]})

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Runs the tests that need a real ComfyUI, with the newest one that is found or with the oldest supported one.
 #
-# usage: with_comfyui.sh VENV quick|face|oldest|slow|frontends [pytest arguments for the tests without a browser]
+# usage: with_comfyui.sh VENV setup|quick|face|oldest|slow|frontends [pytest arguments for the tests without a browser]
 #
-# quick (without a browser), face and frontends (in one) and slow are together all tests in the newest one; oldest is what goes
-# through ComfyUI's own interfaces, in the oldest one, where slow has the rest; frontends are those of the face in the
-# classic renderer and in ComfyUI's other frontends, and the long ones, but not the slow ones.
+# setup only makes VENV. quick (without a browser), face and frontends (in one) and slow are together all tests in the
+# newest one; oldest is what goes through ComfyUI's own interfaces, in the oldest one, where slow has the rest;
+# frontends are those of the face in the classic renderer and in ComfyUI's other frontends, and the long ones, but not
+# the slow ones.
 #
 # With RETRY_BROWSER=1, tests in the browser that fail are run once more, alone; what fails twice has failed.
 #
@@ -16,12 +17,13 @@ set -eu
 venv=$1
 # What is not chosen for the oldest ComfyUI in the quick run comes in the slow one: together they are all tests there.
 case $2 in
+setup) newest="" oldest="" face="" ;;
 quick) newest="not slow" oldest="" face="" ;;
 face) newest="" oldest="" face="not slow and not other_frontend and not long" ;;
 oldest) newest="" oldest="oldest and not slow" face="" ;;
 slow) newest="slow" oldest="slow or not oldest" face="slow" ;;
 frontends) newest="" oldest="" face="(other_frontend or long) and not slow" ;;
-*) echo "usage: with_comfyui.sh VENV quick|face|oldest|slow|frontends [pytest arguments]" >&2 && exit 2 ;;
+*) echo "usage: with_comfyui.sh VENV setup|quick|face|oldest|slow|frontends [pytest arguments]" >&2 && exit 2 ;;
 esac
 shift 2
 found=$("${PYTHON:-python3}" tests/support/find_comfyui.py) || exit $?

@@ -4,14 +4,13 @@
  * LoRA Stack off for a while still wants to know what fits. Plain data in and out.
  */
 
-import { BYPASSED, linkOf } from "../base/graph.mjs";
+import { BYPASSED, INSIDE, linkOf } from "../base/graph.mjs";
 import { placeOf } from "./places.mjs";
 
 /** @import { Graph, GraphNode, InputSlot, Link, Prompt } from "../types.d.ts" */
 
 /** @typedef {import("./places.mjs").Place} Place */
 
-const INSIDE = -10; // the id that links have which come into a subgraph
 const MOST_STEPS = 1000; // along one link
 
 /**

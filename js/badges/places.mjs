@@ -1,7 +1,7 @@
 // @ts-check
 /** Where LoRA Stacks stand: through which subgraphs' nodes they are reached, and what their ids in a prompt are. */
 
-import { isInGraph, linkOf, nodesOf } from "../base/graph.mjs";
+import { hostsOf, isInGraph, linkOf } from "../base/graph.mjs";
 
 /** @import { App, Graph, GraphNode } from "../types.d.ts" */
 
@@ -56,29 +56,6 @@ export function findPlaces(root, lists) {
     if (!hosts) return undefined;
     return placeOf((input !== undefined && findPromoted(hosts, node, input)) || { hosts, node });
   });
-}
-
-/**
- * The nodes of each subgraph that is used.
- * @param {Graph} root
- * @returns {Map<Graph, GraphNode[]>}
- */
-function hostsOf(root) {
-  /** @type {Map<Graph, GraphNode[]>} */
-  const found = new Map();
-  const graphs = [root];
-  for (const graph of graphs) {
-    for (const node of nodesOf(graph)) {
-      if (!node.subgraph) continue;
-      const same = found.get(node.subgraph);
-      if (same) same.push(node);
-      else {
-        found.set(node.subgraph, [node]);
-        graphs.push(node.subgraph);
-      }
-    }
-  }
-  return found;
 }
 
 /**

@@ -7,6 +7,9 @@
 export const MUTED = 2;
 export const BYPASSED = 4;
 
+/** The id that links have which come into a subgraph. */
+export const INSIDE = -10;
+
 /**
  * @param {Graph} graph
  * @returns {GraphNode[]}
@@ -59,4 +62,27 @@ export function widgetNamed(node, name) {
  */
 export function isInGraph(node) {
   return node.id != null && node.graph?.getNodeById(node.id) === node;
+}
+
+/**
+ * The nodes of each subgraph that is used.
+ * @param {Graph} root
+ * @returns {Map<Graph, GraphNode[]>}
+ */
+export function hostsOf(root) {
+  /** @type {Map<Graph, GraphNode[]>} */
+  const found = new Map();
+  const graphs = [root];
+  for (const graph of graphs) {
+    for (const node of nodesOf(graph)) {
+      if (!node.subgraph) continue;
+      const same = found.get(node.subgraph);
+      if (same) same.push(node);
+      else {
+        found.set(node.subgraph, [node]);
+        graphs.push(node.subgraph);
+      }
+    }
+  }
+  return found;
 }

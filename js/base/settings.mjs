@@ -94,7 +94,7 @@ export const SETTINGS = {
     id: "Lorchestra.Badges",
     section: "Rows",
     name: "Show whether LoRAs fit",
-    tooltip: "The mark on each row, before anything runs. Only the files' headers are read for it.",
+    tooltip: "The mark on each row, before anything runs. Only the files' headers and alphas are read for it.",
     type: "boolean",
     defaultValue: true,
     allowed: isSwitch,

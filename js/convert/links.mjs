@@ -6,11 +6,10 @@
  * input names, from where that link begins.
  */
 
-import { linkOf, nodesOf } from "../base/graph.mjs";
+import { INSIDE, linkOf, nodesOf } from "../base/graph.mjs";
 
 /** @import { Graph, GraphNode, Link, SubgraphSlot } from "../types.d.ts" */
 
-const INSIDE = -10; // the id that links have which come into a subgraph
 
 /**
  * @typedef {object} Source where a link comes from
@@ -102,8 +101,8 @@ export function startKey(node, slot) {
   return `${node ? node.id : INSIDE}.${slot}`;
 }
 
-/** @param {Graph} graph @param {Link} link */
-function hasOrigin(graph, link) {
+/** Whether a link begins somewhere. @param {Graph} graph @param {Link} link */
+export function hasOrigin(graph, link) {
   if (Number(link.origin_id) === INSIDE) return Boolean(graph.inputs?.[link.origin_slot]);
   return Boolean(graph.getNodeById(link.origin_id)?.outputs?.[link.origin_slot]);
 }

@@ -2,21 +2,26 @@
 /** What a LoRA Stack in the place of other loaders would be: their rows, their links, and what would be lost. */
 
 import { page } from "../base/canvas.mjs";
-import { BYPASSED, MUTED } from "../base/graph.mjs";
+import { BYPASSED, MUTED, nodesOf } from "../base/graph.mjs";
 import { t } from "../base/words.mjs";
 import { lorasWidget, STACK } from "../stack/node.mjs";
-import { readStack, toText } from "../values/stack.mjs";
-import { inputLike, outputOf, sourceOf, targetsOf } from "./links.mjs";
+import { changed, isOn, readStack, toText } from "../values/stack.mjs";
+import { outputOf, targetsOf } from "./links.mjs";
 import { kindOf, rowsOf } from "./loaders.mjs";
+import { heldBy, plain, troubleOf } from "./obstacles.mjs";
+import { clipInput, modelInput, otherOutputs, sourceAt, stackInput, targetsAt } from "./ports.mjs";
 
 /** @import { GraphNode } from "../types.d.ts" */
 
 const LONGEST = 1000; // nodes in a chain
+const MODEL_LIST = "LoadLoraModel";
+const TEXT_LIST = "LoadLoraTextEncoder";
 
 /**
  * @typedef {import("../values/stack.mjs").Row} Row
  * @typedef {import("./links.mjs").Source} Source
  * @typedef {import("./links.mjs").Target} Target
+ * @typedef {import("./promoted.mjs").Promoted} Promoted
  */
 
 /**
@@ -24,6 +29,7 @@ const LONGEST = 1000; // nodes in a chain
  * @property {GraphNode[]} loaders nodes whose place it takes, in their order; empty where the rows go into a stack
  * @property {GraphNode[]} stackers nodes that handed rows to them
  * @property {GraphNode | null} into the LoRA Stack that the rows go into, instead of a new one
+ * @property {GraphNode | null} behind the checkpoint's loader that gives its LoRA up to a LoRA Stack behind it
  * @property {Row[]} rows
  * @property {Source | null} model
  * @property {Source | null} clip
@@ -32,6 +38,7 @@ const LONGEST = 1000; // nodes in a chain
  * @property {Target[]} clips
  * @property {number} mode
  * @property {string[]} lost outputs whose links cannot be kept
+ * @property {Promoted[]} promoted inputs of the subgraph whose values have become rows
  */
 
 /**
@@ -41,9 +48,18 @@ const LONGEST = 1000; // nodes in a chain
 export function planFor(node) {
   const kind = node?.graph && kindOf(node);
   if (!kind) return null;
-  const trouble = troubleOf(node);
-  if (trouble) return { reason: trouble };
-  const plan = kind.chains ? planOfChain(chainAround(node)) : planAtEnd(kind.role === "stacker" ? endOf(node) : { node });
+  const pair = pairOf(node);
+  if (pair) return finished(planOfPair(pair));
+  const held = heldBy(node);
+  if (kind.role === "checkpoint" && !rowsOf(node, kind).length) return null;
+  if ("reason" in held) return held;
+  const plan = kind.role === "checkpoint" ? planBehind(node)
+    : kind.chains ? planOfChain(chainAround(node)) : planAtEnd(kind.role === "stacker" ? endOf(node) : { node });
+  return finished(plan);
+}
+
+/** @param {Plan | {reason: string}} plan */
+function finished(plan) {
   const refused = "reason" in plan ? "" : refusedLink(plan);
   return refused ? { reason: refused } : plan;
 }
@@ -83,10 +99,9 @@ function refusedLink(plan) {
 /** @param {GraphNode} node @returns {Plan} */
 function planOfLoader(node) {
   const { stackers, source } = stackersBefore(node);
-  const kind = /** @type {import("./loaders.mjs").Kind} */ (kindOf(node));
+  const { rows, promoted } = heldTogether([...stackers, node], (one) => one !== node);
   return {
-    loaders: [node], stackers, into: null,
-    rows: [...stackers.flatMap(rowsWithMode), ...rowsOf(node, kind)],
+    loaders: [node], stackers, into: null, behind: null, rows, promoted,
     model: sourceAt(node, modelInput(node)), clip: sourceAt(node, clipInput(node)), stack: source,
     models: targetsAt(node, "MODEL"), clips: targetsAt(node, "CLIP"),
     mode: node.mode ?? 0,
@@ -98,12 +113,30 @@ function planOfLoader(node) {
 function planInto(node) {
   const widget = lorasWidget(node);
   if (!widget) return { reason: t("the list of the LoRA Stack comes through a link") };
-  if (readStack(toText(widget.value)).error) return { reason: t("the LoRA Stack's text cannot be read") };
+  const own = readStack(toText(widget.value));
+  if (own.asks) return { reason: t("the LoRA Stack has text; show it as a list first") };
+  if (own.error) return { reason: t("the LoRA Stack's text cannot be read") };
   const { stackers, source } = stackersBefore(node);
   return {
-    loaders: [], stackers, into: node, rows: stackers.flatMap(rowsWithMode), stack: source,
+    loaders: [], stackers, into: node, behind: null, ...heldTogether(stackers, () => true), stack: source,
     model: null, clip: null, models: [], clips: [], mode: 0,
     lost: stackers.flatMap((one) => lostOf(one, ["LORA_STACK"])),
+  };
+}
+
+/**
+ * The loader stays, without its LoRA; what its model and its text encoders went to comes from the LoRA Stack.
+ * @param {GraphNode} node a checkpoint's loader
+ * @returns {Plan | {reason: string}}
+ */
+function planBehind(node) {
+  const [model, clip] = [outputOf(node, "MODEL"), outputOf(node, "CLIP")];
+  const [models, clips] = [targetsAt(node, "MODEL"), targetsAt(node, "CLIP")];
+  if (model < 0 || !models.length) return { reason: t("its model goes nowhere") };
+  return {
+    loaders: [], stackers: [], into: null, behind: node, ...heldTogether([node], () => false), stack: null,
+    model: { node, slot: model }, clip: clips.length ? { node, slot: clip } : null, models, clips,
+    mode: node.mode ?? 0, lost: [],
   };
 }
 
@@ -115,14 +148,70 @@ function planOfChain(chain) {
   const last = chain[chain.length - 1];
   const lastWithClip = withClip[withClip.length - 1];
   return {
-    loaders: chain, stackers: [], into: null, stack: null,
-    rows: chain.flatMap(modes.size > 1 ? rowsWithMode : rowsIn),
+    loaders: chain, stackers: [], into: null, behind: null, stack: null, ...heldTogether(chain, () => modes.size > 1),
     model: sourceAt(chain[0], modelInput(chain[0])),
     clip: withClip.length ? sourceAt(withClip[0], clipInput(withClip[0])) : null,
     models: targetsAt(last, "MODEL"), clips: lastWithClip ? targetsAt(lastWithClip, "CLIP") : [],
     mode: modes.size > 1 ? 0 : (last.mode ?? 0),
     lost: chain.flatMap((node) => lostOf(node, ["MODEL", "CLIP"])),
   };
+}
+
+/**
+ * ComfyUI's two lists for one set of LoRAs: one for the model, the other for the text encoders. They belong together
+ * where a graph has no more than these two, and neither depends on the other.
+ * @param {GraphNode} node either of them
+ * @returns {{model: GraphNode, text: GraphNode} | undefined}
+ */
+function pairOf(node) {
+  if (![MODEL_LIST, TEXT_LIST].includes(node.type ?? "") || !node.graph) return undefined;
+  const all = nodesOf(node.graph);
+  const [model, ...models] = all.filter(({ type }) => type === MODEL_LIST);
+  const [text, ...texts] = all.filter(({ type }) => type === TEXT_LIST);
+  if (!model || !text || models.length || texts.length || (model.mode ?? 0) !== (text.mode ?? 0)) return undefined;
+  if ("reason" in heldBy(model) || "reason" in heldBy(text, true) || isBehind(text, model) || isBehind(model, text)) return undefined;
+  return chainAround(model).some((one) => clipInput(one) >= 0 || (one.mode ?? 0) !== (text.mode ?? 0)) ? undefined : { model, text };
+}
+
+/**
+ * @param {{model: GraphNode, text: GraphNode}} pair
+ * @returns {Plan | {reason: string}}
+ */
+function planOfPair({ model, text }) {
+  const plan = planOfChain(chainAround(model));
+  const held = heldBy(text, true);
+  if ("reason" in plan || "reason" in held) return "reason" in held ? held : plan;
+  return {
+    ...plan, loaders: [...plan.loaders, text], rows: joinedRows(plan.rows, held.rows), promoted: [...plan.promoted, ...held.promoted],
+    clip: sourceAt(text, clipInput(text)), clips: targetsAt(text, "CLIP"), lost: [...plan.lost, ...lostOf(text, ["CLIP"])],
+  };
+}
+
+/**
+ * One row for a LoRA that both lists have once, and switch alike.
+ * @param {Row[]} forModel
+ * @param {Row[]} forText
+ * @returns {Row[]}
+ */
+function joinedRows(forModel, forText) {
+  const once = (/** @type {Row[]} */ rows, /** @type {string} */ lora) => rows.filter((row) => row.lora === lora).length === 1;
+  const joins = (/** @type {Row} */ one, /** @type {Row} */ other) =>
+    one.lora === other.lora && isOn(one) === isOn(other) && once(forModel, one.lora) && once(forText, one.lora);
+  const rows = forModel.map((row) => {
+    const partner = forText.find((other) => joins(row, other));
+    return partner ? changed(row, { clip: partner.clip === row.model ? undefined : partner.clip ?? 0 }) : row;
+  });
+  return [...rows, ...forText.filter((row) => !forModel.some((other) => joins(row, other)))];
+}
+
+/** Whether something of a node's outputs gets to another node. @param {GraphNode} from @param {GraphNode} to */
+function isBehind(from, to) {
+  const seen = new Set([from]);
+  for (const one of seen) {
+    if (seen.size > LONGEST) return true; // not known
+    for (const slot of (one.outputs ?? []).keys()) for (const { node } of targetsOf(one, slot)) if (node) seen.add(node);
+  }
+  return seen.has(to);
 }
 
 /**
@@ -198,7 +287,8 @@ function endOf(node) {
     if (targets.length > 1) return { reason: t("its rows go to several nodes") };
     const { node: next, slot } = targets[0];
     if (!next || slot !== stackInput(next)) return { reason: t("it feeds neither a LoRA Stack nor a known loader") };
-    const kind = kindOf(next);
+    const known = kindOf(next);
+    const kind = known && ["loader", "applier", "stacker"].includes(known.role) ? known : undefined;
     if (next.type !== STACK && !kind) return { reason: t("it feeds neither a LoRA Stack nor a known loader") };
     const trouble = kind && troubleOf(next);
     if (trouble) return { reason: t("in the next node, {reason}", { reason: trouble }) };
@@ -209,54 +299,22 @@ function endOf(node) {
 }
 
 /**
- * @param {GraphNode} node
- * @returns {string} why the node's rows cannot be known or kept; empty when they can
+ * What nodes hold, none of which has an obstacle.
+ * @param {GraphNode[]} nodes
+ * @param {(node: GraphNode) => boolean} withMode whether the rows of a bypassed node are off; else the whole stack is bypassed
+ * @returns {{rows: Row[], promoted: Promoted[]}}
  */
-function troubleOf(node) {
-  const kept = [modelInput(node), clipInput(node), stackInput(node)];
-  const linked = (node.inputs ?? []).find((_, index) => !kept.includes(index) && sourceOf(node, index));
-  if (linked) return t("{input} comes through a link", { input: plain(linked.name) });
-  return kindOf(node)?.role === "stacker" && node.mode === MUTED ? t("it is muted") : "";
-}
-
-/** @param {GraphNode} node @returns {Row[]} */
-function rowsIn(node) {
-  return rowsOf(node, /** @type {import("./loaders.mjs").Kind} */ (kindOf(node)));
-}
-
-/** A bypassed node's rows are off. @param {GraphNode} node @returns {Row[]} */
-function rowsWithMode(node) {
-  const rows = rowsIn(node);
-  if (node.mode !== BYPASSED) return rows;
-  return rows.map(({ lora, ...rest }) => ({ lora, ...rest, on: false }));
+function heldTogether(nodes, withMode) {
+  const all = nodes.map((node) => {
+    const held = heldBy(node);
+    if ("reason" in held) throw new Error(held.reason);
+    const off = node.mode === BYPASSED && withMode(node);
+    return { ...held, rows: off ? held.rows.map(({ lora, ...rest }) => ({ lora, ...rest, on: false })) : held.rows };
+  });
+  return { rows: all.flatMap(({ rows }) => rows), promoted: all.flatMap(({ promoted }) => promoted) };
 }
 
 /** @param {GraphNode} node @param {string[]} kept types @returns {string[]} */
 function lostOf(node, kept) {
-  const known = kept.map((type) => outputOf(node, type));
-  return (node.outputs ?? []).filter((_, index) => !known.includes(index) && targetsOf(node, index).length)
-    .map((slot) => slot.label || slot.name);
-}
-
-/** @param {GraphNode} node */
-function modelInput(node) { return inputLike(node, "MODEL", /^model$/i); }
-
-/** @param {GraphNode} node */
-function clipInput(node) { return inputLike(node, "CLIP", /^(optional_)?clip$/i); }
-
-/** @param {GraphNode} node */
-function stackInput(node) { return inputLike(node, "LORA_STACK", /^(optional_)?lora_stack$/i); }
-
-/** @param {GraphNode} node @param {number} slot */
-function sourceAt(node, slot) { return slot < 0 ? null : sourceOf(node, slot); }
-
-/** @param {GraphNode} node @param {string} type */
-function targetsAt(node, type) {
-  const slot = outputOf(node, type);
-  return slot < 0 ? [] : targetsOf(node, slot);
-}
-
-/** Menus of old frontends take text for HTML. @param {unknown} text */
-function plain(text) {
-  return String(text).replace(/[<>&]/g, "").slice(0, 60);
+  return otherOutputs(node, kept).map((slot) => slot.label || slot.name);
 }

@@ -5,6 +5,7 @@
  */
 
 import { linkOf, nodesOf } from "../base/graph.mjs";
+import { isObject } from "../values/json.mjs";
 
 /** @import { Graph, GraphNode, Links } from "../types.d.ts" */
 
@@ -89,4 +90,19 @@ export function updatePlaceholders(graph) {
  */
 function slotAt(slots, saved, index) {
   return slots?.[index]?.name === saved.name ? slots[index] : slots?.find((slot) => slot.name === saved.name);
+}
+
+/**
+ * Gives widgets of a node other values, also where its pack is not installed and it is saved as it was loaded.
+ * @param {GraphNode} node
+ * @param {string[]} names of its widgets by position
+ * @param {Record<string, unknown>} values by name
+ */
+export function setWidgets(node, names, values) {
+  for (const widget of node.widgets ?? []) if (Object.hasOwn(values, widget.name)) widget.value = values[widget.name];
+  const saved = node.last_serialization;
+  if (!saved) return;
+  const { widgets_values: list, widgets_values_named: named } = saved;
+  const changed = Array.isArray(list) ? list.map((value, index) => values[names[index]] ?? value) : isObject(list) ? { ...list, ...values } : list;
+  node.last_serialization = { ...saved, widgets_values: changed, ...(named && { widgets_values_named: { ...named, ...values } }) };
 }

@@ -4,10 +4,10 @@
 import { writeToClipboard } from "../base/clipboard.mjs";
 import { ask, listLoras } from "../base/server.mjs";
 import { tell } from "../base/toast.mjs";
-import { t } from "../base/words.mjs";
+import { asSentence, t } from "../base/words.mjs";
 import { withListedNames } from "../values/names.mjs";
 import { mayBeRows } from "../values/pasted.mjs";
-import { EMPTY, readStack, writeStack } from "../values/stack.mjs";
+import { EMPTY, failed, readStack, told, writeStack } from "../values/stack.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
@@ -24,10 +24,11 @@ export const DIALECTS = [
  * The rows in a pasted text, with what was lost on the way. What there is to tell is told in a toast.
  * @param {Comfy} comfy
  * @param {string} text
+ * @param {{ isRows?: boolean }} [known] whether it is known that the text is meant for us
  * @returns {Promise<{rows: import("../values/stack.mjs").Row[], notes: string[]} | null>} null when there are none
  */
-export async function readPasted(comfy, text) {
-  if (!mayBeRows(text)) return null;
+export async function readPasted(comfy, text, { isRows = false } = {}) {
+  if (!isRows && !mayBeRows(text)) return null;
   /** @type {{loras?: import("../values/stack.mjs").Row[], notes?: string[]}} */
   let answer;
   let listed;
@@ -47,6 +48,25 @@ export async function readPasted(comfy, text) {
   }
   if (notes.length) tell(comfy.app, "info", t("Pasted, with these notes"), notes);
   return { rows: named.rows, notes };
+}
+
+/**
+ * What a LoRA Stack's text holds; Python is asked where only it can tell.
+ * @param {Pick<Comfy, "api">} comfy
+ * @param {string} text
+ * @returns {Promise<import("../values/stack.mjs").Stack>}
+ */
+export async function readWhole(comfy, text) {
+  const stack = readStack(text);
+  if (!stack.asks) return stack;
+  try {
+    const answer = /** @type {{loras?: import("../values/stack.mjs").Row[], notes?: string[]}} */ (
+      await ask(comfy, "/lorchestra/read", { text, as_value: true })
+    );
+    return told(Array.isArray(answer.loras) ? answer.loras : [], answer.notes ?? []);
+  } catch (error) {
+    return failed(asSentence(/** @type {Error} */ (error).message));
+  }
 }
 
 /**

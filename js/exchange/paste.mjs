@@ -8,10 +8,11 @@ import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
 import { lorasWidget } from "../stack/node.mjs";
 import { mayBeRows } from "../values/pasted.mjs";
-import { readStack, toText, writeStack } from "../values/stack.mjs";
-import { readPasted } from "./clipboard.mjs";
+import { toText, writeStack } from "../values/stack.mjs";
+import { readPasted, readWhole } from "./clipboard.mjs";
 
-/** @import { App, Comfy, GraphNode, Widget } from "../types.d.ts" */
+/** @import { App, Comfy, GraphNode } from "../types.d.ts" */
+/** @import { Row } from "../values/stack.mjs" */
 
 /**
  * Listens for pasting, before ComfyUI does. Every paste that is not rows onto one selected stack is left untouched.
@@ -36,7 +37,7 @@ export function installPaste(comfy) {
 /**
  * The rows that are in the clipboard, for a menu. If there are none, a toast says why.
  * @param {Comfy} comfy
- * @returns {Promise<import("../values/stack.mjs").Row[]>}
+ * @returns {Promise<Row[]>}
  */
 export async function rowsInClipboard(comfy) {
   let text;
@@ -55,32 +56,33 @@ export async function rowsInClipboard(comfy) {
 /**
  * @param {Comfy} comfy
  * @param {GraphNode} node
- * @param {string} text
+ * @param {string} pasted
  */
-async function pasteInto(comfy, node, text) {
-  const found = await readPasted(comfy, text);
-  const widget = lorasWidget(node);
-  if (!found || !widget || !isInGraph(node)) return;
-  if (!appendRows(comfy.app, widget, found.rows)) {
-    tell(comfy.app, "error", t("The LoRAs could not be pasted"), [readStack(toText(widget.value)).error]);
-  }
+async function pasteInto(comfy, node, pasted) {
+  const found = await readPasted(comfy, pasted);
+  if (found) await appendRows(comfy, node, found.rows);
 }
 
 /**
- * Rows at the end of a stack, as one step of undo.
- * @param {App} app
- * @param {Widget} widget
- * @param {import("../values/stack.mjs").Row[]} rows
- * @returns {boolean} false where the stack's text cannot be read; then nothing is changed
+ * Adds rows at the end of a node's stack, as one step of undo. What stands in the way is told in a toast.
+ * @param {Comfy} comfy
+ * @param {GraphNode} node
+ * @param {Row[]} rows
  */
-export function appendRows(app, widget, rows) {
-  const stack = readStack(toText(widget.value));
-  if (stack.error) return false;
-  asOneStep(app, () => {
-    widget.value = writeStack(stack, [...stack.rows, ...rows]);
-    widget.callback?.(widget.value);
-  });
-  return true;
+export async function appendRows(comfy, node, rows) {
+  const widget = lorasWidget(node);
+  if (!widget || !isInGraph(node)) return;
+  const text = toText(widget.value);
+  const stack = await readWhole(comfy, text);
+  if (stack.error) {
+    tell(comfy.app, "error", t("The LoRAs could not be pasted"), [stack.error]);
+  } else if (isInGraph(node) && toText(widget.value) === text) {
+    asOneStep(comfy.app, () => {
+      widget.value = writeStack(stack, [...stack.rows, ...rows]);
+      widget.callback?.(widget.value);
+    });
+    if (stack.notes?.length) tell(comfy.app, "info", t("Lost in the text that was there"), stack.notes);
+  }
 }
 
 /** @param {App} app @returns {GraphNode | undefined} the only selected node, when it has rows */

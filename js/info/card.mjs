@@ -58,7 +58,7 @@ export function openInfoCard({ api }, { anchor, lora, row, onChange, onClose }) 
       if (info.title && info.title !== title) heading.textContent = info.title;
       body.replaceChildren(createDetails(info, {
         row, onChange, say, copy: (text, button) => copy(text, card, button, say),
-        preview: info.preview ? api.apiURL(`/lorchestra/preview?lora=${encodeURIComponent(lora)}`) : null,
+        preview: info.previews.length ? api.apiURL(`/lorchestra/preview?lora=${encodeURIComponent(lora)}&number=0`) : null,
         hash: async () => (await fetchInfo({ hash: "1" })).sha256,
       }));
       say(t("About {name}", { name: title }));

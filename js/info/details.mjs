@@ -24,6 +24,7 @@ const SHORT_HASH = 10; // digits, as model sites show it
  * @typedef {object} Info
  * @property {string | null} title
  * @property {boolean} preview whether an image lies beside the file
+ * @property {("image" | "video")[]} previews all previews, images first
  * @property {string} kind
  * @property {string | null} kind_title
  * @property {string | null} problem why the file could not be read
@@ -105,10 +106,15 @@ const ABOUT = { author: () => t("Author"), license: () => t("License"), date: ()
  * @param {Actions} actions
  */
 function createTop(info, { preview }) {
-  const image = preview && create("img", {
-    class: "lorchestra-info-image", src: preview, alt: t("Preview image"), draggable: false, loading: "lazy",
-    onerror: (/** @type {Event} */ event) => /** @type {HTMLElement} */ (event.target).remove(),
-  });
+  const onerror = (/** @type {Event} */ event) => /** @type {HTMLElement} */ (event.target).remove();
+  const image = preview && (info.preview
+    ? create("img", {
+      class: "lorchestra-info-image", src: preview, alt: t("Preview image"), draggable: false, loading: "lazy", onerror,
+    })
+    : create("video", {
+      class: "lorchestra-info-image", src: preview, "aria-label": t("Preview video"), muted: true, loop: true, controls: true,
+      preload: "metadata", onerror,
+    }));
   const facts = factsOf(info).filter(([, value]) => value);
   const why = info.evidence.length > 0 && create("details", {}, create("summary", { text: t("Why") }),
     create("ul", {}, ...info.evidence.map((/** @type {string} */ text) => create("li", { text }))));

@@ -3,7 +3,7 @@
 
 import { statusInWords } from "../base/server.mjs";
 import { t } from "../base/words.mjs";
-import { createEntries, createFolders, readLora } from "../values/search.mjs";
+import { createEntries, createFolders, readLora, readUnusable } from "../values/search.mjs";
 
 /** @import { Api, Comfy } from "../types.d.ts" */
 
@@ -15,6 +15,7 @@ const LAST_PAUSE = 15_000;
  * @typedef {object} Listed
  * @property {import("../values/search.mjs").Entry[]} entries
  * @property {Map<string, import("../values/search.mjs").Folder>} folders
+ * @property {import("../values/search.mjs").Unusable[]} unusable files whose names no row can hold
  * @property {number} pending files that the server has not read yet
  * @property {boolean} loaded whether there ever was a list
  * @property {boolean} loading
@@ -60,7 +61,7 @@ export async function refreshLoras(comfy) {
 function createLibrary(api) {
   /** @type {Listed} */
   const listed = {
-    entries: [], folders: createFolders([]), pending: 0, loaded: false, loading: false, namesOnly: false, problem: "",
+    entries: [], folders: createFolders([]), unusable: [], pending: 0, loaded: false, loading: false, namesOnly: false, problem: "",
   };
   /** @type {Set<() => void>} */
   const listeners = new Set();
@@ -86,6 +87,8 @@ function createLibrary(api) {
       const data = JSON.parse(text);
       if (!Array.isArray(data?.loras)) throw new Error(t("the server did not answer with a list"));
       take(lorasIn(data.loras));
+      const unusable = Array.isArray(data.unusable) ? data.unusable.map(readUnusable).filter(Boolean) : [];
+      listed.unusable = /** @type {Listed["unusable"]} */ (unusable);
       listed.pending = typeof data.pending === "number" ? data.pending : 0;
       answered = text;
     }
@@ -97,6 +100,7 @@ function createLibrary(api) {
     if (!Array.isArray(names)) throw new Error(t("the server did not answer with a list"));
     const known = new Map(listed.entries.map(({ lora }) => [lora.name, lora]));
     take(lorasIn(names).map((lora) => known.get(lora.name) ?? lora));
+    listed.unusable = [];
     listed.pending = 0;
     listed.namesOnly = true;
     answered = "";

@@ -6,13 +6,13 @@ import { openPopup } from "../base/popup.mjs";
 import { setting } from "../base/settings.mjs";
 import { t } from "../base/words.mjs";
 import { formatCount } from "../values/numbers.mjs";
-import { countFamilies, newestFirst, select, wordsOf } from "../values/search.mjs";
+import { countFamilies, newestFirst, select, selectUnusable, wordsOf } from "../values/search.mjs";
 import { favouritesOf } from "./favourites.mjs";
 import { createFilterBar } from "./filter_bar.mjs";
 import { createFolderTree } from "./folder_tree.mjs";
 import { libraryOf } from "./library.mjs";
 import { createPreview } from "./preview.mjs";
-import { createRow, ROW_HEIGHT, showRow } from "./row.mjs";
+import { createRow, ROW_HEIGHT, showRow, showUnusable } from "./row.mjs";
 import { STYLE } from "./style.mjs";
 import { createVirtualList } from "./virtual_list.mjs";
 
@@ -45,6 +45,8 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
   };
   /** @type {import("../values/search.mjs").Entry[]} */
   let found = [];
+  /** @type {import("../values/search.mjs").Unusable[]} what stands behind them and cannot be chosen */
+  let unusable = [];
   let active = -1;
   let closed = false;
   /** The list that is shown, and what follows from it. */
@@ -60,8 +62,10 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     class: "lorchestra-picker-list",
     properties: { role: "listbox", id: `${id}-list`, "aria-label": t("LoRAs"), tabIndex: -1 },
     createRow,
-    showRow: (row, index) => showRow(row, found[index], {
-      id: `${id}-${index}`, index, count: found.length, active: index === active, current: nameAt(index) === current,
+    showRow: (row, index) => index >= found.length ? showUnusable(row, unusable[index - found.length], {
+      id: `${id}-${index}`, index, count: found.length + unusable.length,
+    }) : showRow(row, found[index], {
+      id: `${id}-${index}`, index, count: found.length + unusable.length, active: index === active, current: nameAt(index) === current,
       favourite: favourites.has(nameAt(index)), words: wordsOf(choice.query), folder: choice.folder, model: target,
     }),
   });
@@ -109,13 +113,14 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     if (!listed.folders.has(choice.folder)) choice.folder = "";
     const result = select(inOrder(), filterOf(choice));
     found = result.found;
+    unusable = selectUnusable(listed.unusable, filterOf(choice));
     const same = typeof next === "string" ? found.findIndex((entry) => entry.lora.name === next) : next;
     const fallback = typeof next === "string" ? Math.max(active, 0) : 0;
     active = Math.min(same < 0 ? fallback : same, found.length - 1);
     bar.show();
     tree.show(listed.folders, result.counts, choice.folder);
     showMessage();
-    list.show(found.length);
+    list.show(found.length + unusable.length);
     sayCount();
     showActive(place);
   };
@@ -145,6 +150,7 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
       const every = total === 1 ? t("1 LoRA") : t("{count} LoRAs", { count: all });
       words.push(found.length === total ? every : t("{count} of {all} LoRAs", { count, all }));
     }
+    if (unusable.length) words.push(t("{count} cannot be used", { count: formatCount(unusable.length) }));
     if (listed.pending) words.push(t("{count} not read yet", { count: formatCount(listed.pending) }));
     if (listed.namesOnly) words.push(t("only their names are known"));
     if (listed.loaded && listed.problem) words.push(t("the list is out of date: {problem}", { problem: listed.problem }));
@@ -162,9 +168,9 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
   });
 
   const showMessage = () => {
-    says.hidden = found.length > 0;
-    list.element.hidden = found.length === 0;
-    if (found.length) return;
+    says.hidden = found.length + unusable.length > 0;
+    list.element.hidden = !says.hidden;
+    if (says.hidden) return;
     if (!listed.loaded) {
       if (listed.problem && !listed.loading) {
         says.replaceChildren(t("The LoRAs cannot be listed: {problem}.", { problem: listed.problem }),
@@ -268,7 +274,7 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
   list.element.addEventListener("pointerleave", showPreview);
 
   const fitHeight = () => {
-    const rows = Math.max(Math.min(listed.entries.length, MOST_ROWS), FEWEST_ROWS);
+    const rows = Math.max(Math.min(listed.entries.length + listed.unusable.length, MOST_ROWS), FEWEST_ROWS);
     body.style.height = `${rows * ROW_HEIGHT + 2}px`;
   };
 

@@ -48,6 +48,8 @@ export function showRow(row, entry, shown) {
 
   row.id = shown.id;
   row.title = describe(lora, said.title);
+  row.classList.remove("lorchestra-picker-unusable");
+  setAttribute(row, "aria-disabled", null);
   row.classList.toggle("lorchestra-picker-active", shown.active);
   row.classList.toggle("lorchestra-picker-current", shown.current);
   row.classList.toggle("lorchestra-picker-misfit", fit === MISFIT);
@@ -66,6 +68,37 @@ export function showRow(row, entry, shown) {
   star.classList.toggle("lorchestra-picker-starred", shown.favourite);
   star.title = shown.favourite ? t("Remove from favourites (Ctrl+F)") : t("Add to favourites (Ctrl+F)");
 }
+
+/**
+ * A file that is there and cannot be chosen, with the reason.
+ * @param {HTMLElement} row
+ * @param {import("../values/search.mjs").Unusable} file
+ * @param {Pick<Shown, "id" | "index" | "count">} shown
+ */
+export function showUnusable(row, file, shown) {
+  const [name, where, family, star] = /** @type {HTMLElement[]} */ ([...row.children]);
+  const why = WHY[file.problem]?.() ?? file.why;
+  row.id = shown.id;
+  row.title = `${file.name}\n${why}`;
+  row.classList.remove("lorchestra-picker-active", "lorchestra-picker-current", "lorchestra-picker-misfit");
+  row.classList.add("lorchestra-picker-unusable");
+  setAttribute(row, "aria-disabled", true);
+  setAttribute(row, "aria-selected", false);
+  setAttribute(row, "aria-posinset", shown.index + 1);
+  setAttribute(row, "aria-setsize", shown.count);
+  setAttribute(row, "aria-label", `${file.name}, ${why}`);
+  showCut(name, file.name);
+  showCut(where, why);
+  family.textContent = t("cannot be used");
+  family.classList.remove("lorchestra-picker-unread");
+  star.classList.remove("lorchestra-picker-starred");
+}
+
+/** @type {Record<string, () => string>} by the server's word */
+const WHY = {
+  length: () => t("Its name is too long, or blank; rename the file."),
+  characters: () => t("Its name has a line break or bytes that are not text; rename the file."),
+};
 
 /**
  * @param {import("../values/search.mjs").Lora} lora

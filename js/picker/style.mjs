@@ -54,6 +54,10 @@ export const STYLE = `
 .lorchestra-picker-misfit .lorchestra-picker-family { color: var(--lorchestra-warn); border-color: currentColor; }
 .lorchestra-picker-row:is(:hover, .lorchestra-picker-active) > :not(.lorchestra-picker-star),
 .lorchestra-picker-chosen > .lorchestra-quiet { color: inherit; }
+.lorchestra-picker-row.lorchestra-picker-unusable { cursor: default; background: none; color: var(--lorchestra-quiet); }
+.lorchestra-picker-unusable .lorchestra-picker-family { color: var(--lorchestra-warn); border-color: currentColor; }
+.lorchestra-picker-unusable .lorchestra-picker-name { flex: 0 2 auto; }
+.lorchestra-picker-unusable > .lorchestra-picker-star { visibility: hidden !important; }
 .lorchestra-picker-star { flex: none; display: flex; padding: 5px 3px; visibility: hidden; }
 .lorchestra-picker-row:hover .lorchestra-picker-star, .lorchestra-picker-active .lorchestra-picker-star,
 .lorchestra-picker-starred { visibility: visible; }

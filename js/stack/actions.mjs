@@ -6,6 +6,7 @@ import { writeToClipboard } from "../base/clipboard.mjs";
 import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { copyAs, readPasted } from "../exchange/clipboard.mjs";
+import { readDropped } from "../exchange/drop.mjs";
 import { rowsInClipboard } from "../exchange/paste.mjs";
 import { rounded } from "../values/numbers.mjs";
 import { MISSING, NOTHING } from "../values/verdicts.mjs";
@@ -42,6 +43,15 @@ export function createActions({ host, state, edits, view }) {
     const part = focusedPart();
     edits.move(index, to);
     focusRow(view, to, part);
+  };
+  /**
+   * Lets a row name a file that it may mean; its own file, which has changed, is then meant as it is now.
+   * @param {number} index
+   * @param {string} lora
+   */
+  const use = (index, lora) => {
+    const asItIs = lora === state.rows[index].lora ? { sha256: undefined, hash: undefined } : {};
+    edits.change(index, { lora, ...asItIs });
   };
   /** @param {number} index */
   const duplicate = (index) => {
@@ -160,6 +170,8 @@ export function createActions({ host, state, edits, view }) {
     remove, move, duplicate,
     /** @param {string} text that was pasted onto the list */
     pasteText: async (text) => edits.append((await readPasted(comfy, text))?.rows ?? []),
+    /** @param {DragEvent} event with pictures */
+    dropPictures: (event) => readDropped(comfy, event, edits.append),
     /** @type {import("./view.mjs").HeadActions} */
     head: {
       toggleAll: edits.toggleAll,
@@ -175,10 +187,14 @@ export function createActions({ host, state, edits, view }) {
     row: {
       toggle: edits.toggle,
       pick: (index, anchor) => void pickFor(index, anchor),
+      use: (index, lora) => {
+        use(index, lora);
+        focusRow(view, index);
+      },
       schedule: (index, anchor) => void openSchedule(index, anchor),
       explain: (index, anchor) => openExplanation(comfy, {
         anchor, row: state.rows[index], badge: state.badges[index] ?? NOTHING,
-        onChoose: (lora) => edits.change(index, { lora }),
+        onChoose: (lora) => use(index, lora),
         onPick: () => void pickFor(index),
         onInfo: () => void openInfo(index),
       }),

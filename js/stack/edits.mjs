@@ -99,6 +99,11 @@ export function createEdits(state, target, render) {
 
     /** Between the rows and the text; a step of undo because the node changes its size. */
     toggleText: () => target.step(() => {
+      if (state.stack.notes) { // the rows that Python read become the text
+        state.asText = false;
+        put(writeStack(state.stack, state.rows));
+        return;
+      }
       state.asText = !state.asText;
       render();
     }),

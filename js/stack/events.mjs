@@ -1,6 +1,8 @@
 // @ts-check
 /** What the list hears: keys, pasted text, and what is typed into its text. */
 
+import { hasPictures } from "../exchange/drop.mjs";
+import { mayBeRows } from "../values/pasted.mjs";
 import { focusBeside, focusedPart, focusRow } from "./focus.mjs";
 
 /**
@@ -21,10 +23,21 @@ export function listenToList(view, edits, actions) {
   element.addEventListener("paste", (event) => {
     if (/** @type {HTMLElement} */ (event.target).matches("input, textarea")) return;
     const pasted = event.clipboardData?.getData("text/plain") ?? "";
-    if (!/<l(ora|yco):|[[{]/.test(pasted)) return;
+    if (!mayBeRows(pasted)) return;
     event.preventDefault();
     event.stopPropagation();
     void actions.pasteText(pasted);
+  });
+  element.addEventListener("dragover", (event) => {
+    if (!hasPictures(event)) return;
+    event.preventDefault(); // only then may it be dropped here
+    event.stopPropagation();
+  });
+  element.addEventListener("drop", (event) => {
+    if (!hasPictures(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    void actions.dropPictures(event);
   });
   element.addEventListener("focusout", (event) => {
     if (!element.contains(/** @type {Node | null} */ (event.relatedTarget))) edits.settle();

@@ -7,6 +7,7 @@
 import { create, useStyle } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { createActions } from "./actions.mjs";
+import { createAsking } from "./asking.mjs";
 import { createEdits } from "./edits.mjs";
 import { listenToList, listenToText } from "./events.mjs";
 import { whenSeen } from "./seen.mjs";
@@ -39,9 +40,14 @@ export function createStackList(host) {
   const element = create("div", { class: `lorchestra ${LIST_CLASS}`, role: "group", "aria-label": t("LoRAs") });
   const state = new ListState(host.read);
   const view = new ListView(element, state);
+  const asking = createAsking(host.comfy, (text, stack) => {
+    state.learn(text, stack);
+    view.show();
+  });
   /** Shows the host's value. */
   const render = () => {
     state.refresh();
+    if (view.parts) asking.about(state);
     view.show();
   };
   const edits = createEdits(state, host, render);

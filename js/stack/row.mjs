@@ -5,17 +5,18 @@ import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { formatWeight, splitName } from "../values/numbers.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
-import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, PARTLY, UNKNOWN } from "../values/verdicts.mjs";
 import { chosenWords, lackOf } from "../values/triggers.mjs";
+import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, offerFor, PARTLY, UNKNOWN } from "../values/verdicts.mjs";
+import { createWords } from "./chips.mjs";
 import { ICONS } from "./style.mjs";
 import { createWeight } from "./weight.mjs";
-import { createWords } from "./chips.mjs";
 
 /**
  * @typedef {object} RowActions what a row asks for; it is told nothing but its number
  * @property {(index: number) => void} toggle
  * @property {(index: number, anchor: HTMLElement) => void} pick
  * @property {(index: number, anchor: HTMLElement) => void} explain
+ * @property {(index: number, lora: string) => void} use takes the file that a row is to name
  * @property {(index: number, anchor: HTMLElement) => void} schedule
  * @property {(index: number, anchor: HTMLElement | {x: number, y: number}) => void} menu
  * @property {(index: number, event: PointerEvent) => void} lift
@@ -84,6 +85,11 @@ export function createRow(actions) {
   const lack = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-lack", hidden: true, onclick: () => actions.showWords(index),
   }, icon(ICONS.words, 13));
+  const offered = create("span", { class: "lorchestra-offer-name lorchestra-quiet", dir: "auto" });
+  const offer = create("button", {
+    type: "button", class: "lorchestra-button lorchestra-offer", hidden: true,
+    onclick: () => actions.use(index, /** @type {string} */ (offer.dataset.lora)),
+  }, offered, create("span", { text: t("Use this") }));
   const schedule = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-schedule", "aria-haspopup": "dialog", onclick: () => actions.schedule(index, schedule),
   }, icon(ICONS.curve));
@@ -96,7 +102,7 @@ export function createRow(actions) {
     type: "button", class: "lorchestra-more", "aria-haspopup": "menu", title: t("More"), onclick: () => actions.menu(index, more),
   }, icon(ICONS.more));
   const element = create("div", { class: "lorchestra-row", role: "listitem" },
-    grip, toggle, name, tags, badge, lack, schedule, model.element, more);
+    grip, toggle, name, tags, offer, badge, lack, schedule, model.element, more);
   element.addEventListener("contextmenu", (event) => {
     if (/** @type {Element} */ (event.target).closest("input")) return;
     event.preventDefault();
@@ -116,6 +122,15 @@ export function createRow(actions) {
     badge.replaceChildren(icon(ICONS[picture], 13));
   };
 
+  const showOffer = (/** @type {View} */ view) => {
+    const one = offerFor(view.row, view.badge);
+    offer.hidden = !one; // of several, the badge's pop-up lets people choose
+    if (!one) return;
+    offer.dataset.lora = offered.textContent = one.name;
+    offer.title = t("Use {name}: {why}", one);
+    setAttribute(offer, "aria-label", offer.title);
+  };
+
   return {
     element,
     show: (view) => {
@@ -128,6 +143,7 @@ export function createRow(actions) {
       }
       if (shown?.badge !== view.badge) showBadge(view.badge);
       if (isOther || shown?.badge !== view.badge) showWords(view);
+      showOffer(view);
       shown = view;
     },
   };

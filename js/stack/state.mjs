@@ -32,6 +32,11 @@ export class ListState {
     this.stack = readStack(now);
   }
 
+  /** @param {string} text @param {import("../values/stack.mjs").Stack} stack what Python read in it */
+  learn(text, stack) {
+    if (text === this.text) this.stack = stack;
+  }
+
   get rows() {
     return this.stack.rows;
   }
@@ -41,9 +46,9 @@ export class ListState {
     return this.rows.filter(isOn).length;
   }
 
-  /** A text that cannot be read as rows is always shown as text. */
+  /** A text that cannot be read as rows here is always shown as text. */
   get isText() {
-    return this.asText || this.stack.error !== "";
+    return this.asText || this.stack.error !== "" || this.stack.notes !== null;
   }
 
   get isCollapsed() {

@@ -98,6 +98,15 @@ export const STYLE = `
   flex: none; height: 15px; padding: 0 4px; border-radius: 4px; font-size: 10px; line-height: 15px; font-weight: 600;
   background: color-mix(in srgb, var(--lorchestra-accent) 20%, var(--lorchestra-field));
 }
+.lorchestra-loras .lorchestra-offer {
+  flex: 0 1 auto; min-width: 62px; max-width: 60%; height: 18px; padding: 0 6px; display: flex; gap: 5px; font-size: 11px; line-height: 16px;
+  white-space: nowrap; overflow: hidden;
+}
+.lorchestra-loras .lorchestra-offer[hidden] { display: none; }
+.lorchestra-offer-name { flex: 0 1 auto; min-width: 0; overflow: hidden; text-overflow: ellipsis; unicode-bidi: isolate; }
+.lorchestra-offer > :last-child { flex: none; }
+.lorchestra-loras .lorchestra-name:has(~ .lorchestra-offer:not([hidden])) { min-width: 56px; }
+.lorchestra-name:has(~ .lorchestra-offer:not([hidden])) .lorchestra-name-folder { display: none; }
 .lorchestra-weight {
   flex: none; width: 54px; height: 20px; border-radius: 5px; background: color-mix(in srgb, var(--lorchestra-text) 7%, var(--lorchestra-field));
 }

@@ -56,7 +56,7 @@ export class ListView {
     parts.text.hidden = !isText;
     if (isText) {
       if (parts.text.value !== text) parts.text.value = text;
-      setAttribute(parts.text, "aria-invalid", state.stack.error !== "");
+      setAttribute(parts.text, "aria-invalid", isWrong(state.stack));
     } else this.showRows();
   }
 
@@ -131,7 +131,7 @@ function createParts(actions) {
 function showHead({ all, fold, status, line, done }, { isCollapsed, isText, on, rows, stack }) {
   const words = inWords(stack);
   if (status.textContent !== words) status.textContent = status.title = words;
-  status.classList.toggle("lorchestra-bad", stack.error !== "");
+  status.classList.toggle("lorchestra-bad", isWrong(stack) || Boolean(stack.notes?.length));
   all.hidden = rows.length === 0 || isText;
   setAttribute(all, "aria-checked", on === 0 ? "false" : on === rows.length ? "true" : "mixed");
   fold.hidden = isText || rows.length === 0;
@@ -141,4 +141,9 @@ function showHead({ all, fold, status, line, done }, { isCollapsed, isText, on, 
   line.textContent = isCollapsed ? rows.filter(isOn).map(rowInWords).join(" · ") : "";
   line.title = line.textContent;
   done.hidden = !isText || stack.error !== "";
+}
+
+/** @param {import("../values/stack.mjs").Stack} stack */
+function isWrong(stack) {
+  return stack.error !== "" && !stack.asks;
 }

@@ -5,6 +5,8 @@
 export const WEIGHT_LIMIT = 100;
 /** The weight of a row that does not say one. */
 export const DEFAULT_WEIGHT = 0.75;
+/** Most rows of a stack. */
+export const MAX_ROWS = 1000;
 /** Longest text of a stack or a request that is read, in characters. */
 export const MAX_TEXT = 4_000_000;
 /** Most stacks in one request for badges; the server takes more. */

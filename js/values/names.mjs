@@ -7,7 +7,8 @@ const SUFFIX = /\.(safetensors|sft|ckpt|pt|pt2|pth|bin|pkl)$/i;
 
 /**
  * The rows with the listed names where exactly one file is meant; by whole names, never by a part of one.
- * Names that are listed, AIRs, and names that several files have stay as they are.
+ * Names that are listed, AIRs, names that several files have, and those with a folder that is not there stay as they
+ * are; the notes say which files they may mean.
  * @template {{lora: string}} R
  * @param {R[]} rows
  * @param {string[]} listed
@@ -31,8 +32,12 @@ export function withListedNames(rows, listed) {
     const wanted = row.lora;
     if (typeof wanted !== "string" || known.has(wanted)) return row;
     const path = wanted.replaceAll("\\", "/");
-    const found = byPath.get(path) ?? (path.includes("/") ? [] : byFile.get(path) ?? []);
-    if (found.length === 1) return { ...row, lora: found[0] };
+    const meant = byPath.get(path) ?? (path.includes("/") ? undefined : byFile.get(path));
+    if (meant?.length === 1) return { ...row, lora: meant[0] };
+    const found = meant ?? byFile.get(fileOf(path)) ?? [];
+    if (found.length === 1) {
+      notes.push(t("Row {row}: {name} is not there. The row offers {found}, which has the same file name.", { row: index + 1, name: wanted, found: found[0] }));
+    }
     if (found.length > 1) notes.push(t("Row {row}: {name} may be any of {names}.", { row: index + 1, name: wanted, names: found.join(", ") }));
     return row;
   });
@@ -49,4 +54,14 @@ function put(map, key, name) {
 /** @param {string} path */
 function fileOf(path) {
   return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/**
+ * Whether two names are of one path: with either slash, and with or without the ending.
+ * @param {string} one
+ * @param {string} other
+ */
+export function isSamePath(one, other) {
+  const [a, b] = [one, other].map((name) => name.replaceAll("\\", "/"));
+  return a === b || a.replace(SUFFIX, "") === b || a === b.replace(SUFFIX, "");
 }

@@ -33,6 +33,13 @@ import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
  * @property {string} order entries are sorted by this
  */
 
+/**
+ * @typedef {object} Unusable a file that is there and that no row can name
+ * @property {string} name as it can be shown
+ * @property {string} problem a word for what is wrong
+ * @property {string} why in English, for a word that is not known
+ */
+
 /** @typedef {import("./verdicts.mjs").Model} Model */
 
 /**
@@ -87,6 +94,28 @@ export function readLora(raw) {
     known: row.known === true,
     modified: typeof row.modified === "number" ? row.modified : 0,
   };
+}
+
+/**
+ * @param {unknown} raw a file of `unusable` in `/lorchestra/loras`
+ * @returns {Unusable | null} null where there is no name
+ */
+export function readUnusable(raw) {
+  const row = /** @type {Record<string, unknown> | null | undefined} */ (raw);
+  if (typeof row?.name !== "string" || !row.name) return null;
+  return { name: row.name, problem: String(row.problem ?? ""), why: String(row.why ?? "") };
+}
+
+/**
+ * Those that a search finds; nothing more is known of them than their names.
+ * @param {Unusable[]} unusable
+ * @param {Filter} filter
+ * @returns {Unusable[]}
+ */
+export function selectUnusable(unusable, filter) {
+  if (filter.folder || filter.favourite || filter.recent) return [];
+  const words = wordsOf(filter.query);
+  return unusable.filter(({ name }) => words.every((word) => fold(name).replaceAll("\\", "/").includes(word)));
 }
 
 /**

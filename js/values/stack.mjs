@@ -1,18 +1,26 @@
 // @ts-check
 /**
  * The rows of a stack's text, to be shown and edited. No DOM, no ComfyUI.
- * What counts in the end is what Python reads (`lorchestra/stack.py`); this file must not be stricter than that. Any form
- * that Python reads becomes our JSON with the first edit; what is not known here survives it.
+ * What counts in the end is what Python reads (`lorchestra/exchange`); this file must not be stricter than that. Any form
+ * that Python reads becomes our JSON with the first edit; what is not known here survives it. Tags that are not plain
+ * ones are not read here at all: Python is asked what they mean (`js/stack/asking.mjs`).
  */
 
 import { t } from "../base/words.mjs";
 import { isObject } from "./json.mjs";
-import { DEFAULT_WEIGHT, WEIGHT_LIMIT } from "./limits.mjs";
+import { DEFAULT_WEIGHT, MAX_ROWS, WEIGHT_LIMIT } from "./limits.mjs";
 
 export const EMPTY = '{"version": 1, "loras": []}';
 const RUNWARE_WEIGHT = 1;
 const VERSION = 1;
-const TAG = /<(?:lora|lyco):([^<>]*)>/g; // <lora:styles/pixel:0.7>
+const NUMBER = String.raw`[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})`;
+const NAME = String.raw`(?! |(?:urn|air|civitai|runware)[:>])[^<>＜＞&:：=@\x00-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff\ufeff]{1,1000}(?<! )`;
+const PLAIN = `<(?:lora|lyco):(${NAME})(?::(${NUMBER})(?::(${NUMBER})(?::([1-9][0-9]{0,8}))?)?)?>`;
+const PLAIN_TAG = new RegExp(PLAIN, "gi"); // <lora:styles/pixel:0.7>, <lora:pixel:0.5:0.7:8>
+const PLAIN_TAGS = new RegExp(String.raw`^[ \t\r\n\f\v,]*(?:${PLAIN}[ \t\r\n\f\v,]*)+$`, "i");
+const MOST_PLAIN = 100_000; // characters
+const ANY_TAG = /(?:<|＜|&lt;)\s*(?:lora|lyco|loractl)\s*[:：]/i;
+const ODD_END = /^[^\S \t\r\n\f\v]|[^\S \t\r\n\f\v]$|^[\x1c-\x1f\x85]|[\x1c-\x1f\x85]$/; // white space for one language, not for the other
 const FIRST_KEYS = ["lora", "on", "model", "clip"];
 const CHOICES = { conditioning: ["both", "positive", "negative"], expert: ["both", "high", "low"] };
 /** What only the face uses: it is saved, and left out of the prompt. */
@@ -44,6 +52,8 @@ const FACE_KEYS = ["collapsed", "words"];
  * @property {number} version that the text was written with; may be newer than ours
  * @property {Record<string, unknown>} more keys beside the rows, verbatim
  * @property {string} error why the text cannot be shown as rows; empty when it can
+ * @property {boolean} asks whether only Python can tell what is in the text; until it has, there is an error
+ * @property {string[] | null} notes what is lost of a text that Python has read; null for one that was read here
  */
 
 /**
@@ -61,6 +71,7 @@ export function toText(value) {
  * @returns {Stack}
  */
 export function readStack(text) {
+  if (ODD_END.test(text)) return unread();
   const stripped = text.trim();
   if (!stripped) return stackOf([]);
   if (!/^[[{"]/.test(stripped)) return readTags(stripped);
@@ -68,10 +79,11 @@ export function readStack(text) {
   try {
     data = JSON.parse(stripped);
     for (let depth = 0; typeof data === "string" && depth < 4; depth++) {
-      if (/^\s*</.test(data)) return readTags(data.trim());
+      if (ANY_TAG.test(data)) return unread();
       data = JSON.parse(data);
     }
   } catch (error) {
+    if (ANY_TAG.test(stripped)) return unread(); // a prompt may begin with a bracket
     return failed(t("This is not JSON: {reason}.", { reason: /** @type {Error} */ (error).message }));
   }
   return readData(data, 0);
@@ -110,12 +122,13 @@ export function promptText(text) {
  * @param {Stack} stack
  * @returns {string}
  */
-export function inWords({ rows, version, error }) {
+export function inWords({ rows, version, error, notes }) {
   if (error) return error;
   const off = rows.filter((row) => !isOn(row)).length;
   const parts = [rows.length === 0 ? t("No LoRAs") : rows.length === 1 ? t("1 LoRA") : t("{count} LoRAs", { count: rows.length })];
   if (off) parts.push(t("{count} off", { count: off }));
   if (version > VERSION) parts.push(t("written by a newer version ({version})", { version }));
+  if (notes?.length) parts.push(t("lost in the text: {notes}", { notes: notes.join("; ") }));
   return parts.join(", ");
 }
 
@@ -174,15 +187,30 @@ export function moved(rows, from, to) {
  * @returns {Stack}
  */
 function stackOf(rows, more = {}, version = VERSION) {
-  return { rows, version, more, error: "" };
+  return { rows, version, more, error: "", asks: false, notes: null };
 }
 
 /**
  * @param {string} error
  * @returns {Stack}
  */
-function failed(error) {
+export function failed(error) {
   return { ...stackOf([]), error };
+}
+
+/** @returns {Stack} of a text that Python has to be asked about */
+function unread() {
+  return { ...failed(t("The text is being read …")), asks: true };
+}
+
+/**
+ * What Python read in a text.
+ * @param {Row[]} rows
+ * @param {string[]} notes
+ * @returns {Stack}
+ */
+export function told(rows, notes) {
+  return { ...stackOf(rows), notes };
 }
 
 /**
@@ -277,43 +305,17 @@ function troubleOf(row) {
 
 /**
  * @param {string} text
- * @returns {Stack}
+ * @returns {Stack} the rows of plain tags
  */
 function readTags(text) {
-  const tags = [...text.matchAll(TAG)].map((match) => match[1]);
-  const rest = text.replace(TAG, " ").replace(/[\s,]+/g, " ").trim();
-  if (!tags.length && !rest.startsWith("<l")) return failed(t("This is neither JSON nor <lora:name:weight> text."));
-  if (rest) return failed(t("There is more here than <lora:name:weight> tags: {rest}", { rest: shorten(rest) }));
-  const rows = tags.map(readTag);
-  for (const [index, row] of rows.entries()) {
-    if (typeof row === "string") return failed(t("Row {row}: {trouble}.", { row: index + 1, trouble: row }));
-  }
-  return stackOf(/** @type {Row[]} */ (rows));
-}
-
-/**
- * @param {string} tag between its angle brackets, e.g. `pixel:0.5:unet=0.7`
- * @returns {Row | string}
- */
-function readTag(tag) {
-  const [lora, ...parts] = tag.split(":");
-  if (!lora.trim()) return t("no LoRA is named");
-  /** @type {Record<string, string>} */
-  const values = {};
-  const positional = parts.filter((part) => !part.includes("="));
-  ["te", "unet", "dyn"].forEach((key, index) => { if (index < positional.length) values[key] = positional[index]; });
-  for (const part of parts.filter((one) => one.includes("="))) {
-    const at = part.indexOf("=");
-    values[part.slice(0, at).trim()] = part.slice(at + 1);
-  }
-  const { te, unet, dyn, ...unknown } = values;
-  const wrong = [te, unet].find((part) => part !== undefined && !isWeight(numberIn(part)));
-  if (wrong !== undefined) return t("the weight {weight} is not a number from -100 to 100", { weight: shorten(wrong) });
-  const other = Object.keys(unknown)[0];
-  if (other !== undefined) return t("the option {name} is unknown", { name: shorten(other) });
-  const clip = te === undefined ? RUNWARE_WEIGHT : numberIn(te);
-  const model = unet === undefined ? clip : numberIn(unet);
-  return { lora, model, ...(clip === model ? {} : { clip }), ...(dyn === undefined ? {} : { dyn: Number(dyn) }) };
+  if (!ANY_TAG.test(text)) return failed(t("This is neither JSON nor <lora:name:weight> text."));
+  if (text.length > MOST_PLAIN || !PLAIN_TAGS.test(text)) return unread();
+  const rows = [...text.matchAll(PLAIN_TAG)].map(([, lora, te, unet, dyn]) => {
+    const clip = te === undefined ? RUNWARE_WEIGHT : Number(te);
+    const model = unet === undefined ? clip : Number(unet);
+    return { lora, model, ...(clip === model ? {} : { clip }), ...(dyn === undefined ? {} : { dyn: Number(dyn) }) };
+  });
+  return rows.length <= MAX_ROWS && rows.every((row) => isWeight(row.model) && isWeight(row.clip ?? 0)) ? stackOf(rows) : unread();
 }
 
 /** @param {unknown} data */
@@ -328,11 +330,6 @@ function spaced(data) {
 /** @param {Row[]} rows */
 function listText(rows) {
   return rows.length ? `[\n  ${rows.map(spaced).join(",\n  ")}\n]` : "[]";
-}
-
-/** @param {string} text */
-function numberIn(text) {
-  return text.trim() ? Number(text) : Number.NaN;
 }
 
 /**

@@ -1,6 +1,8 @@
 // @ts-check
 /** The words for whether a row's LoRA fits: the states of Python's badges, with which the tests compare them. */
 
+import { isSamePath } from "./names.mjs";
+
 export const FITS = "fits";
 export const PARTLY = "partly";
 export const MISFIT = "misfit";
@@ -23,6 +25,7 @@ export const STATES = /** @type {const} */ ([FITS, PARTLY, MISFIT, UNKNOWN, MISS
  * @property {string | null} air
  * @property {{name: string, why: string}[]} candidates files that a missing row may mean
  * @property {import("./triggers.mjs").Word[]} [words] trigger words of its file, and those that the row chooses besides
+ * @property {string | null} [file] the file that is used, as ComfyUI lists it
  */
 
 /** @type {Readonly<Badge>} */
@@ -34,3 +37,17 @@ export const NOTHING = Object.freeze({ state: "", sentence: "", sha256: null, ai
  * @property {string} title
  * @property {string[]} architectures ids
  */
+
+/**
+ * The one file that a row might as well name: the only candidate for a missing one, or what is used in place of a path
+ * that is not there.
+ * @param {{lora: string}} row
+ * @param {Badge | undefined} badge
+ * @returns {{name: string, why: string} | undefined}
+ */
+export function offerFor(row, badge) {
+  if (!badge) return undefined;
+  if (badge.state === MISSING) return badge.candidates.length === 1 ? badge.candidates[0] : undefined;
+  const hasFolder = /[\\/]/.test(row.lora);
+  return hasFolder && badge.file && !isSamePath(row.lora, badge.file) ? { name: badge.file, why: badge.sentence } : undefined;
+}

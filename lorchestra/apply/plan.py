@@ -96,7 +96,7 @@ class Plan:
 
 
 def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED) -> Plan:
-    """Makes the plan; nothing is changed and no tensor is read.
+    """Makes the plan; nothing is changed, and of the tensors only alphas and the like are read.
 
     Only rows that are on and have a weight other than zero, for something that is connected, need their file. Rows
     for the other model of a pair than the base are off. Rows whose weight changes over the steps are refused under
@@ -153,11 +153,14 @@ def _open(
     broken: dict[str, FileProblem] = {}
     for path in stack.combined(paths):
         try:
-            opened[path] = files.open(path)
+            file = files.open(path)
+            file.check_values()
         except FileProblem as error:
             if choices.policy == REFUSE:
                 raise
             broken[path] = error
+        else:
+            opened[path] = file
     return opened, broken
 
 

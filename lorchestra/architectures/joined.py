@@ -46,6 +46,7 @@ _JOINED: dict[str, tuple[tuple[str, ...], ...]] = {
 Example: `blocks_3_attn_to_qkv` is `blocks_3_attn_wq`, `…_wk` and `…_wv` in Krea 2.
 """
 
+_ENDS = tuple(f"_{end}" for end in _JOINED)
 _LONGEST = max(map(len, _JOINED))
 _BIAS = "_bias"
 
@@ -56,6 +57,8 @@ def parts_of(flat: str) -> Iterator[tuple[str, ...]]:
     Example: `layers_0_self_attn_qkv_proj` → (`layers_0_self_attn_to_q`, …), (`layers_0_self_attn_q_proj`, …), …
     """
     name, bias = (flat[: -len(_BIAS)], _BIAS) if flat.endswith(_BIAS) else (flat, "")
+    if not name.endswith(_ENDS):  # nearly always
+        return
     position = name.rfind("_", max(0, len(name) - _LONGEST - 1))
     while position >= 0:
         for ends in _JOINED.get(name[position + 1 :], ()):

@@ -15,7 +15,8 @@ from typing import Any
 
 from .. import __version__
 from ..errors import LorchestraError
-from . import bake, check, convert, demo, export, identify, inspect, schedule
+from . import bake, check, convert, demo, export, find, identify, index, inspect, missing, schedule
+from .hash import add_hash
 from .terminal import printable
 
 USABLE = 0
@@ -27,7 +28,7 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code. Errors of ours become one line on stderr."""
     parser = argparse.ArgumentParser(
-        prog="lorchestra", description="LoRA files: identify, check, convert and apply them; translate stacks."
+        prog="lorchestra", description="LoRA files: identify, find, check, convert and apply them; translate stacks."
     )
     parser.add_argument("--version", action="version", version=f"lorchestra {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -39,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     export.add_export(commands)
     export.add_import(commands)
     schedule.add_schedule(commands)
+    index.add_index(commands)
+    find.add_find(commands)
+    missing.add_missing(commands)
+    add_hash(commands)
     demo.add_demo(commands)
     options = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..architectures.names import with_article
-from ..errors import CheckpointError, FileProblem, HeaderError, LorchestraError, quoted
+from ..errors import AdapterError, CheckpointError, FileProblem, HeaderError, LorchestraError, quoted
 from ..files.header import read_header
 from ..files.opening import exists, is_file
 from ..fit.outcome import BROKEN, COMPATIBLE, Outcome, check_file
 from ..lora.examined import read_examined
+from ..lora.values import find_odd_value
 from ..models.base import Base, architecture_ids, base_by_name, read_base_model
 from ..spelling.modules import read_modules
 from ..stack import Entry
@@ -31,7 +32,7 @@ def add_check(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "check",
         help="say whether LoRA files fit a model",
-        description="Says whether each LoRA fits a model; only headers are read. "
+        description="Says whether each LoRA fits a model; only headers and alphas are read. "
         "Exit code: 0 all fit as a whole, 1 one does not, 2 something cannot be read.",
     )
     parser.add_argument("files", nargs="+", metavar="LORA|FOLDER", help="folders are searched for .safetensors files")
@@ -61,7 +62,7 @@ def run_check(args: argparse.Namespace) -> int:
         try:
             if item.problem:
                 raise HeaderError(item.path, item.problem)
-            outcome = check_file(read_examined(item.path), base)
+            outcome = _check(item.path, base)
             code = max(code, FITS if outcome.verdict == COMPATIBLE else MISFITS)
         except FileProblem as error:
             outcome = Outcome(Entry(item.path), BROKEN, error.reason)
@@ -76,6 +77,15 @@ def run_check(args: argparse.Namespace) -> int:
     if args.json:
         write("\n]" if given else "[]")
     return code
+
+
+def _check(path: str, base: Base) -> Outcome:
+    examined = read_examined(path)
+    if not examined.problem:
+        odd = find_odd_value(examined.header, examined.reading.modules)
+        if odd:
+            return Outcome(Entry(path), BROKEN, AdapterError(path, *odd).reason)
+    return check_file(examined, base)
 
 
 def to_json(file: str, outcome: Outcome) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from ..errors import FileProblem, LorchestraError, StackError
 from ..exchange import (
@@ -17,6 +17,7 @@ from ..exchange import (
     Reading,
     a1111,
     find_dialect_or_raise,
+    png,
     read_any,
     read_stack,
     write_any,
@@ -51,8 +52,18 @@ def add_export(subparsers: Subparsers) -> None:
         metavar="STACK.json",
         help="any form of a stack, - for standard input; not needed with --to schema",
     )
-    parser.add_argument("--to", required=True, choices=FORMS)
-    parser.add_argument("--allow-names", action="store_true", help="runware: write a row's file name if it has no AIR")
+    parser.add_argument("--to", required=True, choices=FORMS, metavar="FORM", help=", ".join(FORMS))
+    parser.add_argument(
+        "--allow-names",
+        action="store_true",
+        help=f"write a row's file name where the program cannot know the file by it ({_taking('allow_names')})",
+    )
+    parser.add_argument(
+        "--clamp",
+        action="store_true",
+        help="bring weights out of range to the nearest that the program takes, with a line each, instead of an error",
+    )
+    parser.add_argument("--paths", action="store_true", help=f"write a row's path beside its name ({_taking('paths')})")
     _add_output(parser)
     parser.set_defaults(run=run_export)
 
@@ -65,13 +76,20 @@ def add_import(subparsers: Subparsers) -> None:
         description="Prints the stack that a request, a prompt or a stack of any form holds, as JSON. "
         "What is left behind goes to stderr, a line each.",
     )
-    parser.add_argument("file", metavar="FILE", help="- for standard input")
-    parser.add_argument("--from", dest="source", default="auto", choices=[*_dialect_ids(), "auto"])
+    parser.add_argument("file", metavar="FILE", help="text, or a PNG picture with an infotext; - for standard input")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        default="auto",
+        choices=[*_dialect_ids(), "auto"],
+        metavar="FORM",
+        help=", ".join([*_dialect_ids(), "auto (default)"]),
+    )
     parser.add_argument(
         "--order",
         default=a1111.ORDERS[0],
         choices=a1111.ORDERS,
-        help="a1111: what the first of two numbers is (SwarmUI and LoRA-Manager write the model's first)",
+        help="tags: what the first of two numbers is (SwarmUI and LoRA-Manager write the model's first)",
     )
     _add_output(parser)
     parser.set_defaults(run=run_import)
@@ -83,7 +101,8 @@ def run_export(args: argparse.Namespace) -> int:
         raise LorchestraError(f"export --to {args.to} needs the file of a stack, or - for standard input")
     _check_output(args, args.stack)
     reading = Reading(Stack()) if args.stack is None else read_stack(_read_text(args.stack))
-    writing = write_any(reading.stack, args.to, {"allow_names": args.allow_names})
+    options = {"allow_names": args.allow_names, "clamp": args.clamp, "paths": args.paths}
+    writing = write_any(reading.stack, args.to, options)
     _write_text(writing.text, args)
     _report((*reading.losses, *writing.losses))
     return 0
@@ -110,6 +129,10 @@ def _dialect_ids() -> list[str]:
     return [dialect.id for dialect in DIALECTS]
 
 
+def _taking(option: str) -> str:
+    return ", ".join(dialect.id for dialect in DIALECTS if option in dialect.write_options)
+
+
 def _options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names}
 
@@ -130,11 +153,11 @@ def _read_text(name: str) -> str:
         if name == STDIN and not sys.stdin:
             raise FileProblem("standard input", "it is closed")
         if name == STDIN:
-            shown, data = "standard input", sys.stdin.buffer.read(MAX_BYTES + 1)
+            shown, data = "standard input", _read_bytes(sys.stdin.buffer)
         else:
             shown = name
             with Path(name).open("rb") as file:  # also a pipe of the shell's: <(…)
-                data = file.read(MAX_BYTES + 1)
+                data = _read_bytes(file)
     except OSError as error:
         raise FileProblem(name, os_reason(error)) from error
     except ValueError as error:  # a NUL in the path
@@ -145,6 +168,14 @@ def _read_text(name: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FileProblem(shown, f"this is not UTF-8 text at byte {error.start}; save it as UTF-8") from error
+
+
+def _read_bytes(file: BinaryIO) -> bytes:
+    """What is in a file, if it is not too much; of a PNG picture, the text that it holds."""
+    begin = file.read(len(png.SIGNATURE))
+    if begin == png.SIGNATURE:
+        return png.find_parameters(file).encode()
+    return begin + file.read(MAX_BYTES + 1 - len(begin))
 
 
 def _json_text(value: Json) -> str:

@@ -21,7 +21,9 @@ from ..schedule import Curve, Schedule
 from ..schedule.curve import By
 from ..stack import Entry, Schedules, Stack, check_row
 from ..stack.air import find_air
-from .dialect import Dialect, Loss, Place, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
+from .dialect import CLIP, Dialect, Loss, Place, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
+from .names import folder as name_folder
+from .names import stem as name_stem
 from .prompt import Found, Group, Prompt, find_tags
 from .tag import NO_BLOCKS, ORDERS, UNKNOWN_OPTION, Tag, acting, read_tag
 from .timed import ALWAYS, Times, Timing, curve_of, longest
@@ -29,8 +31,6 @@ from .timed import ALWAYS, Times, Timing, curve_of, longest
 MOST_LOSSES = 200
 """Losses that are listed one by one."""
 
-_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl")
-"""Endings of model files; what stands after another dot belongs to the name, as in `pixel.v1`."""
 _SIGNS = re.compile(r"fromto|SEQ|[\[\]<>:|,.\d\s]+")
 """What is left of brackets whose words are all tags."""
 
@@ -333,10 +333,7 @@ def _dyn(entry: Entry) -> int | None:
 
 def _stem(entry: Entry, row: int) -> str:
     """The file's name without folder and ending, when a tag can hold it."""
-    folder = _folder(entry)
-    name = entry.lora[len(folder) :]
-    suffix = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
-    stem = name[: len(name) - len(suffix)]
+    stem = name_stem(entry.lora)
     if find_air(entry.lora) is not None:
         raise DialectError(
             f"{quoted(entry.lora)} is an AIR, and <lora:…> tags take the name of a file; "
@@ -351,11 +348,6 @@ def _stem(entry: Entry, row: int) -> str:
         signs = " and ".join(map(repr, bad))
         raise DialectError(f"{quoted(entry.lora)} has {signs} in its name, which no tag can hold; rename the file", row)
     return stem
-
-
-def _folder(entry: Entry) -> str:
-    """The folder with its last separator; both `/` and Windows' `\\` separate."""
-    return entry.lora[: 1 + max(entry.lora.rfind("/"), entry.lora.rfind("\\"))]
 
 
 def _repeated(stem: str, before: tuple[int, Entry], now: tuple[int, Entry]) -> Sequence[Loss]:
@@ -384,7 +376,7 @@ def _same_file(a: Entry, b: Entry) -> bool:
 
 def _row_losses(entry: Entry, row: int) -> list[Loss]:
     losses: list[Loss] = []
-    folder = _folder(entry)
+    folder = name_folder(entry.lora)
     if folder:
         losses.append(Loss(row, "lora", f"a tag names no folder; {quoted(folder)} is left out"))
     if entry.air is not None:
@@ -395,4 +387,6 @@ def _row_losses(entry: Entry, row: int) -> list[Loss]:
     return losses
 
 
-DIALECT = Dialect("a1111", "AUTOMATIC1111 and Forge prompt tags", ".txt", read, write, read_options=("order",))
+DIALECT = Dialect(
+    "a1111", "AUTOMATIC1111 and Forge prompt tags", ".txt", read, write, read_options=("order",), keeps=(CLIP,)
+)

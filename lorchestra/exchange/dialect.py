@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from ..errors import DialectError, JsonError, quoted
 from ..files.json_text import read_json
-from ..limits import Json
+from ..limits import MAX_ROWS, WEIGHT_LIMIT, Json
 from ..stack import BOTH, Entry, Stack
 
 
@@ -61,6 +62,25 @@ class Writing:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request of a dialect can hold. The documentation and the tests read it, too."""
+
+    min: float = -WEIGHT_LIMIT
+    """Least weight that is written; `WEIGHT_LIMIT` is ours, where the other program states none."""
+    max: float = WEIGHT_LIMIT
+    most: int = MAX_ROWS
+    """Most LoRAs of one request; `MAX_ROWS` is ours, where the other program states none."""
+    default: float | None = 1.0
+    """Weight of a LoRA that names none, when it is read; None if it must name one."""
+
+
+NO_LIMITS = Limits()
+OFF, CLIP, FOLDER, SHA256, AIR, EXPERT = "off", "clip", "folder", "sha256", "air", "expert"
+KEEPABLE = (OFF, CLIP, FOLDER, SHA256, AIR, EXPERT)
+"""What only some dialects keep of a row: that it is off, the text encoders' own weight, the file's folder …"""
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One way to write LoRAs down, with its two pure functions."""
 
@@ -77,6 +97,11 @@ class Dialect:
     """Keyword arguments that `read` takes besides."""
     write_options: tuple[str, ...] = ()
     """Keyword arguments that `write` takes besides."""
+    limits: Limits = NO_LIMITS
+    keeps: tuple[str, ...] = ()
+    """Of `KEEPABLE`: what can be read back from a request. The rest is in the losses."""
+    recognises: Callable[[Json], bool] | None = None
+    """Whether JSON data is surely meant as this dialect; None if only its word says so, or `parse` tells it by text."""
 
 
 def find_inactive(entry: Entry, row: int) -> Loss | None:
@@ -103,6 +128,80 @@ def unsaid(entry: Entry, row: int, title: str, said: Collection[str] = ()) -> It
     for key in entry.extra:
         if key not in said:
             yield Loss(row, key, f"{title} has no such field; it is left out")
+
+
+def written(stack: Stack, dialect: Dialect, losses: list[Loss]) -> Iterator[tuple[int, Entry]]:
+    """The active rows with their numbers; those that are left out are added to `losses`.
+
+    Raises `DialectError` for the first row that there is no place for, and `StackError` for rows out of range.
+    """
+    count = 0
+    for row, entry in stack.checked().rows:
+        inactive = find_inactive(entry, row)
+        if inactive is not None:
+            losses.append(inactive)
+            continue
+        count += 1
+        check_count(count, dialect, row)
+        yield row, entry
+
+
+def check_count(count: int, dialect: Dialect, row: int) -> None:
+    """Raises `DialectError` if this is one LoRA more than a request holds."""
+    if count > dialect.limits.most:
+        most = dialect.limits.most
+        raise DialectError(
+            f"{dialect.title} takes at most {most} LoRA{'s' * (most != 1)}; switch this row off, or another one", row
+        )
+
+
+def fitted(
+    weight: float,
+    path: str,
+    entry: Entry,
+    row: int,
+    dialect: Dialect,
+    clamp: bool,
+    losses: list[Loss],
+    key: str = "model",
+) -> float:
+    """A weight as it is written to the field `path`: as it is, or clamped and told where that was asked for.
+
+    `key` is the row's field that it comes from. Raises `DialectError` for one outside the dialect's limits otherwise.
+    """
+    limits = dialect.limits
+    if limits.min <= weight <= limits.max:
+        return weight
+    said = f"{limits.min:g} … {limits.max:g}"
+    if not clamp:
+        raise DialectError(
+            f"the weight {weight!r} of {quoted(entry.lora)} is outside {dialect.title}'s {said}; "
+            "choose a weight inside it, switch the row off, or allow clamping",
+            row,
+            path,
+        )
+    inside = min(max(weight, limits.min), limits.max)
+    losses.append(Loss(row, key, f"{weight!r} is outside {dialect.title}'s {said}; {inside!r} is written"))
+    return inside
+
+
+def one_weight(entry: Entry, row: int, title: str) -> Iterator[Loss]:
+    """What is lost where a LoRA has one weight for the model and the text encoders."""
+    if entry.clip_weight != entry.model:
+        reason = f"{title} has one weight a LoRA; {entry.model!r} is written, {entry.clip!r} is lost"
+        yield Loss(row, "clip", reason)
+
+
+def no_place(entry: Entry, row: int, title: str, keys: Collection[str] = ("sha256", "air")) -> Iterator[Loss]:
+    """The hash and the AIR of a row, where a dialect knows files by something else."""
+    for key in ("sha256", "air"):
+        if key in keys and getattr(entry, key) is not None:
+            yield Loss(row, key, f"{title} has no place for it")
+
+
+def as_text(value: Json) -> str:
+    """JSON data as people read it."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def unsaid_of_stack(stack: Stack, title: str) -> Iterator[Loss]:

@@ -11,44 +11,95 @@ from ..limits import MAX_TEXT, Json
 from ..stack import Entry, Schedules, Stack, read_row
 from .a1111 import read as read_prompt
 from .a1111 import read_rows, read_tags
-from .dialect import Loss, Reading
-from .lora_manager import find_rows as find_lora_manager
-from .lora_manager import read as read_lora_manager
+from .civitai import DIALECT as CIVITAI
+from .civitai_orchestration import DIALECT as CIVITAI_ORCHESTRATION
+from .comfyui import DIALECT as COMFYUI
+from .dialect import Dialect, Loss, Reading
+from .diffusers_script import is_script
+from .diffusers_script import read as read_script
+from .draw_things import DIALECT as DRAW_THINGS
+from .fal import FAL, FAL_WAN
+from .fields import objects
+from .infotext import is_infotext
+from .infotext import read as read_infotext
+from .invokeai import DIALECT as INVOKEAI
+from .invokeai import GRAPH as INVOKEAI_GRAPH
+from .lightx2v import DIALECT as LIGHTX2V
+from .lora_manager import DIALECT as LORA_MANAGER
+from .lora_manager_recipe import DIALECT as RECIPE
+from .lora_manager_recipe import MARK
 from .prompt import has_tags
-from .rgthree import find_rows as find_rgthree
-from .rgthree import read as read_rgthree
-from .runware import is_request
-from .runware import read as read_runware
+from .replicate import DIALECT as REPLICATE
+from .replicate import MULTI as REPLICATE_MULTI
+from .rgthree import DIALECT as RGTHREE
+from .runware import DIALECT as RUNWARE
 from .runware import read_row as read_runware_row
+from .sglang import DIALECT as SGLANG
+from .swarmui import DIALECT as SWARMUI
 from .tag import ORDERS
+from .together import DIALECT as TOGETHER
+from .vllm_omni import DIALECT as VLLM_OMNI
 
+RECOGNISED: tuple[Dialect, ...] = (
+    RGTHREE, LORA_MANAGER, COMFYUI, INVOKEAI_GRAPH, INVOKEAI, RECIPE, CIVITAI_ORCHESTRATION, CIVITAI, SWARMUI, FAL_WAN,
+    FAL, TOGETHER, REPLICATE, REPLICATE_MULTI, DRAW_THINGS, SGLANG, VLLM_OMNI, LIGHTX2V, RUNWARE,
+)  # fmt: skip
+"""The dialects that JSON is told to be, in this order: by names of fields that only one of them has.
+
+What stands before Runware's also has a `lora` or a `model`, in another shape. A bare list of `{"path", "scale"}` may be
+fal's or Together's and means the same; fal's LoRAInput is fal's with narrower limits. Those that are not listed are
+read by their word alone. Of texts, LoRA-Manager's recipe in a picture's text comes first, then a script for diffusers,
+an infotext, and a prompt.
+"""
 _MOST_WRAPPED = 4
 """How often JSON text may hold JSON text, or `__value__` another one."""
 
 
 def read_any(text: str, *, order: str = ORDERS[0]) -> Reading:
-    """The stack in a text: ours, Runware's, rgthree's or LoRA-Manager's JSON, or a prompt with `<lora:…>` tags in it.
+    """The stack in a text of any form that can be told from the others: see `RECOGNISED`; our own forms come first.
 
-    `order` is for the tags, as in `a1111.read`. Raises `StackError`, which names the row, for anything else.
+    `order` is for the tags of a prompt, as in `a1111.read`. Raises `StackError`, which names the row, for anything
+    else.
     """
     if len(text) > MAX_TEXT:
         raise StackError(f"the text has {len(text):,} characters; at most {MAX_TEXT:,} are read")
     try:
         value = read_json(text)
     except JsonError:
-        if has_tags(text):  # a prompt may begin with a bracket
-            return read_prompt(text, order=order)
-        return Reading(parse_stack(text))  # says what is wrong with it
-    try:
-        if find_rgthree(value):
-            return read_rgthree(value)
-        if find_lora_manager(value):
-            return read_lora_manager(value)
-    except RecursionError as error:
-        raise StackError("the JSON is nested too deeply") from error
+        return _read_text(text, order)
     if isinstance(value, str):
         return read_any(value, order=order) if value != text and len(value) < len(text) else Reading(parse_stack(value))
-    return read_runware(value) if is_request(value) else Reading(parse_stack(value))
+    try:
+        dialect = None if _is_ours(value) else find_recognised(value)
+    except RecursionError as error:
+        raise StackError("the JSON is nested too deeply") from error
+    return Reading(parse_stack(value)) if dialect is None else dialect.read(value)
+
+
+def find_recognised(value: Json) -> Dialect | None:
+    """The dialect that JSON data is told to be; None if it is none of `RECOGNISED`."""
+    return next((one for one in RECOGNISED if one.recognises is not None and one.recognises(value)), None)
+
+
+def _is_ours(value: Json) -> bool:
+    """True for our stack, whatever other keys it has, and for the list of its rows; rgthree's rows have a strength."""
+    if isinstance(value, dict) and "version" in value and isinstance(cast("dict[str, Json]", value).get("loras"), list):
+        return not any("name" in row or "strength" in row for row in objects(value, "loras"))
+    rows = objects(value, "loras")
+    return bool(rows) and all(isinstance(row.get("lora"), str) and "strength" not in row for row in rows)
+
+
+def _read_text(text: str, order: str) -> Reading:
+    """The stack in a text that is no JSON; a prompt may begin with a bracket."""
+    if MARK in text:
+        return RECIPE.read(text)
+    if is_script(text):
+        return read_script(text)
+    if is_infotext(text):
+        return read_infotext(text, order=order)
+    if has_tags(text):
+        return read_prompt(text, order=order)
+    return Reading(parse_stack(text))  # says what is wrong with it
 
 
 def parse_stack(value: object) -> Stack:

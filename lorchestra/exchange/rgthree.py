@@ -15,7 +15,7 @@ from typing import Any, cast
 from ..errors import DialectError, StackError, quoted
 from ..limits import MAX_ROWS, Json
 from ..stack import Entry, Schedules, Stack, read_row
-from .dialect import Dialect, Loss, Reading, Writing, from_json, unsaid, unsaid_of_stack
+from .dialect import CLIP, FOLDER, OFF, Dialect, Loss, Reading, Writing, from_json, unsaid, unsaid_of_stack
 
 DEFAULT_WEIGHT = 1.0
 _NUMBERED = re.compile(r"lora_\d+", re.IGNORECASE)  # lora_1
@@ -53,7 +53,8 @@ def read(value: Json) -> Reading:
 
     Rows without a LoRA (`None`) are left out. Raises `StackError` with the row's number.
     """
-    rows = find_rows(from_json(value) if isinstance(value, str) else value)
+    data = from_json(value) if isinstance(value, str) else value
+    rows: Sequence[Json] | None = [] if data == [] else find_rows(data)
     if rows is None:
         raise DialectError(
             f'{quoted(value)} has no rows such as {{"on": true, "lora": "a.safetensors", "strength": 1}}'
@@ -101,4 +102,7 @@ def write(stack: Stack) -> Writing:
     return Writing(json.dumps(rows, indent=2, ensure_ascii=False), rows, tuple(losses))
 
 
-DIALECT = Dialect("rgthree", "rgthree's Power Lora Loader", ".json", read, write)
+DIALECT = Dialect(
+    "rgthree", "rgthree's Power Lora Loader", ".json", read, write, keeps=(OFF, CLIP, FOLDER),
+    recognises=lambda value: find_rows(value) is not None,
+)  # fmt: skip

@@ -6,7 +6,6 @@ Source: https://runware.ai/docs/image-inference/api-reference - `[{"model": "civ
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -15,7 +14,23 @@ from ..limits import MAX_ROWS, WEIGHT_LIMIT, Json
 from ..stack import EXPERTS, Entry, Schedules, Stack
 from ..stack import read_row as read_own_row
 from ..stack.air import find_air
-from .dialect import Dialect, Loss, Reading, Writing, find_inactive, from_json, unsaid, unsaid_of_stack
+from .dialect import (
+    AIR,
+    EXPERT,
+    Dialect,
+    Limits,
+    Loss,
+    Reading,
+    Writing,
+    as_text,
+    fitted,
+    from_json,
+    one_weight,
+    unsaid,
+    unsaid_of_stack,
+    written,
+)
+from .hosted import find_air_of
 
 WEIGHT_MIN, WEIGHT_MAX = -4.0, 4.0
 DEFAULT_WEIGHT = 1.0
@@ -67,24 +82,18 @@ def read_row(data: Mapping[str, Json], row: int, schedules: Schedules | None = N
         raise DialectError(error.reason, row) from error
 
 
-def write(stack: Stack, *, allow_names: bool = False) -> Writing:
+def write(stack: Stack, *, allow_names: bool = False, clamp: bool = False) -> Writing:
     """The active rows as the `lora` array, in their order; equal AIRs are not merged.
 
     A row without an AIR is a `DialectError` that names it, unless `allow_names`: then the file's name is written, for
-    servers of one's own. A weight outside -4 … 4 is a `DialectError`; nothing is clamped.
+    servers of one's own. A weight outside -4 … 4 is a `DialectError`, unless `clamp`.
     """
     losses: list[Loss] = []
     rows: list[dict[str, Json]] = []
-    for row, entry in enumerate(stack.checked().entries, 1):
-        inactive = find_inactive(entry, row)
-        if inactive is not None:
-            losses.append(inactive)
-            continue
-        item, row_losses = _write_row(entry, row, allow_names)
-        rows.append(item)
-        losses += row_losses
+    for row, entry in written(stack, DIALECT, losses):
+        rows.append(_write_row(entry, row, f"lora[{len(rows)}]", allow_names, clamp, losses))
     losses += unsaid_of_stack(stack, DIALECT.title)
-    return Writing(json.dumps(rows, indent=2, ensure_ascii=False), rows, tuple(losses))
+    return Writing(as_text(rows), rows, tuple(losses))
 
 
 def is_request(value: Json) -> bool:
@@ -97,38 +106,24 @@ def is_request(value: Json) -> bool:
     )
 
 
-def _write_row(entry: Entry, row: int, allow_names: bool) -> tuple[dict[str, Json], list[Loss]]:
-    losses: list[Loss] = []
-    if not WEIGHT_MIN <= entry.model <= WEIGHT_MAX:
-        raise DialectError(
-            f"the weight {entry.model!r} of {quoted(entry.lora)} is outside Runware's {WEIGHT_MIN:g} … {WEIGHT_MAX:g}; "
-            "choose a weight inside it, or switch the row off",
-            row,
-        )
-    item: dict[str, Json] = {"model": _model(entry, row, allow_names, losses), "weight": entry.model}
-    if entry.clip_weight != entry.model:
-        losses.append(
-            Loss(row, "clip", f"Runware has one weight a LoRA; {entry.model!r} is written, {entry.clip!r} is lost")
-        )
+def _write_row(
+    entry: Entry, row: int, path: str, allow_names: bool, clamp: bool, losses: list[Loss]
+) -> dict[str, Json]:
+    weight = fitted(entry.model, f"{path}.weight", entry, row, DIALECT, clamp, losses)
+    item: dict[str, Json] = {"model": _model(entry, row, f"{path}.model", allow_names, losses), "weight": weight}
+    losses += one_weight(entry, row, DIALECT.title)
     transformer = entry.expert or entry.extra.get("transformer")
     said: tuple[str, ...] = ("expert",)
     if transformer in EXPERTS:
         item["transformer"] = transformer
         said = ("expert", "transformer") if entry.extra.get("transformer") == transformer else said
     losses += unsaid(entry, row, DIALECT.title, said)
-    return item, losses
+    return item
 
 
-def _model(entry: Entry, row: int, allow_names: bool, losses: list[Loss]) -> str:
+def _model(entry: Entry, row: int, path: str, allow_names: bool, losses: list[Loss]) -> str:
     """What `model` is for this row: the short AIR, or the file's name where that is allowed."""
-    text = entry.air if entry.air is not None else entry.lora
-    air = find_air(text.strip())
-    if air is None and entry.air is not None:
-        raise DialectError(
-            f'"air" of {quoted(entry.lora)} is {quoted(entry.air)}, which is not an AIR; '
-            'expected one such as "civitai:120096@135931"',
-            row,
-        )
+    air = find_air_of(entry, row)
     if air is None:
         if allow_names:
             return entry.lora
@@ -136,10 +131,13 @@ def _model(entry: Entry, row: int, allow_names: bool, losses: list[Loss]) -> str
             f"{quoted(entry.lora)} has no AIR, the identifier that Runware needs; give the row an "
             '"air" such as "civitai:120096@135931", switch it off, or allow names',
             row,
+            path,
         )
     if air.version is None:
         raise DialectError(
-            f"the AIR {quoted(text)} names no version; Runware takes source:id@version, so add @ and the version", row
+            f"the AIR {quoted(air.short)} names no version; Runware takes source:id@version, so add @ and the version",
+            row,
+            path,
         )
     if air.file is not None:
         losses.append(Loss(row, "air", f"Runware's short AIR cannot name one file of a version; +{air.file} is lost"))
@@ -179,4 +177,7 @@ def _rows_of_tasks(tasks: Sequence[Mapping[str, Json]]) -> tuple[Sequence[Json],
     return rows, (Loss(None, "request", f"only the LoRAs are taken; left behind: {quoted(names, 200)}"),)
 
 
-DIALECT = Dialect("runware", "Runware", ".json", read, write, write_options=("allow_names",))
+DIALECT = Dialect(
+    "runware", "Runware", ".json", read, write, write_options=("allow_names", "clamp"),
+    limits=Limits(WEIGHT_MIN, WEIGHT_MAX), keeps=(AIR, EXPERT), recognises=is_request,
+)  # fmt: skip

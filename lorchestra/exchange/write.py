@@ -18,7 +18,7 @@ FORMS = (*(dialect.id for dialect in DIALECTS), STACK, SCHEMA)
 """The words for all forms."""
 
 
-def write_any(stack: Stack, form: str, options: Mapping[str, bool] | None = None) -> Writing:
+def write_any(stack: Stack, form: str, options: Mapping[str, Json] | None = None) -> Writing:
     """The stack in the form of that word, with what is lost.
 
     `options` may hold more than the form takes; see `Dialect.write_options`. Raises `DialectError`, which names the row

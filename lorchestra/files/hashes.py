@@ -94,7 +94,7 @@ def find_hash(text: str) -> str | None:
     return match[1]
 
 
-def read_hashes(path: str | Path, progress: Callable[[int, int], None] | None = None) -> Hashes:
+def read_hashes(path: str | Path, progress: Callable[[int, int], object] | None = None) -> Hashes:
     """Reads a file once, from its beginning to its end; raises `HeaderError` if it cannot be read or changes meanwhile.
 
     `progress` is called with the bytes read so far and the file's size after each MiB; what it raises ends the reading.
@@ -123,7 +123,9 @@ def read_mark(path: str | Path) -> str:
         return digest.hexdigest()
 
 
-def _read(read: Callable[[int], bytes | None], size: int, progress: Callable[[int, int], None] | None) -> Hashes | None:
+def _read(
+    read: Callable[[int], bytes | None], size: int, progress: Callable[[int, int], object] | None
+) -> Hashes | None:
     """None if there are not as many bytes as there should be."""
     whole, early, rest = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     others = [digest] if (digest := _find_blake3()) else []

@@ -9,7 +9,7 @@ from typing import Any, cast
 from ..architectures.names import family_titles
 from ..architectures.sites import Targets, has_text_encoders
 from ..errors import FileProblem, JsonError, NotALora, StackError
-from ..exchange import parse_stack
+from ..exchange import read_stack
 from ..exchange.parse import parse_row
 from ..files.json_text import read_json
 from ..limits import MAX_ROWS
@@ -42,9 +42,12 @@ class Badge:
 
 
 def read_rows(value: object) -> list[Entry | StackError]:
-    """The rows of a stack, each that cannot be read as its error; raises `StackError` if there are none."""
+    """The rows of a stack, each that cannot be read as its error; raises `StackError` if there are none.
+
+    Of tags those that a LoRA Stack applies; what is lost of a text has no row.
+    """
     try:
-        return list(parse_stack(value).entries)
+        return list(read_stack(value).stack.entries)
     except StackError as error:
         if error.row is None:
             raise
@@ -97,6 +100,7 @@ def look(
     """
     try:
         file = open_file(path)
+        file.check_values()
     except FileProblem as error:
         return Badge(NOT_A_LORA if isinstance(error, NotALora) else BROKEN, error.reason)
     if base is None:

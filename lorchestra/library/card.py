@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..architectures.names import family_titles, title
-from ..errors import LorchestraError, shortened
+from ..errors import AdapterError, LorchestraError, shortened
+from ..files.hashes import find_hash
 from ..files.header import read_header
 from ..limits import Json
 from ..lora.examined import Examined, examine
 from ..lora.metadata import shorten, trained_on, training, trigger_phrase, trigger_words
 from ..lora.numbers import Statistics, Summary, summarise
+from ..lora.values import find_odd_value
 from ..spelling import kinds
 from .facts import UNREADABLE
 from .plaintext import plain
-from .sidecars import Sidecars, find_preview, read_sidecars
+from .sidecars import VIDEOS, Sidecars, find_preview, find_previews, read_sidecars
 
+_VIDEOS = tuple(suffix for suffix, _, _ in VIDEOS)
 _MOST_PARTIAL = 4
 _MOST_WARNINGS = 12
 
@@ -43,11 +45,13 @@ def read_details(path: str | Path) -> dict[str, Json]:
         header = read_header(path)
         examined = examine(header)
         summary = summarise(header, examined.reading)
+        odd = None if examined.problem else find_odd_value(header, examined.reading.modules)
     except (LorchestraError, OSError) as error:
         reason = getattr(error, "reason", None) or str(error)
         return _details(path, beside, {}) | {"kind": UNREADABLE, "problem": shortened(reason, 500)}
     metadata = examined.header.metadata
-    return _details(path, beside, metadata) | _of_file(examined) | _numbers(summary)
+    details = _details(path, beside, metadata) | _of_file(examined) | _numbers(summary)
+    return details | {"problem": AdapterError(path, *odd).reason} if odd else details
 
 
 def _details(path: str | Path, beside: Sidecars, metadata: Mapping[str, str]) -> dict[str, Json]:
@@ -68,6 +72,7 @@ def _details(path: str | Path, beside: Sidecars, metadata: Mapping[str, str]) ->
     return {
         "title": beside.title or shorten(metadata.get("modelspec.title", "")) or None,
         "preview": find_preview(path) is not None,
+        "previews": ["video" if file.lower().endswith(_VIDEOS) else "image" for file in find_previews(path)],
         "kind": kinds.LORA,
         "kind_title": None,
         "problem": None,
@@ -137,5 +142,5 @@ def _spread(found: Statistics | None) -> dict[str, Any] | None:
 
 
 def _hash(text: str) -> str | None:
-    value = text[:80].strip().lower().removeprefix("0x")
-    return value if re.fullmatch(r"[0-9a-f]{64}", value) else None
+    found = find_hash(text)
+    return found if found and len(found) == 64 else None

@@ -138,14 +138,23 @@ class Library:
         known = self._contents.get(file.path)
         return known.hashes if known and _state(known) == file.stamp[:2] else None
 
-    def hashes(self, file: File, is_wanted: IsWanted = lambda: True) -> Hashes | None:
-        """The hashes of a whole file, read once. None if it cannot be read, changes, or is not wanted any more."""
+    def hashes(
+        self,
+        file: File,
+        is_wanted: IsWanted = lambda: True,
+        progress: Callable[[int], object] = lambda done: None,
+    ) -> Hashes | None:
+        """The hashes of a whole file, read once. None if it cannot be read, changes, or is not wanted any more.
+
+        `progress` is called with the bytes read so far.
+        """
         self.facts(file)
         known = self.find_hashes(file)
         if known is not None:
             return known
 
-        def look(_done: int, _size: int) -> None:
+        def look(done: int, _size: int) -> None:
+            progress(done)
             if not is_wanted():
                 raise NotWanted
 
@@ -206,6 +215,7 @@ class Library:
         files = self.files() if files is None else files
         self._load()
         self._forget({file.path for file in files})
+        self._rename(files)
         waiting = [file for file in files if self.find_facts(file) is None]
         self.background.read(waiting)
         return len(waiting)
@@ -319,7 +329,10 @@ class Library:
             for path, content in self._database.contents().items():
                 self._contents[path] = content
                 self._states.setdefault(_state(content), []).append(path)
+            roots = _starts(self._roots())
             for path, row in self._database.load(self.folder).items():
+                if not path.startswith(roots):  # of another ComfyUI, or of a folder that is not used any more
+                    continue
                 self._known[path] = _Known(row.name, row.stamp, row.facts)
                 self._paths[row.name] = path
                 self._unindexed[path] = None
@@ -336,6 +349,13 @@ class Library:
                 self._unindexed.pop(path, None)
         if gone and self._database:
             self._database.forget(gone)
+
+    def _rename(self, files: Sequence[File]) -> None:
+        """A folder may be listed from another one on than before: then the names are others."""
+        for file in files:
+            known = self._known.get(file.path)
+            if known and known.name != file.name and known.stamp == file.stamp:
+                self._keep(file, known.facts)
 
     def save(self) -> None:
         """Keeps on disk what is known and not kept yet."""
@@ -356,6 +376,11 @@ class Library:
             with self._lock:
                 for path in contents:
                     self._unsaved_contents.pop(path, None)
+
+
+def _starts(roots: Iterable[str]) -> tuple[str, ...]:
+    """How paths in these folders begin."""
+    return tuple(root.rstrip("/\\") + end for root in roots for end in {"/", os.sep})
 
 
 def _state(content: Content) -> tuple[int, int]:

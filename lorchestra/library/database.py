@@ -31,7 +31,8 @@ _STEPS: tuple[str, ...] = (
     CREATE TABLE files (
         path TEXT PRIMARY KEY, folder TEXT NOT NULL, name TEXT NOT NULL, stamp TEXT NOT NULL,
         kind TEXT NOT NULL, algorithm TEXT, rank INTEGER, title TEXT, air TEXT, sha256 TEXT,
-        architectures TEXT NOT NULL, family TEXT NOT NULL, triggers TEXT NOT NULL, hashes TEXT NOT NULL
+        architectures TEXT NOT NULL, family TEXT NOT NULL, triggers TEXT NOT NULL, hashes TEXT NOT NULL,
+        said TEXT NOT NULL, words TEXT NOT NULL
     ) STRICT;
     CREATE INDEX files_folder ON files (folder);
     CREATE TABLE contents (
@@ -43,10 +44,6 @@ _STEPS: tuple[str, ...] = (
         PRIMARY KEY (folder, name)
     ) WITHOUT ROWID, STRICT;
     """,
-    """
-    DELETE FROM files;
-    ALTER TABLE files ADD COLUMN words TEXT NOT NULL DEFAULT '[]';
-    """,  # all files are read anew, for the words; their hashes stay
 )
 """The schema's versions, each made from the one before it. `user_version` counts them."""
 
@@ -107,7 +104,7 @@ class Database:
         def read(connection: sqlite3.Connection) -> dict[str, Row]:
             columns = (
                 "path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, "
-                "algorithm, rank, words"
+                "algorithm, rank, said, words"
             )
             found = connection.execute(f"SELECT {columns} FROM files WHERE folder = ?", (folder,))
             return {row.path: row for row in map(_find_row, found) if row}
@@ -293,11 +290,11 @@ def _migrate(connection: sqlite3.Connection) -> None:
 def _write(connection: sqlite3.Connection, row: Row) -> None:
     facts = row.facts
     connection.execute(
-        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row.path, row.folder, row.name, _text(row.stamp), facts.kind, facts.algorithm, facts.rank,
             _plain(facts.title), _plain(facts.air), facts.sha256, _text(facts.architectures), _text(facts.family),
-            _text(facts.triggers), _text(sorted(facts.hashes)), _text(facts.words),
+            _text(facts.triggers), _text(sorted(facts.hashes)), _text(sorted(facts.said)), _text(facts.words),
         ),
     )  # fmt: skip
 
@@ -318,7 +315,7 @@ def _find_row(columns: Sequence[object]) -> Row | None:
 def _row(columns: Sequence[object]) -> Row:
     (
         path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, algorithm, rank,
-        words,
+        said, words,
     ) = cast("Sequence[str]", columns)  # fmt: skip
     facts = Facts(
         kind,
@@ -327,7 +324,8 @@ def _row(columns: Sequence[object]) -> Row:
         title,
         _texts(triggers) if triggers != "[]" else (),
         sha256,
-        frozenset(json.loads(hashes)) if hashes != "[]" else frozenset(),
+        _set(hashes),
+        _set(said),
         air,
         algorithm,
         cast("int | None", rank),
@@ -340,6 +338,10 @@ def _row(columns: Sequence[object]) -> Row:
 def _texts(text: str) -> tuple[str, ...]:
     """One tuple for equal ones: ten thousand LoRAs are for a handful of models."""
     return tuple(json.loads(text))
+
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset() if text == "[]" else frozenset(json.loads(text))
 
 
 def _text(values: Iterable[object]) -> str:

@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from ..errors import LorchestraError
+from ..files.hashes import find_hash
 from .sidecars import Sidecars, read_sidecars
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Facts:
     """Of the whole file, if a sidecar says it or it was asked for."""
     hashes: frozenset[str] = frozenset()
     """Of the tensors alone, as the metadata has them."""
+    said: frozenset[str] = frozenset()
+    """Other hashes that a sidecar says: AutoV1, AutoV2, AutoV3, BLAKE3, CRC32."""
     air: str | None = None
     algorithm: str | None = None
     """That of most modules: `LoRA`, `LoHa` …"""
@@ -120,7 +123,7 @@ def _facts(
 ) -> Facts:
     from ..lora.metadata import shorten, trigger_phrase, trigger_words
 
-    hashes = (metadata.get(key, "")[:80].lower().removeprefix("0x") for key in _HASHES)
+    hashes = (find_hash(metadata.get(key, "")) for key in _HASHES)
     title = beside.title or shorten(metadata.get("modelspec.title", "")) or None
     words = beside.triggers or trigger_phrase(metadata)
     return Facts(
@@ -130,7 +133,8 @@ def _facts(
         title,
         (words or trigger_words(metadata))[:_MOST_TRIGGERS],
         beside.sha256,
-        frozenset(item for item in hashes if len(item) == 64),
+        frozenset(item for item in hashes if item and len(item) == 64),
+        frozenset(beside.hashes),
         beside.air,
         words=words,
     )

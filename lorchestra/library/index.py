@@ -89,8 +89,11 @@ def _digests(facts: Facts | None, hashes: Hashes | None) -> Iterator[tuple[str, 
         tensors.add(hashes.tensors)
     for digest in sorted(tensors):
         yield from _forms(digest, TENSORS)
-    if facts and facts.sha256 and not hashes:
-        yield from _forms(facts.sha256, SAID)
+    if facts and not hashes:
+        for digits in sorted(facts.said):
+            yield digits, SAID
+        if facts.sha256:
+            yield from _forms(facts.sha256, SAID)
     if hashes:
         for digest in (hashes.crc32, hashes.autov1, hashes.blake3):
             if digest:

@@ -6,13 +6,13 @@ descriptions come as plain text.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 from ..errors import FileProblem, JsonError
+from ..files.hashes import find_hash
 from ..files.json_text import read_json
 from ..files.opening import is_file, read_small
 from ..limits import WEIGHT_LIMIT
@@ -36,6 +36,14 @@ IMAGES: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     (".avif", "image/avif", lambda start: start[4:12] in (b"ftypavif", b"ftypavis")),
 )
 """Ending of a preview → its media type and the test of its first bytes. No SVG: that is a program."""
+
+VIDEOS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
+    (".mp4", "video/mp4", lambda start: start[4:8] == b"ftyp"),
+    (".webm", "video/webm", lambda start: start.startswith(b"\x1aE\xdf\xa3")),
+)
+"""The same for previews that move."""
+MAX_VIDEO = 64_000_000
+"""Bytes of a preview video."""
 
 PREVIEWS = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in IMAGES)
 """Endings of preview images after a LoRA's name, the first that is there wins: `pixel.preview.png`, `pixel.jpg`."""
@@ -63,6 +71,8 @@ class Sidecars:
     """In the words of the site: `Pony`, `Flux.1 D`."""
     sha256: str | None = None
     """Of the whole file, in small letters."""
+    hashes: tuple[str, ...] = ()
+    """Other hashes of it, of any kind: AutoV1, AutoV2, AutoV3, BLAKE3, CRC32."""
     air: str | None = None
     """`civitai:120096@135931`."""
     tags: tuple[str, ...] = ()
@@ -80,6 +90,13 @@ def find_preview(path: str | Path, listed: Collection[str] | None = None) -> str
     return None
 
 
+def find_previews(path: str | Path) -> tuple[str, ...]:
+    """The paths of all previews beside a LoRA file: images first, then videos."""
+    path = Path(path)
+    ends = (*PREVIEWS, *(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in VIDEOS))
+    return tuple(str(file) for end in ends if is_file(file := path.with_name(path.stem + end)))
+
+
 def read_image(path: str | Path) -> tuple[bytes, str] | None:
     """(bytes, media type) of an image; None if it is none of `IMAGES`, too large, or cannot be read.
 
@@ -87,6 +104,14 @@ def read_image(path: str | Path) -> tuple[bytes, str] | None:
     """
     data = _read(path, MAX_IMAGE)
     return None if data is None else next(((data, kind) for _, kind, test in IMAGES if test(data[:16])), None)
+
+
+def read_preview(path: str | Path) -> tuple[bytes, str] | None:
+    """The same for an image or one of `VIDEOS`."""
+    if not str(path).lower().endswith(tuple(suffix for suffix, _, _ in VIDEOS)):
+        return read_image(path)
+    data = _read(path, MAX_VIDEO)
+    return None if data is None else next(((data, kind) for _, kind, test in VIDEOS if test(data[:16])), None)
 
 
 def read_sidecars(path: str | Path, listed: Collection[str] | None = None) -> Sidecars:
@@ -148,7 +173,8 @@ def _civitai(version: Mapping[str, Any]) -> Sidecars:
         triggers=_words(version.get("trainedWords")),
         description="\n\n".join(text for text in described if text) or None,
         base_model=_line(version.get("baseModel")),
-        sha256=_sha256_of_files(version.get("files")),
+        sha256=_sha256(_hashes_of_files(version.get("files")).get("SHA256")),
+        hashes=_other_hashes(_hashes_of_files(version.get("files"))),
         air=_air(version.get("modelId"), version.get("id")),
         tags=_list(model.get("tags")),
     )
@@ -174,6 +200,7 @@ def _lora_manager(data: bytes) -> Sidecars | None:
         description=_plain(found.get("modelDescription")) or civitai.description,
         base_model=_line(found.get("base_model")) or civitai.base_model,
         sha256=_sha256(found.get("sha256")) or civitai.sha256,
+        hashes=_other_hashes({"AutoV3": found.get("autov3")}) or civitai.hashes,
         air=civitai.air,
         tags=_list(found.get("tags")) or civitai.tags,
     )
@@ -209,6 +236,7 @@ def _stability_matrix(data: bytes) -> Sidecars | None:
         description=_plain(found.get("ModelDescription")),
         base_model=_line(found.get("BaseModel")),
         sha256=_sha256(_mapping(found.get("Hashes")).get("SHA256")),
+        hashes=_other_hashes(_mapping(found.get("Hashes"))),
         air=_air(found.get("ModelId"), found.get("VersionId")),
         tags=_list(found.get("Tags")),
     )
@@ -228,6 +256,27 @@ def _swarm(data: bytes) -> Sidecars | None:
     )
 
 
+def _rgthree(data: bytes) -> Sidecars | None:
+    """`.safetensors.rgthree-info.json` of rgthree-comfy; words that are but tags of the training do not count."""
+    found = _object(data)
+    if found is None:
+        return None
+    civitai = _civitai(_mapping(_mapping(found.get("raw")).get("civitai")))
+    words = [_mapping(item) for item in _items(found.get("trainedWords"))]
+    low, high = _weight(found.get("strengthMin")), _weight(found.get("strengthMax"))
+    return Sidecars(
+        title=_line(found.get("name")) or civitai.title,
+        triggers=_words([word.get("word") for word in words if word.get("user") or word.get("civitai")]),
+        weight_range=(low, high) if low is not None and high is not None and low < high else None,
+        notes=_plain(found.get("userNote")),
+        base_model=_line(found.get("baseModel")) or civitai.base_model,
+        sha256=_sha256(found.get("sha256")) or civitai.sha256,
+        hashes=civitai.hashes,
+        air=civitai.air,
+        tags=_list(found.get("userTags")) or civitai.tags,
+    )
+
+
 def _text(data: bytes) -> Sidecars | None:
     """`.txt`: whatever was written down."""
     return Sidecars(notes=_plain(data.decode("utf-8-sig", "replace")))
@@ -239,6 +288,7 @@ _READERS: tuple[tuple[str, Callable[[bytes], Sidecars | None]], ...] = (
     (".civitai.info", _civitai_info),
     (".cm-info.json", _stability_matrix),
     (".swarm.json", _swarm),
+    (".safetensors.rgthree-info.json", _rgthree),
     (".txt", _text),
 )
 """All sidecars, those that users write themselves first. To add one: a function and a row with a test."""
@@ -288,17 +338,29 @@ def _weight(value: Any) -> float | None:
     return number if abs(number) <= WEIGHT_LIMIT else None  # also None for NaN
 
 
+def _hash(value: Any) -> str | None:
+    return find_hash(value) if isinstance(value, str) else None
+
+
 def _sha256(value: Any) -> str | None:
-    text = value.strip().lower() if isinstance(value, str) and len(value) < 80 else ""
-    return text if re.fullmatch(r"[0-9a-f]{64}", text) else None
+    found = _hash(value)
+    return found if found and len(found) == 64 else None
 
 
-def _sha256_of_files(value: Any) -> str | None:
-    """The hash of the only file that has one, or of the primary one."""
+_OTHERS = ("AutoV1", "AutoV2", "AutoV3", "BLAKE3", "CRC32")
+
+
+def _other_hashes(hashes: Mapping[str, Any]) -> tuple[str, ...]:
+    found = (_hash(hashes.get(kind)) for kind in _OTHERS)
+    return tuple(dict.fromkeys(digits for digits in found if digits))
+
+
+def _hashes_of_files(value: Any) -> Mapping[str, Any]:
+    """The hashes of the only file that has some, or of the primary one, by their kinds."""
     files = [_mapping(item) for item in _items(value)]
     models = [file for file in files if _line(file.get("type")) in (None, "Model")] or files
     chosen = next((file for file in models if file.get("primary") is True), models[0] if len(models) == 1 else {})
-    return _sha256(_mapping(_mapping(chosen).get("hashes")).get("SHA256"))
+    return _mapping(_mapping(chosen).get("hashes"))
 
 
 def _air(model: Any, version: Any) -> str | None:

@@ -34,6 +34,7 @@ from ..spelling.prefixes import PEFT
 from ..spelling.quantized import is_scale, spread
 from ..spelling.rows import Rows
 from .file import LoraFile, read_lora
+from .values import not_finite_reason, odd_shape
 
 DEFAULT_CACHE_BYTES = 1 << 30
 """Bytes of tensors that are kept when nothing uses them: the next weight that is tried needs no reading."""
@@ -129,11 +130,10 @@ class OpenLora(LoraFile):
         adapter = algorithms.read(module.algorithm, parts, alpha, Settings(scale, is_peft=self._is_peft))
         if isinstance(adapter, LoRA) and module.pads:
             layout = module.layout
-            shape = (layout.out or 0, *(layout.inner or ()))
             if adapter.padded is None:
-                return replace(adapter, padded=shape)
-            if math.prod(adapter.padded) != math.prod(shape):
-                reason = f"it says that the weight becomes {list(adapter.padded)}, but its halves are for another shape"
+                return replace(adapter, padded=(layout.out or 0, *(layout.inner or ())))
+            reason = odd_shape(module, adapter.padded)
+            if reason:
                 raise AdapterError(self.path, module.name, reason)
         return adapter
 
@@ -157,7 +157,7 @@ class OpenLora(LoraFile):
         if tensor.dtype != DTYPES[info.dtype] or tuple(tensor.shape) != info.shape:
             raise AdapterError(self.path, module.name, f"the {slot} tensor is another than before; the file changed")
         if tensor.is_floating_point() and (slot != "alpha" or module.uses_alpha) and not is_finite(tensor):
-            raise AdapterError(self.path, module.name, f"the {slot} tensor has NaN or infinite values")
+            raise AdapterError(self.path, module.name, not_finite_reason(slot))
         return tensor
 
 

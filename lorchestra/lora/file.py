@@ -13,6 +13,7 @@ from ..spelling.modules import Reading
 from ..spelling.scales import Scales, read_scales
 from .problems import problems
 from .reading import read
+from .values import find_odd_value
 
 if TYPE_CHECKING:
     from .examined import Examined
@@ -42,6 +43,18 @@ class LoraFile:
     def scales(self) -> Scales | None:
         """The scales that settings give to modules without an alpha, from the metadata or from beside the file."""
         return read_scales(self.header)
+
+    def check_values(self) -> None:
+        """Reads the values of its small tensors, once; raises `AdapterError` for one that cannot be applied.
+
+        Raises `HeaderError` where they cannot be read.
+        """
+        if self._odd_value:
+            raise AdapterError(self.path, *self._odd_value)
+
+    @functools.cached_property
+    def _odd_value(self) -> tuple[str, str] | None:
+        return find_odd_value(self.header, self.reading.modules)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -227,16 +227,15 @@ def find_owners(modules: Iterable[Module], near: Collection[str]) -> tuple[str, 
     The commonest first. What a variant of a model has and the model itself has not: VACE's blocks for Wan.
     """
     found = index()
-    mask = found.all
+    mask = found.mask(name for name in found.ids if any(are_related(name, other) for other in near))
     for module in modules:
-        layer = found.layer(module.flat) if module.component == MODEL else None
+        layer = found.layer(module.flat) if mask and module.component == MODEL else None
         if layer is None:
             return ()
         shape = _shape(module)
         mask &= (layer.shapes.get(squeezed(shape), 0) if shape else 0) or _loose_mask(module, layer)
     bits = [bit for bit in range(len(found.ids)) if mask >> bit & 1]
-    names = [found.ids[bit] for bit in sorted(bits, key=found.commonness)]
-    return tuple(name for name in names if any(are_related(name, other) for other in near))
+    return tuple(found.ids[bit] for bit in sorted(bits, key=found.commonness))
 
 
 def find_encoders(modules: Iterable[Module]) -> tuple[tuple[str, ...], ...]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
-from ..files.header import Header, TensorInfo, read_header
-from ..files.opening import RegularFile, open_regular
+from ..files.header import Header, read_header
 from ..spelling.modules import Reading, read_modules
 from ..spelling.scales import module_scale, read_scales
 from .metadata import shorten, trigger_words
-from .problems import odd_alpha
+from .values import odd_alpha, read_alphas
 
 METADATA_KEYS = (
     "modelspec.title", "modelspec.architecture", "modelspec.author", "modelspec.license", "modelspec.usage_hint",
@@ -26,8 +23,6 @@ METADATA_KEYS = (
     "key_format", "qkv_layout",
 )  # fmt: skip
 """Metadata that tells something about what the file is; the rest is about how it was trained."""
-
-_SCALARS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b", "U8": "<B"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +88,7 @@ def read_summary(path: str | Path) -> Summary:
 
 def summarise(header: Header, reading: Reading) -> Summary:
     """The same for a header that is read already; reads the alphas."""
-    alphas = _read_scalars(
-        header, {module.name: module.slots["alpha"] for module in reading.modules if "alpha" in module.slots}
-    )
+    alphas = read_alphas(header, reading.modules)
     by_name = {module.name: module for module in reading.modules}
     odd = [name for name, alpha in alphas.items() if odd_alpha(by_name[name], alpha)]
     settings = read_scales(header)
@@ -137,35 +130,3 @@ def statistics(values: Iterable[float]) -> Statistics | None:
     if not ordered:
         return None
     return Statistics(ordered[0], ordered[len(ordered) // 2], ordered[-1], counts(f"{value:.6g}" for value in ordered))
-
-
-def _read_scalars(header: Header, names: Mapping[str, str]) -> dict[str, float]:
-    """Module → value of the one-element tensor of that name; NaN if it is not a number."""
-    with open_regular(header.path) as file:
-        return {module: _scalar(file, header, header.tensors[name]) for module, name in names.items()}
-
-
-def _scalar(file: RegularFile, header: Header, info: TensorInfo) -> float:
-    if prod(info.shape) != 1:
-        return math.nan
-    data = bytearray(info.end - info.start)
-    file.fill(header.data_start + info.start, memoryview(data))
-    if info.dtype == "BF16":  # the upper half of an fp32
-        return float(struct.unpack("<f", b"\0\0" + data)[0])
-    if info.dtype == "F8_E5M2":  # the upper half of an fp16
-        return float(struct.unpack("<e", b"\0" + data)[0])
-    if info.dtype == "F8_E4M3":
-        return _e4m3(data[0])
-    return float(struct.unpack(_SCALARS[info.dtype], data)[0]) if info.dtype in _SCALARS else math.nan
-
-
-def _e4m3(byte: int) -> float:
-    """One byte as a number: sign, four bits of exponent (bias 7), three of mantissa; all ones is NaN.
-
-    Source: Micikevicius et al. 2022, https://arxiv.org/abs/2209.05433, table 1. Example: 0x38 is 1.
-    """
-    exponent, mantissa = byte >> 3 & 15, byte & 7
-    if exponent == 15 and mantissa == 7:
-        return math.nan
-    value = math.ldexp(8 + mantissa, exponent - 10) if exponent else math.ldexp(mantissa, -9)
-    return -value if byte & 128 else value

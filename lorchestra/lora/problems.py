@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from math import prod
 
@@ -41,13 +40,6 @@ def find_problem(header: Header, reading: Reading) -> str | None:
     for name, reason in problems(header, reading):
         return f"{shortened(name)}: {reason}" if name else reason
     return None
-
-
-def odd_alpha(module: Module, alpha: float) -> str | None:
-    """What is wrong with the value of a module's alpha, in words; None where it is sound, or does not count."""
-    if math.isfinite(alpha) or not module.uses_alpha:
-        return None
-    return "the alpha tensor has NaN or infinite values"
 
 
 def _unsupported(header: Header, module: Module) -> str | None:

@@ -164,7 +164,7 @@ def unwrapped(module: str) -> str:
 
 _SEPARATORS = (".", "_")
 _SEVERAL = re.compile("[._]{2}")
-_DOUBLED = re.compile("[._]*([._])")
+_DOUBLED = re.compile("[._]+(?=[._])")
 
 
 def tidied(path: str) -> str:
@@ -172,7 +172,7 @@ def tidied(path: str) -> str:
 
     No layer of any model has such a name, so nothing is confused.
     """
-    return _DOUBLED.sub(r"\1", path.strip("._"))
+    return _DOUBLED.sub("", path.strip("._"))
 
 
 def flatten(path: str) -> str:

@@ -57,12 +57,13 @@ def readings(module: Module) -> tuple[tuple[str, str], ...]:
         return ()
     usual = (module.component, flatten(module.path))
     end = "_bias" if module.target == BIAS else ""
-    others = (reading for reading in _readings(flatten(tidied(unwrapped(module.name)))) if reading != usual)
+    others = (reading for reading in _readings(module.name) if reading != usual)
     return tuple((component, path + end) for component, path in others)
 
 
 @functools.lru_cache(maxsize=1 << 12)
-def _readings(name: str) -> tuple[tuple[str, str], ...]:
+def _readings(module: str) -> tuple[tuple[str, str], ...]:
+    name = flatten(tidied(unwrapped(module)))
     starts = [("", name), *(("", name[match.end() :]) for match in _OWN.finditer(name))][: _MOST_PREFIXES + 1]
     found = dict.fromkeys(starts)
     for _ in range(_MOST_PREFIXES):

@@ -119,11 +119,18 @@ def _name(value: Json, row: int) -> str:
     return value
 
 
+NAME_PROBLEMS: Mapping[str, str] = {
+    "length": "its name is too long, or blank; rename the file",
+    "characters": "its name has a line break or bytes that are no text; rename the file",
+}
+"""Why no row can hold the name of a file that is there, and what to do."""
+
+
 def find_name_problem(name: str) -> str | None:
-    """Why no row can hold the name of a file that is there, and what to do; None for nearly all."""
+    """The key in `NAME_PROBLEMS` for a file's name; None for nearly all."""
     if not name.strip() or len(name) > MAX_NAME:
-        return "its name is too long, or blank; rename the file"
-    return "its name has a line break or bytes that are no text; rename the file" if _has_odd_characters(name) else None
+        return "length"
+    return "characters" if _has_odd_characters(name) else None
 
 
 def _has_odd_characters(name: str) -> bool:

@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from comfy.patcher_extension import CallbacksMP
 
+from .callbacks import add_cleanup
 from .protocols import BaseModel, Patcher, RunOptions
 
 
@@ -40,7 +41,7 @@ def forget_around_runs(patcher: Patcher, key: str) -> None:
         forget(of.model, {})
 
     patcher.add_callback_with_key(CallbacksMP.ON_PRE_RUN, key, empty)
-    patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, key, empty)
+    add_cleanup(patcher, key, empty)
 
 
 def _hidream_o1(net: torch.nn.Module, _: RunOptions) -> None:

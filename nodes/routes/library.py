@@ -24,9 +24,9 @@ FILES_SECONDS = 120.0
 def loras(query: Query) -> dict[str, object]:
     """All LoRAs with what is known of each by now; the rest is read in the background.
 
-    Files with names that a row cannot hold are in `unusable`, each with the reason.
+    Files with names that a row cannot hold are in `unusable`, each with the reason and its key.
     """
-    from ...lorchestra.stack.rows import find_name_problem
+    from ...lorchestra.stack.rows import NAME_PROBLEMS, find_name_problem
 
     shelf = process.lora_library()
     with shelf.background.attended():
@@ -34,7 +34,11 @@ def loras(query: Query) -> dict[str, object]:
         pending = shelf.read_in_background(files)
         problems = {file.name: find_name_problem(file.name) for file in files}
         rows = [_row(file, shelf.find_facts(file)) for file in files if problems[file.name] is None]
-        unusable = [{"name": quoted(name, 300), "why": why} for name, why in problems.items() if why]
+        unusable = [
+            {"name": quoted(name, 300), "problem": key, "why": NAME_PROBLEMS[key]}
+            for name, key in problems.items()
+            if key
+        ]
         return {
             "loras": rows,
             "pending": pending,
@@ -79,6 +83,11 @@ def info(query: Query, is_wanted: IsWanted) -> dict[str, object]:
     shelf, file = process.lora_library(), _file(query)
     details = read_details(file.path)
     facts = shelf.find_facts(file)
+    hashes = shelf.find_hashes(file)
+    if hashes and details["sha256"] not in (None, hashes.sha256):
+        warnings = details["warnings"] if isinstance(details["warnings"], list) else []
+        lie = "a file beside it says another SHA-256 than the file has, so what it says may be about another file"
+        details = {**details, "warnings": [lie, *warnings], "sha256": hashes.sha256}
     if is_hashing(query):
         sha256 = shelf.sha256(file, _until(FILE_SECONDS, is_wanted))
     else:
@@ -94,11 +103,19 @@ def info(query: Query, is_wanted: IsWanted) -> dict[str, object]:
 
 
 def preview(query: Query) -> Answer:
-    """The image beside a LoRA, and nothing else: its type is that of its bytes, and no browser may guess another."""
-    from ...lorchestra.library.sidecars import find_preview, read_image
+    """A picture or video beside a LoRA, and nothing else: its type is that of its bytes, no browser may guess another.
 
-    path = find_preview(_file(query).path)
-    image = read_image(path) if path else None
+    `number` counts from 0 through the previews that `info` lists; without it the first image.
+    """
+    from ...lorchestra.library.sidecars import find_preview, find_previews, read_preview
+
+    number, file = query.get("number"), _file(query)
+    if number is None:
+        path = find_preview(file.path)
+    else:
+        paths = find_previews(file.path)
+        path = paths[int(number)] if number.isdecimal() and len(number) < 4 and int(number) < len(paths) else None
+    image = read_preview(path) if path else None
     headers = {
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",

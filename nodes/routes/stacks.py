@@ -37,11 +37,14 @@ def check(body: Body) -> dict[str, object]:
 
 
 def read(body: Body) -> dict[str, object]:
-    """Rows from text of any dialect."""
-    from ...lorchestra.exchange import read_any
+    """Rows from text of any dialect; with `as_value`, just the rows that a LoRA Stack with this value has."""
+    from ...lorchestra.exchange import read_any, read_stack
 
     text = read_text(body, "text") or ""
     order = body.get("order")
+    if body.get("as_value") is True:
+        own = read_stack(text)
+        return {**own.stack.to_json(), "notes": [str(loss) for loss in own.losses]}
     reading = read_any(text, order=order) if isinstance(order, str) else read_any(text)
     return {**reading.stack.to_json(), "notes": [str(loss) for loss in reading.losses]}
 
@@ -54,7 +57,8 @@ def write(body: Body) -> dict[str, object]:
     if not isinstance(rows, list | dict | str):
         raise StackError(f'"loras" is {quoted(rows)}; expected rows')
     form = name if isinstance(name, str) else ""
-    writing = write_any(parse_stack(rows), form, {"allow_names": body.get("allow_names") is True})
+    options = {key: body.get(key) is True for key in ("allow_names", "clamp", "paths")}
+    writing = write_any(parse_stack(rows), form, options)
     return {"text": writing.text, "losses": [str(loss) for loss in writing.losses]}
 
 

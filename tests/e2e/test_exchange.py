@@ -142,6 +142,20 @@ def test_a_refused_or_unanswered_paste_is_said_and_keeps_the_rows(exchange: Exch
     assert exchange.rows() == PASTED["ours"][1]
 
 
+def test_rows_are_pasted_beside_a_text_that_only_python_reads(exchange: Exchange) -> None:
+    node = exchange.face.add()
+    exchange.page.evaluate("app.graph.nodes[0].widgets[0].value = '<lora:warm:te=0.5:unet=1> <lora:x>:'")
+    exchange.paste(node, PASTED["rgthree"][0])
+    assert "could not be pasted" in exchange.toasts()  # there is a word around the tags
+    exchange.page.evaluate("app.graph.nodes[0].widgets[0].value = '<lora:warm:te=0.5:unet=1> <lora:x:1:hr=2>'")
+    exchange.paste(node, PASTED["rgthree"][0])
+    exchange.page.wait_for_function("app.graph.nodes[0].widgets[0].value.startsWith('{')")
+    assert "weights for a second pass" in exchange.toasts()  # which the text had, and no row has
+    exchange.wait_for_rows(
+        [{"lora": "warm", "model": 1, "clip": 0.5}, {"lora": "x", "model": 1}, *PASTED["rgthree"][1]]
+    )
+
+
 @pytest.mark.parametrize("dialect", ["json", "a1111", "runware", "rgthree", "lora-manager"])
 def test_what_is_copied_can_be_pasted(exchange: Exchange, dialect: str) -> None:
     air = "civitai:120096@135931"
@@ -449,6 +463,26 @@ LOADERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"lora": "twin", "model": 1},
         ],
     ),
+    "Custom-Scripts' loader, with a picture": (
+        saved_node(
+            2,
+            "LoraLoader|pysssss",
+            ["model:MODEL", "clip:CLIP"],
+            [*LOADER_OUT, "example:STRING"],
+            [{"content": WARM, "image": "warm.png", "title": WARM}, 0.8, 0.4, "[none]"],
+        ),
+        [{"lora": WARM, "model": 0.8, "clip": 0.4}],
+    ),
+    "the loader that queries tags": (
+        saved_node(
+            2,
+            "LoraLoaderTagsQuery",
+            ["model:MODEL", "clip:CLIP", "opt_prompt:STRING"],
+            [*LOADER_OUT, "civitai_tags:STRING", "civitai_tags_list:LIST"],
+            [WARM, 0.8, 0.4, True, True, False, True, False],
+        ),
+        [{"lora": WARM, "on": False, "model": 0.8, "clip": 0.4}],
+    ),
 }
 
 
@@ -511,6 +545,14 @@ STACKERS: dict[str, tuple[list[Any], list[dict[str, Any]]]] = {
     "easy loraStack": (
         [True, "advanced", 2, WARM, 9, 0.8, 0.4, LINES, 9, 0.5, 0.5, *["None", 1, 1, 1] * 8],
         [{"lora": WARM, "model": 0.8, "clip": 0.4}, {"lora": LINES, "model": 0.5}],
+    ),
+    "Sage_TripleQuickLoraStack": (
+        [True, WARM, 0.8, False, LINES, 1, True, "None", 1],
+        [{"lora": WARM, "model": 0.8}, {"lora": LINES, "on": False, "model": 1}],
+    ),
+    "CR LoRA Stack Model Only JK": (
+        [True, WARM, 0.8, False, LINES, 1, *[False, "None", 1] * 4],
+        [{"lora": WARM, "model": 0.8, "clip": 0}, {"lora": LINES, "on": False, "model": 1, "clip": 0}],
     ),
     "Lora Stacker (LoraManager)": (
         ["", {"__value__": [{"name": "warm", "strength": 0.8, "clipStrength": 0.4, "active": True}]}],
@@ -600,4 +642,122 @@ def test_a_stacker_that_feeds_nothing_known_says_why_it_cannot(exchange: Exchang
         found = exchange.menu(node)
         assert found and found["disabled"]
         assert reason in found["content"]
-    assert exchange.menu(5) is None
+    assert exchange.menu(5) is None  # it holds no LoRA
+
+
+def test_comfyuis_two_lists_become_one_stack(exchange: Exchange) -> None:
+    """They are newer than this ComfyUI, so they are nodes that are not known here."""
+    named = {"loras": 1, "loras.0.lora_name": WARM, "loras.0.strength": 0.8, "loras.0.enabled": True}
+    model = saved_node(
+        2, "LoadLoraModel", ["model:MODEL"], ["MODEL:MODEL"], [1, WARM, 0.8, True], widgets_values_named=named
+    )
+    text = saved_node(3, "LoadLoraTextEncoder", ["clip:CLIP"], ["CLIP:CLIP"], [2, WARM, 0.4, True, LINES, 1, False])
+    links = [
+        [1, 1, 0, 2, 0, "MODEL"],
+        [2, 1, 1, 3, 0, "CLIP"],
+        [3, 2, 0, 98, 0, "MODEL"],
+        [4, 3, 0, 99, 0, "CLIP"],
+    ]
+    exchange.load(around(model, text), links)
+    assert exchange.menu(3) == {"content": "Convert 2 loaders to one LoRA Stack", "disabled": False}
+    exchange.convert(3)
+    assert exchange.rows() == [
+        {"lora": WARM, "model": 0.8, "clip": 0.4},
+        {"lora": LINES, "on": False, "model": 0, "clip": 1},
+    ]
+    assert exchange.links() == {
+        "model": ["CheckpointLoaderSimple.MODEL"],
+        "clip": ["CheckpointLoaderSimple.CLIP"],
+        "MODEL": ["ModelSamplingDiscrete.model"],
+        "CLIP": ["CLIPTextEncode.clip"],
+    }
+
+
+def test_loaders_that_stay_say_why(exchange: Exchange) -> None:
+    nodes = [
+        saved_node(2, "WanVideoLoraSelect", ["prev_lora:WANVIDLORA"], ["lora:WANVIDLORA"], [WARM, 1, False, True]),
+        saved_node(3, "NunchakuFluxDiTLoader", [], ["MODEL:MODEL"]),
+        saved_node(4, "NunchakuFluxLoraLoader", ["model:MODEL"], ["MODEL:MODEL"], [WARM, 1]),
+        saved_node(5, "LTX2LoraLoaderAdvanced", ["model:MODEL"], ["model:MODEL"], [WARM, 1, 1, 1, 0.5, 1, 1]),
+    ]
+    exchange.load([*around(), *nodes], [[1, 3, 0, 4, 0, "MODEL"], [2, 1, 0, 5, 0, "MODEL"]])
+    for node, reason in (
+        (2, "take LoRAs from their own pack"),
+        (4, "its model is Nunchaku's"),
+        (5, "its weight for audio is 0.5"),
+    ):
+        found = exchange.menu(node)
+        assert found and found["disabled"]
+        assert reason in found["content"]
+
+
+def efficient(values: list[Any]) -> dict[str, Any]:
+    outputs = ["MODEL:MODEL", "CONDITIONING+:CONDITIONING", "LATENT:LATENT", "VAE:VAE", "CLIP:CLIP"]
+    more = ["", "", "none", "comfy", 64, 64, 1]
+    return saved_node(
+        2, "Efficient Loader", ["lora_stack:LORA_STACK"], outputs, [CHECKPOINT, "Baked VAE", -1, *values, *more]
+    )
+
+
+def test_a_checkpoints_loader_gives_its_lora_to_a_stack_behind_it(exchange: Exchange) -> None:
+    decode = saved_node(5, "VAEDecode", ["samples:LATENT", "vae:VAE"], ["IMAGE:IMAGE"])
+    links = [
+        [1, 2, 0, 98, 0, "MODEL"],
+        [2, 2, 4, 99, 0, "CLIP"],
+        [3, 2, 2, 5, 0, "LATENT"],
+        [4, 2, 3, 5, 1, "VAE"],
+    ]
+    exchange.load([*around(efficient([WARM, 0.8, 0.4])), decode], links)
+    exchange.convert(2)
+    assert exchange.rows() == [{"lora": WARM, "model": 0.8, "clip": 0.4}]
+    assert exchange.links() == {
+        "model": ["Efficient Loader.MODEL"],
+        "clip": ["Efficient Loader.CLIP"],
+        "MODEL": ["ModelSamplingDiscrete.model"],
+        "CLIP": ["CLIPTextEncode.clip"],
+    }
+    loader = next(node for node in exchange.face.workflow()["nodes"] if node["type"] == "Efficient Loader")
+    assert loader["widgets_values"][3:6] == ["None", 0.8, 0.4]
+    assert {output["name"]: len(output["links"] or []) for output in loader["outputs"]} == {
+        "MODEL": 1, "CONDITIONING+": 0, "LATENT": 1, "VAE": 1, "CLIP": 1,
+    }  # fmt: skip
+    assert exchange.menu(2) is None
+    exchange.face.press("Control+z")
+    exchange.face.wait_for(lambda: exchange.count(STACK) == 0 and exchange.menu(2) is not None)
+
+
+def test_a_checkpoints_loader_that_encodes_prompts_with_its_lora_stays(exchange: Exchange) -> None:
+    sampler = saved_node(5, "KSampler", ["model:MODEL", "positive:CONDITIONING"], ["LATENT:LATENT"])
+    exchange.load(
+        [*around(efficient([WARM, 0.8, 0.4])), sampler], [[1, 2, 0, 5, 0, "MODEL"], [2, 2, 1, 5, 1, "CONDITIONING"]]
+    )
+    found = exchange.menu(2)
+    assert found == {
+        "content": "Convert to LoRA Stack (its output CONDITIONING+ is in use, and holds what the LoRA has changed)",
+        "disabled": True,
+    }
+
+
+def test_a_file_of_the_same_name_in_another_folder_is_offered_in_the_row(exchange: Exchange) -> None:
+    ids = exchange.page.evaluate(CHAIN.replace(json.dumps(WARM), '"old/warm.safetensors"'))
+    exchange.convert(ids["only"])
+    said = exchange.toasts()
+    assert f"Row 1: old/warm.safetensors is not there. The row offers {WARM}, which has the same file name." in said
+    assert exchange.rows()[0]["lora"] == "old/warm.safetensors"
+    row = exchange.face.row(0)
+    offer = row.locator(".lorchestra-offer")
+    offer.wait_for(state="visible")
+    assert offer.inner_text().split() == [WARM, "Use", "this"]
+    assert exchange.face.row(1).locator(".lorchestra-offer").is_hidden()
+    exchange.face.screenshot("offer")
+    offer.click()
+    exchange.wait_for_rows(
+        [
+            {"lora": WARM, "model": 0.8, "clip": 0.5},
+            {"lora": LINES, "model": -0.25, "clip": 0},
+            {"lora": TWINS[0], "model": 1},
+        ]
+    )
+    offer.wait_for(state="hidden")
+    exchange.face.press("Control+z")
+    exchange.face.wait_for(lambda: exchange.rows()[0]["lora"] == "old/warm.safetensors")

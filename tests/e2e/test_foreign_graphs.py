@@ -302,6 +302,150 @@ def test_a_subgraphs_output_with_several_links(foreign: Foreign, ids: list[int],
     foreign.page.evaluate(leave)
 
 
+ENTER = """() => {
+    const root = app.rootGraph ?? app.graph.rootGraph ?? app.graph;
+    const host = root.nodes.find((node) => node.subgraph);
+    app.canvas.openSubgraph(host.subgraph, host);
+}"""
+LEAVE = "() => app.canvas.setGraph(app.rootGraph ?? app.graph.rootGraph ?? app.graph)"
+UUID = "11111111-2222-4333-8444-555555555555"
+HOLDING = ["name", "strength", "seed"]
+"""What the subgraph's node shows outside: of the loader, and of another node."""
+
+
+def shown_outside(values: list[dict[str, Any]], linked: bool = False) -> dict[str, Any]:
+    """A loader in a subgraph whose name and strength its nodes outside hold, one node for each of the values."""
+    widget = [{"name": name, "type": kind, "link": None, "widget": {"name": name}}
+              for name, kind in (("lora_name", "COMBO"), ("strength_model", "FLOAT"))]  # fmt: skip
+    loader = saved_node(INNER, "LoraLoaderModelOnly", ["model:MODEL"], ["MODEL:MODEL"], [LINES, 9])
+    loader["inputs"] += widget
+    latent = saved_node(OTHER, "EmptyLatentImage", [], ["LATENT:LATENT"], [64, 64, 1])
+    latent["inputs"] = [{"name": "batch_size", "type": "INT", "link": 14, "widget": {"name": "batch_size"}}]
+    for slot in range(3):
+        loader["inputs"][slot]["link"] = 11 + slot
+    loader["outputs"][0]["links"], latent["outputs"][0]["links"] = [15], [16]
+    ends = [
+        (11, -10, 0, INNER, 0, "MODEL"), (12, -10, 1, INNER, 1, "COMBO"), (13, -10, 2, INNER, 2, "FLOAT"),
+        (14, -10, 3, OTHER, 0, "INT"), (15, INNER, 0, -20, 0, "MODEL"), (16, OTHER, 0, -20, 1, "LATENT"),
+    ]  # fmt: skip
+    keys = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+    edge = {"bounding": [0, 0, 100, 100]}
+    slots = [("model", "MODEL", 11), ("name", "COMBO", 12), ("strength", "FLOAT", 13), ("seed", "INT", 14)]
+    subgraph = {
+        "id": UUID, "name": "inside", "version": 1, "revision": 0, "config": {}, "groups": [], "extra": {},
+        "state": {"lastGroupId": 0, "lastNodeId": 99, "lastLinkId": 99, "lastRerouteId": 0},
+        "inputNode": {"id": -10, **edge}, "outputNode": {"id": -20, **edge}, "widgets": [],
+        "inputs": [{"id": f"a0000000-0000-4000-8000-00000000000{n}", "name": name, "type": kind, "linkIds": [link]}
+                   for n, (name, kind, link) in enumerate(slots)],
+        "outputs": [{"id": f"b0000000-0000-4000-8000-00000000000{n}", "name": name, "type": name, "linkIds": [link]}
+                    for n, (name, link) in enumerate([("MODEL", 15), ("LATENT", 16)])],
+        "nodes": [loader, latent], "links": [dict(zip(keys, end, strict=True)) for end in ends],
+    }  # fmt: skip
+    hosts = []
+    for number, held in enumerate(values):
+        host = saved_node(20 + number, UUID, ["model:MODEL"], ["MODEL:MODEL", "LATENT:LATENT"], list(held.values()))
+        host["inputs"] += [{"name": name, "type": kind, "link": None, "widget": {"name": name}}
+                           for name, kind, _ in slots[1:]]  # fmt: skip
+        hosts.append(host)
+    nodes = [*around(), *hosts, saved_node(50, "PrimitiveInt", [], ["INT:INT"], [3, "fixed"])]
+    links: list[list[Any]] = [[1, 1, 0, 20, 0, "MODEL"], [2, 1, 1, 99, 0, "CLIP"], [3, 20, 0, 98, 0, "MODEL"]]
+    links.append([4, 50, 0, 20, 3, "INT"])
+    if linked:
+        nodes.append(saved_node(51, "PrimitiveFloat", [], ["FLOAT:FLOAT"], [0.25]))
+        links.append([5, 51, 0, 20, 2, "FLOAT"])
+    return workflow(nodes, links, definitions={"subgraphs": [subgraph]})
+
+
+HELD = {"name": WARM, "strength": 0.5, "seed": 2}
+
+
+def inside(foreign: Foreign) -> None:
+    foreign.page.evaluate(ENTER)
+    foreign.page.wait_for_timeout(300)
+
+
+def outside(foreign: Foreign) -> None:
+    foreign.page.evaluate(LEAVE)
+    foreign.page.wait_for_timeout(300)
+
+
+def shown(foreign: Foreign) -> list[list[list[Any]]]:
+    """The widgets of the subgraph's nodes."""
+    return foreign.page.evaluate(
+        """() => (app.rootGraph ?? app.graph.rootGraph ?? app.graph).nodes.filter((node) => node.subgraph)
+            .map((node) => (node.widgets ?? []).map(({ name, value }) => [name, value]))"""
+    )
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_a_loader_whose_name_the_subgraphs_node_holds(foreign: Foreign, hosts: int) -> None:
+    foreign.open(shown_outside([HELD] * hosts))
+    before, around_it = shown(foreign), foreign.wires()
+    assert [name for name, _ in before[0]] == HOLDING
+    inside(foreign)
+    loader = foreign.page.evaluate("app.canvas.graph.nodes.find((one) => one.type === 'LoraLoaderModelOnly').id")
+    foreign.convert(loader)
+    said = foreign.toasts()
+    assert "name is no longer on the subgraph's node" in said
+    assert "strength is no longer on the subgraph's node" in said
+    rows = [{"lora": WARM, "model": 0.5, "clip": 0}]
+    assert foreign.rows() == rows
+    within = {
+        f"{STACK} model": "input.0",
+        "EmptyLatentImage batch_size": "input.1",
+        "output.0.0": f"{STACK}.0",
+        "output.1.0": "EmptyLatentImage.0",
+    }
+    assert foreign.wires() == within
+    outside(foreign)
+    kept = {key: source for key, source in around_it.items() if not key.endswith(("name", "strength"))}
+    assert foreign.wires() == kept
+    left = [[[name, value] for name, value in widgets if name == "seed"] for widgets in before]
+    assert shown(foreign) == left
+    prompt = foreign.face.prompt()
+    stack = next(node for node in prompt.values() if node["class_type"] == STACK)
+    assert json.loads(stack["inputs"]["loras"])["loras"] == rows
+    latents = {key.split(":")[0]: node for key, node in prompt.items() if node["class_type"] == "EmptyLatentImage"}
+    assert latents["20"]["inputs"]["batch_size"] == ["50", 0]
+    assert foreign.opened_again() == kept
+    assert shown(foreign) == left
+    inside(foreign)
+    assert foreign.wires() == within
+    outside(foreign)
+
+
+def test_a_loader_whose_name_the_subgraphs_node_holds_and_undo(foreign: Foreign) -> None:
+    foreign.open(shown_outside([HELD]))
+    before, links = shown(foreign), foreign.wires()
+    inside(foreign)
+    foreign.convert(
+        foreign.page.evaluate("app.canvas.graph.nodes.find((one) => one.type === 'LoraLoaderModelOnly').id")
+    )
+    foreign.close_toasts()
+    outside(foreign)
+    foreign.face.press("Control+z")
+    foreign.face.wait_for(lambda: shown(foreign) == before)
+    outside(foreign)
+    assert foreign.wires() == links
+    assert not any(node["class_type"] == STACK for node in foreign.face.prompt().values())
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (shown_outside([HELD, {**HELD, "name": LINES}]), "the subgraph's 2 nodes have different values for lora_name"),
+        (shown_outside([HELD], linked=True), "strength_model comes into the subgraph through a link"),
+    ],
+    ids=["different values", "a link from outside"],
+)
+def test_what_the_subgraphs_nodes_do_not_hold_as_one_value(foreign: Foreign, file: dict[str, Any], reason: str) -> None:
+    foreign.open(file)
+    inside(foreign)
+    loader = foreign.page.evaluate("app.canvas.graph.nodes.find((one) => one.type === 'LoraLoaderModelOnly').id")
+    assert foreign.menu(loader) == {"content": f"Convert to LoRA Stack ({reason})", "disabled": True}
+    outside(foreign)
+
+
 def test_types_that_do_not_go_together_are_said_before(foreign: Foreign) -> None:
     """ComfyUI would not make such a link any more; it was lost without a word."""
     theirs = saved_node(97, "Their Sampler", ["video_model:VIDEOMODEL"], [])

@@ -92,10 +92,10 @@ class Picker:
             [self.module("picker/picker"), current, model, x, y],
         )
 
-    def answer(self, loras: Any, pending: int = 0) -> None:
+    def answer(self, loras: Any, pending: int = 0, **more: Any) -> None:
         """What the server lists from now on."""
         self.page.unroute(LISTED)
-        self.page.route(LISTED, lambda route: route.fulfill(json={"loras": loras, "pending": pending}))
+        self.page.route(LISTED, lambda route: route.fulfill(json={"loras": loras, "pending": pending, **more}))
 
     @property
     def root(self) -> Locator:
@@ -706,3 +706,34 @@ CONTRASTS = """() => {
     return low;
 }"""
 """What is written with less contrast than people need."""
+
+
+def test_files_that_no_row_can_name_stand_at_the_end_and_say_why(picker: Picker) -> None:
+    unusable = [
+        {"name": "'pixel\\nold.safetensors'", "problem": "characters", "why": "its name is odd"},
+        {"name": "'new.safetensors'", "problem": "later", "why": "a reason of a newer server"},
+        {"problem": "characters"},
+    ]
+    picker.answer(LIBRARY, unusable=unusable)
+    picker.open(model=SDXL)
+    expect(picker.rows).to_have_count(7)
+    assert picker.shown()[-2:] == ["'pixel\\nold.safetensors'", "'new.safetensors'"]
+    assert "2 cannot be used" in picker.status.inner_text()
+    odd = picker.root.get_by_role("option", name="pixel\\nold")
+    expect(odd).to_have_attribute("aria-disabled", "true")
+    why = "Its name has a line break or bytes that are not text; rename the file."
+    assert why in (odd.text_content() or "") and why in (odd.get_attribute("aria-label") or "")
+    assert "a reason of a newer server" in (picker.rows.last.text_content() or "")
+    odd.click(force=True)  # disabled
+    picker.rows.last.click(force=True)
+    assert picker.root.is_visible() and picker.chosen() == []
+    picker.page.keyboard.press("End")
+    assert picker.active() not in ("", "'new.safetensors'")
+    assert picker.find("OLD") == ["'pixel\\nold.safetensors'"]
+    picker.page.keyboard.press("Enter")
+    assert picker.root.is_visible() and picker.chosen() == []
+    shown = picker.find("pixel")
+    assert shown[-1] == "'pixel\\nold.safetensors'" and len(shown) > 2
+    expect(picker.rows.first).not_to_have_attribute("aria-disabled", "true")  # a line is used for any row
+    picker.page.keyboard.press("Enter")
+    assert len(picker.chosen()) == 1

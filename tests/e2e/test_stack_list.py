@@ -357,6 +357,36 @@ def test_text_of_any_form_becomes_rows(face: Any) -> None:
     assert face.same() == [{"lora": "lorchestra-demo/warm", "model": 0.3, "clip": 0.5}]
 
 
+def test_a_text_that_only_python_reads_becomes_the_rows_that_it_reads(face: Any) -> None:
+    face.add()
+    face.type("[<lora:lorchestra-demo/warm:0.5>:<lora:lorchestra-demo/warm:1>:0.2] <lora:lines:0,8>")
+    assert face.status.inner_text() == "The text is being read …"
+    assert face.editor.locator("textarea").get_attribute("aria-invalid") == "false"
+    face.wait_for(lambda: face.status.inner_text().startswith("1 LoRA, lost in the text: "))
+    assert "line 1, column 69, tag: the tag '<lora:lines:0,8>'" in face.status.inner_text()
+    before = face.loras()
+    face.editor.get_by_role("button", name="Show as list").click()
+    assert face.status.inner_text() == "1 LoRA"
+    (row,) = face.same()
+    assert row == {"lora": "lorchestra-demo/warm", "model": 1, "schedule": "0:0.5 hold, 0.2:1"}
+    face.press("Control+z")
+    face.wait_for(lambda: face.loras() == before)
+
+
+def test_a_text_that_python_refuses_too(face: Any) -> None:
+    face.add()
+    face.type("<lora:lorchestra-demo/warm:0.5> by the sea")
+    face.wait_for(lambda: "There is more than <lora:name:weight> tags here: 'by the sea'" in face.status.inner_text())
+    assert face.editor.locator("textarea").get_attribute("aria-invalid") == "true"
+    assert face.editor.get_by_role("button", name="Show as list").count() == 0
+    face.page.route("**/lorchestra/read", lambda route: route.abort())
+    face.type("<lora:lorchestra-demo/warm:te=0.5>")
+    face.wait_for(lambda: face.status.inner_text() == "The server cannot be reached")
+    face.page.unroute("**/lorchestra/read")
+    face.type("<lora:lorchestra-demo/warm:te=0.25>")
+    face.wait_for(lambda: face.status.inner_text() == "1 LoRA")
+
+
 def test_keys_in_the_text_stay_in_the_text(face: Any) -> None:
     face.add()
     face.text.click()

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import {
-  changed, clipWeight, EMPTY, inWords, isOn, modelWeight, moved, promptText, readStack, toText, writeStack,
+  changed, clipWeight, EMPTY, inWords, isOn, modelWeight, moved, promptText, readStack, told, toText, writeStack,
 } from "../../js/values/stack.mjs";
 
 const cases = JSON.parse(readFileSync(new URL("stacks.json", import.meta.url), "utf8"));
@@ -19,6 +19,23 @@ describe("what Python refuses is said in words, and enters the prompt as it is",
       assert.equal(promptText(text), text);
     });
   }
+});
+
+describe("what only Python can tell is left to it, and enters the prompt as it is", () => {
+  for (const text of cases.asked) {
+    test(text, () => {
+      const stack = readStack(text);
+      assert.equal(stack.asks, true);
+      assert.equal(inWords(stack), "The text is being read …");
+      assert.equal(promptText(text), text);
+    });
+  }
+  test("what it tells", () => {
+    const stack = told([{ lora: "a", model: 1 }], ["tag: one", "tag: two"]);
+    assert.equal(inWords(stack), "1 LoRA, lost in the text: tag: one; tag: two");
+    assert.equal(inWords(told([{ lora: "a" }], [])), "1 LoRA");
+    assert.equal(writeStack(stack, stack.rows), '{"version": 1, "loras": [\n  {"lora": "a", "model": 1}\n]}');
+  });
 });
 
 describe("other programs' rows become ours", () => {
@@ -37,7 +54,7 @@ describe("other programs' rows become ours", () => {
   test("<lora:…> text", () => {
     assert.deepEqual(row("<lora:a>"), { lora: "a", model: 1 });
     assert.deepEqual(row("<lora:a:0.5:0.6:8>"), { lora: "a", model: 0.6, clip: 0.5, dyn: 8 });
-    assert.deepEqual(row("<lora:a:te=1:unet=0.5>"), { lora: "a", model: 0.5, clip: 1 });
+    assert.deepEqual(row("<lyco:a b:-.5:1.>"), { lora: "a b", model: 1, clip: -0.5 });
   });
 });
 

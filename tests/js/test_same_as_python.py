@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import random
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import node_js
+from support.png_files import BROKEN, WITHOUT, picture
 
 from lorchestra import limits
-from lorchestra.errors import ScheduleError, StackError
-from lorchestra.exchange import parse_stack
+from lorchestra.errors import DialectError, ScheduleError, StackError
+from lorchestra.exchange import DIALECTS, Dialect, parse_stack, png, read_any, read_stack
 from lorchestra.fit import badge
 from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
 from lorchestra.schedule.curve import ADDRESSINGS, MAX_KEYFRAMES
 from lorchestra.schedule.reading import MAX_TEXT as MAX_SCHEDULE
 from lorchestra.schedule.steps import MAX_SIGMA, MAX_STEPS
-from lorchestra.stack import DEFAULT_WEIGHT
+from lorchestra.stack import DEFAULT_WEIGHT, Entry, Stack
 
 CASES = json.loads((Path(__file__).parent / "stacks.json").read_text(encoding="utf-8"))
 TYPED = [
@@ -49,12 +53,66 @@ def test_limits() -> None:
     assert found == {
         "WEIGHT_LIMIT": limits.WEIGHT_LIMIT,
         "DEFAULT_WEIGHT": DEFAULT_WEIGHT,
+        "MAX_ROWS": limits.MAX_ROWS,
         "MAX_TEXT": limits.MAX_TEXT,
         "MAX_SCHEDULE": MAX_SCHEDULE,
         "MAX_KEYFRAMES": MAX_KEYFRAMES,
         "MAX_STEPS": MAX_STEPS,
         "MAX_SIGMA": MAX_SIGMA,
     }
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.id)
+def test_what_python_recognises_may_be_rows(dialect: Dialect) -> None:
+    entry = Entry(
+        "styles/pixel.safetensors", model=0.5, air="urn:air:sdxl:lora:civitai:1@2", sha256="0" * 64, expert="low"
+    )
+    options = {"allow_names": True} if "allow_names" in dialect.write_options else {}
+    text = dialect.write(Stack((entry, replace(entry, lora="b", air="civitai:1@3", sha256="1" * 64))), **options).text
+    assert read_any(text).stack.entries
+    assert evaluate("pasted", "return values.mayBeRows(value)", text) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"nodes": [{"type": "LoadLoraModel", "inputs": []}], "links": []}',
+        '{"3": {"class_type": "KSampler", "inputs": {}}}', '{"input": {"prompt": "x"}}', '{"resources": [1]}',
+        '{"steps": 20}', '{"steps": [{"a": 1}]}', '[{"path": "x"}]', '[{"file": "a", "line": 1}]',
+        '{"lora": {"rank": 4}}', '{"loras": {"a": 1}}', "Steps: many", "Steps to follow: 1, 2",
+        '{"name": "a", "version": "1"}', '[{"type": "div", "id": 1}]', "load_lora_weights", '{"model": {"name": "x"}}',
+    ],
+)  # fmt: skip
+def test_what_people_paste_besides(text: str) -> None:
+    assert evaluate("pasted", "return values.mayBeRows(value)", text) is False
+
+
+SIGNED = [
+    picture(parameters=text, Comment="x")
+    for text in ("a <lora:b:1>\nSteps: 1", "é", "猫 <lora:b:1>", "")
+]  # fmt: skip
+SIGNED += [
+    picture(True, parameters="a" * 5000),
+    picture(True, parameters="猫" * 5000),
+    picture(),
+    picture(workflow="{}"),
+]
+SIGNED += [png.SIGNATURE + body for body in (*BROKEN.values(), *WITHOUT)]
+
+
+def test_pictures() -> None:
+    """The same text is found, and what Python refuses is damaged."""
+    told: list[Any] = []
+    for data in SIGNED:
+        try:
+            told.append({"kind": "parameters", "text": png.find_parameters(io.BytesIO(data[8:]))})
+        except DialectError as error:
+            kinds = {"canvas": "comfyui", "nothing about": "none"}
+            told.append({"kind": next((kind for words, kind in kinds.items() if words in str(error)), "damaged")})
+    assert {one["kind"] for one in told} == {"parameters", "comfyui", "none", "damaged"}
+    body = "return Promise.all(value.map((one) => values.findParameters(new Uint8Array(Buffer.from(one, 'base64')))))"
+    assert evaluate("png", body, [base64.b64encode(data).decode() for data in SIGNED]) == told
+    assert evaluate("png", "return values.findParameters(new Uint8Array([1, 2, 3]))") == {"kind": "damaged"}
 
 
 def test_verdict_words() -> None:
@@ -90,6 +148,52 @@ def test_what_python_reads_is_read_and_written_as_the_same_stack() -> None:
 def test_what_the_face_refuses_python_refuses(text: str) -> None:
     with pytest.raises(StackError):
         parse_stack(text)
+
+
+NAMES = ["a", "b c", "styles/pixel", "x.v1", "a,b", "é", "\N{NO-BREAK SPACE}a", "a@b", "civitai", "air", "a\\b", "a&b",
+         "a=b", " a"]  # fmt: skip
+PARTS = [":1", ":0.5", ":-.25", ":+1.", ":0", ":-0", ":100", ":101", ":8", ":010", ":1e1", ":", ":x", ":te=1", ":dyn=4",
+         ":0,8", ":1@0,0.5@1", ":5-15", ": 1", ":１", ":lbw=ALL"]  # fmt: skip
+AROUND = ["", " ", ",", "\n", "\v", "\N{NO-BREAK SPACE}", "\x1c", "\ufeff", "[", "]", ":", "|", "(", ")", "0.5", "\\",
+          "<fromto[0.5]:", ">", "words", '"', "{", "<lora:b:0.5>", "&lt;"]  # fmt: skip
+
+
+def many_texts(count: int) -> list[str]:
+    """Texts of tags of every kind, the same ones each time; a half of them are plain."""
+    chance = random.Random(11)
+    texts: list[str] = []
+    for number in range(count):
+        around, parts, names = (AROUND[:5], PARTS[:7], NAMES[:5]) if number % 2 else (AROUND, PARTS, NAMES)
+        text = ""
+        for _ in range(chance.choice((1, 1, 2, 3))):
+            few = chance.choices(parts, k=chance.choice((0, 1, 1, 2, 3)))
+            tag = f"<{chance.choice(('lora', 'lora', 'lyco', 'LoRA'))}:{chance.choice(names)}{''.join(few)}>"
+            text += chance.choice(around) + tag + chance.choice(around)
+        texts.append(text)
+    return texts
+
+
+def test_texts_of_tags_are_read_as_python_does_or_left_to_it() -> None:
+    """The node applies what `read_stack` reads, so the face shows just that, or asks for it."""
+    texts = [*many_texts(4000), *CASES["asked"], *(text for key in ("good", "bad") for text, _ in CASES[key])]
+    body = """return value.map((text) => {
+        const stack = values.readStack(text);
+        return [stack.asks, stack.error, stack.rows];
+    })"""
+    shown = {"rows": 0, "asked": 0, "refused": 0}
+    for text, (asks, error, rows) in zip(texts, evaluate("stack", body, texts), strict=True):
+        if asks:
+            shown["asked"] += 1
+        elif error:
+            shown["refused"] += 1
+            with pytest.raises(StackError):
+                read_stack(text)
+        else:
+            shown["rows"] += 1
+            reading = read_stack(text)
+            assert reading.losses == (), text
+            assert reading.stack.entries == parse_stack(rows).entries, text
+    assert min(shown["rows"], shown["asked"]) > 1000 and shown["refused"] >= len(CASES["bad"])
 
 
 def many_schedules(count: int) -> list[Schedule]:

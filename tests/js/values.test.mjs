@@ -5,6 +5,7 @@ import { axisOf, linePath, nextOnGrid, niceStep, onGrid, Scale, startsOf, weight
 import { withListedNames } from "../../js/values/names.mjs";
 import { clamp, formatCount, formatWeight, readNumber, rounded, splitName } from "../../js/values/numbers.mjs";
 import { mayBeRows } from "../../js/values/pasted.mjs";
+import { offerFor } from "../../js/values/verdicts.mjs";
 import {
   countFamilies, createEntries, createFolders, fitOf, fold, foundBy, isFor, newestFirst, readLora, select, wordsOf,
 } from "../../js/values/search.mjs";
@@ -47,6 +48,31 @@ describe("names that leave out the folder or the ending", () => {
     assert.equal(rows[0].lora, "twin");
     assert.equal(notes.length, 1);
     assert.match(notes[0], /twin.*one\/twin\.safetensors, two\/twin\.safetensors/);
+  });
+  test("with a folder that is not there, are told with the files of the same name", () => {
+    assert.deepEqual(named("old/pixel.safetensors"), {
+      rows: [{ lora: "old/pixel.safetensors", model: 1 }],
+      notes: ["Row 1: old/pixel.safetensors is not there. The row offers styles/pixel.safetensors, which has the same file name."],
+    });
+    assert.match(named("old\\twin").notes[0], /may be any of one\/twin\.safetensors, two\/twin\.safetensors/);
+    assert.deepEqual(named("old/ixel.safetensors").notes, []);
+  });
+});
+
+describe("the file that a row offers", () => {
+  const badge = (/** @type {object} */ more) => ({ state: /** @type {const} */ ("fits"), sentence: "s", sha256: null, air: null, candidates: [], ...more });
+  const offer = (/** @type {string} */ lora, /** @type {object} */ more) => offerFor({ lora }, badge(more))?.name;
+  const [one, two] = ["a.pt", "b/a.pt"].map((name) => ({ name, why: "w" }));
+  test("for one that is missing, is the only candidate", () => {
+    assert.equal(offer("x/a.pt", { state: "missing", candidates: [one] }), "a.pt");
+    assert.equal(offer("x/a.pt", { state: "missing", candidates: [one, two] }), undefined);
+    assert.equal(offer("x/a.pt", { state: "missing" }), undefined);
+    assert.equal(offerFor({ lora: "x/a.pt" }, undefined), undefined);
+  });
+  test("is what is used in place of a path that is not there", () => {
+    assert.equal(offer("x/a.pt", { file: "b/a.pt" }), "b/a.pt");
+    for (const same of ["b/a.pt", "b\\a", "b/a"]) assert.equal(offer(same, { file: "b/a.pt" }), undefined, same);
+    for (const other of ["a", "a.pt", "civitai:1@2"]) assert.equal(offer(other, { file: "b/a.pt" }), undefined, other);
   });
 });
 

@@ -43,7 +43,7 @@ def test_the_shell_imports_what_the_node_reads(
 
 
 def test_every_form_is_written_by_one_writer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stack = Stack((Entry("a.safetensors", model=0.5, air="civitai:1@2"),))
+    stack = Stack((Entry("a.safetensors", model=0.5, air="civitai:1@2", sha256="a" * 64),))
     path = tmp_path / "stack.json"
     path.write_text(stack.to_text(), encoding="utf-8")
     assert (*(dialect.id for dialect in DIALECTS), "json", "schema") == FORMS

@@ -147,10 +147,9 @@ def test_every_format_is_written(export_node: Any, two: Path) -> None:
     folder_paths.set_output_directory(str(two.parent / "out"))
     formats = next(item for item in export_node.define_schema().inputs if item.id == "format").options
     assert tuple(formats) == WRITTEN
+    rows = [{"lora": "solo.safetensors", "model": 5.0, "clip": 0.25, "air": "civitai:1@2"}]
     for name in formats:
-        out = export_node.execute(
-            lora_stack=[("solo.safetensors", 0.5, 0.25)], format=name, filename_prefix="s", allow_names=True
-        )
+        out = export_node.execute(lora_stack=rows, format=name, filename_prefix="s", allow_names=True, clamp=True)
         written = out.ui["files"][0]
         assert (two.parent / "out" / written["filename"]).read_text(encoding="utf-8") == out.args[0]
         assert out.ui["text"][0].startswith(out.args[0].rstrip())

@@ -19,7 +19,7 @@ from comfy.patcher_extension import WrappersMP
 from safetensors.torch import save_file
 from support.algorithm_files import CONVOLUTION, MATRIX, made
 from support.live_runs import Outputs, Recorder, apart, ask, kohya, named, row, weights
-from support.models import load_flux, load_unet, plain, same_bits
+from support.models import load_flux, load_narrow_unet, load_unet, narrow_layers, plain, same_bits
 
 from lorchestra.demo.loras import layers, write_lora
 
@@ -32,17 +32,17 @@ ATTENTION = ("*attn1.to_*", "*attn2.to_*", "*proj_in")
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    """A small SD 1.5 in fp32."""
-    return load_unet(torch.float32)
+    """A small and narrow SD 1.5 in fp32."""
+    return load_narrow_unet()
 
 
 @pytest.fixture
 def files(loras: Path) -> Path:
     """LoRAs for attention, for attention and convolutions, and with a Tucker core."""
-    attention, convolutions = layers(*ATTENTION), layers("*in_layers.2", "*op", "*emb_layers.1")
+    attention, convolutions = narrow_layers(*ATTENTION), narrow_layers("*in_layers.2", "*op", "*emb_layers.1")
     write_lora(loras / "a.safetensors", attention, rank=8, alpha=4, seed=1, scale=3)
     write_lora(loras / "b.safetensors", {**attention, **convolutions}, rank=4, seed=2, scale=2)
-    write_lora(loras / "c.safetensors", layers("*in_layers.2"), rank=4, seed=3, tucker=True, scale=2)
+    write_lora(loras / "c.safetensors", narrow_layers("*in_layers.2"), rank=4, seed=3, tucker=True, scale=2)
     return loras
 
 
@@ -377,7 +377,7 @@ def test_every_algorithm_is_what_merging_gives(flux: Any, loras: Path, stacked: 
 def test_every_algorithm_on_convolutions(model: Any, loras: Path, stacked: Callable[..., Any], kind: str) -> None:
     """With padding, and with stride 2."""
     layers_ = ("input_blocks.1.0.in_layers.2", "input_blocks.2.0.op")
-    parts = [named(kohya(layer), made(kind, (320, 320, 3, 3), number)) for number, layer in enumerate(layers_)]
+    parts = [named(kohya(layer), made(kind, (64, 64, 3, 3), number)) for number, layer in enumerate(layers_)]
     save_file({**parts[0], **parts[1]}, loras / "a.safetensors")
     outputs = []
     for item in (stacked(model, [row("a", 0.7)]), stacked(model, [row("a", 0.7)], merge=True), model.clone()):
@@ -404,8 +404,8 @@ def test_a_flow_matching_model_step_by_step(flux: Any, loras: Path, stacked: Cal
 def test_what_cannot_be_live_is_merged_and_told(model: Any, loras: Path, stacked: Callable[..., Any]) -> None:
     """The scale of a norm, with the layer beside it live."""
     layer, norm = "input_blocks.1.0.in_layers.2", "input_blocks.1.0.in_layers.0"
-    tensors = named(kohya(layer), made("LoRA", (320, 320, 3, 3)))
-    save_file({**tensors, f"{kohya(norm)}.w_norm": torch.ones(320)}, loras / "a.safetensors")
+    tensors = named(kohya(layer), made("LoRA", (64, 64, 3, 3)))
+    save_file({**tensors, f"{kohya(norm)}.w_norm": torch.ones(64)}, loras / "a.safetensors")
     out = stacked(model, [row("a", 0.5, schedule="0:0, 1:1")])
     assert list(out.patches) == [f"diffusion_model.{norm}.weight"]
     summary, first, second = stacked.report.split("\n")
@@ -502,8 +502,10 @@ def test_a_quantized_model_is_nearer_to_the_truth_live(stack_node: Any, loras: P
     assert same_bits(before, weights(model))
 
 
-def test_a_copy_for_another_gpu(stack_node: Any, files: Path, tmp_path: Path) -> None:
+def test_a_copy_for_another_gpu(stack_node: Any, loras: Path, tmp_path: Path) -> None:
     """ComfyUI loads the model anew for it and copies what goes with it; here both are on the CPU."""
+    write_lora(loras / "a.safetensors", layers(*ATTENTION), rank=8, alpha=4, seed=1, scale=3)
+    write_lora(loras / "c.safetensors", layers("*in_layers.2"), rank=4, seed=3, tucker=True, scale=2)
     path = tmp_path / "unet.safetensors"
     state = plain(load_unet(torch.float32))
     save_file(

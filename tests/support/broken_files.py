@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -328,7 +329,6 @@ def examine_all(path: Path) -> dict[str, Any]:
 
 
 def _examine(path: Path) -> dict[str, Any]:
-    from lorchestra.architectures.sites import model_sites
     from lorchestra.files.header import read_header
     from lorchestra.lora.examined import examine
     from lorchestra.lora.metadata import trained_on, training, trigger_words
@@ -337,10 +337,7 @@ def _examine(path: Path) -> dict[str, Any]:
     header = read_header(path)
     found = examine(header)
     said = (found.problem, found.warnings, found.evidence, training(header.metadata), trained_on(header.metadata))
-    signature = find_signature("sdxl")
-    assert signature
-    sites = model_sites({name: (name, shape) for name, shape in signature.shapes.items()})
-    placement = place(found.reading.modules, {"model": sites})
+    placement = place(found.reading.modules, {"model": _sites()})
     for module in found.reading.modules:
         assert module.kind and (module.rank is None or module.rank >= 0)
         if found.scales:
@@ -354,6 +351,16 @@ def _examine(path: Path) -> dict[str, Any]:
         "words": len(trigger_words(header.metadata)),
         "said": max(len(str(part)) for part in said),
     }
+
+
+@cache
+def _sites() -> Mapping[str, Any]:
+    """SDXL's layers: made once, before the forks."""
+    from lorchestra.architectures.sites import model_sites
+
+    signature = find_signature("sdxl")
+    assert signature
+    return model_sites({name: (name, shape) for name, shape in signature.shapes.items()})
 
 
 def run(folder: Path, names: Iterable[str] = ()) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import comfy.model_detection
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
@@ -18,6 +19,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from safetensors.torch import load_file
 
 from lorchestra.demo.checkpoint import checkpoint_shapes
+from lorchestra.demo.loras import layers
 
 PREFIX = "model.diffusion_model."
 BITS = {torch.float16: (10, -14), torch.bfloat16: (7, -126), torch.float32: (23, -126), torch.float8_e4m3fn: (3, -6)}
@@ -64,6 +66,36 @@ def load_unet(dtype: torch.dtype, seed: int = 7) -> Any:
         dtype
     }
     return model
+
+
+def narrow(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape of `load_unet`'s model in `load_narrow_unet`'s: 64 channels for every 320."""
+    return tuple(size // 5 if size % 320 == 0 else size for size in shape)
+
+
+def narrow_layers(*patterns: str) -> dict[str, tuple[int, ...]]:
+    """`layers` of the demo, for LoRAs for `load_narrow_unet`."""
+    return {name: narrow(shape) for name, shape in layers(*patterns).items()}
+
+
+def load_narrow_unet(dtype: torch.dtype = torch.float32, seed: int = 7) -> Any:
+    """The model of `load_unet` with 64 channels instead of 320, which runs several times quicker.
+
+    ComfyUI's loaders know SD 1.5 by its 320 channels; here it is named, and the rest is as they do it. The weights are
+    larger, as sums of fewer products need it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        name[len(PREFIX) :]: (torch.randn(narrow(shape), generator=generator) * 0.03 * 5**0.5).to(dtype)
+        for name, shape in checkpoint_shapes(clip=False, vae=False).items()
+    }
+    cpu = torch.device("cpu")
+    config = comfy.supported_models.SD15(comfy.model_detection.detect_unet_config(weights, ""))
+    config.set_inference_dtype(dtype, None)
+    config.custom_operations = None
+    model = config.get_model(weights, "", device=cpu)
+    model.load_model_weights(weights, "")
+    return comfy.model_patcher.ModelPatcher(model, cpu, cpu)
 
 
 def load_flux(dtype: torch.dtype = torch.float32) -> Any:

@@ -13,12 +13,12 @@ NODE = shutil.which("node")
 
 
 def evaluate(module: str, body: str, value: Any = None) -> Any:
-    """What a function answers; in its body, `values` is the module, and `value` what it is given."""
+    """What a function answers, or promises; in its body, `values` is the module, and `value` what it is given."""
     url = json.dumps((JS / f"{module}.mjs").as_uri())
     script = f"""import * as values from {url};
         let text = "";
         for await (const part of process.stdin) text += part;
-        const answer = ((value) => {{ {body} }})(JSON.parse(text));
+        const answer = await ((value) => {{ {body} }})(JSON.parse(text));
         process.stdout.write(JSON.stringify(answer ?? null));"""
     done = subprocess.run(
         [str(NODE), "--input-type=module", "--eval", script],

@@ -33,6 +33,7 @@ from ....lorchestra.errors import ScheduleError
 from ....lorchestra.schedule import Moment, Steps
 from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
 from .. import caches
+from ..callbacks import add_cleanup
 from ..protocols import BaseModel, Executor, Guider, Patcher, RunOptions
 from .conditionings import Conditionings, around_preparation
 from .layers import some_of
@@ -76,7 +77,7 @@ class LiveLoras:
             patcher.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, self.key, Conditionings(self._tell))
             patcher.add_object_patch("extra_conds", around_preparation(patcher, self._prepare))
         patcher.add_callback_with_key(CallbacksMP.ON_PRE_RUN, self.key, self._before_run)
-        patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, self.key, self._after_run)
+        add_cleanup(patcher, self.key, self._after_run)
 
     def _inject(self, patcher: Patcher) -> None:
         self._eject(patcher)  # a clone may have been injected under a patcher that was never ejected

@@ -66,7 +66,7 @@ class TestExport:
     def test_allow_names(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = tmp_path / "stack.json"
         path.write_text('[{"lora": "ä.safetensors"}]', encoding="utf-8")
-        with pytest.raises(DialectError, match=r"row 1: 'ä.safetensors' has no AIR"):
+        with pytest.raises(DialectError, match=r"row 1: lora\[0\].model: 'ä.safetensors' has no AIR"):
             run("export", path, "--to", "runware")
         assert run("export", path, "--to", "runware", "--allow-names") == 0
         assert json.loads(capsys.readouterr().out) == [{"model": "ä.safetensors", "weight": 0.75}]

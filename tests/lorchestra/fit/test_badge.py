@@ -100,6 +100,7 @@ def test_a_bad_row_leaves_the_others_readable() -> None:
         assert [row.lora if isinstance(row, Entry) else "error" for row in found] == ["a", "error", "error", "c"]
     assert badges.read_rows("<lora:a:1>") == [Entry("a", model=1.0)]
     assert badges.read_rows("") == []
-    for value in ("nonsense", {"version": 0, "loras": rows}, "<lora:a:much>"):
+    assert badges.read_rows("<lora:a:much> <lora:b>") == [Entry("b", model=1.0)]  # the node applies just that
+    for value in ("nonsense", {"version": 0, "loras": rows}, "<lora:a> and words"):
         with pytest.raises(StackError):
             badges.read_rows(value)

@@ -19,8 +19,8 @@ from lorchestra.library.facts import Facts
 
 SHA = "ab" * 32
 FACTS = Facts(
-    "lora", ("sdxl",), ("SDXL",), "Pixel", ("pixel art", "8 bit"), SHA, frozenset({"cd" * 32}), "civitai:120096@135931",
-    "LoRA", 16, ("pixel art",),
+    "lora", ("sdxl",), ("SDXL",), "Pixel", ("pixel art", "8 bit"), SHA, frozenset({"cd" * 32}),
+    frozenset({"12" * 5}), "civitai:120096@135931", "LoRA", 16, ("pixel art",),
 )  # fmt: skip
 
 
@@ -41,20 +41,6 @@ def test_what_is_kept_comes_back(database: Database) -> None:
     again = Database(database.path)
     assert again.load("loras") == {one.path: one for one in (row(), row(1))}
     assert again.load("checkpoints") == {} and again.problem is None
-
-
-def test_a_catalog_of_the_first_version_is_read_anew(database: Database) -> None:
-    """Its files lack the trigger words that are stated; hashes cost too much to be taken twice."""
-    database.save_contents({row().path: Content(10, 20, "m" * 64, HASHES)})
-    database.save([row()])
-    database.close()
-    with sqlite3.connect(database.path) as connection:
-        connection.execute("ALTER TABLE files DROP COLUMN words")
-        connection.execute("PRAGMA user_version = 1")
-    connection.close()
-    again = Database(database.path)
-    assert again.load("loras") == {} and list(again.contents()) == [row().path]
-    assert again.save([row()]) and again.load("loras") == {row().path: row()} and again.problem is None
 
 
 HASHES = Hashes("12" * 32, "0badcafe", "34" * 32, "56" * 32, "deadbeef")

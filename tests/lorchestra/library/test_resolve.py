@@ -240,3 +240,12 @@ def test_folders_that_hang_are_left_aside(folder: Folder) -> None:
         time.sleep(0.02)
     folder.loras.scanner.seconds = 10
     assert [file.name for file in folder.loras.files()] == ["b.safetensors", "slow/a.safetensors"]
+
+
+def test_the_short_hashes_of_sidecars(folder: Folder) -> None:
+    hashes = {"SHA256": "AB" * 32, "AutoV3": "CD" * 6, "BLAKE3": "EF" * 32}
+    folder.write("a.safetensors", modelId=1, id=2, files=[{"hashes": hashes}])
+    folder.loras.read_now(10)
+    for text in ("ab" * 5, "CD" * 6, "ef" * 32):
+        found = folder.find("gone", hash=text)
+        assert found and found.name == "a.safetensors" and "in its sidecar" in found.how

@@ -168,3 +168,37 @@ def test_only_images_are_images(lora: Path, data: bytes, kind: str | None) -> No
 )
 def test_plain_text(text: str, expected: str) -> None:
     assert plain(text) == expected
+
+
+def test_rgthree(lora: Path) -> None:
+    words = [
+        {"word": "pixel art", "civitai": True},
+        {"word": "mine", "user": True},
+        {"word": "1girl", "count": 90, "metadata": True},
+    ]
+    info = {
+        "name": "Pixel - v1",
+        "trainedWords": words,
+        "strengthMin": 0.4,
+        "strengthMax": 0.9,
+        "userNote": "mine",
+        "sha256": SHA,
+    }
+    put(lora, ".safetensors.rgthree-info.json", {**info, "baseModel": "SDXL 1.0", "raw": {"civitai": CIVITAI}})
+    found = read_sidecars(lora)
+    assert (found.title, found.triggers, found.weight_range) == ("Pixel - v1", ("pixel art", "mine"), (0.4, 0.9))
+    assert (found.notes, found.sha256, found.air) == ("mine", SHA.lower(), "civitai:120096@135931")
+    assert (found.base_model, found.tags) == ("SDXL 1.0", ("style",))
+
+
+def test_other_hashes(lora: Path) -> None:
+    hashes = {
+        "SHA256": SHA,
+        "AutoV1": "0BADCAFE",
+        "AutoV2": SHA[:10],
+        "AutoV3": "AB" * 6,
+        "BLAKE3": "CD" * 32,
+        "CRC32": "no",
+    }
+    put(lora, ".civitai.info", {"files": [{"hashes": hashes}]})
+    assert read_sidecars(lora).hashes == ("0badcafe", SHA[:10].lower(), "ab" * 6, "cd" * 32)

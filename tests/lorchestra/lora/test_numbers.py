@@ -13,7 +13,8 @@ from support.lora_files import factors, named, write
 from torch import Tensor
 
 from lorchestra.errors import HeaderError
-from lorchestra.lora.numbers import Summary, _e4m3, read_summary
+from lorchestra.lora.numbers import Summary, read_summary
+from lorchestra.lora.values import _e4m3
 
 
 def summary(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> Summary:

@@ -1,0 +1,71 @@
+// @ts-check
+/** Pictures that are dropped on a LoRA Stack: the LoRAs that A1111, Forge, Fooocus or SwarmUI wrote into them. */
+
+import { tell } from "../base/toast.mjs";
+import { t } from "../base/words.mjs";
+import { lorasWidget } from "../stack/node.mjs";
+import { findParameters } from "../values/png.mjs";
+import { readPasted } from "./clipboard.mjs";
+import { appendRows } from "./paste.mjs";
+
+/** @import { Comfy, HookedNode } from "../types.d.ts" */
+
+const MAX_PICTURE = 200_000_000; // bytes
+const MAX_PICTURES = 20; // of one drop
+
+/**
+ * @param {DragEvent} event
+ * @returns {boolean} whether PNG pictures are dragged here; what is in them, only the drop tells
+ */
+export function hasPictures(event) {
+  return [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file" && item.type === "image/png");
+}
+
+/**
+ * Lets the node take pictures on its title; its list hears them itself.
+ * @param {Comfy} comfy
+ * @param {HookedNode} node
+ */
+export function installDrop(comfy, node) {
+  node.onDragOver = hasPictures;
+  node.onDragDrop = async (event) => {
+    if (!lorasWidget(node) || !hasPictures(event)) return false;
+    await readDropped(comfy, event, (rows) => appendRows(comfy, node, rows));
+    return true;
+  };
+}
+
+/**
+ * Reads the LoRAs of the pictures that were dropped. What cannot be read is told in a toast; ComfyUI's own pictures are
+ * opened as ComfyUI opens them.
+ * @param {Comfy} comfy
+ * @param {DragEvent} event
+ * @param {(rows: import("../values/stack.mjs").Row[]) => void | Promise<void>} append takes the rows of one picture
+ */
+export async function readDropped(comfy, event, append) {
+  const files = [...(event.dataTransfer?.files ?? [])]; // the event forgets them after the first wait
+  const pictures = files.filter((file) => file.type === "image/png").slice(0, MAX_PICTURES);
+  for (const file of pictures) {
+    const found = await findIn(file);
+    if (found.kind === "comfyui") await comfy.app.handleFile?.(file);
+    else if (found.kind === "parameters") {
+      const read = await readPasted(comfy, found.text, { isRows: true });
+      if (read) await append(read.rows);
+    } else {
+      const why = found.kind === "none"
+        ? t("Nothing about LoRAs is written in it.")
+        : t("It is damaged, or too large.");
+      tell(comfy.app, "warn", t("There are no LoRAs in the picture"), [file.name, why]);
+    }
+  }
+}
+
+/** @param {File} file @returns {Promise<import("../values/png.mjs").Found>} */
+async function findIn(file) {
+  if (file.size > MAX_PICTURE) return { kind: "damaged" };
+  try {
+    return await findParameters(new Uint8Array(await file.arrayBuffer()));
+  } catch { // it cannot be read any more
+    return { kind: "damaged" };
+  }
+}

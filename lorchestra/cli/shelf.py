@@ -1,0 +1,128 @@
+"""The library that commands look into, and its catalog: that of the ComfyUI that is found, else the user's own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..demo.comfyui import find_comfyui
+from ..demo.folders import find_folders
+from ..errors import LorchestraError
+from ..files.opening import is_folder
+from ..library.catalog import Library
+from ..library.database import Database
+from ..library.facts import File
+from .files import find_given
+from .terminal import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A library, and where it is from."""
+
+    library: Library
+    roots: tuple[str, ...]
+    catalog: Path
+
+
+def add_catalog(parser: argparse.ArgumentParser) -> None:
+    """Adds `--catalog` and `--folder`."""
+    parser.add_argument(
+        "--catalog",
+        metavar="FILE",
+        type=Path,
+        help="what is known of files is kept here (default: the catalog of the ComfyUI that is found, else the user's)",
+    )
+    parser.add_argument(
+        "--folder",
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="look here for LoRAs instead of in ComfyUI's folders; may be given several times",
+    )
+
+
+def open_shelf(args: argparse.Namespace) -> Shelf:
+    """The library of the folders that are given, else of ComfyUI's; raises `LorchestraError` if there is none."""
+    roots, catalog = tuple(args.folder), args.catalog
+    missing = [root for root in roots if not is_folder(root)]
+    if missing:
+        raise LorchestraError(f"{missing[0]} is not a folder")
+    comfyui = find_comfyui() if not roots or catalog is None else None
+    folders = find_folders(comfyui) if comfyui else None
+    if not roots and folders is None:
+        raise LorchestraError("no ComfyUI was found; name a folder of LoRAs with --folder, or set COMFYUI_PATH")
+    roots = roots or (folders.loras if folders else ())
+    if catalog is None:
+        catalog = folders.user / "__lorchestra" / "catalog.sqlite" if folders else own_catalog()
+    full = tuple(str(Path(root).absolute()) for root in roots)
+    database = Database(catalog)
+    names = list(dict.fromkeys(item.shown for root in full for item in find_given([root]) if item.problem is None))
+    return Shelf(Library(lambda: names, lambda: full, database=database), full, catalog)
+
+
+def own_catalog() -> Path:
+    """The catalog of a user without a ComfyUI, where the system keeps data of programs."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Application Support")
+    else:
+        base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base, "lorchestra", "catalog.sqlite")
+
+
+def read_all(shelf: Shelf) -> None:
+    """Reads what is not known yet, newest first, with a bar on a terminal where that is much; keeps it."""
+    library = shelf.library
+    files = library.files()
+    waiting = sorted((file for file in files if library.find_facts(file) is None), key=lambda file: -file.modified_ns)
+    for number, file in enumerate(_bar(waiting, "reading")):
+        library.facts(file)
+        if number % 500 == 499:
+            library.save()
+    library.read_in_background(files)  # nothing is left: what is gone is forgotten
+    library.save()
+
+
+def hash_all(shelf: Shelf) -> int:
+    """Hashes what is not hashed yet, newest first, with a bar in bytes. Returns how many files could not be read."""
+    library = shelf.library
+    waiting = sorted(
+        (file for file in library.files() if library.find_hashes(file) is None), key=lambda file: -file.modified_ns
+    )
+    failed = 0
+    total = sum(file.size for file in waiting)
+    hidden = None if sys.stderr else True
+    with tqdm(
+        total=total, unit="B", unit_scale=True, desc="hashing", disable=hidden, file=sys.stderr, leave=False
+    ) as bar:
+        end = 0
+        for file in waiting:
+            start, end = end, end + file.size
+            found = library.hashes(file, progress=lambda done, start=start: _to(bar, start + done))
+            failed += found is None
+            _to(bar, end)
+    return failed
+
+
+def tell_problem(shelf: Shelf) -> None:
+    """Says on standard error why nothing is kept, if nothing is."""
+    if shelf.library.problem:
+        print(printable(f"lorchestra: {shelf.library.problem}"), file=sys.stderr)
+
+
+def _to(bar: tqdm[Any], position: int) -> None:
+    bar.update(position - bar.n)
+
+
+def _bar(items: Sequence[File], what: str) -> tqdm[File]:
+    hidden = True if len(items) < 20 or not sys.stderr else None
+    return tqdm(items, desc=what, unit=" files", disable=hidden, file=sys.stderr, leave=False)
