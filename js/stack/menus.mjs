@@ -22,13 +22,17 @@ const PRESETS = [0, 0.5, 1];
  * @property {() => void} info
  * @property {() => void} pick
  * @property {() => void} copy
+ * @property {boolean} open whether the trigger words are shown
+ * @property {() => void} showWords or hides them
  */
 
 /**
  * @param {RowMenu} of
  * @returns {(import("../base/popup.mjs").Item | "-" | null)[]}
  */
-export function rowItems({ row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy }) {
+export function rowItems({
+  row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy, open, showWords,
+}) {
   const model = modelWeight(row);
   const clip = clipWeight(row);
   const choices = (/** @type {string} */ key, /** @type {[string | undefined, string, string][]} */ all, /** @type {string | undefined} */ none) =>
@@ -58,6 +62,7 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
         ["low", t("low"), t("Only on the low-noise model")], ["both", t("both"), t("On both models of a pair")],
       ], undefined),
     },
+    { label: t("Trigger words"), checked: open, hint: "T", run: showWords },
     "-",
     { label: t("Choose another…"), run: pick },
     { label: t("Info…"), run: info },
@@ -83,6 +88,8 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
  * @property {() => void} toggleText
  * @property {() => void} toggleCollapsed
  * @property {() => void} removeMissing
+ * @property {boolean} open whether the trigger words of all rows are shown
+ * @property {() => void} showWords or hides them
  */
 
 /**
@@ -90,7 +97,7 @@ export function rowItems({ row, index, count, change, toggle, duplicate, move, r
  * @returns {(import("../base/popup.mjs").Item | "-" | null)[]}
  */
 export function listItems({
-  rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing,
+  rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing, open, showWords,
 }) {
   const some = rows.length > 0;
   const split = rows.some((row) => clipWeight(row) !== null);
@@ -98,6 +105,7 @@ export function listItems({
   const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" }).compare;
   return [
     { label: t("Collapse to one line"), checked: collapsed, disabled: !readable, run: toggleCollapsed },
+    { label: t("Trigger words"), checked: open, disabled: !some || asText, run: showWords },
     { label: t("Edit as text"), checked: asText, disabled: !readable, run: toggleText },
     "-",
     {

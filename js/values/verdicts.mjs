@@ -25,6 +25,7 @@ export const STATES = /** @type {const} */ ([FITS, PARTLY, MISFIT, UNKNOWN, MISS
  * @property {string | null} air
  * @property {{name: string, why: string}[]} candidates files that a missing row may mean
  * @property {string | null} [file] the file that is used, as ComfyUI lists it
+ * @property {import("./triggers.mjs").Word[]} [words] trigger words of its file, and those that the row chooses besides
  */
 
 /** @type {Readonly<Badge>} */
