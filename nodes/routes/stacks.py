@@ -19,7 +19,10 @@ DEFAULT_STEPS = 20
 
 
 def check(body: Body) -> dict[str, object]:
-    """A badge for each row of each stack, against the model that the prompt connects it to."""
+    """A badge for each row of each stack, against the model that the prompt connects it to.
+
+    With `only_found` it says no more than which files are there, and opens none.
+    """
     from ..host import badges
 
     queued, stacks = body.get("prompt"), body.get("stacks")
@@ -33,7 +36,8 @@ def check(body: Body) -> dict[str, object]:
             raise LorchestraError(f'{quoted(stack)} is not a stack; expected {{"node": "12", "loras": …}}')
         data = cast("Mapping[str, object]", stack)
         pairs.append((str(data["node"]), data.get("loras")))
-    return {"stacks": badges.check(cast("Mapping[str, object] | None", queued), pairs)}
+    only_found = body.get("only_found") is True
+    return {"stacks": badges.check(cast("Mapping[str, object] | None", queued), pairs, only_found=only_found)}
 
 
 def read(body: Body) -> dict[str, object]:
