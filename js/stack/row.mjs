@@ -7,9 +7,9 @@ import { formatWeight, splitName } from "../values/numbers.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
 import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, offerFor, PARTLY, UNKNOWN, usedFile } from "../values/verdicts.mjs";
 import { chosenWords, lackOf } from "../values/triggers.mjs";
+import { createWords } from "./chips.mjs";
 import { ICONS } from "./style.mjs";
 import { createWeight } from "./weight.mjs";
-import { createWords } from "./chips.mjs";
 
 /**
  * @typedef {object} RowActions what a row asks for; it is told nothing but its number
