@@ -9,6 +9,8 @@ import { installCurve } from "./curve/widget.mjs";
 import { convertItems, installOldMenu } from "./convert/convert.mjs";
 import { installDrop } from "./exchange/drop.mjs";
 import { installPaste } from "./exchange/paste.mjs";
+import { identitiesOf } from "./saving/identities.mjs";
+import { noticeMissing } from "./missing/missing.mjs";
 import { refreshLoras } from "./picker/library.mjs";
 import { showResults } from "./result/text.mjs";
 import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
@@ -54,8 +56,13 @@ comfy.app.registerExtension({
   getNodeMenuItems: (node) => convertItems(comfy, node),
   setup: () => {
     installPaste(comfy);
+    identitiesOf(comfy.app).install();
     return loadWords(comfy.api, String(comfy.app.extensionManager?.setting?.get("Comfy.Locale") ?? ""));
   },
-  afterConfigureGraph: () => showLiveElements(comfy.app),
+  beforeConfigureGraph: (workflow) => identitiesOf(comfy.app).forget(workflow),
+  afterConfigureGraph: () => {
+    showLiveElements(comfy.app);
+    noticeMissing(comfy);
+  },
   refreshComboInNodes: () => refreshLoras(comfy), // the key R; the badges hear of it from their nodes
 });

@@ -40,6 +40,7 @@ export interface Extension {
   loadedGraphNode?(node: GraphNode): void;
   getNodeMenuItems?(node: GraphNode): MenuItem[];
   setup?(): Promise<void>;
+  beforeConfigureGraph?(workflow: unknown): void;
   afterConfigureGraph?(): void;
   refreshComboInNodes?(): Promise<void>;
 }
@@ -54,6 +55,11 @@ export interface ExtensionManager {
 export interface ChangeTracker {
   undoQueue?: unknown[];
   redoQueue?: unknown[];
+  /** The workflow as it was at the last step, and as it was saved or opened. */
+  activeState?: unknown;
+  initialState?: unknown;
+  /** Whether undo or redo is at work. */
+  _restoringState?: boolean;
   captureCanvasState?(): void;
   /** Older frontends. */
   checkState?(): void;
@@ -107,6 +113,8 @@ export interface Graph {
   outputs?: SubgraphSlot[];
   /** What was numbered last; a subgraph's is that of the outermost graph. */
   state?: { lastLinkId: number };
+  /** Called with every copy that is saved or compared, before it is. */
+  onSerialize?(workflow: HandedBack): void;
   add(node: HandedBack): unknown;
   remove(node: HandedBack): void;
   /** A subgraph's; its nodes lose theirs with it. */

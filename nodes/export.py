@@ -66,8 +66,9 @@ class ApiExport(io.ComfyNode):
         """Writes one file and shows it."""
         from ..lorchestra.exchange import suffix, write_any
 
-        stack = read_rows(lora_stack)
-        writing = write_any(stack, format, {"allow_names": allow_names, "clamp": clamp})
+        known = files.identified(read_rows(lora_stack))
+        writing = write_any(known.stack, format, {"allow_names": allow_names, "clamp": clamp})
+        losses = known.without_added(writing.losses)
         written = files.write_output(filename_prefix, suffix(format), writing.text)
-        shown = "\n".join([writing.text.rstrip(), "", *(f"Not said: {loss}" for loss in writing.losses)]).rstrip()
+        shown = "\n".join([writing.text.rstrip(), "", *(f"Not said: {loss}" for loss in losses)]).rstrip()
         return io.NodeOutput(writing.text, ui={"text": [shown], "files": [written]})

@@ -5,6 +5,7 @@
  */
 
 import { after } from "../base/canvas.mjs";
+import { libraryOf } from "../picker/library.mjs";
 import { rememberHosts } from "./places.mjs";
 import { createQuestions } from "./questions.mjs";
 import { createWatchlist } from "./watchlist.mjs";
@@ -55,6 +56,7 @@ export function createBadges(comfy) {
     server.isBack();
     if (!list.isEmpty()) server.soon();
   };
+  libraryOf(comfy).whenHashed(refresh);
   const watching = createWatching(comfy, { look, refresh });
   const stop = () => {
     watching.stop();

@@ -1,11 +1,13 @@
 // @ts-check
 /** What the server is asked about LoRA Stacks: the part of the prompt that matters, and the rows that have changed. */
 
+import { rootOf } from "../base/graph.mjs";
 import { ask as askServer } from "../base/server.mjs";
+import { identitiesOf } from "../saving/identities.mjs";
 import { MAX_STACKS } from "../values/limits.mjs";
 import { fingerprint, pruned } from "./graph.mjs";
 import { completed } from "./inactive.mjs";
-import { loraNames, rootOf } from "./watchlist.mjs";
+import { loraNames } from "./watchlist.mjs";
 
 /** @import { Comfy, Prompt } from "../types.d.ts" */
 
@@ -57,6 +59,7 @@ export function createQuestions({ app, api }, list) {
       const answer = await askServer({ api }, "/lorchestra/check", { prompt, stacks });
       const { stacks: found } = /** @type {{stacks: (Checked | undefined)[]}} */ (answer);
       asked.forEach((one, index) => {
+        identitiesOf(app).learn(stacks[index].loras, found[index]?.rows ?? []);
         const isLate = one.read() !== stacks[index].loras || one.id !== stacks[index].node; // then it is asked for again
         if (list.has(one) && !isLate) show(one, found[index]);
       });

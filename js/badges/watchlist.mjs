@@ -1,11 +1,12 @@
 // @ts-check
 /** The LoRA Stacks whose rows get badges: where each stands, what it shows, and what is known of it. */
 
+import { rootOf } from "../base/graph.mjs";
 import { setting } from "../base/settings.mjs";
 import { NOTHING } from "../values/verdicts.mjs";
 import { findPlaces } from "./places.mjs";
 
-/** @import { App, Graph, GraphNode } from "../types.d.ts" */
+/** @import { App, GraphNode } from "../types.d.ts" */
 
 const MOST_LOST = 1; // looks at which a stack was in no graph yet
 
@@ -29,14 +30,6 @@ const MOST_LOST = 1; // looks at which a stack was in no graph yet
  * }} Watched `id` in a prompt, when it was looked for last; `lost`: how often it was in no graph before it was in one;
  *   `asked`: the text that the badges are for; `known`: the last badges by the rows' LoRAs
  */
-
-/**
- * @param {App} app
- * @returns {Graph} the outermost graph
- */
-export function rootOf(app) {
-  return /** @type {Graph} */ (app.rootGraph ?? app.graph?.rootGraph ?? app.graph);
-}
 
 /** @param {App} app */
 export function createWatchlist(app) {

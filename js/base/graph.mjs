@@ -1,7 +1,7 @@
 // @ts-check
 /** Nodes, links and widgets of a graph, in all frontends. Plain data in and out. */
 
-/** @import { Graph, GraphNode, InputSlot, Link, Widget } from "../types.d.ts" */
+/** @import { App, Graph, GraphNode, InputSlot, Link, Widget } from "../types.d.ts" */
 
 /** Modes of a node in which it takes no part, as ComfyUI numbers them. */
 export const MUTED = 2;
@@ -9,6 +9,14 @@ export const BYPASSED = 4;
 
 /** The id that links have which come into a subgraph. */
 export const INSIDE = -10;
+
+/**
+ * @param {App} app
+ * @returns {Graph} the outermost graph
+ */
+export function rootOf(app) {
+  return /** @type {Graph} */ (app.rootGraph ?? app.graph?.rootGraph ?? app.graph);
+}
 
 /**
  * @param {Graph} graph

@@ -16,11 +16,12 @@ import { t } from "./words.mjs";
  * @param {Pick<Comfy, "api">} comfy
  * @param {string} path
  * @param {unknown} [body] makes it a POST
+ * @param {AbortSignal} [signal] of a POST; it throws when it is aborted
  * @returns {Promise<Answer>}
  */
-export async function request({ api }, path, body) {
+export async function request({ api }, path, body, signal) {
   const options = body === undefined ? undefined : {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
   };
   let answer;
   try {
@@ -36,10 +37,11 @@ export async function request({ api }, path, body) {
  * @param {Pick<Comfy, "api">} comfy
  * @param {string} path
  * @param {unknown} [body] makes it a POST
+ * @param {AbortSignal} [signal] of a POST; it throws when it is aborted
  * @returns {Promise<unknown>}
  */
-export async function ask(comfy, path, body) {
-  const { ok, status, data } = await request(comfy, path, body);
+export async function ask(comfy, path, body, signal) {
+  const { ok, status, data } = await request(comfy, path, body, signal);
   if (!ok || !data) throw new Error(errorIn(data) || statusInWords(status));
   return data;
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** The LoRAs that the server has: one list for all pickers of the page, shown at once and asked for anew. */
 
-import { statusInWords } from "../base/server.mjs";
+import { ask as askServer, statusInWords } from "../base/server.mjs";
 import { t } from "../base/words.mjs";
 import { createEntries, createFolders, readLora, readUnusable } from "../values/search.mjs";
 
@@ -10,6 +10,8 @@ import { createEntries, createFolders, readLora, readUnusable } from "../values/
 const PATIENCE = 20_000; // for one answer, in milliseconds
 const FIRST_PAUSE = 1000;
 const LAST_PAUSE = 15_000;
+const HASHING_PAUSE = 3000;
+const NO_HASHING = { done: 0, total: 0 };
 
 /**
  * @typedef {object} Listed
@@ -17,6 +19,9 @@ const LAST_PAUSE = 15_000;
  * @property {Map<string, import("../values/search.mjs").Folder>} folders
  * @property {import("../values/search.mjs").Unusable[]} unusable files whose names no row can hold
  * @property {number} pending files that the server has not read yet
+ * @property {{done: number, total: number}} hashing how far reading whole files for their hashes is; 0 of 0 if that was
+ *   not asked for
+ * @property {string} unkept why the server keeps nothing of what it knows until its next start, or ""
  * @property {boolean} loaded whether there ever was a list
  * @property {boolean} loading
  * @property {boolean} namesOnly whether the server gave nothing but names
@@ -27,6 +32,9 @@ const LAST_PAUSE = 15_000;
  * @typedef {object} Library
  * @property {Readonly<Listed>} listed
  * @property {() => Promise<void>} refresh asks the server; never throws
+ * @property {(wanted: boolean) => Promise<void>} hash lets the server read all files for their hashes, or ends that; throws
+ *   if it does not answer
+ * @property {(listener: () => void) => void} whenHashed calls when reading for hashes has come to its end
  * @property {(listener: () => void) => () => void} watch calls when the list changes, and asks again while files are
  *   pending; returns what ends that
  */
@@ -61,10 +69,13 @@ export async function refreshLoras(comfy) {
 function createLibrary(api) {
   /** @type {Listed} */
   const listed = {
-    entries: [], folders: createFolders([]), unusable: [], pending: 0, loaded: false, loading: false, namesOnly: false, problem: "",
+    entries: [], folders: createFolders([]), unusable: [], pending: 0, hashing: NO_HASHING, unkept: "", loaded: false,
+    loading: false, namesOnly: false, problem: "",
   };
   /** @type {Set<() => void>} */
   const listeners = new Set();
+  /** @type {Set<() => void>} */
+  const hashed = new Set();
   let answered = "";
   let pause = FIRST_PAUSE;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -90,6 +101,10 @@ function createLibrary(api) {
       const unusable = Array.isArray(data.unusable) ? data.unusable.map(readUnusable).filter(Boolean) : [];
       listed.unusable = /** @type {Listed["unusable"]} */ (unusable);
       listed.pending = typeof data.pending === "number" ? data.pending : 0;
+      const was = listed.hashing.total;
+      listed.hashing = data.hashing ?? NO_HASHING;
+      if (was && !listed.hashing.total) for (const listener of [...hashed]) listener();
+      listed.unkept = typeof data.problem === "string" ? data.problem : "";
       answered = text;
     }
     listed.namesOnly = false;
@@ -102,6 +117,7 @@ function createLibrary(api) {
     take(lorasIn(names).map((lora) => known.get(lora.name) ?? lora));
     listed.unusable = [];
     listed.pending = 0;
+    listed.hashing = NO_HASHING;
     listed.namesOnly = true;
     answered = "";
   };
@@ -125,17 +141,25 @@ function createLibrary(api) {
 
   const schedule = () => {
     clearTimeout(timer);
-    if (!listeners.size || !listed.pending) {
+    const { pending, hashing } = listed;
+    if (!hashing.total && !(pending && listeners.size)) {
       pause = FIRST_PAUSE;
       return;
     }
-    timer = setTimeout(refresh, pause);
-    pause = Math.min(pause * 1.6, LAST_PAUSE);
+    timer = setTimeout(refresh, listeners.size ? pause : LAST_PAUSE);
+    pause = Math.min(pause * 1.6, hashing.total ? HASHING_PAUSE : LAST_PAUSE);
   };
 
   return {
     listed,
     refresh,
+    async hash(wanted) {
+      const answer = await askServer({ api }, "/lorchestra/index", { hash: wanted });
+      listed.hashing = /** @type {{hashing: {done: number, total: number}}} */ (answer).hashing;
+      tell();
+      schedule();
+    },
+    whenHashed: (listener) => { hashed.add(listener); },
     watch(listener) {
       listeners.add(listener);
       return () => {

@@ -4,7 +4,7 @@
 import { create, setAttribute, useStyle } from "../base/dom.mjs";
 import { openPopup } from "../base/popup.mjs";
 import { setting } from "../base/settings.mjs";
-import { t } from "../base/words.mjs";
+import { asSentence, t } from "../base/words.mjs";
 import { formatCount } from "../values/numbers.mjs";
 import { countFamilies, newestFirst, select, selectUnusable, wordsOf } from "../values/search.mjs";
 import { favouritesOf } from "./favourites.mjs";
@@ -36,7 +36,7 @@ let newest = false; // as it was left, until the page is closed
 export function openPicker(comfy, { anchor, current = "", model = null, onChoose }) {
   useStyle("picker", STYLE);
   const id = `lorchestra-picker-${opened += 1}`;
-  const { listed, refresh, watch } = libraryOf(comfy);
+  const { listed, refresh, watch, hash } = libraryOf(comfy);
   const favourites = favouritesOf(comfy);
   const target = model?.architectures?.length ? model : null;
   const choice = {
@@ -78,9 +78,10 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
   const says = create("div", { class: "lorchestra-picker-says", hidden: true, "aria-live": "polite" });
   const status = create("span", { role: "status", "aria-live": "polite" });
   const hint = create("span", { class: "lorchestra-quiet" });
+  const unkept = create("div", { class: "lorchestra-picker-unkept lorchestra-warn", hidden: true });
   const body = create("div", { class: "lorchestra-picker-body" }, tree.element, list.element, says);
   const panel = create("div", { class: "lorchestra-picker-panel" },
-    create("div", { class: "lorchestra-picker-top" }, search), bar.element, body,
+    create("div", { class: "lorchestra-picker-top" }, search), bar.element, body, unkept,
     create("div", { class: "lorchestra-picker-foot" }, status, hint));
   const preview = createPreview(comfy, () => panel);
 
@@ -151,15 +152,26 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
       words.push(found.length === total ? every : t("{count} of {all} LoRAs", { count, all }));
     }
     if (unusable.length) words.push(t("{count} cannot be used", { count: formatCount(unusable.length) }));
-    if (listed.pending) words.push(t("{count} not read yet", { count: formatCount(listed.pending) }));
+    if (listed.pending) {
+      words.push(t("reading {done} of {total}", { done: formatCount(Math.max(total - listed.pending, 0)), total: formatCount(total) }));
+    }
+    const { hashing } = listed;
+    if (hashing.total) words.push(t("hashing {done} of {total}", { done: formatCount(hashing.done), total: formatCount(hashing.total) }));
     if (listed.namesOnly) words.push(t("only their names are known"));
     if (listed.loaded && listed.problem) words.push(t("the list is out of date: {problem}", { problem: listed.problem }));
     if (favourites.problem) words.push(favourites.problem);
     const text = words.join(" · ");
     if (status.textContent !== text) status.textContent = text;
-    hint.replaceChildren(listed.loaded && (listed.problem || listed.namesOnly)
-      ? createButton(t("Try again"), refresh)
-      : t("Enter: choose · Ctrl+F: favourite"));
+    if (unkept.textContent !== listed.unkept) unkept.textContent = asSentence(listed.unkept);
+    unkept.hidden = !listed.unkept;
+    const offer = listed.loaded && (listed.problem || listed.namesOnly) ? "again" : hashing.total ? "stop" : "keys";
+    if (hint.dataset.offer === offer) return; // a button that has the focus stays
+    hint.dataset.offer = offer;
+    hint.replaceChildren({
+      again: () => createButton(t("Try again"), refresh),
+      stop: () => createButton(t("Stop hashing"), () => void hash(false).catch(refresh)),
+      keys: () => t("Enter: choose · Ctrl+F: favourite"),
+    }[offer]());
   };
 
   /** @param {string} text @param {() => void} run */

@@ -69,6 +69,7 @@ export const STYLE = `
 }
 .lorchestra-picker-says[hidden] { display: none; }
 .lorchestra-picker-says > div { display: flex; flex-wrap: wrap; gap: 6px; justify-content: center; }
+.lorchestra-picker-unkept { flex: none; font-size: 11px; overflow-wrap: anywhere; }
 .lorchestra-picker-foot { display: flex; gap: 12px; justify-content: space-between; flex: none; font-size: 11px; }
 .lorchestra-picker-foot > :last-child { text-align: end; }
 .lorchestra-picker-preview {

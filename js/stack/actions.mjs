@@ -1,15 +1,17 @@
 // @ts-check
 /** What the rows and the head ask for: edits, with the focus kept; and the pop-ups and menus. */
 
-import { rootOf } from "../badges/watchlist.mjs";
+import { rootOf } from "../base/graph.mjs";
 import { writeToClipboard } from "../base/clipboard.mjs";
 import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { copyAs, readPasted } from "../exchange/clipboard.mjs";
 import { readDropped } from "../exchange/drop.mjs";
 import { rowsInClipboard } from "../exchange/paste.mjs";
+import { showMissing } from "../missing/missing.mjs";
+import { adopting } from "../values/identity.mjs";
 import { rounded } from "../values/numbers.mjs";
-import { MISSING, NOTHING } from "../values/verdicts.mjs";
+import { MISSING, NOTHING, usedFile } from "../values/verdicts.mjs";
 import { isChosen, toggledWord } from "../values/triggers.mjs";
 import { defaultsOf } from "./defaults.mjs";
 import { dragRow } from "./drag.mjs";
@@ -47,12 +49,9 @@ export function createActions({ host, state, edits, view }) {
   /**
    * Lets a row name a file that it may mean; its own file, which has changed, is then meant as it is now.
    * @param {number} index
-   * @param {string} lora
+   * @param {import("../values/verdicts.mjs").Candidate} file
    */
-  const use = (index, lora) => {
-    const asItIs = lora === state.rows[index].lora ? { sha256: undefined, hash: undefined } : {};
-    edits.change(index, { lora, ...asItIs });
-  };
+  const use = (index, file) => edits.change(index, adopting(state.rows[index], file));
   /** @param {number} index */
   const duplicate = (index) => {
     edits.duplicate(index);
@@ -133,6 +132,11 @@ export function createActions({ host, state, edits, view }) {
       copy: () => void copyAs(comfy, [state.rows[index]], "json"),
       open: state.open.has(state.rows[index].lora),
       showWords: () => showWords(index),
+      used: usedFile(state.badges[index])?.name,
+      useName: () => {
+        const used = usedFile(state.badges[index]);
+        if (used) use(index, used);
+      },
     }),
   });
   /** @param {number} index @param {string} word @param {import("../base/popup.mjs").Anchor} anchor */
@@ -162,6 +166,11 @@ export function createActions({ host, state, edits, view }) {
         open: allOpen,
         showWords: () => edits.showWords(loras, !allOpen),
         removeMissing: () => edits.removeAll((index) => missing[index]),
+        showMissing: () => void showMissing(comfy),
+        identify: async () => {
+          const { openIdentify } = await import("../missing/identify.mjs");
+          openIdentify(comfy, anchor);
+        },
       }),
     });
   };
@@ -187,14 +196,14 @@ export function createActions({ host, state, edits, view }) {
     row: {
       toggle: edits.toggle,
       pick: (index, anchor) => void pickFor(index, anchor),
-      use: (index, lora) => {
-        use(index, lora);
+      use: (index, file) => {
+        use(index, file);
         focusRow(view, index);
       },
       schedule: (index, anchor) => void openSchedule(index, anchor),
       explain: (index, anchor) => openExplanation(comfy, {
         anchor, row: state.rows[index], badge: state.badges[index] ?? NOTHING,
-        onChoose: (lora) => use(index, lora),
+        onChoose: (file) => use(index, file),
         onPick: () => void pickFor(index),
         onInfo: () => void openInfo(index),
       }),

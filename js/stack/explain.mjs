@@ -10,11 +10,7 @@ import { stateWord } from "./row.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
-/**
- * @typedef {object} Candidate
- * @property {string} name
- * @property {string} why
- */
+/** @import { Candidate } from "../values/verdicts.mjs" */
 
 /**
  * @param {Comfy} comfy
@@ -22,7 +18,7 @@ import { stateWord } from "./row.mjs";
  * @param {HTMLElement} options.anchor
  * @param {import("../values/stack.mjs").Row} options.row
  * @param {import("../values/verdicts.mjs").Badge} options.badge
- * @param {(name: string) => void} options.onChoose takes the file that the row is to name
+ * @param {(file: Candidate) => void} options.onChoose takes the file that the row is to name
  * @param {() => void} options.onPick opens the picker
  * @param {() => void} options.onInfo opens the card
  */
@@ -35,6 +31,10 @@ export function openExplanation(comfy, { anchor, row, badge, onChoose, onPick, o
   for (const [label, value] of [[t("File"), row.lora], ["AIR", air], ["SHA256", sha256]]) {
     if (value && (missing || label !== t("File"))) facts.append(create("dt", { class: "lorchestra-quiet", text: label }), create("dd", { text: value }));
   }
+  if (missing && badge.page) {
+    const link = create("a", { href: badge.page, target: "_blank", rel: "noopener", referrerPolicy: "no-referrer", text: badge.page });
+    facts.append(create("dt", { class: "lorchestra-quiet", text: t("Page") }), create("dd", {}, link));
+  }
   const button = (/** @type {string} */ text, /** @type {() => void} */ run) =>
     create("button", { type: "button", class: "lorchestra-button", text, onclick: run });
   const close = (/** @type {() => void} */ then) => () => {
@@ -42,9 +42,9 @@ export function openExplanation(comfy, { anchor, row, badge, onChoose, onPick, o
     then();
   };
   const showFound = (/** @type {Candidate[]} */ found, /** @type {string} */ none) => {
-    result.replaceChildren(...found.map(({ name, why }) => create("button", {
-      type: "button", class: "lorchestra-button lorchestra-find-found", title: why, onclick: close(() => onChoose(name)),
-    }, create("span", { text: name }), create("span", { class: "lorchestra-quiet", text: ` ${why}` }))));
+    result.replaceChildren(...found.map((file) => create("button", {
+      type: "button", class: "lorchestra-button lorchestra-find-found", title: file.why, onclick: close(() => onChoose(file)),
+    }, create("span", { text: file.name }), create("span", { class: "lorchestra-quiet", text: ` ${file.why}` }))));
     if (!found.length && none) result.append(create("span", { class: "lorchestra-quiet", text: none }));
     popup.place();
   };

@@ -24,6 +24,8 @@ const PRESETS = [0, 0.5, 1];
  * @property {() => void} copy
  * @property {boolean} open whether the trigger words are shown
  * @property {() => void} showWords or hides them
+ * @property {string} [used] the name of the file that is used, if the row says another
+ * @property {() => void} useName lets the row say that name
  */
 
 /**
@@ -31,7 +33,8 @@ const PRESETS = [0, 0.5, 1];
  * @returns {(import("../base/popup.mjs").Item | "-" | null)[]}
  */
 export function rowItems({
-  row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy, open, showWords,
+  row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy, open, showWords, used,
+  useName,
 }) {
   const model = modelWeight(row);
   const clip = clipWeight(row);
@@ -64,6 +67,7 @@ export function rowItems({
     },
     { label: t("Trigger words"), checked: open, hint: "T", run: showWords },
     "-",
+    used ? { label: t("Use this name"), title: t("Used: {file}", { file: used }), hint: used, run: useName } : null,
     { label: t("Choose another…"), run: pick },
     { label: t("Info…"), run: info },
     { label: t("Duplicate"), hint: "Ctrl+D", run: duplicate },
@@ -90,6 +94,8 @@ export function rowItems({
  * @property {() => void} removeMissing
  * @property {boolean} open whether the trigger words of all rows are shown
  * @property {() => void} showWords or hides them
+ * @property {() => void} showMissing opens the dialog for the whole workflow
+ * @property {() => void} identify opens what reads all files for their hashes
  */
 
 /**
@@ -97,7 +103,8 @@ export function rowItems({
  * @returns {(import("../base/popup.mjs").Item | "-" | null)[]}
  */
 export function listItems({
-  rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing, open, showWords,
+  rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing, showMissing,
+  identify, open, showWords,
 }) {
   const some = rows.length > 0;
   const split = rows.some((row) => clipWeight(row) !== null);
@@ -124,6 +131,9 @@ export function listItems({
       choices: some ? DIALECTS.map(({ id, label }) => ({ label: label(), run: () => copyAs(id) })) : undefined,
     },
     { label: t("Paste rows"), disabled: !readable, run: paste },
+    "-",
+    { label: t("Missing LoRAs…"), title: t("All missing LoRAs of this workflow, and where they may be"), run: showMissing },
+    { label: t("Identify all files…"), title: t("Reads every LoRA file once, so that rows find it under any name"), run: identify },
     "-",
     { label: missing === 1 ? t("Remove 1 missing LoRA") : t("Remove {count} missing LoRAs", { count: missing }), danger: true,
       disabled: !missing, run: removeMissing },

@@ -5,8 +5,8 @@ import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { formatWeight, splitName } from "../values/numbers.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
+import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, offerFor, PARTLY, UNKNOWN, usedFile } from "../values/verdicts.mjs";
 import { chosenWords, lackOf } from "../values/triggers.mjs";
-import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, offerFor, PARTLY, UNKNOWN } from "../values/verdicts.mjs";
 import { createWords } from "./chips.mjs";
 import { ICONS } from "./style.mjs";
 import { createWeight } from "./weight.mjs";
@@ -16,7 +16,7 @@ import { createWeight } from "./weight.mjs";
  * @property {(index: number) => void} toggle
  * @property {(index: number, anchor: HTMLElement) => void} pick
  * @property {(index: number, anchor: HTMLElement) => void} explain
- * @property {(index: number, lora: string) => void} use takes the file that a row is to name
+ * @property {(index: number, file: import("../values/verdicts.mjs").Candidate) => void} use takes the file that a row is to name
  * @property {(index: number, anchor: HTMLElement) => void} schedule
  * @property {(index: number, anchor: HTMLElement | {x: number, y: number}) => void} menu
  * @property {(index: number, event: PointerEvent) => void} lift
@@ -82,14 +82,15 @@ export function createRow(actions) {
     type: "button", class: "lorchestra-mark lorchestra-badge", hidden: true, "aria-haspopup": "dialog",
     onclick: () => actions.explain(index, badge),
   });
+  /** @type {import("../values/verdicts.mjs").Candidate | undefined} */
+  let offered;
+  const offerName = create("span", { class: "lorchestra-offer-name lorchestra-quiet", dir: "auto" });
+  const offer = create("button", {
+    type: "button", class: "lorchestra-button lorchestra-offer", hidden: true, onclick: () => { if (offered) actions.use(index, offered); },
+  }, create("span", { text: t("Use this") }), offerName); // where there is no room, the name wraps out of sight
   const lack = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-lack", hidden: true, onclick: () => actions.showWords(index),
   }, icon(ICONS.words, 13));
-  const offered = create("span", { class: "lorchestra-offer-name lorchestra-quiet", dir: "auto" });
-  const offer = create("button", {
-    type: "button", class: "lorchestra-button lorchestra-offer", hidden: true,
-    onclick: () => actions.use(index, /** @type {string} */ (offer.dataset.lora)),
-  }, offered, create("span", { text: t("Use this") }));
   const schedule = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-schedule", "aria-haspopup": "dialog", onclick: () => actions.schedule(index, schedule),
   }, icon(ICONS.curve));
@@ -123,12 +124,18 @@ export function createRow(actions) {
   };
 
   const showOffer = (/** @type {View} */ view) => {
-    const one = offerFor(view.row, view.badge);
-    offer.hidden = !one; // of several, the badge's pop-up lets people choose
-    if (!one) return;
-    offer.dataset.lora = offered.textContent = one.name;
-    offer.title = t("Use {name}: {why}", one);
+    offered = offerFor(view.row, view.badge);
+    offer.hidden = !offered; // of several, the badge's pop-up lets people choose
+    if (!offered) return;
+    offerName.textContent = offered.name;
+    offer.title = t("Use {name}: {why}", { name: offered.name, why: offered.why });
     setAttribute(offer, "aria-label", offer.title);
+  };
+  /** The folder; or the file that is used, where it has another name and is not offered. @param {View} view */
+  const showWhere = ({ row, badge: said }) => {
+    const used = offered ? undefined : usedFile(said)?.name;
+    folder.textContent = used ? `→ ${used}` : splitName(row.lora).folder.replace(/[\\/]$/, "");
+    folder.title = used ? t("Used: {file}. “Use this name” in the row's menu writes it into the row.", { file: used }) : "";
   };
 
   return {
@@ -142,8 +149,11 @@ export function createRow(actions) {
         showRow(view);
       }
       if (shown?.badge !== view.badge) showBadge(view.badge);
-      if (isOther || shown?.badge !== view.badge) showWords(view);
-      showOffer(view);
+      if (isOther || shown?.badge !== view.badge) {
+        showOffer(view);
+        showWhere(view);
+        showWords(view);
+      }
       shown = view;
     },
   };
@@ -184,7 +194,6 @@ export function createRow(actions) {
     setAttribute(toggle, "aria-label", t("{name} is on", { name: called }));
     toggle.title = on ? t("On: press to switch off") : t("Off: press to switch on");
     title.textContent = called;
-    folder.textContent = parts.folder.replace(/[\\/]$/, "");
     name.title = row.lora;
     setAttribute(name, "aria-label", t("LoRA: {name}. Press to choose another", { name: row.lora }));
     const clipValue = clipWeight(row);

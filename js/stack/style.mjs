@@ -100,12 +100,12 @@ export const STYLE = `
   background: color-mix(in srgb, var(--lorchestra-accent) 20%, var(--lorchestra-field));
 }
 .lorchestra-loras .lorchestra-offer {
-  flex: 0 1 auto; min-width: 62px; max-width: 60%; height: 18px; padding: 0 6px; display: flex; gap: 5px; font-size: 11px; line-height: 16px;
-  white-space: nowrap; overflow: hidden;
+  flex: 0 1 auto; min-width: 62px; max-width: 60%; height: 18px; padding: 0 6px; display: flex; flex-wrap: wrap; gap: 2px 5px; font-size: 11px;
+  line-height: 16px; white-space: nowrap; overflow: hidden;
 }
 .lorchestra-loras .lorchestra-offer[hidden] { display: none; }
-.lorchestra-offer-name { flex: 0 1 auto; min-width: 0; overflow: hidden; text-overflow: ellipsis; unicode-bidi: isolate; }
-.lorchestra-offer > :last-child { flex: none; }
+.lorchestra-offer > :first-child { flex: none; }
+.lorchestra-offer-name { flex: 1 1 30px; min-width: 30px; overflow: hidden; text-overflow: ellipsis; text-align: start; unicode-bidi: isolate; }
 .lorchestra-loras .lorchestra-name:has(~ .lorchestra-offer:not([hidden])) { min-width: 56px; }
 .lorchestra-name:has(~ .lorchestra-offer:not([hidden])) .lorchestra-name-folder { display: none; }
 .lorchestra-weight {

@@ -17,19 +17,46 @@ export const STATES = /** @type {const} */ ([FITS, PARTLY, MISFIT, UNKNOWN, MISS
 /** @typedef {(typeof STATES)[number]} State */
 
 /**
+ * A file that a row may mean.
+ * @typedef {object} Candidate
+ * @property {string} name as ComfyUI lists it
+ * @property {string} why in English
+ * @property {string} by what it was found by: `content`, `said`, `tensors`, `air` or `name`; `changed` is the file of the
+ *   row's own path with another content, `used` the one that is used
+ * @property {string | null} sha256 of the file, as far as it is known
+ * @property {string | null} air
+ */
+
+/**
  * What the server says of a row; the state is empty while nothing is known.
  * @typedef {object} Badge
  * @property {State | ""} state
  * @property {string} sentence
  * @property {string | null} sha256
  * @property {string | null} air
- * @property {{name: string, why: string}[]} candidates files that a missing row may mean
+ * @property {Candidate[]} candidates files that a missing row may mean
+ * @property {string | null} file the name of the file that is used
+ * @property {string} how that file was found; empty if it has the path that the row says
+ * @property {import("./identity.mjs").Identity | null} known what that file is known by
+ * @property {string | null} page where people get a missing one
  * @property {import("./triggers.mjs").Word[]} [words] trigger words of its file, and those that the row chooses besides
- * @property {string | null} [file] the file that is used, as ComfyUI lists it
  */
 
 /** @type {Readonly<Badge>} */
-export const NOTHING = Object.freeze({ state: "", sentence: "", sha256: null, air: null, candidates: [] });
+export const NOTHING = Object.freeze({
+  state: "", sentence: "", sha256: null, air: null, candidates: [], file: null, how: "", known: null, page: null,
+});
+
+/**
+ * The file that is used for a row that says another name.
+ * @param {Badge | undefined} badge
+ * @returns {Candidate | undefined}
+ */
+export function usedFile(badge) {
+  if (!badge?.file || !badge.how) return undefined;
+  const { file, how, known } = badge;
+  return { name: file, why: how, by: "used", sha256: known?.sha256 ?? null, air: known?.air ?? null };
+}
 
 /**
  * The model that a stack is connected to.
@@ -43,11 +70,13 @@ export const NOTHING = Object.freeze({ state: "", sentence: "", sha256: null, ai
  * that is not there.
  * @param {{lora: string}} row
  * @param {Badge | undefined} badge
- * @returns {{name: string, why: string} | undefined}
+ * @returns {Candidate | undefined}
  */
 export function offerFor(row, badge) {
   if (!badge) return undefined;
   if (badge.state === MISSING) return badge.candidates.length === 1 ? badge.candidates[0] : undefined;
   const hasFolder = /[\\/]/.test(row.lora);
-  return hasFolder && badge.file && !isSamePath(row.lora, badge.file) ? { name: badge.file, why: badge.sentence } : undefined;
+  if (!hasFolder || !badge.file || isSamePath(row.lora, badge.file)) return undefined;
+  const { file, sentence, known } = badge;
+  return { name: file, why: sentence, by: "used", sha256: known?.sha256 ?? null, air: known?.air ?? null };
 }

@@ -24,8 +24,10 @@ from ..exchange import (
 )  # fmt: skip
 from ..files.new_file import check_output, new_file
 from ..files.opening import os_reason
+from ..library.identify_rows import Identified, identify_rows
 from ..limits import Json
 from ..stack import Stack
+from .shelf import add_catalog, open_shelf
 
 MAX_BYTES = 4_000_000
 """Largest file that is read."""
@@ -102,9 +104,10 @@ def run_export(args: argparse.Namespace) -> int:
     _check_output(args, args.stack)
     reading = Reading(Stack()) if args.stack is None else read_stack(_read_text(args.stack))
     options = {"allow_names": args.allow_names, "clamp": args.clamp, "paths": args.paths}
-    writing = write_any(reading.stack, args.to, options)
+    known = _identified(reading.stack, args)
+    writing = write_any(known.stack, args.to, options)
     _write_text(writing.text, args)
-    _report((*reading.losses, *writing.losses))
+    _report((*reading.losses, *known.without_added(writing.losses)))
     return 0
 
 
@@ -120,9 +123,14 @@ def run_import(args: argparse.Namespace) -> int:
     unread = next((loss for loss in reading.losses if loss.place is not None), None)
     if unread is not None and not reading.stack.entries:
         raise StackError(unread.reason, 1)
-    _write_text(_json_text(reading.stack.to_json()), args)
+    _write_text(_json_text(_identified(reading.stack, args).stack.to_json()), args)
     _report(reading.losses)
     return 0
+
+
+def _identified(stack: Stack, args: argparse.Namespace) -> Identified:
+    """The rows with what is known of their files, if it was said where to look."""
+    return identify_rows(stack, open_shelf(args).library) if args.folder or args.catalog else Identified(stack, {})
 
 
 def _dialect_ids() -> list[str]:
@@ -140,6 +148,7 @@ def _options(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", help="file to write; standard output without it")
     parser.add_argument("--force", action="store_true", help="overwrite OUT when it is there")
+    add_catalog(parser)
 
 
 def _check_output(args: argparse.Namespace, source: str | None) -> None:

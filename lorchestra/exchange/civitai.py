@@ -14,6 +14,7 @@ from ..errors import DialectError, quoted
 from ..limits import Json
 from ..stack import Entry, Stack
 from ..stack.air import LORA_TYPES, find_air
+from ..stack.wanted import HASH
 from .dialect import (
     AIR,
     Dialect,
@@ -28,18 +29,7 @@ from .dialect import (
     unsaid_of_stack,
     written,
 )
-from .fields import (
-    HASH,
-    VERSION_ID,
-    Item,
-    fields_of,
-    find_hash,
-    find_version_id,
-    items,
-    kept_hash,
-    left_behind,
-    objects,
-)
+from .fields import VERSION_ID, Item, fields_of, find_hash, find_version_id, items, kept_hash, left_behind, objects
 from .hosted import DOWNLOAD, find_air_of, version_id
 
 _FIELDS = ("civitaiResources", "resources")

@@ -19,11 +19,12 @@ from ..errors import DialectError, JsonError, StackError, quoted
 from ..files.json_text import read_json
 from ..limits import MAX_PROMPT, Json
 from ..stack import Entry, Stack
+from ..stack.wanted import HASH
 from .a1111 import read as read_prompt
 from .a1111 import write as write_tags
 from .civitai import read as read_resources
 from .dialect import CLIP, Dialect, Loss, Reading, Writing, fitted
-from .fields import HASH, checked, find_hash, kept_hash, weight
+from .fields import checked, find_hash, kept_hash, weight
 from .names import stem
 from .prompt import has_tags
 from .tag import ORDERS

@@ -15,11 +15,11 @@ from pathlib import Path
 from ..errors import FileProblem
 from ..files.hashes import Hashes, read_hashes, read_mark
 from ..stack.air import Air
-from .background import Background, IsWanted
+from .background import Background, Hashing, IsWanted
 from .database import Content, Database, Row
 from .facts import Facts, File, read_facts, with_hash
-from .finder import BY_HASH, Candidate, Finder, Found
-from .index import Hit, Index
+from .finder import Candidate, Finder, Found
+from .index import Hit, Index, contradicts, digests_of
 from .listing import Listing
 from .scan import Scanner, scan
 
@@ -72,6 +72,8 @@ class Library:
         self._lock = threading.RLock()
         self._listing: tuple[list[str], Listing] = ([], Listing(()))
         self.scanner = Scanner()
+        self.searching = Hashing()
+        """How far `search_hash` is: files that were looked into, and all."""
         self.background = Background(self.facts, self.hashes, self.save, is_busy)
 
     @property
@@ -168,6 +170,19 @@ class Library:
         self.save()
         return found
 
+    def find_identity(self, file: File) -> tuple[str | None, str | None] | None:
+        """SHA-256 and AIR of a file that has been read, as far as it has them; None if it was not read yet.
+
+        The content's hash counts before the sidecar's. No AIR where the sidecar says another hash than the file has: it
+        may be another file's.
+        """
+        self._load()
+        found, hashes = self._known.get(file.path), self.find_hashes(file)
+        if found is None or found.stamp != file.stamp:
+            return None
+        air = None if contradicts(found.facts, hashes) else found.facts.air
+        return hashes.sha256 if hashes else found.facts.sha256, air
+
     def sha256(self, file: File, is_wanted: IsWanted = lambda: True) -> str | None:
         """The SHA-256 of a whole file; see `hashes`."""
         found = self.hashes(file, is_wanted)
@@ -246,22 +261,27 @@ class Library:
         return Finder(self, left)
 
     def search_hash(self, lora: str, sha256: str, size: int | None = None, is_wanted: IsWanted = lambda: True) -> Found:
-        """The file with this hash, by hashing whole files: those of this size, or of this name first, then the newest.
+        """The file with this hash, of any kind, by hashing whole files: those of this size, or of this name first.
 
-        It stops at the first, and when it is not wanted any more.
+        Then come the newest. It stops at the first, and when it is not wanted any more.
         """
         files = self.files()
         if size is not None:
             files = [file for file in files if file.size == size]
         same = set(self.listing().named(lora))
         files.sort(key=lambda file: (file.name not in same, -file.modified_ns))
-        for number, file in enumerate(files):
-            found = self.sha256(file, is_wanted) if is_wanted() else None
-            if found == sha256.lower():
-                return Found((Candidate(file.name, BY_HASH),), 0)
-            if found is None and not is_wanted():
-                return Found((), len(files) - number)
-        return Found(())
+        try:
+            for number, file in enumerate(files):
+                self.searching = Hashing(number, len(files))
+                found = self.hashes(file, is_wanted) if is_wanted() else None
+                rank = digests_of(found).get(sha256.lower()) if found else None
+                if rank:
+                    return Found((Candidate(file.name, rank),), 0)
+                if found is None and not is_wanted():
+                    return Found((), len(files) - number)
+            return Found(())
+        finally:
+            self.searching = Hashing()
 
     def count_use(self, names: Iterable[str]) -> None:
         """Counts that these files were applied, for lists that show what was used last."""

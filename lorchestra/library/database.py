@@ -294,7 +294,8 @@ def _write(connection: sqlite3.Connection, row: Row) -> None:
         (
             row.path, row.folder, row.name, _text(row.stamp), facts.kind, facts.algorithm, facts.rank,
             _plain(facts.title), _plain(facts.air), facts.sha256, _text(facts.architectures), _text(facts.family),
-            _text(facts.triggers), _text(sorted(facts.hashes)), _text(sorted(facts.said)), _text(facts.words),
+            _text(facts.triggers), _text(sorted(facts.hashes)), _text(sorted(facts.said)),
+            _text(facts.words),
         ),
     )  # fmt: skip
 

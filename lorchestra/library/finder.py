@@ -11,12 +11,15 @@ from .index import CONTENT, SAID, TENSORS
 from .resolve import Known
 
 _MOST_CANDIDATES = 8
-BY_HASH = "the same content, by its hash"
-BY_SAID = "the same content, by the hash in its sidecar"
-BY_TENSORS = "the same tensors, by their hash"
-BY_AIR = "the same AIR"
-BY_NAME = "the same file name"
-_BY = {CONTENT: BY_HASH, SAID: BY_SAID, TENSORS: BY_TENSORS}
+AIR = "air"
+NAME = "name"
+_WHY = {
+    CONTENT: "the same content, by its hash",
+    SAID: "the same content, by the hash in its sidecar",
+    TENSORS: "the same tensors, by their hash",
+    AIR: "the same AIR",
+    NAME: "the same file name",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,13 @@ class Candidate:
     """A file that may be the one that is missing."""
 
     name: str
-    why: str
-    """One sentence without its end."""
+    by: str
+    """What it was found by: `content`, `said` or `tensors` for a hash, see `index.py`; `air`, or `name`."""
+
+    @property
+    def why(self) -> str:
+        """The same in words, as a sentence without its end."""
+        return _WHY[self.by]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +63,10 @@ class Finder:
         found: dict[str, str] = {}
         listing = self.known.listing()
         for name, hit in self.known.names_by_hash(wanted.digits, listing) if wanted.digits else ():
-            found.setdefault(name, _BY[hit.rank])
+            found.setdefault(name, hit.rank)
         for name in self.known.names_by_air(wanted.air, listing) if wanted.air else ():
-            found.setdefault(name, BY_AIR)
+            found.setdefault(name, AIR)
         for name in listing.named(wanted.lora) if wanted.is_path else ():
-            found.setdefault(name, BY_NAME)
-        candidates = [Candidate(name, why) for name, why in found.items()]
+            found.setdefault(name, NAME)
+        candidates = [Candidate(name, by) for name, by in found.items()]
         return Found(tuple(candidates[:_MOST_CANDIDATES]), self.left)

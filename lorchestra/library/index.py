@@ -77,6 +77,11 @@ class Index:
         return sorted(self._airs.get(air.key, ()))
 
 
+def digests_of(hashes: Hashes) -> dict[str, str]:
+    """All hashes of a content by which it may be asked for, whole and shortened → what each is of."""
+    return dict(_digests(None, hashes))
+
+
 def contradicts(facts: Facts, hashes: Hashes | None) -> bool:
     """True if a sidecar says another SHA-256 than the file has."""
     return bool(hashes and facts.sha256 and facts.sha256 != hashes.sha256)

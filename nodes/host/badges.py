@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, cast
@@ -16,10 +16,15 @@ from . import bases, process, prompt
 
 if TYPE_CHECKING:
     from ...lorchestra.fit.badge import Badge
+    from ...lorchestra.library.finder import Candidate
     from ...lorchestra.library.resolve import Resolved
     from ...lorchestra.models.base import Base
     from ...lorchestra.stack.wanted import Wanted
     from ...lorchestra.workflow.prompts import Texts
+
+
+ITSELF = "changed"
+"""Why the file of a row's own path is a candidate: its content is another one now."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +48,38 @@ class Model:
         return None if self.base is None else {"title": self.base.title, "architectures": self.base.architectures}
 
 
-def check(queued: Mapping[str, object] | None, stacks: list[tuple[str, object]]) -> list[dict[str, object]]:
+def check(
+    queued: Mapping[str, object] | None, stacks: list[tuple[str, object]], *, only_found: bool = False
+) -> list[dict[str, object]]:
     """One answer for each (node id, rows in any form): the model that the prompt connects, and a badge for each row.
 
     `prompt` is the widget that all of the prompt's text is in, if it is one; `words` of a row are its file's trigger
     words and those that it chooses besides, each with whether it is in the prompt.
+
+    With `only_found` no file is looked into: rows whose file is there are `unknown`, and have no words.
     """
     shelf = process.lora_library()
     with shelf.background.attended():
-        return _Checker(shelf).check(queued or {}, stacks)
+        return _Checker(shelf, only_found).check(queued or {}, stacks)
+
+
+def shown_candidates(shelf: Library, candidates: Sequence[Candidate]) -> list[dict[str, object]]:
+    """Candidates with what is known of each file."""
+    files = {file.name: file for file in shelf.files({item.name for item in candidates})}
+    return [_candidate(shelf, files.get(item.name), item.name, item.by, item.why) for item in candidates]
+
+
+def _candidate(shelf: Library, file: File | None, name: str, by: str, why: str) -> dict[str, object]:
+    sha256, air = (shelf.find_identity(file) if file else None) or (None, None)
+    return {"name": name, "why": why, "by": by, "sha256": sha256, "air": air}
 
 
 class _Checker:
     """For one request: each folder, each file and each base is read once."""
 
-    def __init__(self, shelf: Library) -> None:
+    def __init__(self, shelf: Library, only_found: bool) -> None:
         self._shelf = shelf
+        self._only_found = only_found
         self._files: dict[str, File] = {}
         self._found: dict[Wanted, Resolved | StackError | None] = {}
         self._finder = cache(shelf.finder)
@@ -131,22 +152,21 @@ class _Checker:
             return _answer(badge, entry, self._candidates(entry))
         if found.is_changed:
             state = badges.MISSING if model.choices.policy == REFUSE else badges.PARTLY
-            itself = [{"name": found.name, "why": "the file as it is now"}]
-            return _answer(badges.Badge(state, f"{CHANGED}. {CHANGE_HINT}"), entry, itself, file=found.name)
-        facts = self._shelf.find_facts(file)
-        known = (facts.sha256, facts.air) if facts else (None, None)
-        badge = self._look(file, model)
+            itself = [_candidate(self._shelf, file, found.name, ITSELF, "the file as it is now")]
+            return _answer(badges.Badge(state, f"{CHANGED}. {CHANGE_HINT}"), entry, itself, file=found)
+        badge = badges.Badge(badges.UNKNOWN, "") if self._only_found else self._look(file, model)
         if badge.state in (badges.FITS, badges.PARTLY, badges.UNKNOWN):
             badge = badges.row_problem(entry, lambda: model.base, model.choices) or badge
         if found.how:
             badge = replace(badge, sentence=f"{badge.sentence}; used {found.name}, {found.how}")
-        return _answer(badge, entry, [], *known, file=found.name)
+        known = self._shelf.find_identity(file)
+        return _answer(badge, entry, [], known, file=found)
 
     def _words(self, entry: Entry | StackError, node: str, texts: Texts | None) -> dict[str, object]:
         from ...lorchestra.library.resolve import Resolved
         from ...lorchestra.stack.wanted import wanted_of
 
-        if isinstance(entry, StackError):
+        if isinstance(entry, StackError) or self._only_found:
             return {"words": []}
         found = self._found[wanted_of(entry)]
         file = self._files.get(found.name) if isinstance(found, Resolved) else None
@@ -178,27 +198,37 @@ class _Checker:
             key, lambda: badges.look(file.name, file.path, opened, model.base, has_clip=model.has_clip)
         )
 
-    def _candidates(self, entry: Entry) -> list[dict[str, str]]:
+    def _candidates(self, entry: Entry) -> list[dict[str, object]]:
         from ...lorchestra.stack.wanted import wanted_of
 
-        found = self._finder().find_wanted(wanted_of(entry))
-        return [{"name": item.name, "why": item.why} for item in found.candidates]
+        return shown_candidates(self._shelf, self._finder().find_wanted(wanted_of(entry)).candidates)
 
 
 def _answer(
     badge: Badge,
     entry: Entry | None = None,
-    candidates: list[dict[str, str]] | None = None,
-    sha256: str | None = None,
-    air: str | None = None,
-    file: str | None = None,
+    candidates: list[dict[str, object]] | None = None,
+    known: tuple[str | None, str | None] | None = None,
+    file: Resolved | None = None,
 ) -> dict[str, object]:
-    """One row; hash and AIR are the file's if they are known, else the row's own. `file` is the listed name."""
+    """One row: `file` is the listed name that is used, `how` it was found if not by its path.
+
+    `known` is what that file is known by, once it has been read; `sha256` and `air` are the same, or the row's own.
+    `page` is where people get a missing one.
+    """
+    from ...lorchestra.fit.outcome import MISSING
+    from ...lorchestra.stack.wanted import wanted_of
+
+    sha256, air = known or (None, None)
+    wanted = wanted_of(entry).air if entry and badge.state == MISSING else None
     return {
         "state": badge.state,
         "sentence": shortened(badge.sentence, 2000),
         "sha256": sha256 or (entry.sha256 if entry else None),
         "air": air or (entry.air if entry else None),
         "candidates": candidates or [],
-        "file": file,
+        "file": file.name if file else None,
+        "how": file.how if file else "",
+        "known": {"sha256": sha256, "air": air} if known else None,
+        "page": wanted.page if wanted else None,
     }

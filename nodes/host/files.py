@@ -18,6 +18,7 @@ from . import process
 
 if TYPE_CHECKING:
     from ...lorchestra.fit.rows import Files, Located
+    from ...lorchestra.library.identify_rows import Identified
     from ...lorchestra.stack import Entry, Stack
 
 
@@ -79,6 +80,13 @@ def with_listed_names(entries: Iterable[Entry]) -> list[Entry]:
         found = resolve(wanted_of(entry), shelf) if entry.active else None
         result.append(replace(entry, lora=found.name) if found else entry)
     return result
+
+
+def identified(stack: Stack) -> Identified:
+    """The rows with the AIR and the hash that are known of their files, whose headers and sidecars are read for it."""
+    from ...lorchestra.library.identify_rows import identify_rows
+
+    return identify_rows(stack, process.lora_library())
 
 
 def count_uses(names: Iterable[str]) -> None:

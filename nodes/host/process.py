@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
@@ -103,6 +104,12 @@ def catalog() -> Database:
     from ...lorchestra.library.database import Database
 
     return Database(Path(folder_paths.get_user_directory(), "__lorchestra", "catalog.sqlite"))
+
+
+@cache
+def warn_once(sentence: str) -> None:
+    """A line in the log, and none when the same is to be said again."""
+    logging.warning("[Lorchestra] %s", sentence)
 
 
 _START_SECONDS = 5.0

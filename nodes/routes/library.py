@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from ...lorchestra.errors import LorchestraError, quoted
 from ..host import process
+from ..host.badges import shown_candidates
 from .http import Answer, Body, Query, read_text
 from .jobs import IsWanted
 
 if TYPE_CHECKING:
-    from ...lorchestra.library.catalog import Library
+    from ...lorchestra.library.background import Hashing
     from ...lorchestra.library.facts import Facts, File
 
 SEARCH_SECONDS = 5.0
@@ -34,6 +35,8 @@ def loras(query: Query) -> dict[str, object]:
         pending = shelf.read_in_background(files)
         problems = {file.name: find_name_problem(file.name) for file in files}
         rows = [_row(file, shelf.find_facts(file)) for file in files if problems[file.name] is None]
+        if shelf.problem:
+            process.warn_once(shelf.problem)
         unusable = [
             {"name": quoted(name, 300), "problem": key, "why": NAME_PROBLEMS[key]}
             for name, key in problems.items()
@@ -43,7 +46,7 @@ def loras(query: Query) -> dict[str, object]:
             "loras": rows,
             "pending": pending,
             "unusable": unusable,
-            "hashing": _hashing(shelf),
+            "hashing": _shown(shelf.background.hashing),
             "problem": shelf.problem,
         }
 
@@ -51,7 +54,8 @@ def loras(query: Query) -> dict[str, object]:
 def index(body: Body) -> dict[str, object]:
     """Has all files hashed in the background, with `hash` true; ends that, with `hash` false. Says how far it is.
 
-    Hashes are what a row is found by under any name; they are kept in the catalog.
+    Hashes are what a row is found by under any name; they are kept in the catalog. `searching` is the same for a search
+    by hash that runs.
     """
     shelf, wanted = process.lora_library(), body.get("hash")
     if not isinstance(wanted, bool | None):
@@ -60,11 +64,10 @@ def index(body: Body) -> dict[str, object]:
         shelf.hash_in_background()
     elif wanted is False:
         shelf.background.stop_hashing()
-    return {"hashing": _hashing(shelf)}
+    return {"hashing": _shown(shelf.background.hashing), "searching": _shown(shelf.searching)}
 
 
-def _hashing(shelf: Library) -> dict[str, int]:
-    progress = shelf.background.hashing
+def _shown(progress: Hashing) -> dict[str, int]:
     return {"done": progress.done, "total": progress.total}
 
 
@@ -135,19 +138,19 @@ def is_deep(body: Body) -> bool:
 def find(body: Body, is_wanted: IsWanted) -> dict[str, object]:
     """Files that may be the one that a row means; with `deep`, whole files are hashed."""
     lora, sha256, air = (read_text(body, key) for key in ("lora", "sha256", "air"))
-    from ...lorchestra.library.finder import BY_HASH
+    from ...lorchestra.library.index import CONTENT
 
     size = body.get("size")
     shelf = process.lora_library()
     found = shelf.finder(SEARCH_SECONDS).find(lora or "", sha256, air)
-    by_content = any(item.why == BY_HASH for item in found.candidates)
+    by_content = any(item.by == CONTENT for item in found.candidates)
     if is_deep(body) and sha256 and not by_content:
         known_size = size if isinstance(size, int) and not isinstance(size, bool) else None
         hashed = shelf.search_hash(lora or "", sha256, known_size, _until(FILES_SECONDS, is_wanted))
         names = {item.name for item in hashed.candidates}
         rest = tuple(item for item in found.candidates if item.name not in names)
         found = type(found)((*hashed.candidates, *rest), hashed.left)
-    return {"candidates": [{"name": item.name, "why": item.why} for item in found.candidates], "left": found.left}
+    return {"candidates": shown_candidates(shelf, found.candidates), "left": found.left}
 
 
 def _until(seconds: float, is_wanted: IsWanted) -> IsWanted:

@@ -19,7 +19,10 @@ DEFAULT_STEPS = 20
 
 
 def check(body: Body) -> dict[str, object]:
-    """A badge for each row of each stack, against the model that the prompt connects it to."""
+    """A badge for each row of each stack, against the model that the prompt connects it to.
+
+    With `only_found` it says no more than which files are there, and opens none.
+    """
     from ..host import badges
 
     queued, stacks = body.get("prompt"), body.get("stacks")
@@ -33,7 +36,8 @@ def check(body: Body) -> dict[str, object]:
             raise LorchestraError(f'{quoted(stack)} is not a stack; expected {{"node": "12", "loras": …}}')
         data = cast("Mapping[str, object]", stack)
         pairs.append((str(data["node"]), data.get("loras")))
-    return {"stacks": badges.check(cast("Mapping[str, object] | None", queued), pairs)}
+    only_found = body.get("only_found") is True
+    return {"stacks": badges.check(cast("Mapping[str, object] | None", queued), pairs, only_found=only_found)}
 
 
 def read(body: Body) -> dict[str, object]:
@@ -52,14 +56,16 @@ def read(body: Body) -> dict[str, object]:
 def write(body: Body) -> dict[str, object]:
     """Text in a dialect from rows."""
     from ...lorchestra.exchange import parse_stack, write_any
+    from ..host import files
 
     rows, name = body.get("loras"), body.get("as")
     if not isinstance(rows, list | dict | str):
         raise StackError(f'"loras" is {quoted(rows)}; expected rows')
     form = name if isinstance(name, str) else ""
     options = {key: body.get(key) is True for key in ("allow_names", "clamp", "paths")}
-    writing = write_any(parse_stack(rows), form, options)
-    return {"text": writing.text, "losses": [str(loss) for loss in writing.losses]}
+    known = files.identified(parse_stack(rows))
+    writing = write_any(known.stack, form, options)
+    return {"text": writing.text, "losses": [str(loss) for loss in known.without_added(writing.losses)]}
 
 
 def schedule(body: Body) -> dict[str, object]:

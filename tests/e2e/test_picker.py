@@ -596,15 +596,42 @@ def test_files_that_are_being_read_are_asked_for_while_it_is_open(picker: Picker
     picker.page.unroute(LISTED)
     picker.page.route(LISTED, answer)
     picker.open()
-    expect(picker.status).to_contain_text("2 not read yet")
+    expect(picker.status).to_contain_text("reading 0 of 2")
     picker.page.keyboard.press("ArrowDown")
     expect(picker.rows.first).to_contain_text("SDXL", timeout=10_000)
     assert picker.active() == "b"
-    expect(picker.status).to_contain_text("1 not read yet")
+    expect(picker.status).to_contain_text("reading 1 of 2")
     picker.page.keyboard.press("Escape")
     before = len(asked)
     picker.page.wait_for_timeout(4000)
     assert len(asked) == before
+
+
+def test_hashing_and_what_is_not_kept_are_told_and_hashing_can_be_stopped(picker: Picker) -> None:
+    stopped: list[Any] = []
+    rows = [lora("a.safetensors")]
+    problem = "the catalog catalog.sqlite cannot be used now"
+
+    def answer(route: Route) -> None:
+        hashing = {"done": 0, "total": 0} if stopped else {"done": 12, "total": 300}
+        route.fulfill(json={"loras": rows, "pending": 0, "hashing": hashing, "problem": problem})
+
+    def stop(route: Route) -> None:
+        stopped.append(route.request.post_data_json)
+        route.fulfill(json={"hashing": {"done": 0, "total": 0}})
+
+    picker.page.unroute(LISTED)
+    picker.page.route(LISTED, answer)
+    picker.page.route("**/lorchestra/index", stop)
+    try:
+        picker.open()
+        expect(picker.status).to_contain_text("hashing 12 of 300")
+        expect(picker.page.get_by_text("The catalog catalog.sqlite cannot be used now")).to_be_visible()
+        picker.page.get_by_role("button", name="Stop hashing").click()
+        expect(picker.status).not_to_contain_text("hashing")
+        assert stopped == [{"hash": False}]
+    finally:
+        picker.page.unroute("**/lorchestra/index")
 
 
 def test_preview_is_loaded_for_the_row_under_the_pointer_alone(picker: Picker) -> None:

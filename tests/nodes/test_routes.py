@@ -187,9 +187,43 @@ def test_each_row_gets_its_badge(files: Path, ask: Callable[..., Any]) -> None:
     assert 'the weight "model" is' in sentences[5]
     assert [row["file"] for row in connected["rows"]][1:3] == ["flux.safetensors", "styles/sdxl.safetensors"]
     assert connected["rows"][7]["candidates"] == []
+    known = {"sha256": SHA, "air": "civitai:1@2"}
+    assert [row["known"] for row in connected["rows"]][:3] == [known, {"sha256": None, "air": None}, known]
+    assert [bool(row["how"]) for row in connected["rows"]] == [False, False, True, False, False, False, True, False]
     assert (connected["rows"][0]["sha256"], connected["rows"][0]["air"]) == (SHA, "civitai:1@2")
     assert (alone["node"], alone["model"], alone["rows"][0]["state"]) == ("7", None, "unknown")
     assert unreadable["rows"] == [] and "neither JSON" in unreadable["error"]
+
+
+def test_what_is_missing_is_told_without_opening_a_file(
+    files: Path, ask: Callable[..., Any], pack: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed(ask)
+    monkeypatch.setattr(importlib.import_module(f"{pack.__name__}.lorchestra.fit.badge"), "look", None)
+    rows = [
+        {"lora": "flux"},
+        {"lora": "gone", "air": "urn:air:sdxl:lora:civitai:7@8"},
+        {"lora": "also gone", "hash": SHA[:10]},
+    ]
+    body = {"prompt": None, "only_found": True, "stacks": [{"node": "9", "loras": {"loras": rows}}]}
+    (stack,) = ask("POST", "check", body)[2]["stacks"]
+    assert [row["state"] for row in stack["rows"]] == ["unknown", "missing", "unknown"]
+    assert [row["page"] for row in stack["rows"]] == [None, "https://civitai.com/models/7?modelVersionId=8", None]
+    assert stack["rows"][2]["file"] == "styles/sdxl.safetensors"
+
+
+def test_a_catalog_that_cannot_be_kept_is_told_and_logged_once(
+    loras: Path,
+    ask: Callable[..., Any],
+    pack: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    catalog = importlib.import_module(f"{pack.__name__}.lorchestra.library.catalog")
+    monkeypatch.setattr(catalog.Library, "problem", "the catalog cannot be used here")
+    for _ in range(3):
+        assert ask("GET", "loras")[2]["problem"] == "the catalog cannot be used here"
+    assert caplog.text.count("the catalog cannot be used here") == 1
 
 
 @pytest.mark.parametrize("missing", ["gone.safetensors", "../checkpoints/sdxl.safetensors"])
@@ -266,9 +300,11 @@ def test_all_previews_are_listed_and_videos_too(files: Path, ask: Callable[..., 
 
 def test_finding_reads_what_it_needs(files: Path, ask: Callable[..., Any]) -> None:
     by_air = ask("POST", "find", {"lora": "gone.safetensors", "air": "urn:air:sdxl:lora:civitai:1@2"})[2]
-    assert by_air == {"candidates": [{"name": "styles/sdxl.safetensors", "why": "the same AIR"}], "left": 0}
+    sdxl = {"name": "styles/sdxl.safetensors", "sha256": SHA, "air": "civitai:1@2"}
+    assert by_air == {"candidates": [{**sdxl, "why": "the same AIR", "by": "air"}], "left": 0}
     by_name = ask("POST", "find", {"lora": "old\\Flux.safetensors"})[2]["candidates"]
-    assert by_name == [{"name": "flux.safetensors", "why": "the same file name"}]
+    flux = {"name": "flux.safetensors", "sha256": None, "air": None}
+    assert by_name == [{**flux, "why": "the same file name", "by": "name"}]
     assert ask("POST", "find", {"lora": "flu"})[2]["candidates"] == []
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert ask("POST", "find", {"lora": "x", "sha256": empty})[2]["candidates"] == []
@@ -543,7 +579,7 @@ def test_hashing_gets_into_nobody_s_way_and_ends_with_who_asked(loras: Path, ask
 def test_all_files_are_hashed_when_that_is_asked_for(loras: Path, ask: Callable[..., Any]) -> None:
     """Then rows are found by them, and the next start knows them."""
     files = write_sparse(loras / "flux.safetensors", lora_shapes("flux1_dev", "double_blocks.0.img_attn.*")).parent
-    assert ask("POST", "index", {})[2] == {"hashing": {"done": 0, "total": 0}}
+    assert ask("POST", "index", {})[2]["hashing"] == {"done": 0, "total": 0}
     assert ask("POST", "index", {"hash": "yes"})[0] == 400
     sha256 = hashlib.sha256((files / "flux.safetensors").read_bytes()).hexdigest()
     for _ in range(200):
@@ -552,6 +588,8 @@ def test_all_files_are_hashed_when_that_is_asked_for(loras: Path, ask: Callable[
         if found:
             break
         time.sleep(0.02)
-    assert found == [{"name": "flux.safetensors", "why": "the same content, by its hash"}]
-    assert ask("POST", "index", {"hash": False})[2] == {"hashing": {"done": 0, "total": 0}}
+    why = {"why": "the same content, by its hash", "by": "content"}
+    assert found == [{"name": "flux.safetensors", "sha256": sha256, "air": None, **why}]
+    nothing = {"done": 0, "total": 0}
+    assert ask("POST", "index", {"hash": False})[2] == {"hashing": nothing, "searching": nothing}
     assert ask("GET", "loras")[2]["problem"] is None

@@ -169,3 +169,18 @@ def test_without_a_comfyui_or_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert main(["find", "a", "--catalog", str(tmp_path / "c")]) == 2
     assert "no ComfyUI was found; name a folder of LoRAs with --folder" in capsys.readouterr().err
     assert main(["find", "a", "--folder", str(tmp_path / "gone"), "--catalog", str(tmp_path / "c")]) == 2
+
+
+def test_export_and_import_say_what_is_known_of_the_files(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row with a name alone becomes a request with its AIR."""
+    stack = tmp_path / "stack.json"
+    stack.write_text(json.dumps([{"lora": "styles/ink.safetensors", "model": 0.5}]))
+    assert main(["export", str(stack), "--to", "runware"]) == 2
+    assert "no AIR" in capsys.readouterr().err
+    assert main(["export", str(stack), "--to", "runware", "--folder", str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == [{"model": "civitai:120096@135931", "weight": 0.5}] and err == ""
+    code, out = run(capsys, tmp_path, "import", str(stack))
+    assert code == 0 and json.loads(out)["loras"][0]["air"] == "civitai:120096@135931"

@@ -14,7 +14,8 @@ from support.sparse_files import lora_shapes, write_sparse
 
 from lorchestra.library.catalog import Library
 from lorchestra.library.facts import File
-from lorchestra.library.finder import Candidate
+from lorchestra.library.finder import NAME, Candidate
+from lorchestra.library.index import SAID
 
 SDXL = lora_shapes("sdxl", "middle_block.1.*attn?.to_q*")
 FLUX = lora_shapes("flux1_dev", "*_blocks.*")
@@ -107,8 +108,8 @@ def test_found_by_hash_by_air_and_by_whole_name(folder: Folder) -> None:
     assert folder.loras.finder().left == 4
     found = folder.loras.finder(60)
     assert found.left == 0
-    by_hash = Candidate("other.safetensors", "the same content, by the hash in its sidecar")
-    by_name = Candidate("styles/pixel.safetensors", "the same file name")
+    by_hash = Candidate("other.safetensors", SAID)
+    by_name = Candidate("styles/pixel.safetensors", NAME)
     assert found.find("old/pixel.safetensors", "a" * 64).candidates == (by_hash, by_name)
     assert found.find("old\\PIXEL").candidates == (by_name,)
     assert found.find("x", "B" * 64).candidates[0].why == "the same tensors, by their hash"
@@ -119,12 +120,26 @@ def test_found_by_hash_by_air_and_by_whole_name(folder: Folder) -> None:
         assert found.find(lora, None, air).candidates == ()
 
 
+def test_an_air_beside_another_file_s_hash_is_not_the_file_s(folder: Folder) -> None:
+    path = folder.write("a.safetensors")
+    folder.put("a.civitai.info", modelId=1, id=2, files=[{"hashes": {"SHA256": "A" * 64}}])
+    (file,) = folder.loras.files()
+    assert folder.loras.find_identity(file) is None
+    folder.loras.read_now(10)
+    assert folder.loras.find_identity(file) == ("a" * 64, "civitai:1@2")
+    sha256 = folder.loras.sha256(file)
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert folder.loras.find_identity(file) == (sha256, None)
+
+
 def test_whole_files_are_hashed_when_asked_and_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = folder.write("moved/a.safetensors")
     folder.write("b.safetensors", FLUX)
     sha256 = hashlib.sha256(wanted.read_bytes()).hexdigest()
     found = folder.loras.search_hash("gone.safetensors", sha256.upper())
     assert [item.name for item in found.candidates] == ["moved/a.safetensors"]
+    assert folder.loras.search_hash("gone.safetensors", sha256[:10].upper()) == found
+    assert folder.loras.searching.total == 0
     assert folder.loras.finder(60).find("gone", sha256).candidates[0].name == "moved/a.safetensors"
     monkeypatch.setattr(hashlib, "sha256", None)
     assert folder.loras.sha256(folder.file("moved/a.safetensors")) == sha256

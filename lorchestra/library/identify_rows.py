@@ -1,0 +1,67 @@
+"""Rows with the AIR and the hash that are known of their files, for other programs, which do not know the names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ..errors import StackError
+from ..exchange import Loss
+from ..stack import Entry, Stack
+from ..stack.wanted import wanted_of
+from .facts import Facts, File
+from .resolve import Known, resolve
+
+
+class Files(Known, Protocol):
+    """What is known of the files that are there, and the files themselves."""
+
+    def files(self, names: Iterable[str] | None = None) -> list[File]:
+        """The files of listed names."""
+        ...
+
+    def facts(self, file: File) -> Facts:
+        """What is known of a file, which is read if it was not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A stack, and what was added to it."""
+
+    stack: Stack
+    added: Mapping[int, frozenset[str]]
+    """Row → names of its fields."""
+
+    def without_added(self, losses: Iterable[Loss]) -> tuple[Loss, ...]:
+        """The losses of what the rows had themselves: what was added, and the program has no use for, is not lost."""
+        return tuple(loss for loss in losses if loss.field not in self.added.get(loss.row or 0, ()))
+
+
+def identify_rows(stack: Stack, files: Files) -> Identified:
+    """The rows with AIR and SHA-256, where they had none and their file is found and known by them.
+
+    Rows whose file is not found, or may be any of several, stay as they are.
+    """
+    found: dict[int, str] = {}
+    for row, entry in stack.rows:
+        try:
+            resolved = resolve(wanted_of(entry), files)
+        except StackError:
+            continue
+        if resolved and not resolved.is_changed:
+            found[row] = resolved.name
+    facts = {file.name: files.facts(file) for file in files.files(sorted(set(found.values())))}
+    entries: list[Entry] = []
+    added: dict[int, frozenset[str]] = {}
+    for row, entry in stack.rows:
+        known = facts.get(found.get(row, ""))
+        news = {
+            field: value
+            for field, value in (("air", known and known.air), ("sha256", known and known.sha256))
+            if value and getattr(entry, field) is None
+        }
+        added[row] = frozenset(news)
+        entries.append(replace(entry, **news) if news else entry)
+    return Identified(replace(stack, entries=tuple(entries)), added)
