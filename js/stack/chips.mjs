@@ -1,7 +1,7 @@
 // @ts-check
 /** The line below a row with the trigger words of its LoRA: a press chooses a word or not. */
 
-import { create, icon, setAttribute } from "../base/dom.mjs";
+import { create, icon, ROOT_CLASS, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { chosenWords, isChosen } from "../values/triggers.mjs";
 import { ICONS } from "./style.mjs";
@@ -28,7 +28,8 @@ export function createWords(actions) {
   }, icon(ICONS.add, 10), t("Insert"));
   const element = create("div", { class: "lorchestra-words" }, list, insert);
   list.addEventListener("wheel", (event) => {
-    if (event.ctrlKey || list.scrollWidth <= list.clientWidth || !list.contains(document.activeElement)) return;
+    const hasFocus = list.closest(`.${ROOT_CLASS}`)?.contains(document.activeElement); // without it, the wheel is the canvas's
+    if (event.ctrlKey || list.scrollWidth <= list.clientWidth || !hasFocus) return;
     list.scrollLeft += event.deltaY || event.deltaX;
     event.preventDefault();
     event.stopPropagation();

@@ -43,6 +43,7 @@ export const STYLE = `
 }
 .lorchestra-chips {
   flex: 1; min-width: 0; height: 100%; display: flex; align-items: center; gap: 4px; overflow: auto hidden; scrollbar-width: none;
+  font-size: 11px; mask-image: linear-gradient(to right, #000 calc(100% - 12px), transparent);
 }
 .lorchestra-loras .lorchestra-chip {
   flex: none; max-width: 180px; height: 18px; padding: 0 7px; border: 1px dashed var(--lorchestra-line); border-radius: 9px; font-size: 11px;

@@ -134,7 +134,7 @@ def applied(
     """What the row changes in the CLIP at a clip weight of 0.5, by key; and the report."""
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, loras / "te.safetensors")
     stack = json.dumps({"version": 1, "loras": [row("te", 0.0, clip=0.5)]})
-    _, out, _, report, _ = stack_node.execute(model=unet, clip=clip, loras=stack).args[:4]
+    _, out, _, report = stack_node.execute(model=unet, clip=clip, loras=stack).args[:4]
     before, after = plain(clip.patcher), patched(out.patcher)
     return {key: after[key] - weight for key, weight in before.items() if not torch.equal(after[key], weight)}, report
 
