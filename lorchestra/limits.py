@@ -10,6 +10,10 @@ MAX_ROWS = 1000
 """Most rows of a stack."""
 MAX_NAME = 1024
 """Longest LoRA name, in characters."""
+MAX_WORDS = 64
+"""Most trigger words that a row chooses."""
+MAX_WORD = 500
+"""Longest of them, in characters."""
 MAX_TEXT = 4_000_000
 """Longest text of a stack or a request that is parsed, in characters; largest file of one, in bytes."""
 MAX_PROMPT = 400_000

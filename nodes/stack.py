@@ -22,7 +22,7 @@ from ..lorchestra.stack.choices import (
     WARN,
     Choices,
 )
-from .host import bases, experts, files, prompt
+from .host import bases, experts, files, prompt, words
 from .host.schema import schema
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
@@ -112,7 +112,15 @@ class LoraStack(io.ComfyNode):
                 io.Clip.Output(display_name="CLIP"),
                 LoraStackSocket.Output(display_name="LORA_STACK", tooltip="All rows that are on."),
                 io.String.Output(display_name="report", tooltip="One line per row: what was applied."),
+                io.String.Output(
+                    display_name="trigger_words",
+                    tooltip=(
+                        "The trigger words of all rows that were applied, each once, with commas between: those that a "
+                        "row chooses, else all that are known of its file."
+                    ),
+                ),
             ],
+            hidden=[io.Hidden.prompt],
         )
 
     @classmethod
@@ -174,6 +182,7 @@ class LoraStack(io.ComfyNode):
         from ..lorchestra.apply.plan import make_plan
         from ..lorchestra.exchange import read_stack
         from ..lorchestra.fit.outcome import report
+        from ..lorchestra.workflow.words import joined
         from .host import live
         from .host.model import live_base
 
@@ -198,11 +207,15 @@ class LoraStack(io.ComfyNode):
         is_live = mode == LIVE or (mode == AUTO and bool(reason))
         applied = live.apply(plan, model, clip, merges=not is_live)
         notes += applied.notes
-        text = report(plan.outcomes, notes)
         listed = files.with_listed_names([*upstream.entries, *own.entries])
+        count = len(upstream.entries)
+        meant = words.find_meant(words.find_applied(plan.outcomes, listed[count:], listed[:count]))
+        text = "\n".join(
+            [report(plan.outcomes, notes), *words.missing_lines(meant, getattr(cls.hidden, "prompt", None))]
+        )
         files.count_uses(entry.lora for entry in listed if entry.active)
-        rows = to_rows(listed)
-        return io.NodeOutput(applied.model, applied.clip, rows, text, ui={"text": [text]})
+        triggers = joined(word for _, of_row in meant for word in of_row)
+        return io.NodeOutput(applied.model, applied.clip, to_rows(listed), text, triggers, ui={"text": [text]})
 
 
 def _warnings(plan: Plan, policy: str) -> list[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import json
 import random
 import resource
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -33,7 +35,7 @@ sys.path.insert(0, str(ROOT))
 
 from lorchestra.architectures.sites import model_sites
 from lorchestra.errors import LorchestraError
-from lorchestra.exchange import DIALECTS, parse_stack, read_any, read_stack, write_any
+from lorchestra.exchange import DIALECTS, parse_stack, png, read_any, read_stack, write_any
 from lorchestra.exchange.registry import find_dialect_or_raise
 from lorchestra.files.gguf import read_gguf
 from lorchestra.files.header import Header, parse_header
@@ -49,7 +51,7 @@ from lorchestra.models.base import base_by_name
 from lorchestra.models.placing import place
 from lorchestra.schedule import PRESETS, Schedule, Steps
 from lorchestra.spelling import slots
-from lorchestra.stack import Entry, Weighted
+from lorchestra.stack import Entry, Stack, Weighted
 from lorchestra.stack.weights import Share
 
 MOST_SECONDS = 0.05
@@ -187,6 +189,14 @@ KEYS = (
     "trainedWords", "usage_tips", "description", "files", "hashes", "SHA256", "modelId", "id", "notes", "preferred weight",
     "activation text", "sd version", "images", "tags", "base_model", "UserTitle", "Hashes", "modelspec.title", "stats",
 )  # fmt: skip
+FIELDS = (
+    "loras", "path", "scale", "file", "file_name", "hash", "modelVersionId", "strength", "weight", "type", "air", "resources",
+    "civitaiResources", "meta", "additionalNetworks", "steps", "input", "loraweights", "loratencweights", "sui_image_params",
+    "sui_models", "lorasectionconfinement", "lora_weights", "lora_scale", "extra_lora", "hf_loras", "lora_scales", "image_loras",
+    "nodes", "key", "mode", "lora_nickname", "lora_path", "target", "lora_configs", "class_type", "loras.0.lora_name", "prompt",
+    "loras.0.strength", "loras.1.enabled", "exclude", "transformer", "isEnabled", "extra_body", "name", "model", "lora",
+)  # fmt: skip
+"""Names in the requests of other programs."""
 
 
 def row(chance: random.Random) -> Any:
@@ -214,7 +224,73 @@ def stack(chance: random.Random) -> str:
 
 
 def request(chance: random.Random) -> str:
-    return chance.choice((stack, stack, mutated_prompt))(chance)
+    return chance.choice((stack, mutated_prompt, foreign, foreign, foreign))(chance)
+
+
+def foreign(chance: random.Random) -> str:
+    """A request of another program with something else in it, or with fields of others, or mutated as a text."""
+    rows = [
+        Entry(
+            chance.choice(NAMES[:8]),
+            model=round(chance.uniform(0, 1), 2),
+            clip=chance.choice((None, 0.5)),
+            air=chance.choice((f"civitai:1@{number}", "urn:air:sdxl:lora:civitai:1@2")),
+            sha256=f"{chance.randrange(9**9):064x}",
+            expert=chance.choice((None, "low")),
+        )
+        for number in range(chance.randrange(1, 4))
+    ]
+    dialect = chance.choice(DIALECTS)
+    try:
+        written = write_any(Stack(tuple(rows)), dialect.id, {"allow_names": True})
+    except LorchestraError:
+        return stack(chance)
+    text = written.text
+    if not isinstance(written.value, str) and chance.random() < 0.7:
+        found = json.loads(text)
+        for _ in range(chance.randrange(1, 4)):
+            holder = found
+            while chance.random() < 0.7:
+                inner = list(holder.values()) if isinstance(holder, dict) else holder
+                deeper = [one for one in inner if isinstance(one, dict | list) and one]
+                if not deeper:
+                    break
+                holder = chance.choice(deeper)
+            if isinstance(holder, dict):
+                holder[chance.choice((*holder, *FIELDS))] = value(chance)
+            elif holder:
+                holder[chance.randrange(len(holder))] = value(chance)
+        text = json.dumps(found)
+    signs = (
+        *SIGNS,
+        '"',
+        "{",
+        "}",
+        "1e999",
+        "Steps: 1, ",
+        "Lora hashes: ",
+        ".load_lora_weights(",
+        "'" * 3,
+        "weights[",
+        "\\\n",
+    )
+    return mutated(chance, text, signs) if chance.random() < 0.5 else text
+
+
+def png_file(chance: random.Random) -> bytes:
+    """What stands behind the signature of a picture."""
+    text = foreign(chance).encode("utf-8", "surrogatepass")
+    bodies = (text, b"\0" + zlib.compress(text), b"\0\0\0\0" + text, b"\1\0\0\0" + zlib.compress(text), text[:9])
+    data = b""
+    for _ in range(chance.randrange(4)):
+        kind = chance.choice((b"tEXt", b"zTXt", b"iTXt", b"IDAT", b"IEND", b"abCd"))
+        body = chance.choice((b"parameters\0", b"workflow\0", b"parameters", b"x" * 90)) + chance.choice(bodies)
+        size = len(body) if chance.random() < 0.9 else chance.choice((0, 2**31, 2**32 - 1))
+        data += struct.pack(">I", size) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    if chance.random() < 0.3 and data:
+        at = chance.randrange(len(data))
+        data = data[:at] + bytes([chance.randrange(256)]) + data[at + chance.randrange(3) :]
+    return data
 
 
 def mutated_prompt(chance: random.Random) -> str:
@@ -426,6 +502,13 @@ def use_dialects(text: str) -> None:
             continue
 
 
+def use_picture(data: bytes) -> None:
+    text = png.find_parameters(io.BytesIO(data))
+    found = read_any(text).stack
+    if parse_stack(found.to_text()) != found:
+        raise AssertionError("the stack's text reads back as another one")
+
+
 class Folder:
     """A folder for what must be a file."""
 
@@ -454,6 +537,8 @@ def targets(folder: Folder) -> tuple[Target, ...]:
         Target("prompts", mutated_prompt, use_request),
         Target("stacks", stack, use_request),
         Target("dialects", request, use_dialects),
+        Target("recognised", foreign, use_request),
+        Target("pictures", png_file, use_picture),
         Target("json", stack, read_json),
         Target("html", html, plain),
         Target("sidecars", sidecar, folder.use_sidecar),

@@ -24,6 +24,7 @@ const RETRY = 30_000; // after the server did not answer
  * @returns {{
  *   watch: (stack: Shown) => () => void,
  *   notice: () => void, refresh: () => void, modelOf: (node: GraphNode, input?: string) => Model | null,
+ *   promptOf: (node: GraphNode, input?: string) => import("../stack/insert.mjs").Field | null,
  * }} `watch` gives the function that ends it. `notice` looks for changes now instead of soon, `refresh` asks anew for
  *   all rows, because files may have changed
  */
@@ -86,6 +87,7 @@ export function createBadges(comfy) {
     notice: look,
     refresh,
     modelOf: (node, input) => list.find(node, input)?.model ?? null,
+    promptOf: (node, input) => list.find(node, input)?.prompt ?? null,
   };
 }
 

@@ -13,7 +13,7 @@ import { loraNames } from "./watchlist.mjs";
 
 /** @typedef {import("./places.mjs").Place} Place */
 /** @typedef {import("./watchlist.mjs").Watched} Watched */
-/** @typedef {{model: import("../values/verdicts.mjs").Model | null, rows: import("../values/verdicts.mjs").Badge[]}} Checked a stack, as the server answers */
+/** @typedef {{model: import("../values/verdicts.mjs").Model | null, prompt?: import("../stack/insert.mjs").Field | null, rows: import("../values/verdicts.mjs").Badge[]}} Checked a stack, as the server answers */
 
 /**
  * @param {Comfy} comfy
@@ -72,6 +72,7 @@ export function createQuestions({ app, api }, list) {
 function show(one, stack) {
   if (!stack) return;
   one.model = stack.model;
+  one.prompt = stack.prompt ?? null;
   const names = loraNames(one.read()) ?? [];
   one.known = new Map(stack.rows.map((row, at) => [names[at], row]));
   one.show(stack.rows);

@@ -12,6 +12,7 @@ const MOST_LOST = 1; // looks at which a stack was in no graph yet
 
 /** @typedef {import("../values/verdicts.mjs").Badge} Badge */
 /** @typedef {import("../values/verdicts.mjs").Model} Model */
+/** @typedef {import("../stack/insert.mjs").Field} Field */
 /** @typedef {{one: Watched, place: import("./places.mjs").Place}} Placed */
 
 /**
@@ -25,6 +26,7 @@ const MOST_LOST = 1; // looks at which a stack was in no graph yet
 /**
  * @typedef {Shown & {
  *   id: string | undefined, lost: number, asked: string | undefined, known: Map<string, Badge>, model: Model | null,
+ *   prompt: Field | null,
  * }} Watched `id` in a prompt, when it was looked for last; `lost`: how often it was in no graph before it was in one;
  *   `asked`: the text that the badges are for; `known`: the last badges by the rows' LoRAs
  */
@@ -49,8 +51,8 @@ export function createWatchlist(app) {
     add({ node, input, read, show }) {
       /** @type {Watched} */
       const one = {
-        node, input, read, show: (rows) => show(marked ? rows : rows.map(() => NOTHING)),
-        id: undefined, lost: 0, asked: undefined, known: new Map(), model: null,
+        node, input, read, show: (rows) => show(marked ? rows : rows.map(unmarked)),
+        id: undefined, lost: 0, asked: undefined, known: new Map(), model: null, prompt: null,
       };
       watched.add(one);
       return one;
@@ -110,10 +112,20 @@ export function createWatchlist(app) {
   };
 }
 
+/**
+ * What is shown of a row by the wish to see no badges: its trigger words, without a mark.
+ * @param {Badge} badge
+ * @returns {Badge}
+ */
+function unmarked({ words }) {
+  return words ? { ...NOTHING, words: words.map(({ word }) => ({ word, present: null })) } : NOTHING;
+}
+
 /** @param {Watched} one */
 function forget(one) {
   one.asked = undefined;
   one.model = null;
+  one.prompt = null;
   one.known.clear();
   showKnown(one);
 }

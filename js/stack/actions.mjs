@@ -1,6 +1,8 @@
 // @ts-check
 /** What the rows and the head ask for: edits, with the focus kept; and the pop-ups and menus. */
 
+import { rootOf } from "../base/graph.mjs";
+import { writeToClipboard } from "../base/clipboard.mjs";
 import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { copyAs, readPasted } from "../exchange/clipboard.mjs";
@@ -10,10 +12,12 @@ import { showMissing } from "../missing/missing.mjs";
 import { adopting } from "../values/identity.mjs";
 import { rounded } from "../values/numbers.mjs";
 import { MISSING, NOTHING, usedFile } from "../values/verdicts.mjs";
+import { isChosen, toggledWord } from "../values/triggers.mjs";
 import { defaultsOf } from "./defaults.mjs";
 import { dragRow } from "./drag.mjs";
 import { openExplanation } from "./explain.mjs";
 import { focusedPart, focusRow } from "./focus.mjs";
+import { insertWords } from "./insert.mjs";
 import { listItems, rowItems } from "./menus.mjs";
 
 /**
@@ -65,6 +69,18 @@ export function createActions({ host, state, edits, view }) {
     if (state.asText) view.parts?.text.focus({ preventScroll: true });
   };
 
+  // Trigger words
+  /** @param {number} index */
+  const showWords = (index) => {
+    const { lora } = state.rows[index];
+    edits.showWords([lora], !state.open.has(lora));
+  };
+  /** @param {number} index @param {string} word */
+  const chooseWord = (index, word) =>
+    edits.change(index, { triggers: toggledWord(state.rows[index], state.badges[index]?.words ?? [], word) });
+  /** @param {string[]} words */
+  const insert = (words) => void insertWords(comfy.app, rootOf(comfy.app), host.prompt(), words);
+
   // Pop-ups; their code is loaded when they are opened first
   /** @param {HTMLElement} anchor @param {string} current @param {(name: string) => void} onChoose */
   const pick = async (anchor, current, onChoose) => {
@@ -73,7 +89,7 @@ export function createActions({ host, state, edits, view }) {
   };
   /** @param {number} index @param {HTMLElement} [anchor] */
   const pickFor = (index, anchor = view.partOf(index, ".lorchestra-name")) => pick(anchor, state.rows[index].lora, (lora) => {
-    edits.change(index, { lora, sha256: undefined, air: undefined });
+    edits.change(index, { lora, sha256: undefined, air: undefined, triggers: undefined });
     focusRow(view, index);
   });
   /** @param {number} index @param {HTMLElement} [anchor] */
@@ -114,6 +130,8 @@ export function createActions({ host, state, edits, view }) {
       info: () => void openInfo(index),
       pick: () => void pickFor(index),
       copy: () => void copyAs(comfy, [state.rows[index]], "json"),
+      open: state.open.has(state.rows[index].lora),
+      showWords: () => showWords(index),
       used: usedFile(state.badges[index])?.name,
       useName: () => {
         const used = usedFile(state.badges[index]);
@@ -121,9 +139,20 @@ export function createActions({ host, state, edits, view }) {
       },
     }),
   });
+  /** @param {number} index @param {string} word @param {import("../base/popup.mjs").Anchor} anchor */
+  const openWordMenu = (index, word, anchor) => openMenu({
+    anchor, label: word,
+    items: [
+      { label: t("Chosen"), checked: isChosen(state.rows[index], word), run: () => chooseWord(index, word) },
+      { label: t("Insert into prompt"), run: () => insert([word]) },
+      { label: t("Copy"), run: () => void writeToClipboard(word) },
+    ],
+  });
   /** @param {HTMLElement} anchor */
   const openListMenu = (anchor) => {
-    const { rows, stack, isText, isCollapsed } = state;
+    const { open, rows, stack, isText, isCollapsed } = state;
+    const loras = rows.map(({ lora }) => lora);
+    const allOpen = loras.length > 0 && loras.every((lora) => open.has(lora));
     const missing = rows.map((_, index) => state.badges[index]?.state === MISSING);
     openMenu({
       anchor, label: t("All LoRAs"),
@@ -134,6 +163,8 @@ export function createActions({ host, state, edits, view }) {
         toggleCollapsed: edits.toggleCollapsed,
         paste: async () => edits.append(await rowsInClipboard(comfy)),
         copyAs: (dialect) => void copyAs(comfy, state.rows, dialect),
+        open: allOpen,
+        showWords: () => edits.showWords(loras, !allOpen),
         removeMissing: () => edits.removeAll((index) => missing[index]),
         showMissing: () => void showMissing(comfy),
         identify: async () => {
@@ -177,6 +208,9 @@ export function createActions({ host, state, edits, view }) {
         onInfo: () => void openInfo(index),
       }),
       menu: openRowMenu,
+      showWords, chooseWord,
+      wordMenu: openWordMenu,
+      insertWords: insert,
       lift: (index, event) => {
         if (view.parts) dragRow({ event, list: view.parts.list, index, onDrop: (to) => move(index, to) });
       },

@@ -19,6 +19,8 @@ export function dragRow({ event, list, index, onDrop }) {
   const rows = /** @type {HTMLElement[]} */ ([...list.children]);
   const row = rows[index];
   const height = row.offsetHeight;
+  const places = rows.map(({ offsetTop, offsetHeight }) => ({ top: offsetTop, middle: offsetTop + offsetHeight / 2, bottom: offsetTop + offsetHeight }));
+  const { top, bottom } = places[index];
   const scale = row.getBoundingClientRect().height / height || 1; // the canvas may be zoomed
   const start = event.clientY;
   const scrolled = list.scrollTop;
@@ -26,8 +28,10 @@ export function dragRow({ event, list, index, onDrop }) {
 
   const show = (/** @type {number} */ clientY) => {
     const moved = (clientY - start) / scale + list.scrollTop - scrolled;
-    const offset = Math.min(Math.max(moved, -index * height), (rows.length - 1 - index) * height);
-    to = Math.min(Math.max(index + Math.round(offset / height), 0), rows.length - 1);
+    const offset = Math.min(Math.max(moved, places[0].top - top), places[rows.length - 1].bottom - bottom);
+    const above = places.findIndex(({ middle }, at) => at < index && top + offset < middle);
+    const below = places.findLastIndex(({ middle }, at) => at > index && bottom + offset > middle);
+    to = above >= 0 ? above : below >= 0 ? below : index;
     rows.forEach((one, at) => {
       const shift = at === index ? offset : at > index && at <= to ? -height : at < index && at >= to ? height : 0;
       one.style.transform = shift ? `translateY(${shift}px)` : "";

@@ -107,6 +107,11 @@ export function createEdits(state, target, render) {
       state.asText = !state.asText;
       render();
     }),
+    /** Shows and hides the trigger words of rows. @param {string[]} loras @param {boolean} shown */
+    showWords(loras, shown) {
+      const now = state.rows.map(({ lora }) => lora).filter((lora) => (loras.includes(lora) ? shown : state.open.has(lora)));
+      edit((rows) => rows, { ...state.stack.more, words: now.length ? [...new Set(now)] : undefined });
+    },
     toggleCollapsed: () => edit((rows) => rows, { ...state.stack.more, collapsed: state.isCollapsed ? undefined : true }),
   };
 }

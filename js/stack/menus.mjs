@@ -22,6 +22,8 @@ const PRESETS = [0, 0.5, 1];
  * @property {() => void} info
  * @property {() => void} pick
  * @property {() => void} copy
+ * @property {boolean} open whether the trigger words are shown
+ * @property {() => void} showWords or hides them
  * @property {string} [used] the name of the file that is used, if the row says another
  * @property {() => void} useName lets the row say that name
  */
@@ -31,7 +33,8 @@ const PRESETS = [0, 0.5, 1];
  * @returns {(import("../base/popup.mjs").Item | "-" | null)[]}
  */
 export function rowItems({
-  row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy, used, useName,
+  row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy, open, showWords, used,
+  useName,
 }) {
   const model = modelWeight(row);
   const clip = clipWeight(row);
@@ -62,6 +65,7 @@ export function rowItems({
         ["low", t("low"), t("Only on the low-noise model")], ["both", t("both"), t("On both models of a pair")],
       ], undefined),
     },
+    { label: t("Trigger words"), checked: open, hint: "T", run: showWords },
     "-",
     used ? { label: t("Use this name"), title: t("Used: {file}", { file: used }), hint: used, run: useName } : null,
     { label: t("Choose another…"), run: pick },
@@ -88,6 +92,8 @@ export function rowItems({
  * @property {() => void} toggleText
  * @property {() => void} toggleCollapsed
  * @property {() => void} removeMissing
+ * @property {boolean} open whether the trigger words of all rows are shown
+ * @property {() => void} showWords or hides them
  * @property {() => void} showMissing opens the dialog for the whole workflow
  * @property {() => void} identify opens what reads all files for their hashes
  */
@@ -98,7 +104,7 @@ export function rowItems({
  */
 export function listItems({
   rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing, showMissing,
-  identify,
+  identify, open, showWords,
 }) {
   const some = rows.length > 0;
   const split = rows.some((row) => clipWeight(row) !== null);
@@ -106,6 +112,7 @@ export function listItems({
   const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" }).compare;
   return [
     { label: t("Collapse to one line"), checked: collapsed, disabled: !readable, run: toggleCollapsed },
+    { label: t("Trigger words"), checked: open, disabled: !some || asText, run: showWords },
     { label: t("Edit as text"), checked: asText, disabled: !readable, run: toggleText },
     "-",
     {

@@ -6,6 +6,8 @@ import { t } from "../base/words.mjs";
 import { formatWeight, splitName } from "../values/numbers.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
 import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, offerFor, PARTLY, UNKNOWN, usedFile } from "../values/verdicts.mjs";
+import { chosenWords, lackOf } from "../values/triggers.mjs";
+import { createWords } from "./chips.mjs";
 import { ICONS } from "./style.mjs";
 import { createWeight } from "./weight.mjs";
 
@@ -22,6 +24,10 @@ import { createWeight } from "./weight.mjs";
  * @property {(index: number, key: "model" | "clip") => void} reset
  * @property {() => void} settle
  * @property {() => number} step
+ * @property {(index: number) => void} showWords or hides them
+ * @property {(index: number, word: string) => void} chooseWord or not any more
+ * @property {(index: number, word: string, anchor: HTMLElement | {x: number, y: number}) => void} wordMenu
+ * @property {(words: string[]) => void} insertWords
  */
 
 /** @typedef {import("../values/verdicts.mjs").Badge} Badge */
@@ -34,6 +40,7 @@ import { createWeight } from "./weight.mjs";
  * @property {number} count of all rows
  * @property {boolean} split whether any row has a clip weight of its own
  * @property {Badge | undefined} badge
+ * @property {boolean} open whether the trigger words are shown
  */
 
 /** @type {Record<State, [picture: keyof typeof ICONS, colour: string]>} */
@@ -80,18 +87,23 @@ export function createRow(actions) {
   const offerName = create("span", { class: "lorchestra-offer-name lorchestra-quiet", dir: "auto" });
   const offer = create("button", {
     type: "button", class: "lorchestra-button lorchestra-offer", hidden: true, onclick: () => { if (offered) actions.use(index, offered); },
-  }, offerName, create("span", { text: t("Use this") }));
+  }, create("span", { text: t("Use this") }), offerName); // where there is no room, the name wraps out of sight
+  const lack = create("button", {
+    type: "button", class: "lorchestra-mark lorchestra-lack", hidden: true, onclick: () => actions.showWords(index),
+  }, icon(ICONS.words, 13));
   const schedule = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-schedule", "aria-haspopup": "dialog", onclick: () => actions.schedule(index, schedule),
   }, icon(ICONS.curve));
   const model = createWeight(weightActions("model"));
   /** @type {ReturnType<typeof createWeight> | undefined} made when it is needed first */
   let clip;
+  /** @type {ReturnType<typeof createWords> | undefined} made when it is needed first */
+  let words;
   const more = create("button", {
     type: "button", class: "lorchestra-more", "aria-haspopup": "menu", title: t("More"), onclick: () => actions.menu(index, more),
   }, icon(ICONS.more));
   const element = create("div", { class: "lorchestra-row", role: "listitem" },
-    grip, toggle, name, tags, offer, badge, schedule, model.element, more);
+    grip, toggle, name, tags, offer, badge, lack, schedule, model.element, more);
   element.addEventListener("contextmenu", (event) => {
     if (/** @type {Element} */ (event.target).closest("input")) return;
     event.preventDefault();
@@ -130,7 +142,7 @@ export function createRow(actions) {
     element,
     show: (view) => {
       index = view.index;
-      const next = JSON.stringify([view.row, view.index, view.count, view.split]);
+      const next = JSON.stringify([view.row, view.index, view.count, view.split, view.open]);
       const isOther = next !== key;
       if (isOther) {
         key = next;
@@ -140,10 +152,36 @@ export function createRow(actions) {
       if (isOther || shown?.badge !== view.badge) {
         showOffer(view);
         showWhere(view);
+        showWords(view);
       }
       shown = view;
     },
   };
+
+  /** @param {View} view */
+  function showWords({ row, badge: said, open }) {
+    const known = said?.words ?? [];
+    const { missing, all } = lackOf(row, known);
+    lack.hidden = !missing.length;
+    lack.classList.toggle("lorchestra-warn", all);
+    lack.classList.toggle("lorchestra-quiet", !all);
+    lack.title = t("Not in the prompt: {words}", { words: missing.join(", ") });
+    setAttribute(lack, "aria-label", lack.title);
+    setAttribute(lack, "aria-expanded", open);
+    const meant = chosenWords(row, known);
+    title.title = meant.length ? `${row.lora}\n${t("Trigger words: {words}", { words: meant.join(", ") })}` : "";
+    element.classList.toggle("lorchestra-row-open", open);
+    if (open && !words) {
+      words = createWords({
+        choose: (word) => actions.chooseWord(index, word),
+        menu: (word, anchor) => actions.wordMenu(index, word, anchor),
+        insert: actions.insertWords,
+      });
+      element.append(words.element);
+    }
+    if (words) words.element.hidden = !open;
+    if (open) words?.show(row, said?.words);
+  }
 
   /** @param {View} view */
   function showRow({ row, split, count }) {

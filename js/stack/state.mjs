@@ -1,8 +1,9 @@
 // @ts-check
 /** What the list is about: the host's text, the rows in it, their badges, and which of its three faces it shows. */
 
+import { textsOf } from "../values/json.mjs";
 import { isOn, readStack } from "../values/stack.mjs";
-import { GAP, HEAD_HEIGHT, ROW_HEIGHT, TEXT_HEIGHT } from "./style.mjs";
+import { GAP, HEAD_HEIGHT, ROW_HEIGHT, TEXT_HEIGHT, WORDS_HEIGHT } from "./style.mjs";
 
 /** More rows than these are scrolled. */
 export const MOST_ROWS = 20;
@@ -54,10 +55,21 @@ export class ListState {
     return this.stack.more.collapsed === true && !this.isText;
   }
 
+  /** The LoRAs whose trigger words are shown. */
+  get open() {
+    return new Set(textsOf(this.stack.more.words));
+  }
+
   /** @returns {number} of the element, in pixels */
   get height() {
     if (this.isCollapsed) return HEAD_HEIGHT;
-    const body = this.isText ? TEXT_HEIGHT : Math.min(Math.max(this.rows.length, 1), MOST_ROWS) * ROW_HEIGHT;
-    return HEAD_HEIGHT + GAP + body + BORDER;
+    return HEAD_HEIGHT + GAP + (this.isText ? TEXT_HEIGHT : this.rowsHeight) + BORDER;
+  }
+
+  /** @returns {number} in pixels; a list that scrolls stays as high as it is, whatever is opened in it */
+  get rowsHeight() {
+    const { open, rows } = this;
+    if (rows.length > MOST_ROWS) return MOST_ROWS * ROW_HEIGHT;
+    return Math.max(rows.length, 1) * ROW_HEIGHT + rows.filter(({ lora }) => open.has(lora)).length * WORDS_HEIGHT;
   }
 }

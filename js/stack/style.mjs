@@ -3,6 +3,7 @@
 
 export const HEAD_HEIGHT = 26;
 export const ROW_HEIGHT = 26;
+export const WORDS_HEIGHT = 26;
 export const TEXT_HEIGHT = 132;
 export const GAP = 4;
 
@@ -36,6 +37,24 @@ export const STYLE = `
   display: flex; align-items: center; gap: 5px; height: ${ROW_HEIGHT}px; flex: none; min-width: 0; padding-right: 2px;
   background: var(--lorchestra-field);
 }
+.lorchestra-row-open { position: relative; height: ${ROW_HEIGHT + WORDS_HEIGHT}px; padding-bottom: ${WORDS_HEIGHT}px; }
+.lorchestra-words {
+  position: absolute; inset: auto 4px 0 18px; height: ${WORDS_HEIGHT}px; display: flex; align-items: center; gap: 6px; padding-bottom: 4px;
+}
+.lorchestra-chips {
+  flex: 1; min-width: 0; height: 100%; display: flex; align-items: center; gap: 4px; overflow: auto hidden; scrollbar-width: none;
+  font-size: 11px; mask-image: linear-gradient(to right, #000 calc(100% - 12px), transparent);
+}
+.lorchestra-loras .lorchestra-chip {
+  flex: none; max-width: 180px; height: 18px; padding: 0 7px; border: 1px dashed var(--lorchestra-line); border-radius: 9px; font-size: 11px;
+  line-height: 16px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--lorchestra-quiet);
+}
+.lorchestra-loras .lorchestra-chip[aria-pressed="true"] {
+  border-style: solid; color: var(--lorchestra-text); background: color-mix(in srgb, var(--lorchestra-accent) 20%, var(--lorchestra-field));
+}
+.lorchestra-loras .lorchestra-chip[aria-pressed="true"].lorchestra-chip-missing { border-color: var(--lorchestra-warn); background: none; }
+.lorchestra-loras .lorchestra-chip:hover { background: var(--lorchestra-hover); }
+.lorchestra-insert { flex: none; display: flex; align-items: center; gap: 3px; height: 18px; padding: 0 6px 0 4px; font-size: 11px; line-height: 16px; }
 .lorchestra-row + .lorchestra-row { box-shadow: 0 -1px color-mix(in srgb, var(--lorchestra-text) 9%, transparent); }
 .lorchestra-row:is(:hover, :focus-within) { background: color-mix(in srgb, var(--lorchestra-text) 5%, var(--lorchestra-field)); }
 .lorchestra-row.lorchestra-lifted { z-index: 1; position: relative; box-shadow: 0 2px 10px rgb(0 0 0 / 45%); background: var(--lorchestra-hover); }
@@ -81,12 +100,12 @@ export const STYLE = `
   background: color-mix(in srgb, var(--lorchestra-accent) 20%, var(--lorchestra-field));
 }
 .lorchestra-loras .lorchestra-offer {
-  flex: 0 1 auto; min-width: 62px; max-width: 60%; height: 18px; padding: 0 6px; display: flex; gap: 5px; font-size: 11px; line-height: 16px;
-  white-space: nowrap; overflow: hidden;
+  flex: 0 1 auto; min-width: 62px; max-width: 60%; height: 18px; padding: 0 6px; display: flex; flex-wrap: wrap; gap: 2px 5px; font-size: 11px;
+  line-height: 16px; white-space: nowrap; overflow: hidden;
 }
 .lorchestra-loras .lorchestra-offer[hidden] { display: none; }
-.lorchestra-offer-name { flex: 0 1 auto; min-width: 0; overflow: hidden; text-overflow: ellipsis; unicode-bidi: isolate; }
-.lorchestra-offer > :last-child { flex: none; }
+.lorchestra-offer > :first-child { flex: none; }
+.lorchestra-offer-name { flex: 1 1 30px; min-width: 30px; overflow: hidden; text-overflow: ellipsis; text-align: start; unicode-bidi: isolate; }
 .lorchestra-loras .lorchestra-name:has(~ .lorchestra-offer:not([hidden])) { min-width: 56px; }
 .lorchestra-name:has(~ .lorchestra-offer:not([hidden])) .lorchestra-name-folder { display: none; }
 .lorchestra-weight {
@@ -127,5 +146,6 @@ export const ICONS = {
   partly: "M8 3v5.5M8 12.5h.01",
   cross: "M4 4l8 8M12 4l-8 8",
   unknown: "M5.5 6a2.5 2.5 0 1 1 3.6 2.2C8.3 8.6 8 9 8 10M8 13h.01",
+  words: "M3 3.5h10v7H8.5L5.5 13v-2.5H3z",
   missing: "M7 12A5 5 0 1 0 7 2a5 5 0 0 0 0 10zM10.5 10.5L14 14",
 };

@@ -62,7 +62,7 @@ export class ListView {
 
   /** Shows the rows, where they are to be seen. */
   showRows() {
-    const { parts, rowActions, state: { badges, isText, isCollapsed, rows } } = this;
+    const { parts, rowActions, state: { badges, isText, isCollapsed, open, rows } } = this;
     if (!parts || !rowActions || isText || isCollapsed) return;
     const { list } = parts;
     const split = rows.some((row) => clipWeight(row) !== null);
@@ -76,7 +76,9 @@ export class ListView {
       this.rows.push(row);
       list.append(row.element);
     }
-    rows.forEach((row, index) => this.rows[index].show({ row, index, count: rows.length, split, badge: badges[index] }));
+    rows.forEach((row, index) => this.rows[index].show({
+      row, index, count: rows.length, split, badge: badges[index], open: open.has(row.lora),
+    }));
   }
 
   /**

@@ -24,7 +24,7 @@ const ODD_END = /^[^\S \t\r\n\f\v]|[^\S \t\r\n\f\v]$|^[\x1c-\x1f\x85]|[\x1c-\x1f
 const FIRST_KEYS = ["lora", "on", "model", "clip"];
 const CHOICES = { conditioning: ["both", "positive", "negative"], expert: ["both", "high", "low"] };
 /** What only the face uses: it is saved, and left out of the prompt. */
-const FACE_KEYS = ["collapsed"];
+const FACE_KEYS = ["collapsed", "words"];
 
 /**
  * One LoRA as our JSON has it.
@@ -39,6 +39,7 @@ const FACE_KEYS = ["collapsed"];
  * @property {object | string} [blocks]
  * @property {string | null} [sha256]
  * @property {string | null} [air]
+ * @property {string[] | null} [triggers] the trigger words that are meant; null and undefined mean all of the file
  */
 
 /** @typedef {Known & Record<string, unknown>} Row with whatever else is in it */
@@ -294,6 +295,9 @@ function troubleOf(row) {
     const value = row[key];
     if (value == null && key === "expert") continue;
     if (value !== undefined && !known.includes(/** @type {string} */ (value))) return t('"{key}" is not one of {known}', { key, known: known.join(", ") });
+  }
+  if (row.triggers != null && !(Array.isArray(row.triggers) && row.triggers.every((word) => typeof word === "string"))) {
+    return t('"{key}" is not a list of words', { key: "triggers" });
   }
   if (row.schedule != null && typeof row.schedule !== "string") return t('"{key}" is not text', { key: "schedule" });
   return "";

@@ -39,6 +39,7 @@ export const STATES = /** @type {const} */ ([FITS, PARTLY, MISFIT, UNKNOWN, MISS
  * @property {string} how that file was found; empty if it has the path that the row says
  * @property {import("./identity.mjs").Identity | null} known what that file is known by
  * @property {string | null} page where people get a missing one
+ * @property {import("./triggers.mjs").Word[]} [words] trigger words of its file, and those that the row chooses besides
  */
 
 /** @type {Readonly<Badge>} */

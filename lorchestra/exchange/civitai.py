@@ -14,6 +14,7 @@ from ..errors import DialectError, quoted
 from ..limits import Json
 from ..stack import Entry, Stack
 from ..stack.air import LORA_TYPES, find_air
+from ..stack.wanted import HASH
 from .dialect import (
     AIR,
     Dialect,
@@ -28,18 +29,7 @@ from .dialect import (
     unsaid_of_stack,
     written,
 )
-from .fields import (
-    HASH,
-    VERSION_ID,
-    Item,
-    fields_of,
-    find_hash,
-    find_version_id,
-    items,
-    kept_hash,
-    left_behind,
-    objects,
-)
+from .fields import VERSION_ID, Item, fields_of, find_hash, find_version_id, items, kept_hash, left_behind, objects
 from .hosted import DOWNLOAD, find_air_of, version_id
 
 _FIELDS = ("civitaiResources", "resources")
@@ -76,12 +66,12 @@ def read(value: Json) -> Reading:
         if not any(key in meta for key in _FIELDS):
             raise DialectError('the request is an object without "civitaiResources" or "resources"')
         losses += left_behind(meta, _FIELDS)
-        for key in _FIELDS:
-            entries = list(_entries(meta.get(key) or [], key, losses))
-            if entries:
-                break
-        else:
-            entries = []
+        numbered, named = _FIELDS
+        entries = list(_entries(meta.get(numbered) or [], numbered, losses))
+        if not entries:
+            entries = list(_entries(meta.get(named) or [], named, losses))
+        elif meta.get(named):
+            losses.append(Loss(None, named, f"the LoRAs of {numbered} are taken, not these"))
     else:
         entries = list(_entries(data, "resources", losses))
     return Reading(Stack(tuple(entries)), tuple(losses))

@@ -38,8 +38,14 @@ from .fields import check_rows, checked, weight
 from .hosted import is_address, is_repository
 from .names import Unique, stem
 
-MAX_STATEMENT = 8_000
-"""Longest statement that is parsed, in characters: Python's parser goes as deep as its text is long."""
+MAX_STATEMENT = 2_000
+"""Longest statement that is parsed, in characters.
+
+Python's parser goes as deep as its text is long, and ends the process where a thread's stack is too small: with 2,000
+signs and 512 KiB, Python 3.10 to 3.13 have twice the room that they need.
+"""
+_ADAPTER = 60
+"""Longest name of an adapter, in characters."""
 MAX_STATEMENTS = 4 * MAX_ROWS
 
 _LOAD, _SET, _FUSE = "load_lora_weights", "set_adapters", "fuse_lora"
@@ -322,7 +328,7 @@ def write(stack: Stack, *, clamp: bool = False) -> Writing:
     unique = Unique()
     for row, entry in written(stack, DIALECT, losses):
         repository = _find_repository(entry, row)
-        adapter = unique.name(re.sub(r"\W+", "_", stem(entry.lora)).strip("_") or "lora")
+        adapter = unique.name(re.sub(r"\W+", "_", stem(entry.lora)).strip("_")[:_ADAPTER] or "lora")
         model = fitted(entry.model, f"weights[{adapter!r}]", entry, row, DIALECT, clamp, losses)
         clip = fitted(entry.clip_weight, f"weights[{adapter!r}]", entry, row, DIALECT, clamp, losses, "clip")
         source = f"find({entry.lora!r}, folder)" if repository is None else repr(repository)

@@ -8,23 +8,17 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from ..errors import DialectError, StackError, quoted
+from ..files.hashes import find_hash as find_digits
 from ..limits import MAX_ROWS, WEIGHT_LIMIT, Json
 from ..stack import Entry, check_row
 from ..stack.rows import KNOWN_KEYS, kind, unknown_keys
+from ..stack.wanted import HASH
 from .dialect import Loss, from_json
 
-HASH = "hash"
-"""Key of `Entry.extra`: a hash of the file that is not its whole SHA-256, in small hex digits without a prefix.
-
-8 are AutoV1, 10 AutoV2 (the first of the SHA-256), 12 AutoV3 (the first of the tensors' SHA-256), 64 of any other kind.
-"""
 VERSION_ID = "modelVersionId"
 """Key of `Entry.extra`: Civitai's number of the version, where the model's number, and so the AIR, is not known."""
 
-_DIGITS = re.compile(r"(?:0x)?([0-9a-f]{64}|[0-9a-f]{12}|[0-9a-f]{10}|[0-9a-f]{8})", re.ASCII | re.IGNORECASE)
 _ID = re.compile(r"\d{1,15}", re.ASCII)
-_OF_NOTHING = "e3b0c44298fc"
-"""How the SHA-256 of no bytes begins, which some programs wrote where they should have hashed the tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +184,11 @@ def left_behind(data: Mapping[str, Json], known: Collection[str]) -> Iterator[Lo
 
 
 def find_hash(text: Json) -> str | None:
-    """The digits of a hash of 8, 10, 12 or 64 hex digits, in small letters; None for anything else.
+    """The digits of a hash, in small letters, as `HASH` keeps them in `Entry.extra`; None for anything else.
 
-    Also for the hash of no bytes, which is no file's.
+    10 digits are AutoV2 (the first of the SHA-256), 12 AutoV3 (the first of the tensors' SHA-256), 64 any other kind.
     """
-    match = _DIGITS.fullmatch(text.strip()) if isinstance(text, str) and len(text) < 100 else None
-    digits = match[1].lower() if match else None
-    return None if digits is not None and digits.startswith(_OF_NOTHING[: len(digits)]) else digits
+    return find_digits(text) if isinstance(text, str) else None
 
 
 def find_version_id(value: Json) -> int | None:

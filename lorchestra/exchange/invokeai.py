@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import DialectError, quoted
 from ..limits import Json
 from ..stack import Entry, Stack
+from ..stack.wanted import HASH
 from .dialect import (
     SHA256,
     Dialect,
@@ -31,19 +32,7 @@ from .dialect import (
     unsaid_of_stack,
     written,
 )
-from .fields import (
-    HASH,
-    Item,
-    check_rows,
-    fields_of,
-    find_hash,
-    item,
-    kept_hash,
-    left_behind,
-    object_of,
-    objects,
-    rows_under,
-)
+from .fields import Item, check_rows, fields_of, find_hash, item, kept_hash, left_behind, object_of, objects, rows_under
 from .names import no_folder, stem
 
 _KEPT = ("key", "base", "submodel_type")

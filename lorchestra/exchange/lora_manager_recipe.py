@@ -12,6 +12,7 @@ from typing import Any
 
 from ..limits import Json
 from ..stack import Entry, Stack
+from ..stack.wanted import HASH
 from .dialect import (
     OFF,
     SHA256,
@@ -26,7 +27,7 @@ from .dialect import (
     unsaid,
     unsaid_of_stack,
 )
-from .fields import HASH, VERSION_ID, Item, find_hash, find_version_id, kept_hash, objects, rows_under
+from .fields import VERSION_ID, Item, find_hash, find_version_id, kept_hash, objects, rows_under
 from .hosted import DOWNLOAD, find_air_of, version_id
 from .names import no_folder, stem
 

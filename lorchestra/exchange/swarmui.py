@@ -16,6 +16,7 @@ from typing import Any, cast
 from ..errors import DialectError, quoted
 from ..limits import Json
 from ..stack import Entry, Stack
+from ..stack.wanted import HASH
 from .a1111 import read as read_tags
 from .dialect import (
     CLIP,
@@ -33,7 +34,7 @@ from .dialect import (
     unsaid_of_stack,
     written,
 )
-from .fields import HASH, checked, fields_of, find_hash, left_behind, list_of, object_of, weight
+from .fields import checked, fields_of, find_hash, left_behind, list_of, object_of, weight
 
 _NAMES, _WEIGHTS, _TEXT, _SECTIONS = "loras", "loraweights", "loratencweights", "lorasectionconfinement"
 _PICTURE, _MODELS = "sui_image_params", "sui_models"

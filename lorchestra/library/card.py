@@ -12,7 +12,7 @@ from ..files.hashes import find_hash
 from ..files.header import read_header
 from ..limits import Json
 from ..lora.examined import Examined, examine
-from ..lora.metadata import shorten, trained_on, training, trigger_words
+from ..lora.metadata import shorten, trained_on, training, trigger_phrase, trigger_words
 from ..lora.numbers import Statistics, Summary, summarise
 from ..lora.values import find_odd_value
 from ..spelling import kinds
@@ -57,8 +57,9 @@ def read_details(path: str | Path) -> dict[str, Json]:
 def _details(path: str | Path, beside: Sidecars, metadata: Mapping[str, str]) -> dict[str, Json]:
     """What is said of the file, and the rest as if its header said nothing."""
     trained = training(metadata)
-    triggers = beside.triggers or trigger_words(metadata)[:1] * bool(metadata.get("modelspec.trigger_phrase"))
-    tags = trigger_words(metadata) if not metadata.get("modelspec.trigger_phrase") else ()
+    phrase = trigger_phrase(metadata)
+    triggers = beside.triggers or phrase
+    tags = () if phrase else trigger_words(metadata)
     claims = [{"key": "sidecar", "value": beside.base_model}] if beside.base_model else []
     claims += [{"key": key, "value": shorten(metadata[key])} for key in _CLAIMS if metadata.get(key, "").strip()]
     notes = [{"kind": "notes", "text": beside.notes}] if beside.notes else []

@@ -32,7 +32,7 @@ _STEPS: tuple[str, ...] = (
         path TEXT PRIMARY KEY, folder TEXT NOT NULL, name TEXT NOT NULL, stamp TEXT NOT NULL,
         kind TEXT NOT NULL, algorithm TEXT, rank INTEGER, title TEXT, air TEXT, sha256 TEXT,
         architectures TEXT NOT NULL, family TEXT NOT NULL, triggers TEXT NOT NULL, hashes TEXT NOT NULL,
-        said TEXT NOT NULL
+        said TEXT NOT NULL, words TEXT NOT NULL
     ) STRICT;
     CREATE INDEX files_folder ON files (folder);
     CREATE TABLE contents (
@@ -104,7 +104,7 @@ class Database:
         def read(connection: sqlite3.Connection) -> dict[str, Row]:
             columns = (
                 "path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, "
-                "algorithm, rank, said"
+                "algorithm, rank, said, words"
             )
             found = connection.execute(f"SELECT {columns} FROM files WHERE folder = ?", (folder,))
             return {row.path: row for row in map(_find_row, found) if row}
@@ -290,11 +290,12 @@ def _migrate(connection: sqlite3.Connection) -> None:
 def _write(connection: sqlite3.Connection, row: Row) -> None:
     facts = row.facts
     connection.execute(
-        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row.path, row.folder, row.name, _text(row.stamp), facts.kind, facts.algorithm, facts.rank,
             _plain(facts.title), _plain(facts.air), facts.sha256, _text(facts.architectures), _text(facts.family),
             _text(facts.triggers), _text(sorted(facts.hashes)), _text(sorted(facts.said)),
+            _text(facts.words),
         ),
     )  # fmt: skip
 
@@ -315,7 +316,7 @@ def _find_row(columns: Sequence[object]) -> Row | None:
 def _row(columns: Sequence[object]) -> Row:
     (
         path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, algorithm, rank,
-        said,
+        said, words,
     ) = cast("Sequence[str]", columns)  # fmt: skip
     facts = Facts(
         kind,
@@ -329,6 +330,7 @@ def _row(columns: Sequence[object]) -> Row:
         air,
         algorithm,
         cast("int | None", rank),
+        _texts(words) if words != "[]" else (),
     )
     return Row(path, folder, name, tuple(map(int, stamp[1:-1].split(","))), facts)
 

@@ -36,6 +36,7 @@ class Facts:
     """Titles of the families that its tensors tell, the likeliest first."""
     title: str | None = None
     triggers: tuple[str, ...] = ()
+    """To search by: its trigger words; where nobody states any, the most frequent tags of its training."""
     sha256: str | None = None
     """Of the whole file, if a sidecar says it or it was asked for."""
     hashes: frozenset[str] = frozenset()
@@ -47,6 +48,8 @@ class Facts:
     """That of most modules: `LoRA`, `LoHa` …"""
     rank: int | None = None
     """The median over the modules."""
+    words: tuple[str, ...] = ()
+    """The trigger words that a sidecar or the header's `modelspec.trigger_phrase` states; no tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +121,22 @@ def _facts(
     architectures: tuple[str, ...] = (),
     family: tuple[str, ...] = (),
 ) -> Facts:
-    from ..lora.metadata import shorten, trigger_words
+    from ..lora.metadata import shorten, trigger_phrase, trigger_words
 
     hashes = (find_hash(metadata.get(key, "")) for key in _HASHES)
     title = beside.title or shorten(metadata.get("modelspec.title", "")) or None
+    words = beside.triggers or trigger_phrase(metadata)
     return Facts(
         kind,
         architectures,
         family,
         title,
-        (beside.triggers or trigger_words(metadata))[:_MOST_TRIGGERS],
+        (words or trigger_words(metadata))[:_MOST_TRIGGERS],
         beside.sha256,
         frozenset(item for item in hashes if item and len(item) == 64),
         frozenset(beside.hashes),
         beside.air,
+        words=words,
     )
 
 

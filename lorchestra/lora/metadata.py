@@ -137,11 +137,17 @@ def _software(metadata: Mapping[str, str]) -> str | None:
     return "musubi-tuner" if "musubi-tuner" in implementation else None
 
 
+def trigger_phrase(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """What the file states as its trigger: one phrase, or nothing."""
+    phrase = shorten(metadata.get("modelspec.trigger_phrase", ""))
+    return (phrase,) if phrase else ()
+
+
 def trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
     """The trigger phrase if there is one, else the most frequent training tags."""
-    phrase = shorten(metadata.get("modelspec.trigger_phrase", ""))
+    phrase = trigger_phrase(metadata)
     if phrase:
-        return (phrase,)
+        return phrase
     folders = _json(metadata.get("ss_tag_frequency", ""), _MAX_TAGS)
     totals: Counter[str] = Counter()
     if isinstance(folders, dict):

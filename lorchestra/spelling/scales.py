@@ -190,9 +190,9 @@ def _plain_scales(header: Header) -> Scales | None:
             component = prefixes.split(f"{start}.")[0] if start else ""
             entries.setdefault(component, {})[name] = text
     alphas = [name for settings in entries.values() for name in settings if name in _PLAIN_ALPHAS]
-    kohya = _kohya_warning(header) if not alphas else None
-    if kohya:
-        return Scales({}, (kohya,))
+    spent = _trainer_warning(header) if not alphas else None
+    if spent:
+        return Scales({}, (spent,))
     if not alphas:
         return None
     with_alpha = sum(1 for tensor in header.shapes if tensor.endswith(".alpha"))
@@ -259,15 +259,23 @@ def _plain_number(text: str) -> float | None:
     return value if _is_positive(value) else None
 
 
-def _kohya_warning(header: Header) -> str | None:
-    """What to know of a kohya file whose alphas were tensors once: its metadata are not applied."""
+def _trainer_warning(header: Header) -> str | None:
+    """What to know of a file whose alphas were tensors when kohya or OneTrainer wrote it: its metadata do not count."""
+    if any(tensor.endswith(".alpha") for tensor in header.shapes):
+        return None
+    entry = KOHYA_ALPHA
     alpha = _plain_number(header.metadata.get(KOHYA_ALPHA, ""))
     rank = _plain_number(header.metadata.get("ss_network_dim", ""))
-    if alpha is None or alpha == rank or any(tensor.endswith(".alpha") for tensor in header.shapes):
+    if alpha is None and ONETRAINER_CONFIG in header.metadata:
+        entry = ONETRAINER_CONFIG
+        settings, _ = _json_object(header.metadata[ONETRAINER_CONFIG])
+        said = [(settings or {}).get(name) for name in ("lora_alpha", "lora_rank")]
+        alpha, rank = (float(value) if _is_positive(value) else None for value in said)
+    if alpha is None or alpha == rank:
         return None
     of = f" for rank {rank:g}" if rank else ""
     return (
-        f"its metadata entry {KOHYA_ALPHA} says alpha {alpha:g}{of}, but the file has no alphas: that is not applied, "
+        f"its metadata entry {entry} says alpha {alpha:g}{of}, but the file has no alphas: that is not applied, "
         f"because converters multiply it in and leave the entry; {_AS_RANK}. If it is too strong, give it less weight"
     )
 
@@ -278,6 +286,11 @@ JSON_KEYS = (METADATA_KEY, "adapter_config", "adapter_config.json", "peft_config
 """Metadata entries with PEFT's settings as JSON, the most trusted first."""
 
 KOHYA_ALPHA = "ss_network_alpha"
+ONETRAINER_CONFIG = "ot_config"
+"""OneTrainer's settings as JSON, with `lora_alpha` and `lora_rank`; its files carry alphas as tensors in every format.
+
+Source: `LoRAModule` and `LoRASaverMixin` in OneTrainer.
+"""
 
 _PLAIN_ALPHAS = ("lora_alpha", "alpha", "network_alpha")
 _PLAIN_RANKS = ("r", "rank", "lora_rank", "network_dim")

@@ -51,6 +51,8 @@ class Entry:
     """Hash of the whole file, 64 hex digits."""
     air: str | None = None
     """The identifier that hosted services know, e.g. `civitai:120096@135931`."""
+    triggers: tuple[str, ...] | None = None
+    """The trigger words that are meant, at most 64; None means all that are known of the file, () none."""
     extra: Mapping[str, Json] = field(default_factory=_no_extra, hash=False)
     """Keys of the row that this version does not know, verbatim."""
     _parsed: Schedule | None = field(default=None, init=False, repr=False, compare=False)
@@ -107,4 +109,6 @@ class Entry:
             value = getattr(self, key)
             if value != default:
                 row[key] = value
+        if self.triggers is not None:
+            row["triggers"] = list(self.triggers)
         return {**row, **self.extra}

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from ..errors import StackError, quoted
-from ..limits import MAX_DEPTH, MAX_NAME, WEIGHT_LIMIT, Json
+from ..limits import MAX_DEPTH, MAX_NAME, MAX_WORD, MAX_WORDS, WEIGHT_LIMIT, Json
 from .entry import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, Entry
 from .schedules import Schedules
 
-KNOWN_KEYS = ("lora", "on", "model", "clip", "blocks", "schedule", "conditioning", "expert", "sha256", "air")
+KNOWN_KEYS = (
+    "lora", "on", "model", "clip", "blocks", "schedule", "conditioning", "expert", "sha256", "air", "triggers",
+)  # fmt: skip
 """Keys of a row that this version knows."""
 
 
@@ -42,6 +44,7 @@ def check_row(entry: Entry, row: int, schedules: Schedules | None = None) -> Ent
     _one_of(entry.conditioning, CONDITIONINGS, "conditioning", row)
     if entry.expert is not None:
         _one_of(entry.expert, EXPERTS, "expert", row)
+    _triggers(entry.triggers, row)
     (schedules or Schedules()).check(entry, row)
     return entry
 
@@ -78,6 +81,7 @@ def _own_row(data: Mapping[str, Json], row: int, schedules: Schedules) -> Entry:
         expert=None if data.get("expert") is None else _one_of(data["expert"], EXPERTS, "expert", row),
         sha256=_sha256(data, row),
         air=_optional_text(data, "air", row),
+        triggers=_triggers(data.get("triggers"), row),
         extra=unknown_keys(data, KNOWN_KEYS, row),
     )
     schedules.check(entry, row)
@@ -149,6 +153,29 @@ def _blocks(value: Json, row: int) -> Mapping[str, float]:
     if not isinstance(value, Mapping):
         raise StackError(f'"blocks" is {kind(value)}; expected an object of block name and factor', row)
     return {key: _weight(item, f"blocks.{key!s:.60}", row) for key, item in cast("Mapping[str, Json]", value).items()}
+
+
+def _triggers(value: Json, row: int) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple):
+        raise StackError(f'"triggers" is {kind(value)}; expected a list of words', row)
+    words = cast("Sequence[Json]", value)
+    if len(words) > MAX_WORDS:
+        raise StackError(f'"triggers" has {len(words):,} words; at most {MAX_WORDS} are read', row)
+    return tuple(_trigger(word, row) for word in words)
+
+
+def _trigger(word: Json, row: int) -> str:
+    if not isinstance(word, str):
+        raise StackError(f'"triggers" has {kind(word)} in it; expected words', row)
+    if not word.strip():
+        raise StackError('"triggers" has a word that is blank', row)
+    if len(word) > MAX_WORD:
+        raise StackError(f'"triggers" has a word of {len(word):,} characters; at most {MAX_WORD} are read', row)
+    if _has_odd_characters(word):
+        raise StackError(f'"triggers" has {quoted(word)}, which has control characters or broken Unicode', row)
+    return word
 
 
 def _optional_text(data: Mapping[str, Json], key: str, row: int) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..limits import MAX_NAME, MAX_ROWS, WEIGHT_LIMIT, Json
+from ..limits import MAX_NAME, MAX_ROWS, MAX_WORD, MAX_WORDS, WEIGHT_LIMIT, Json
 from ..stack import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, VERSION
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -94,6 +94,22 @@ def _row() -> dict[str, Json]:
             ),
             "air": _or_null(
                 {"description": "The AIR that hosted services know, e.g. civitai:120096@135931.", "type": "string"},
+            ),
+            "triggers": _or_null(
+                {
+                    "description": (
+                        "The trigger words that are meant; null, like a missing list, means all that are known of the "
+                        "file, an empty list none."
+                    ),
+                    "type": "array",
+                    "maxItems": MAX_WORDS,
+                    "items": {
+                        "type": "string",
+                        "maxLength": MAX_WORD,
+                        "pattern": r"\S",
+                        "not": {"pattern": "[\\u0000-\\u001f]"},
+                    },
+                },
             ),
         },
         "required": ["lora"],

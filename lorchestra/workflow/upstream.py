@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
+from .graph import (
+    MODEL,
+    OTHERS,
+    Accepts,
+    Kind,
+    Output,
+    Prompt,
+    class_of,
+    inputs_of,
+    link_in,
+    links_of,
+    text_in,
+    type_of,
+)
 from .switches import find_chosen
-
-Prompt = Mapping[str, Any]
-"""Node id → `{"class_type": …, "inputs": {name: value or [node id, output]}}`, as a client sends it: not trusted."""
-
-Kind = Callable[[str, int], "str | None"]
-"""The type of a node class's output by its number, e.g. `MODEL`; None if it is not known."""
-
-Accepts = Callable[[str, str], "str | None"]
-"""The type of a node class's input by its name, e.g. `MODEL`; None if it is not known."""
 
 Find = Callable[[str, str], "str | None"]
 """The full path of a base model's file by the input's name and value; None if there is none or more than one."""
@@ -28,27 +33,11 @@ ComfyUI-GGUF's loaders, the loader of the gguf pack, others."""
 _SECOND_NAME = re.compile(r"ckpt|checkpoint|unet|gguf|diffusion_model|refiner", re.IGNORECASE)
 """Loaders of two models have one more, e.g. `refiner_ckpt_name`, which an output of theirs may come from."""
 
-_MODEL = "MODEL"
 _MODEL_INPUTS = ("model", "unet")
 """What nodes that change a model call it; of these the first that is connected is followed."""
 
-_OTHERS = frozenset(
-    {
-        "CLIP", "CLIP_VISION", "CLIP_VISION_OUTPUT", "VAE", "CONDITIONING", "CONTROL_NET", "STYLE_MODEL", "GLIGEN",
-        "UPSCALE_MODEL", "LATENT", "IMAGE", "MASK", "AUDIO", "VIDEO", "SAMPLER", "SIGMAS", "NOISE", "GUIDER", "HOOKS",
-        "INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "LORA_STACK",
-    }
-)  # fmt: skip
-"""Types that hold no diffusion model. Any other type may: a pipe, a context, the wildcard of a switch."""
-
-_ANY = re.compile(r"\*|any|.*,.*|COMFY_\w+_V3", re.IGNORECASE)
-"""Types that stand for others: `*`, `MODEL,CLIP`, ComfyUI's `COMFY_MATCHTYPE_V3`."""
-
 _MODEL_FILES = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 _MAX_STEPS = 10_000
-
-_Output = tuple[str, int]
-"""(node id, number of its output)"""
 
 
 def find_base_path(
@@ -68,12 +57,12 @@ def find_base_path(
     is certain where all of this ends in one file, and nothing on the way is unknown. A prompt may have loops, links
     into nowhere and values of any kind.
     """
-    start = _link(_inputs(prompt, node_id).get(input_name))
+    start = link_in(inputs_of(prompt, node_id).get(input_name))
     if start is None:
         return None
     found: set[str] = set()
-    has_model: dict[_Output, bool] = {}
-    waiting: dict[_Output, _Step] = {}
+    has_model: dict[Output, bool] = {}
+    waiting: dict[Output, _Step] = {}
     path = [start]
     while path:
         here = path[-1]
@@ -109,9 +98,9 @@ class _Sources:
     """Where an output may have its model from."""
 
     file: str | None = None
-    surely: tuple[_Output, ...] = ()
+    surely: tuple[Output, ...] = ()
     """Each of these gives a model."""
-    perhaps: tuple[_Output, ...] = ()
+    perhaps: tuple[Output, ...] = ()
     """These give a model or something else."""
 
 
@@ -124,23 +113,23 @@ class _Step:
         self.has_model = sources.file is not None
 
 
-def _sources(prompt: Prompt, output: _Output, kind: Kind, accepts: Accepts, find: Find) -> _Sources | None:
+def _sources(prompt: Prompt, output: Output, kind: Kind, accepts: Accepts, find: Find) -> _Sources | None:
     """Where an output may have its model from; None if that cannot be known."""
     node, slot = output
-    name, inputs = _class(prompt, node), _inputs(prompt, node)
+    name, inputs = class_of(prompt, node), inputs_of(prompt, node)
     own = kind(name, slot)
-    if own in _OTHERS:
+    if own in OTHERS:
         return _Sources()
-    links = dict(_links(prompt, node))
+    links = dict(links_of(prompt, node))
     chosen = find_chosen(name, inputs)
     if chosen is not None:
         return _Sources(perhaps=(links[chosen],) if chosen in links else ())
-    types = {key: _type(prompt, name, key, link, kind, accepts) for key, link in links.items()}
-    main = next((key for key in _MODEL_INPUTS if key in links and types[key] not in _OTHERS), None)
-    models = [key for key, type_ in types.items() if type_ == _MODEL and key not in _MODEL_INPUTS]
+    types = {key: type_of(prompt, name, key, link, kind, accepts) for key, link in links.items()}
+    main = next((key for key in _MODEL_INPUTS if key in links and types[key] not in OTHERS), None)
+    models = [key for key, type_ in types.items() if type_ == MODEL and key not in _MODEL_INPUTS]
     surely = tuple(links[key] for key in ([main] if main else []) + models)
     anything = tuple(links[key] for key, type_ in types.items() if type_ is None and key not in _MODEL_INPUTS)
-    holders = tuple(links[key] for key, type_ in types.items() if type_ not in {*_OTHERS, _MODEL, None})
+    holders = tuple(links[key] for key, type_ in types.items() if type_ not in {*OTHERS, MODEL, None})
     if (surely or anything or holders) and "loop" in name.lower():
         return None  # what its end got comes out of its start, too
     file = _loaded(inputs, find)
@@ -154,61 +143,14 @@ def _sources(prompt: Prompt, output: _Output, kind: Kind, accepts: Accepts, find
     return _Sources() if is_empty else None
 
 
-def _type(prompt: Prompt, name: str, key: str, link: _Output, kind: Kind, accepts: Accepts) -> str | None:
-    """The type of what comes through a link, by what gives it or else by what takes it; None if it may be any."""
-    for type_ in (kind(_class(prompt, link[0]), link[1]), accepts(name, key)):
-        if type_ is not None and not _ANY.fullmatch(type_):
-            return type_
-    return None
-
-
 def _loaded(inputs: Mapping[str, Any], find: Find) -> str | None:
     """The file that a loader names, where it names one only."""
     names = [name for name in NAME_INPUTS if inputs.get(name)]
     others = [name for name, value in inputs.items() if _SECOND_NAME.search(name) and _is_file_name(value)]
-    value = _text(inputs[names[0]]) if len({*names, *others}) == 1 and names else None
+    value = text_in(inputs[names[0]]) if len({*names, *others}) == 1 and names else None
     return None if value is None else find(names[0], value)
 
 
 def _is_file_name(value: object) -> bool:
-    text = _text(value)
+    text = text_in(value)
     return text is not None and text.lower().endswith(_MODEL_FILES)
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, dict):  # ComfyUI-Custom-Scripts: {"content": name, "image": …}
-        value = cast("dict[str, Any]", value).get("content")
-    return value if isinstance(value, str) else None
-
-
-def _links(prompt: Prompt, node: str) -> Iterator[tuple[str, tuple[str, int]]]:
-    for name, value in _inputs(prompt, node).items():
-        link = _link(value)
-        if link is not None:
-            yield name, link
-
-
-def _link(value: object) -> tuple[str, int] | None:
-    """(node id, output) of a linked input; None for any other value."""
-    if not isinstance(value, list):
-        return None
-    match cast("list[Any]", value):
-        case [str() | int() as node, int() as output]:
-            return str(node), output
-        case _:
-            return None
-
-
-def _inputs(prompt: Prompt, node: str) -> Mapping[str, Any]:
-    inputs = _node(prompt, node).get("inputs")
-    return cast("dict[str, Any]", inputs) if isinstance(inputs, dict) else {}
-
-
-def _class(prompt: Prompt, node: str) -> str:
-    name = _node(prompt, node).get("class_type")
-    return name if isinstance(name, str) else ""
-
-
-def _node(prompt: Prompt, node: str) -> Mapping[str, Any]:
-    value = prompt.get(node)
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

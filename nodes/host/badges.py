@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...lorchestra.library.resolve import Resolved
     from ...lorchestra.models.base import Base
     from ...lorchestra.stack.wanted import Wanted
+    from ...lorchestra.workflow.prompts import Texts
 
 
 ITSELF = "changed"
@@ -52,7 +53,10 @@ def check(
 ) -> list[dict[str, object]]:
     """One answer for each (node id, rows in any form): the model that the prompt connects, and a badge for each row.
 
-    With `only_found` no file is looked into: rows whose file is there are `unknown`.
+    `prompt` is the widget that all of the prompt's text is in, if it is one; `words` of a row are its file's trigger
+    words and those that it chooses besides, each with whether it is in the prompt.
+
+    With `only_found` no file is looked into: rows whose file is there are `unknown`, and have no words.
     """
     shelf = process.lora_library()
     with shelf.background.attended():
@@ -96,14 +100,24 @@ class _Checker:
             self._resolve(wanted_of(entry))
         names = {found.name for found in self._found.values() if isinstance(found, Resolved)}
         self._files = {file.name: file for file in self._shelf.files(names)}
+        prompts = prompt.read_prompts(queued)
         answers: list[dict[str, object]] = []
         for (node, _), rows in zip(stacks, parsed, strict=True):
             model = self._model(queued, node)
-            answer = {"node": node, "model": model.to_json(), "has_clip": model.has_clip}
+            texts = prompts.find(node)
+            field = texts.field if texts else None
+            answer = {
+                "node": node,
+                "model": model.to_json(),
+                "has_clip": model.has_clip,
+                "prompt": {"node": field[0], "input": field[1]} if field else None,
+            }
             if isinstance(rows, StackError):
                 answers.append({**answer, "error": str(rows), "rows": []})
             else:
-                answers.append({**answer, "rows": [self._row(row, model) for row in rows]})
+                answers.append(
+                    {**answer, "rows": [self._row(row, model) | self._words(row, node, texts) for row in rows]}
+                )
         return answers
 
     def _model(self, queued: Mapping[str, object], node: str) -> Model:
@@ -147,6 +161,24 @@ class _Checker:
             badge = replace(badge, sentence=f"{badge.sentence}; used {found.name}, {found.how}")
         known = self._shelf.find_identity(file)
         return _answer(badge, entry, [], known, file=found)
+
+    def _words(self, entry: Entry | StackError, node: str, texts: Texts | None) -> dict[str, object]:
+        from ...lorchestra.library.resolve import Resolved
+        from ...lorchestra.stack.wanted import wanted_of
+
+        if isinstance(entry, StackError) or self._only_found:
+            return {"words": []}
+        found = self._found[wanted_of(entry)]
+        file = self._files.get(found.name) if isinstance(found, Resolved) else None
+        stated = self._shelf.facts(file).words if file else ()
+        meant = stated if entry.triggers is None else entry.triggers
+        is_wired = texts is not None and node in texts.stacks
+        return {
+            "words": [
+                {"word": word, "present": (is_wired and word in meant) or (texts.find(word) if texts else None)}
+                for word in dict.fromkeys((*stated, *meant))
+            ]
+        }
 
     def _resolve(self, wanted: Wanted) -> None:
         from ...lorchestra.library.resolve import resolve

@@ -95,12 +95,15 @@ def count_uses(names: Iterable[str]) -> None:
 
 
 def fingerprint(stack: Stack) -> str:
-    """Changes when the file of an active row appears, goes, or changes on disk."""
+    """Changes when the file of an active row appears, goes, or changes on disk, and when other words are stated."""
     from ...lorchestra.files.key import find_key
     from ...lorchestra.fit.rows import find_rows
+    from .words import find_meant
 
     found = find_rows(stack, row_files().find, lambda: None, Choices(missing=SKIP, policy=IGNORE), has_clip=True)
-    return repr([find_key(path) for path in found.paths.values()])
+    listed = with_listed_names(stack.entries[row - 1] for row in found.paths)
+    words = [meant for _, meant in find_meant(listed)]
+    return repr([[find_key(path) for path in found.paths.values()], words])
 
 
 def write_output(prefix: str, suffix: str, text: str) -> dict[str, str]:

@@ -16,7 +16,8 @@ from comfy_execution.utils import get_executing_context
 from . import process, server
 
 if TYPE_CHECKING:
-    from ...lorchestra.workflow.upstream import Prompt
+    from ...lorchestra.workflow.graph import Prompt
+    from ...lorchestra.workflow.prompts import Prompts
 
 _FOLDERS: Mapping[str, tuple[str, ...]] = {
     "ckpt_name": ("checkpoints",),
@@ -79,6 +80,13 @@ def find_base(prompt: Prompt, node_id: str, input_name: str = "model") -> str | 
     from ...lorchestra.workflow.upstream import find_base_path
 
     return find_base_path(prompt, node_id, kind=_kind, find=_find, accepts=_accepts, input_name=input_name)
+
+
+def read_prompts(prompt: Prompt) -> Prompts:
+    """What a prompt says to the models of the stacks in it."""
+    from ...lorchestra.workflow.prompts import Prompts
+
+    return Prompts(prompt, _kind, _accepts)
 
 
 def _find(input_name: str, value: str) -> str | None:

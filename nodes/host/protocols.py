@@ -80,6 +80,8 @@ class Patcher(Protocol):
     object_patches: Mapping[str, object]
     object_patches_backup: Mapping[str, object]
     model_options: ModelOptions
+    additional_models: Mapping[str, object]
+    """By key, in the order in which they were registered."""
     callbacks: dict[str, dict[str, list[Callable[..., object]]]]
     """`CallbacksMP`, by type and key, in the order in which they are called."""
     cached_patcher_init: object

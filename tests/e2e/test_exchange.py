@@ -747,8 +747,10 @@ def test_a_file_of_the_same_name_in_another_folder_is_offered_in_the_row(exchang
     row = exchange.face.row(0)
     offer = row.locator(".lorchestra-offer")
     offer.wait_for(state="visible")
-    assert offer.inner_text().split() == [WARM, "Use", "this"]
+    assert offer.inner_text().split() == ["Use", "this", WARM]
     assert exchange.face.row(1).locator(".lorchestra-offer").is_hidden()
+    exchange.page.evaluate("(kind) => app.graph.nodes.find((node) => node.type === kind).setSize([700, 400])", STACK)
+    exchange.face.settle()
     exchange.face.screenshot("offer")
     offer.click()
     exchange.wait_for_rows(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support import graphs, node_js
 
+from lorchestra.workflow.prompts import LEFT_OUT
 from lorchestra.workflow.switches import SWITCHES
 from lorchestra.workflow.upstream import find_base_path
 
@@ -47,13 +48,16 @@ def test_selectors() -> None:
 
 
 def test_what_is_sent_of_a_prompt() -> None:
-    long = {**graphs.node("Mine", text="x" * 1000, more={"a": 1}, nothing=None, other=["1", 0]), "_meta": {}}
+    long = {
+        **graphs.node("Mine", text="x" * 30_000, prompt="y" * 1000, more={"a": 1}, nothing=None, other=["1", 0]),
+        "_meta": {},
+    }
     prompts = [prompt for prompt, _ in PROMPTS]
     sent = node_js.evaluate(
         "badges/graph", 'return value.map((prompt) => values.pruned(prompt, ["9"]))', [*prompts, {"9": long}]
     )
     assert [found(prompt) for prompt in sent[:-1]] == [path for _, path in PROMPTS]
-    inputs = {"text": "…", "more": "…", "nothing": "…", "other": ["1", 0]}
+    inputs = {"text": LEFT_OUT, "prompt": "y" * 1000, "more": "…", "nothing": "…", "other": ["1", 0]}
     assert sent[-1] == {"9": {"class_type": "Mine", "inputs": inputs}}
 
 

@@ -93,7 +93,7 @@ def test_missing_is_an_error_or_skipped(stack_node: Any, model: Any, two: Path) 
     assert stack_node.validate_inputs(loras=stack, policy="refuse", missing="skip") is True
     assert stack_node.validate_inputs(loras=stack, policy="warn", missing="error") is True
     assert stack_node.validate_inputs(loras=stack) is True  # the choices are not known: the run decides
-    out, _, rows, report = stack_node.execute(model=model, loras=stack, missing="skip").args
+    out, _, rows, report, _ = stack_node.execute(model=model, loras=stack, missing="skip").args
     assert "gone: not found; skipped" in report and "solo: weight 0.5" in report
     assert [row[0] for row in rows] == ["gone", "solo.safetensors", "lost"]
     assert out.patches
@@ -125,7 +125,7 @@ def test_rows_keep_what_other_packs_do_not_know(stack_node: Any, export_node: An
     name, weight, clip = stack[0]
     assert (name, weight, clip) == ("solo.safetensors", 0.5, 0.5) and isinstance(stack, list)
     theirs = [("one/style.safetensors", 1.0, 0.25), *stack]
-    _, _, again, report = stack_node.execute(model=model, loras="", lora_stack=theirs).args
+    _, _, again, report, _ = stack_node.execute(model=model, loras="", lora_stack=theirs).args
     assert again == theirs and "all 10 modules fit" not in report.splitlines()[0]
     import folder_paths
 
@@ -171,12 +171,12 @@ def test_clip_is_patched_with_its_own_weight(stack_node: Any, loras: Path, tmp_p
     results = []
     for spelling in ("kohya", "diffusers-processor", "diffusers", "peft", "native"):
         rows = [{"lora": spelling, "model": 0.0, "clip": 0.5}]
-        out_model, out_clip, _, report = stack_node.execute(model=model, clip=clip, loras=rows).args
+        out_model, out_clip, _, report, _ = stack_node.execute(model=model, clip=clip, loras=rows).args
         assert out_model is model and len(out_clip.patcher.patches) == 12 and "model 0, clip 0.5" in report
         results.append(patched(out_clip.patcher)[key])
     assert all(torch.equal(results[0], other) for other in results[1:])
     assert not torch.equal(results[0], dict(clip.cond_stage_model.state_dict())[key])
-    out_model, out_clip, _, report = stack_node.execute(model=model, loras="<lora:kohya:1>").args
+    out_model, out_clip, _, report, _ = stack_node.execute(model=model, loras="<lora:kohya:1>").args
     assert out_clip is None and "12 text encoder modules are not used" in report
 
 
@@ -185,7 +185,7 @@ def test_one_odd_tag_spoils_nothing(stack_node: Any, model: Any, two: Path, capl
     """Tags that can be read are applied; what is lost stands in the report and in the log, with its place."""
     text = "<lora:solo:0.5> <lora:one/style:0,8>\n<lora:two/style:0.25:ALL>"
     assert stack_node.validate_inputs(loras=text) is True
-    out, _, rows, report = stack_node.execute(model=model, loras=text).args
+    out, _, rows, report, _ = stack_node.execute(model=model, loras=text).args
     assert rows == [("solo.safetensors", 0.5, 0.5), ("two/style.safetensors", 0.25, 0.25)]
     expected = stack_node.execute(model=model, loras="<lora:solo:0.5> <lora:two/style:0.25>").args[0]
     assert same_bits(patched(out), patched(expected))

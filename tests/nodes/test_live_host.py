@@ -390,6 +390,45 @@ def test_nothing_is_left_on_a_second_model_after_an_exception(
     assert torch.equal(sample(other), bare)
 
 
+@pytest.mark.parametrize("is_split", [True, False], ids=["each its own", "the first one its own"])
+def test_weights_that_differ_under_a_dora(
+    model: Any, files: Path, stacked: Stacks, caplog: pytest.LogCaptureFixture, is_split: bool
+) -> None:
+    """It takes the weight with an earlier stack's LoRAs, and these are for one of two conditionings in one call."""
+    upper = row("dora", 0.7, **({"conditioning": "negative"} if is_split else {}))
+    recorder = Recorder(out := stacked(stacked(model, [row("a", 0.8, conditioning="positive")]), [upper]))
+    with caplog.at_level("INFO"):
+        sample(out)
+    assert caplog.text.count("has LoRAs that depend on its weight, and each conditioning has another weight") == 1
+    places = []
+    for args, kwargs, answer in recorder.calls:
+        (place,) = set(args[5]["cond_or_uncond"])
+        merged = model if place else stacked(model, [row("a", 0.8)], "merge")
+        if place or not is_split:
+            merged = stacked(merged, [row("dora", 0.7)], "merge")
+        assert apart(answer, ask(merged, args, kwargs)) <= 1e-5
+        places.append(place)
+    assert sorted(places) == [0, 0, 1, 1]
+    assert hooks(model) == 0
+
+
+def test_what_cannot_be_added_under_a_dora_is_told(
+    model: Any, files: Path, stacked: Stacks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A LoHa on a convolution has no weight that a DoRA above it could take."""
+    name, shape = "lora_unet_input_blocks_1_0_in_layers_2", (320, 320, 3, 3)
+    save_file(named(name, made("LoHa", shape, 3)), files / "loha.safetensors")
+    save_file(named(name, made("DoRA by row", shape, 4)), files / "conv.safetensors")
+    out = stacked(stacked(model, [row("loha", 0.8)]), [row("conv", 0.5)])
+    sample(out)
+    sample(out)
+    assert caplog.text.count("LoRAs on 1 of 1 layers depend on the layer's weight, and take it without those of") == 1
+    caplog.clear()
+    sample(stacked(stacked(model, [row("loha", 0.8)], "merge"), [row("conv", 0.5)]))
+    sample(stacked(model, [row("loha", 0.8), row("conv", 0.5)]))
+    assert "depend on the layer's weight" not in caplog.text
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 def test_nothing_stays_on_a_second_model_where_another_packs_cleanup_raises(
     model: Any, other: Any, files: Path, stacked: Stacks, is_first: bool

@@ -75,6 +75,38 @@ def test_before_the_first_step_each_conditioning_has_its_own_weight(name: str, l
     assert hooks(model) == 0
 
 
+@pytest.mark.parametrize("name", PREPARED)
+def test_before_the_first_step_of_a_second_model(
+    name: str, loras: Path, stacked: Stacks, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A guider prepares its second model before it says the run's sigmas: for what is not wanted, at progress 0."""
+    from comfy_extras.nodes_custom_sampler import Guider_DualModel
+
+    family = FAMILIES[name]
+    model, other = family.make(), family.make()
+    other.model.latent_shapes = list(family.latent)  # the guider says this to its first model only
+    write_parts(loras, other, family)
+
+    def guided(*rows: Any, mode: str = "live") -> torch.Tensor:
+        second = stacked(other, rows, mode) if rows else other
+        return family.guided(Guider_DualModel(model, second), steps=2, cfg=2.0)
+
+    bare, alone = guided(), guided(row("before", 0.8))
+    assert apart(alone, guided(row("before", 0.8), mode="merge")) <= 1e-5
+    assert apart(alone, bare) > 1e-4
+    assert apart(guided(row("before", 0.8, conditioning="negative")), alone) <= 1e-5
+    assert apart(guided(row("before", 0.8, conditioning="positive")), bare) <= 1e-5
+    schedule = "0:0.5, 0.5:1"
+    changing = guided(row("all", 0.8, schedule=schedule))
+    assert apart(changing, guided(row("before", 0.4), row("rest", 0.8, schedule=schedule))) <= 1e-5
+    assert "does not say its sigmas" not in caplog.text
+    with caplog.at_level("INFO"):
+        left_out = guided(row("before", 0.8, schedule="sigma 1:0.5, 0.1:1"))
+    assert apart(left_out, bare) <= 1e-5
+    assert "A second model of a run does not say its sigmas before its first step" in caplog.text
+    assert hooks(model) == hooks(other) == 0
+
+
 @pytest.mark.parametrize("net", [None, LastingModel])
 def test_caches_over_the_steps(net: Any, loras: Path, stacked: Stacks) -> None:
     """What a model keeps of its prompt is made anew when a weight changes, and is not left for other runs."""

@@ -63,7 +63,7 @@ def test_parts_of_a_fused_qkv_and_all_of_it_are_one_patch(pack: Any, stack_node:
          "lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": whole[1]},
         loras / "whole.safetensors",
     )  # fmt: skip
-    out, _, _, report = stack_node.execute(model=model, loras="<lora:split:0.5> <lora:whole:-0.25>").args
+    out, _, _, report, _ = stack_node.execute(model=model, loras="<lora:split:0.5> <lora:whole:-0.25>").args
     assert "split: weight 0.5, all 2 modules fit" in report and "whole: weight -0.25, all 1 modules fit" in report
     ((_, patch, *_),) = out.patches[key]
     assert sys.modules["lorchestra_pack.nodes.host.patch"].FusedLoras is type(patch)

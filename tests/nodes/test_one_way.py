@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from safetensors.torch import save_file
 pytest.importorskip("comfy.quant_ops", reason="this ComfyUI is older than packed weights")
 pytest.importorskip("comfy_kitchen.tensor.awq_w4a16", reason="this ComfyUI is older than packed weights")
 
-from comfy import quant_ops
+import comfy.sd
+from comfy import quant_ops, sd1_clip, supported_models_base
 from comfy_kitchen.tensor import awq_w4a16 as awq
 from support.algorithm_files import made
 from support.live_runs import Outputs, Stacks, apart, hooks, kohya, named, row, sample_wan
@@ -140,3 +142,40 @@ def test_what_is_neither_live_nor_merged_is_refused(loras: Path, stacked: Stacks
     for mode in ("auto", "merge", "live"):
         with pytest.raises(Exception, match=r"wide\.safetensors: .* packed as OneWay\. It cannot be packed again"):
             stacked(model, [row("wide")], mode)
+
+
+def small_clip() -> Any:
+    """A CLIP of one narrow layer, by ComfyUI's own classes."""
+    config = json.loads((Path(sd1_clip.__file__).parent / "sd1_clip_config.json").read_text())
+    config |= {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2, "num_hidden_layers": 1}
+    target = supported_models_base.ClipTarget(sd1_clip.SD1Tokenizer, sd1_clip.SD1ClipModel)
+    target.params = {"textmodel_json_config": config, "clip_model": sd1_clip.SDClipModel}
+    return comfy.sd.CLIP(target)
+
+
+def test_a_text_encoder_that_cannot_be_merged_is_refused(loras: Path, stack_node: Any) -> None:
+    """It has no live path; without a weight for it, and where it can be packed again, all is well."""
+    layer = "text_model.encoder.layers.0.self_attn.q_proj"
+    save_file(named(f"lora_te_{layer.replace('.', '_')}", made("LoRA", (64, 64))), loras / "te.safetensors")
+    model, clip = load_wan(wan_state()), small_clip()
+
+    def run(weight: float) -> Any:
+        rows = [row("te", 0.5, clip=weight)]
+        return stack_node.execute(model=model, clip=clip, loras=json.dumps({"version": 1, "loras": rows})).args[1]
+
+    assert len(run(0.8).patcher.patches) == 1
+    module = clip.cond_stage_model.get_submodule(f"clip_l.transformer.{layer}")
+    with torch.inference_mode():
+        weight = quant_ops.QuantizedTensor.from_float(torch.ones(64, 64), "TensorCoreFP8E4M3Layout")
+        module.weight = torch.nn.Parameter(weight, requires_grad=False)
+    assert len(run(0.8).patcher.patches) == 1
+    with torch.inference_mode():
+        packed = quant_ops.QuantizedTensor(weight._qdata, "OneWayLayout", weight._params)
+        module.weight = torch.nn.Parameter(packed, requires_grad=False)
+    sentence = (
+        r"te\.safetensors changes a text encoder whose weights are packed as OneWay\. They cannot be packed again\. "
+        "Set its CLIP weight to 0"
+    )
+    with pytest.raises(Exception, match=sentence):
+        run(0.8)
+    assert run(0.0) is clip

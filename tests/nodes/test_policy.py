@@ -90,7 +90,7 @@ def test_policy_by_verdict(
         assert SENTENCES[name] in str(error.value)
         assert same_bits(before, plain(model))
         return
-    out, _, _, report = stack_node.execute(model=model, loras=rows, policy=policy).args
+    out, _, _, report, _ = stack_node.execute(model=model, loras=rows, policy=policy).args
     if name != "fits":  # there both rows are added up
         said = report.splitlines()[1]
         assert said.startswith(f"{name}: ") and SENTENCES[name] in said
@@ -142,7 +142,7 @@ def test_a_quantization_that_hides_layers_lets_everything_pass(
     stack_node: Any, check_node: Any, files: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     packed = holding(load_unet(torch.float16), nunchaku())
-    out, _, rows, report = stack_node.execute(model=packed, loras="<lora:flux:1> <lora:part:1>", mode="merge").args
+    out, _, rows, report, _ = stack_node.execute(model=packed, loras="<lora:flux:1> <lora:part:1>", mode="merge").args
     assert report.splitlines()[0].startswith("flux: weight 1, whether it fits cannot be told")
     assert warned(caplog) == []
     assert len(out.patches) == 2

@@ -28,6 +28,7 @@ from ....lorchestra.apply.live.calls import (
     unfold,
 )
 from ..protocols import Layer, WeightFunction
+from .rows import mixed_weight
 from .seen import Seen
 
 
@@ -41,9 +42,19 @@ class Trace:
         """True once its weight was used without the layer being run: LoRAs are added to the weight, too."""
 
 
-def find_parameters(module: Layer) -> Parameters:
-    """What a layer's forward takes; ComfyUI's hand all that they are given on to a function that names it."""
-    return parameters(module.forward, getattr(module, "forward_comfy_cast_weights", None))
+class Forwards:
+    """What the forwards of a model's layers take, looked up once for each kind: a model has hundreds of few kinds."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, Parameters] = {}
+
+    def find(self, module: Layer) -> Parameters:
+        """What a layer's forward takes; ComfyUI's hand all that they are given on to a function that names it."""
+        kind = (type(module), getattr(module.forward, "__func__", module.forward))
+        found = self._known.get(kind)
+        if found is None:
+            found = self._known[kind] = parameters(module.forward, getattr(module, "forward_comfy_cast_weights", None))
+        return found
 
 
 class CallWeights(Protocol):
@@ -102,8 +113,10 @@ class Run(Protocol):
 class Link:
     """One stack on one layer."""
 
-    def __init__(self, run: Run, layer: LiveLayer, path: str, place: int, trace: Trace) -> None:
+    def __init__(self, run: Run, layer: LiveLayer, path: str, place: int, trace: Trace, depth: int) -> None:
         self.run = run
+        self.depth = depth
+        """How many stacks come before this one."""
         self.layer = layer
         self.path = path
         self.place = place
@@ -207,8 +220,8 @@ class Chain:
         self._handles: list[RemovableHandle] = []
 
     def add(self, module: Layer, link: Link) -> None:
-        """Another stack, after those that are there."""
-        self._links = [*self._links, link]
+        """Another stack, at its place: they are put on in any order, as ComfyUI prepares a run."""
+        self._links = sorted([*self._links, link], key=lambda one: one.depth)
         if not self._handles:
             self._handles = [
                 module.register_forward_pre_hook(self._before, with_kwargs=True),
@@ -223,7 +236,10 @@ class Chain:
             self._handles.pop().remove()
 
     def before(self, layer: LiveLayer, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias with what earlier stacks than the layer's add in this call, as if they were merged."""
+        """Weight and bias with what earlier stacks than the layer's add in this call, as if they were merged.
+
+        Raises `MixedRows` where that differs within the batch.
+        """
         for link, call, weights in self._earlier(layer):
             weight = link.layer.new_weight(weight, weights, call.active)
             bias = None if bias is None else link.layer.new_bias(bias, weights, call.active)
@@ -233,17 +249,26 @@ class Chain:
         """What the result of `before` depends on; equal states give the same result."""
         return tuple((weakref.ref(link.layer), *call.values[0]) for link, call, _ in self._earlier(layer))
 
+    def misses(self, layer: LiveLayer) -> bool:
+        """Whether an earlier stack than the layer's acts in this call that `before` has to leave out."""
+        return any(not link.layer.is_addable() for link, _ in self._acting_before(layer))
+
     def _earlier(self, layer: LiveLayer) -> Iterator[tuple[Link, CallWeights, Tensor]]:
-        """The stacks before the layer's that can be added to the weight; not those that differ within a batch."""
+        """The stacks before the layer's that can be added to the weight; `MixedRows` if they differ within a batch."""
+        for link, call in self._acting_before(layer):
+            if link.layer.is_addable():
+                weights = call.common(link.layer.parts.used)
+                if weights is None:
+                    raise mixed_weight(self._path)
+                yield link, call, weights
+
+    def _acting_before(self, layer: LiveLayer) -> Iterator[tuple[Link, CallWeights]]:
         for link in self._links:
             if link.layer is layer:
                 return
             call = link.run.call
-            weights = call.common(link.layer.parts.used) if call else None
-            if call is None or weights is None or not link.layer.is_active(call.active):
-                continue
-            if link.layer.is_addable():
-                yield link, call, weights
+            if call is not None and link.layer.is_active(call.active):
+                yield link, call
 
     @contextmanager
     def lifted(self) -> Iterator[None]:

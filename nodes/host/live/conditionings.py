@@ -37,7 +37,7 @@ class Conditionings:
                 if sum(cond is not None for cond in conds) < 2:
                     raise
                 self._is_apart = True
-                self._tell(f"{error.layer} mixes the rows of the batch: each conditioning has a call of its own now.")
+                self._tell(f"{error.layer} {error.finding}: each conditioning has a call of its own now.")
         results: list[Tensor] = []
         for place in range(len(conds)):
             alone = [cond if index == place else None for index, cond in enumerate(conds)]

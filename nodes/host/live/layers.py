@@ -17,20 +17,38 @@ _UNSEEN = "TensorWiseINT8Layout"
 """Weights packed like this are used by ComfyUI without running their layer if an activation comes before it."""
 
 
-def find_patched_layer(patcher: Patcher, path: str) -> Layer:
-    """A layer as the patcher will have it."""
-    if path in patcher.object_patches or path in patcher.object_patches_backup:
-        return patcher.get_model_object(path)
-    return find_layer(patcher.model, path)
+class Layers:
+    """The layers of a model by their paths, as it is now: hundreds are looked up before the first step."""
+
+    def __init__(self, model: BaseModel) -> None:
+        self._found = {"": cast("torch.nn.Module", model)}
+
+    def find(self, path: str) -> Layer:
+        """The layer; what leads to it is walked once for all that are beside it."""
+        return cast("Layer", self._module(path))
+
+    def _module(self, path: str) -> torch.nn.Module:
+        found = self._found.get(path)
+        if found is None:
+            above, _, name = path.rpartition(".")
+            parent = self._module(above)
+            inner = parent._modules.get(name)
+            found = self._found[path] = cast("torch.nn.Module", getattr(parent, name)) if inner is None else inner
+        return found
 
 
-def find_layer(model: BaseModel, path: str) -> Layer:
-    """A layer; hundreds are looked up before the first step, and `get_submodule` takes its time."""
-    found = cast("torch.nn.Module", model)
-    for name in path.split("."):
-        inner = found._modules.get(name)
-        found = cast("torch.nn.Module", getattr(found, name)) if inner is None else inner
-    return cast("Layer", found)
+class PatchedLayers:
+    """The same as a patcher will have them."""
+
+    def __init__(self, patcher: Patcher) -> None:
+        self._patcher = patcher
+        self._layers = Layers(patcher.model)
+
+    def find(self, path: str) -> Layer:
+        """The layer."""
+        if path in self._patcher.object_patches or path in self._patcher.object_patches_backup:
+            return self._patcher.get_model_object(path)
+        return self._layers.find(path)
 
 
 def is_plain_weight(weight: Tensor) -> bool:
@@ -48,6 +66,9 @@ def is_unseen(layer: Layer) -> bool:
 def find_geometry(module: Layer) -> Geometry | None:
     """What a layer is; None for anything but linear layers and convolutions. Packed weights say nothing of shapes."""
     has_bias = getattr(module, "bias", None) is not None
+    width_in, width_out = getattr(module, "in_features", None), getattr(module, "out_features", None)
+    if isinstance(width_in, int) and isinstance(width_out, int):  # also layers that are no nn.Linear: quantized ones
+        return Geometry((width_out, width_in), has_bias=has_bias)
     for convolution in (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d):
         if isinstance(module, convolution):
             padding = module.padding
@@ -61,9 +82,6 @@ def find_geometry(module: Layer) -> Geometry | None:
                 groups=module.groups,
                 has_bias=has_bias,
             )
-    width_in, width_out = getattr(module, "in_features", None), getattr(module, "out_features", None)
-    if isinstance(width_in, int) and isinstance(width_out, int):  # also layers that are no nn.Linear: quantized ones
-        return Geometry((width_out, width_in), has_bias=has_bias)
     return None
 
 

@@ -12,7 +12,7 @@ from ....lorchestra.apply.plan import CLIP, Change, Part, Plan
 from ....lorchestra.errors import StackError
 from ....lorchestra.spelling.prefixes import MODEL
 from ..protocols import Patcher
-from .layers import find_patched_layer, is_plain_weight
+from .layers import PatchedLayers, is_plain_weight
 
 _PROBE = (256, 256)
 """The shape of what is packed to find out: a multiple of all group sizes."""
@@ -23,6 +23,7 @@ class Packing:
 
     def __init__(self, patcher: Patcher) -> None:
         self._patcher = patcher
+        self._layers = PatchedLayers(patcher)
         self._refused: dict[str, bool] = {}
 
     def one_way(self, change: Change) -> str | None:
@@ -33,7 +34,7 @@ class Packing:
         path, _, name = change.key.rpartition(".")
         if name != "weight":
             return None
-        weight = getattr(find_patched_layer(self._patcher, path), "weight", None)
+        weight = getattr(self._layers.find(path), "weight", None)
         if not isinstance(weight, torch.Tensor) or is_plain_weight(weight):
             return None
         return self._one_way_layout(weight) or self._one_way_bytes(weight, path)
@@ -59,7 +60,7 @@ class Packing:
         if not is_packed or weight.is_floating_point():
             return None
         own = type(self._patcher).patch_weight_to_device is not ModelPatcher.patch_weight_to_device
-        if own or hasattr(find_patched_layer(self._patcher, path), "set_weight"):
+        if own or hasattr(self._layers.find(path), "set_weight"):
             return None
         return type(weight).__name__
 

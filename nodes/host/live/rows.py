@@ -8,15 +8,32 @@ from ....lorchestra.errors import StackError
 
 
 class MixedRows(StackError):
-    """A layer sees other rows than those of the batch, and the rows of the batch have different weights."""
+    """The rows of the batch have different weights, and a layer can have only one weight for all of them.
 
-    def __init__(self, layer: str, count: int, batch: int) -> None:
+    `finding` says why, as what follows the layer's name.
+    """
+
+    def __init__(self, layer: str, finding: str, reason: str) -> None:
         self.layer = layer
-        super().__init__(
-            f"{layer} sees {count} {'row' if count == 1 else 'rows'} in a call with {batch}, of which some are the "
-            "positive and some the negative conditioning. It cannot be told which of them is whose. Give the LoRAs on "
-            'it the same weight for both ("conditioning": "both").'
-        )
+        self.finding = finding
+        super().__init__(f'{reason} Give the LoRAs on it the same weight for both ("conditioning": "both").')
+
+
+def _other_rows(layer: str, count: int, batch: int) -> MixedRows:
+    reason = (
+        f"{layer} sees {count} {'row' if count == 1 else 'rows'} in a call with {batch}, of which some are the "
+        "positive and some the negative conditioning. It cannot be told which of them is whose."
+    )
+    return MixedRows(layer, "mixes the rows of the batch", reason)
+
+
+def mixed_weight(layer: str) -> MixedRows:
+    """The error for LoRAs that depend on a layer's weight, where an earlier stack changes it for one conditioning."""
+    reason = (
+        f"LoRAs on {layer} depend on its weight, which an earlier LoRA Stack changes for the positive and the negative "
+        "conditioning differently, and both are in one call."
+    )
+    return MixedRows(layer, "has LoRAs that depend on its weight, and each conditioning has another weight", reason)
 
 
 def rows_of(weights: Tensor, count: int, is_same: bool, layer: str) -> Tensor:
@@ -30,4 +47,4 @@ def rows_of(weights: Tensor, count: int, is_same: bool, layer: str) -> Tensor:
         return weights
     if is_same:
         return weights[0]
-    raise MixedRows(layer, count, weights.shape[0])
+    raise _other_rows(layer, count, weights.shape[0])

@@ -42,6 +42,8 @@ from .session import Session
 from .split import varies_in_batch
 from .weights import bring
 
+_KEY = "lorchestra_live_"
+"""Start of the keys under which stacks register with a ModelPatcher."""
 _RANGE = 100
 """Steps into which a model's range of sigmas is divided if a sampler does not say its own."""
 
@@ -53,8 +55,9 @@ class LiveLoras:
     """
 
     def __init__(self, entries: Sequence[Weighted], factors: Patcher) -> None:
-        self.key = f"lorchestra_live_{uuid4().hex}"
+        self.key = f"{_KEY}{uuid4().hex}"
         """A key of its own: several stacks one after the other add up."""
+        self._depth = 0
         self._entries = tuple(entries)
         self._factors = factors
         self._is_split = varies_in_batch(self._entries)
@@ -69,6 +72,7 @@ class LiveLoras:
 
     def attach(self, patcher: Patcher) -> None:
         """Registers everything with a ModelPatcher."""
+        self._depth = sum(key.startswith(_KEY) for key in patcher.additional_models)
         patcher.set_additional_models(self.key, [self._factors])
         patcher.set_injections(self.key, [PatcherInjection(inject=self._inject, eject=self._eject)])
         patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, self.key, self._around_run)
@@ -83,7 +87,7 @@ class LiveLoras:
         self._eject(patcher)  # a clone may have been injected under a patcher that was never ejected
         factors = patcher.get_additional_models_with_key(self.key)
         if factors:
-            session = self._sessions[patcher.model] = Session(factors[0])
+            session = self._sessions[patcher.model] = Session(factors[0], self._depth)
             if patcher.model in self._seconds:
                 self._put_on_root(patcher.model, session)
 
@@ -181,7 +185,7 @@ class LiveLoras:
                 )
                 return
         session.put_on(model)
-        bring(session.layers, model, device)
+        self._bring(session, model, device)
         session.prepare(values, self._active(values), device)
 
     def _prepare(self, model: BaseModel, arguments: Mapping[str, object]) -> Session | None:
@@ -203,7 +207,7 @@ class LiveLoras:
     ) -> None:
         """A call of the model: the hooks are on, the weights written, and nothing is kept of other weights."""
         session.put_on(model)
-        bring(session.layers, model, device)
+        self._bring(session, model, device)
         if session.kept != values:
             caches.forget(model, options)
             session.kept = values
@@ -216,10 +220,23 @@ class LiveLoras:
                 logging.WARNING,
             )
 
+    def _bring(self, session: Session, model: BaseModel, device: torch.device) -> None:
+        missing = bring(session.layers, model, device)
+        if missing:
+            self._tell(
+                f"LoRAs on {len(missing)} of {len(session.layers.paths)} layers depend on the layer's weight, and take "
+                "it without those of an earlier LoRA Stack, which cannot be added to the weight of a convolution while "
+                f"they are live: {some_of(sorted(missing))}. Set the earlier LoRA Stack to merge, or put all rows into "
+                "one.",
+                logging.WARNING,
+            )
+
     def _put_on_root(self, of: BaseModel, session: Session) -> None:
         model = weakref.ref(of)
 
-        def before(_: torch.nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, object]) -> None:
+        def before(
+            _: torch.nn.Module, args: tuple[Tensor | Sequence[Tensor], ...], kwargs: Mapping[str, object]
+        ) -> None:
             options = cast("RunOptions", kwargs.get("transformer_options") or {})
             now = options.get("sigmas")
             found = model()
@@ -228,8 +245,9 @@ class LiveLoras:
                 return
             # Guiders have a second model for what is not wanted.
             negatives = [True] * max(len(options.get("cond_or_uncond", ())), 1)
-            values = self._values(found, options, now, args[0].shape[0], negatives)
-            self._begin(session, found, options, now, values, args[0].device)
+            x = args[0] if isinstance(args[0], Tensor) else args[0][0]  # of video with sound a latent each
+            values = self._values(found, options, now, x.shape[0], negatives)
+            self._begin(session, found, options, now, values, x.device)
 
         session.put_on_root(of.diffusion_model, before)
 

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from ....lorchestra.apply.live.calls import Parameters
 from .. import process
 from ..protocols import BaseModel, Layer, Patcher
-from .calls import Chain, Link, Trace, Weighed, can_weigh, find_parameters
+from .calls import Chain, Forwards, Link, Trace, Weighed, can_weigh
 from .factors import LiveLayers
-from .layers import find_layer, is_unseen
+from .layers import Layers, is_unseen
 from .rows import rows_of
 from .seen import Seen, Weights
 
@@ -51,8 +50,10 @@ class Call:
 class Session:
     """One stack on one model, from inject to eject."""
 
-    def __init__(self, factors: Patcher) -> None:
+    def __init__(self, factors: Patcher, depth: int) -> None:
         self.layers = cast("LiveLayers", factors.model)
+        self._depth = depth
+        """How many live stacks come before this one."""
         self.call: Call | None = None
         """None between calls of the model: then the hooks do nothing."""
         self.ran: set[int] = set()
@@ -81,18 +82,15 @@ class Session:
         """
         if self._hooked:
             return
-        known: dict[object, Parameters] = {}  # of few kinds of layers
+        found, forwards = Layers(model), Forwards()
         traces = process.live_traces.setdefault(model, {})
         try:
             for place, (path, layer) in enumerate(self.layers.by_path()):
-                module = find_layer(model, path)
-                link = Link(self, layer, path, place, traces.setdefault(path, Trace()))
-                kind = (type(module), getattr(module.forward, "__func__", module.forward))
-                if kind not in known:
-                    known[kind] = find_parameters(module)
+                module = found.find(path)
+                link = Link(self, layer, path, place, traces.setdefault(path, Trace()), self._depth)
                 chain = process.live_chains.get(module)
                 if chain is None:
-                    chain = process.live_chains[module] = Chain(path, known[kind])
+                    chain = process.live_chains[module] = Chain(path, forwards.find(module))
                 self._hooked.append((module, link))
                 chain.add(module, link)
                 if (link.trace.is_weighed or is_unseen(module)) and can_weigh(module, link):
@@ -187,7 +185,7 @@ class Session:
         """
         if self.call is None:
             return False
-        absent = self.absent()
+        absent = self.absent() & self._wanted
         found = [
             (module, link)
             for module, link in (self._hooked if absent else ())

@@ -11,15 +11,16 @@ from ....lorchestra.apply.plan import Change, Part, Plan
 from ....lorchestra.spelling.prefixes import MODEL
 from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
 from ..protocols import Patcher
-from .calls import find_parameters
-from .layers import find_geometry, find_patched_layer, is_plain_weight, is_unseen, some_of
+from .calls import Forwards
+from .layers import PatchedLayers, find_geometry, is_plain_weight, is_unseen, some_of
 from .packing import refusal
 
 
 def is_quantized(plan: Plan, model: Patcher) -> bool:
     """True if the plan changes layers whose weights are packed: merging would round what it adds."""
     paths = {change.key.rpartition(".")[0] for change in plan.changes if change.component == MODEL}
-    weights = (getattr(find_patched_layer(model, path), "weight", None) for path in paths)
+    layers = PatchedLayers(model)
+    weights = (getattr(layers.find(path), "weight", None) for path in paths)
     return any(weight is not None and not is_plain_weight(weight) for weight in weights)
 
 
@@ -68,16 +69,17 @@ def split_plan(
     merged: dict[Change, tuple[Part, ...]] = {}
     reasons: dict[Change, str] = {}
     is_split = varies_in_batch(plan.entries)
+    layers, forwards = PatchedLayers(model), Forwards()
     for change, parts in plan.changes.items():
         is_merged = change.component != MODEL or (merges and change not in one_way)
-        reason = "" if is_merged else _place(model, change, parts, live, is_split)
+        reason = "" if is_merged else _place(layers, change, parts, live, forwards, is_split)
         if reason and change in one_way:
             raise refusal(parts, one_way[change], reason)
         if reason is not None:
             merged[change], reasons[change] = parts, reason
-    layers = {change.key.rpartition(".")[0]: reason for change, reason in reasons.items() if reason}
+    by_layer = {change.key.rpartition(".")[0]: reason for change, reason in reasons.items() if reason}
     notes = _live_notes(plan, one_way) if merges else _notes(plan, merged, reasons)
-    return Split(live, merged, tuple(notes), Counter(layers.values()))
+    return Split(live, merged, tuple(notes), Counter(by_layer.values()))
 
 
 def varies_in_batch(entries: Iterable[Weighted]) -> bool:
@@ -86,15 +88,20 @@ def varies_in_batch(entries: Iterable[Weighted]) -> bool:
 
 
 def _place(
-    model: Patcher, change: Change, parts: Sequence[Part], live: dict[str, LayerTerms], is_split: bool
+    layers: PatchedLayers,
+    change: Change,
+    parts: Sequence[Part],
+    live: dict[str, LayerTerms],
+    forwards: Forwards,
+    is_split: bool,
 ) -> str | None:
     """Adds the parts to the layer of this weight or bias, or gives the reason why the live path cannot do them all."""
     path, _, name = change.key.rpartition(".")
-    module = find_patched_layer(model, path)
+    module = layers.find(path)
     geometry = find_geometry(module) if name in ("weight", "bias") else None
     if geometry is None:
         return "it is neither a linear layer nor a convolution"
-    if unknown := find_parameters(module).unknown:
+    if unknown := forwards.find(module).unknown:
         return f"its layer takes {', '.join(unknown)}, which this version of Lorchestra does not know"
     terms: list[tuple[Part, LiveTerm]] = []
     for part in parts:

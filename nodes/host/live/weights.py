@@ -9,31 +9,37 @@ from torch import Tensor
 from .. import process
 from ..protocols import BaseModel, Layer
 from .factors import LiveLayers
-from .layers import find_layer, is_plain_weight
+from .layers import Layers, is_plain_weight
 
 _ROWS = 1024
 """Rows of a weight that are read at a time if only the layer knows how it is packed."""
 
 
-def bring(layers: LiveLayers, model: BaseModel, device: torch.device) -> None:
+def bring(layers: LiveLayers, model: BaseModel, device: torch.device) -> frozenset[str]:
     """Puts the factors where the model computes, with the norms of the weights that it has now.
 
-    The layers have their hooks on. Weights count with what stacks before this one add to them in this call.
+    The layers have their hooks on. Weights count with what stacks before this one add to them in this call. Gives the
+    paths of the layers where that cannot be told: their weights count without it.
 
     ComfyUI loads them with the model, but leaves a module without layers of its own behind if memory is short.
     """
     if not layers.are_on(device):
         layers.to(device)
     prepared = layers.prepared_for
+    missing: set[str] = set()
+    found = Layers(model)
     for path, layer in layers.needing_base():
-        module = find_layer(model, path)
+        module = found.find(path)
         chain = process.live_chains[module]
+        if chain.misses(layer):
+            missing.add(path)
         state = (id(model), model.current_weight_patches_uuid, chain.state(layer))
         if prepared.get(path) != state:
             with chain.lifted():
                 weight, bias = _parameters(module, device)
             layer.prepare(*chain.before(layer, weight, bias))
             prepared[path] = state
+    return frozenset(missing)
 
 
 def _parameters(module: Layer, device: torch.device) -> tuple[Tensor, Tensor | None]:

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from lorchestra.files.hashes import Hashes
+from lorchestra.library import database as module
 from lorchestra.library.database import Content, Database, Row, Use
 from lorchestra.library.facts import Facts
 
 SHA = "ab" * 32
 FACTS = Facts(
     "lora", ("sdxl",), ("SDXL",), "Pixel", ("pixel art", "8 bit"), SHA, frozenset({"cd" * 32}),
-    frozenset({"12" * 5}), "civitai:120096@135931", "LoRA", 16,
+    frozenset({"12" * 5}), "civitai:120096@135931", "LoRA", 16, ("pixel art",),
 )  # fmt: skip
 
 
@@ -41,6 +42,22 @@ def test_what_is_kept_comes_back(database: Database) -> None:
     again = Database(database.path)
     assert again.load("loras") == {one.path: one for one in (row(), row(1))}
     assert again.load("checkpoints") == {} and again.problem is None
+
+
+def test_an_older_catalog_is_brought_up_to_date_and_keeps_what_it_has(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.save([row()])
+    database.close()
+    steps = module._STEPS
+    monkeypatch.setattr(module, "_STEPS", (*steps, "ALTER TABLE uses ADD COLUMN note TEXT"))
+    newer = Database(database.path)
+    assert newer.load("loras") == {row().path: row()} and newer.problem is None
+    newer.close()
+    with sqlite3.connect(database.path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(steps) + 1,)
+        assert "note" in [column[1] for column in connection.execute("PRAGMA table_info(uses)")]
+    connection.close()
 
 
 HASHES = Hashes("12" * 32, "0badcafe", "34" * 32, "56" * 32, "deadbeef")

@@ -101,6 +101,7 @@ NOT_APPLIED: list[tuple[Mapping[str, str], str]] = [
     ({"transformer.lora_alpha": "2", "alpha": "8"}, "contradict each other"),
     ({"ss_network_alpha": "2", "ss_network_dim": "16"}, "ss_network_alpha says alpha 2 for rank 16, but the file"),
     ({"ss_network_alpha": "2.0"}, "ss_network_alpha says alpha 2, but the file has no alphas: that is not applied"),
+    ({"ot_config": '{"lora_alpha": 1.0, "lora_rank": 16}'}, "ot_config says alpha 1 for rank 16, but the file has no"),
     ({"lora_adapter_metadata": "oops"}, "is not JSON"),
 ]
 
@@ -118,7 +119,9 @@ def test_what_is_not_sure_is_told_and_not_applied(tmp_path: Path, metadata: Mapp
 @pytest.mark.parametrize(
     "metadata",
     [{}, {"format": "pt"}, {"alpha": ""}, {"alpha": "None"}, {"network_alpha": "null"}, {"rank": "16"},
-     {"ss_network_alpha": "16", "ss_network_dim": "16"}, {"ss_network_alpha": "None"}, {"my.own.alpha": "2"}],
+     {"ss_network_alpha": "16", "ss_network_dim": "16"}, {"ss_network_alpha": "None"},
+     {"ot_config": '{"lora_alpha": 16, "lora_rank": 16.0}'}, {"ot_config": "{"}, {"ot_config": '{"lora_alpha": "2"}'},
+     {"my.own.alpha": "2"}],
     ids=str,
 )  # fmt: skip
 def test_what_says_nothing_is_not_told(tmp_path: Path, metadata: Mapping[str, str]) -> None:

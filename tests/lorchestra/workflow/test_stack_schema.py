@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from lorchestra.errors import StackError
 from lorchestra.exchange import parse_stack
-from lorchestra.limits import MAX_NAME, MAX_ROWS, WEIGHT_LIMIT
+from lorchestra.limits import MAX_NAME, MAX_ROWS, MAX_WORD, MAX_WORDS, WEIGHT_LIMIT
 from lorchestra.stack import CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, VERSION, Entry, Stack
 from lorchestra.workflow import stack_schema
 
@@ -35,6 +35,7 @@ STACKS = st.builds(
             expert=st.none() | st.sampled_from(EXPERTS),
             sha256=st.none() | st.text("0123456789abcdefABCDEF", min_size=64, max_size=64),
             air=TEXTS,
+            triggers=st.none() | st.lists(st.sampled_from(["pixel art", "a, b", "像素"]), max_size=3).map(tuple),
             extra=st.dictionaries(st.sampled_from(["note", "x"]), st.none() | st.integers(), max_size=2),
         ),
         max_size=4,
@@ -145,6 +146,12 @@ ROWS: tuple[dict[str, Any], ...] = (
     {"lora": "a", "expert": "middle"},
     {"lora": "a", "sha256": 1},
     {"lora": "a", "air": {}},
+    {"lora": "a", "triggers": "pixel art"},
+    {"lora": "a", "triggers": ["pixel art", 1]},
+    {"lora": "a", "triggers": [" "]},
+    {"lora": "a", "triggers": ["a" * (MAX_WORD + 1)]},
+    {"lora": "a", "triggers": ["a\nb"]},
+    {"lora": "a", "triggers": ["a"] * (MAX_WORDS + 1)},
 )
 
 
@@ -164,6 +171,9 @@ def test_refuses_rows_as_the_stack_does(row: dict[str, Any]) -> None:
         {"lora": "a", "model": 1},
         {"lora": "a", "model": -100, "clip": 100},
         {"lora": "a", "clip": None, "blocks": None, "schedule": None, "expert": None, "sha256": None, "air": None},
+        {"lora": "a", "triggers": None},
+        {"lora": "a", "triggers": []},
+        {"lora": "a", "triggers": ["a" * MAX_WORD] * MAX_WORDS},
         {"lora": "a", "schedule": "bell", "conditioning": "positive", "expert": "both"},
         {"lora": "a" * MAX_NAME, "anything": {"else": [1]}},
     ],
