@@ -335,6 +335,7 @@ def _slices(module: Module) -> Iterator[Module]:
                 shapes={"blocks": module.shapes[slot], **{name: module.shapes[name] for name in rest}},
             )
             rest = {name: tensor for name, tensor in rest.items() if name in _OF_ALL_SLICES}
+            module = module._replace(doubled=())  # they count once, in the first
 
 
 _OF_ALL_SLICES = ("alpha", "magnitude", "magnitude_vector")

@@ -166,6 +166,7 @@ SHARED = ("alpha", "magnitude", "magnitude_vector", "down")
 @given(NAMES)
 @example([".oft_blocks", ".oft_blocks.1", ".oft_R.weight"])
 @example([".alpha", ".lora_B.bias"])
+@example([".oft_blocks", ".lora_down.weight", ".lora_A.weight", ".oft_blocks.1"])
 def test_every_tensor_is_in_exactly_one_place(names: list[str]) -> None:
     reading = read_modules(header(dict.fromkeys(names, (1,))))
     placed = [*reading.leftovers]
