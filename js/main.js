@@ -10,8 +10,8 @@ import { convertItems, installOldMenu } from "./convert/convert.mjs";
 import { installDrop } from "./exchange/drop.mjs";
 import { installPaste } from "./exchange/paste.mjs";
 import { identitiesOf } from "./saving/identities.mjs";
-import { noticeMissing } from "./missing/missing.mjs";
-import { refreshLoras } from "./picker/library.mjs";
+import { learnAll, noticeMissing } from "./missing/missing.mjs";
+import { libraryOf, refreshLoras } from "./picker/library.mjs";
 import { showResults } from "./result/text.mjs";
 import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
 import { LORAS_TYPE, STACK } from "./stack/node.mjs";
@@ -57,6 +57,7 @@ comfy.app.registerExtension({
   setup: () => {
     installPaste(comfy);
     identitiesOf(comfy.app).install();
+    libraryOf(comfy).whenHashed(() => void learnAll(comfy));
     return loadWords(comfy.api, String(comfy.app.extensionManager?.setting?.get("Comfy.Locale") ?? ""));
   },
   beforeConfigureGraph: (workflow) => identitiesOf(comfy.app).forget(workflow),
@@ -64,5 +65,7 @@ comfy.app.registerExtension({
     showLiveElements(comfy.app);
     noticeMissing(comfy);
   },
-  refreshComboInNodes: () => refreshLoras(comfy), // the key R; the badges hear of it from their nodes
+  refreshComboInNodes: async () => { // the key R; the badges hear of it from their nodes
+    await Promise.all([refreshLoras(comfy), learnAll(comfy)]);
+  },
 });

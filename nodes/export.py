@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .host import files
+from .host.infotext import write_infotext
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows
 
@@ -14,6 +15,10 @@ FORMS = (
     "diffusers", "invokeai", "invokeai-graph", "draw-things", "sglang", "vllm-omni", "lightx2v", "json", "schema",
 )  # fmt: skip
 """`lorchestra.exchange.FORMS`, said again: the code of all dialects is loaded when one is written, not with ComfyUI."""
+
+
+INFOTEXT = "infotext"
+"""The form that tells the run, too."""
 
 
 class ApiExport(io.ComfyNode):
@@ -52,6 +57,7 @@ class ApiExport(io.ComfyNode):
                 ),
             ],
             outputs=[io.String.Output(display_name="text", tooltip="What was written.")],
+            hidden=[io.Hidden.prompt],
         )
 
     @classmethod
@@ -68,6 +74,8 @@ class ApiExport(io.ComfyNode):
 
         known = files.identified(read_rows(lora_stack))
         writing = write_any(known.stack, format, {"allow_names": allow_names, "clamp": clamp})
+        if format == INFOTEXT:
+            writing = write_infotext(known.stack, getattr(cls.hidden, "prompt", None), writing)
         losses = known.without_added(writing.losses)
         written = files.write_output(filename_prefix, suffix(format), writing.text)
         shown = "\n".join([writing.text.rstrip(), "", *(f"Not said: {loss}" for loss in losses)]).rstrip()

@@ -35,6 +35,14 @@ export function noticeMissing(comfy) {
   }, DELAY);
 }
 
+/**
+ * Asks anew by what the files of all rows are known, also of rows that are nowhere to be seen, so that they are saved.
+ * @param {Comfy} comfy
+ */
+export async function learnAll(comfy) {
+  await survey(comfy).catch(() => []);
+}
+
 /** @param {Comfy} comfy @param {Found[]} found */
 function showNotice(comfy, found) {
   const missing = found.filter((one) => one.missing && one.counts);

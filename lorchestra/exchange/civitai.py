@@ -66,12 +66,12 @@ def read(value: Json) -> Reading:
         if not any(key in meta for key in _FIELDS):
             raise DialectError('the request is an object without "civitaiResources" or "resources"')
         losses += left_behind(meta, _FIELDS)
-        for key in _FIELDS:
-            entries = list(_entries(meta.get(key) or [], key, losses))
-            if entries:
-                break
-        else:
-            entries = []
+        numbered, named = _FIELDS
+        entries = list(_entries(meta.get(numbered) or [], numbered, losses))
+        if not entries:
+            entries = list(_entries(meta.get(named) or [], named, losses))
+        elif meta.get(named):
+            losses.append(Loss(None, named, f"the LoRAs of {numbered} are taken, not these"))
     else:
         entries = list(_entries(data, "resources", losses))
     return Reading(Stack(tuple(entries)), tuple(losses))

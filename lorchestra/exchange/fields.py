@@ -12,11 +12,8 @@ from ..files.hashes import find_hash as find_digits
 from ..limits import MAX_ROWS, WEIGHT_LIMIT, Json
 from ..stack import Entry, check_row
 from ..stack.rows import KNOWN_KEYS, kind, unknown_keys
-from ..stack.wanted import HASH
+from ..stack.wanted import HASH, VERSION_ID
 from .dialect import Loss, from_json
-
-VERSION_ID = "modelVersionId"
-"""Key of `Entry.extra`: Civitai's number of the version, where the model's number, and so the AIR, is not known."""
 
 _ID = re.compile(r"\d{1,15}", re.ASCII)
 

@@ -4,7 +4,8 @@ Sources: AUTOMATIC1111/stable-diffusion-webui `modules/processing.py` (`create_i
 (`quote`, `parse_generation_parameters`) and `extensions-builtin/Lora/extra_networks_lora.py` (`Lora hashes`: the first
 12 digits of the SHA-256 of the tensors, which Civitai calls AutoV3; `:` and `,` are taken out of the names);
 civitai/civitai `src/utils/metadata/automatic.metadata.ts` (`Hashes`, by `lora:name`, the first 10 digits of the SHA-256
-of the file, AutoV2; `Civitai resources`); lllyasviel/Fooocus `modules/meta_parser.py` (`Lora weights`).
+of the file, AutoV2; `Civitai resources`); lllyasviel/Fooocus `modules/meta_parser.py` (`Lora weights`; its own scheme
+is JSON with `loras: [[name, weight, hash]]`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .a1111 import read as read_prompt
 from .a1111 import write as write_tags
 from .civitai import read as read_resources
 from .dialect import CLIP, Dialect, Loss, Reading, Writing, fitted
-from .fields import checked, find_hash, kept_hash, weight
+from .fields import checked, fields_of, find_hash, kept_hash, left_behind, list_of, weight
 from .names import stem
 from .prompt import has_tags
 from .tag import ORDERS
@@ -51,10 +52,14 @@ def read(text: Json, *, order: str = ORDERS[0]) -> Reading:
     `Entry.extra` as `hash`, in small letters. What else the text says is lost. `order` is for the tags, as in
     `a1111.read`. Raises `StackError` as that does, and for resources that cannot be read.
     """
+    if is_fooocus(text):
+        return _read_fooocus(text)
     if not isinstance(text, str):
         raise DialectError(f"an infotext is text, not {quoted(text)}")
     if len(text) > MAX_PROMPT:
         raise StackError(f"the text has {len(text):,} characters; at most {MAX_PROMPT:,} are read")
+    if text.lstrip()[:1] == "{" and is_fooocus(data := _find_json(text)):
+        return _read_fooocus(data)
     prompt, negative, line = _parted(text)
     said = dict(_parameters(line))
     reading = read_prompt(prompt, order=order)
@@ -86,6 +91,35 @@ def read(text: Json, *, order: str = ORDERS[0]) -> Reading:
             Loss(None, "parameters", f"only the LoRAs are taken; left behind: {quoted(', '.join(left), 200)}")
         )
     return Reading(Stack(tuple(rows)), tuple(losses))
+
+
+def is_fooocus(value: Json) -> bool:
+    """True for Fooocus' own scheme: `{"full_prompt": […], "loras": [["pixel", 0.7, "0123456789"]]}`."""
+    data = fields_of(value)
+    return "full_prompt" in data and isinstance(data.get("loras"), list)
+
+
+def _read_fooocus(value: Json) -> Reading:
+    data = fields_of(value)
+    losses = list(left_behind(data, ("loras",)))
+    entries: list[Entry] = []
+    for row, said in enumerate(list_of(data["loras"], "loras"), 1):
+        path = f"loras[{row - 1}]"
+        if not isinstance(said, list) or len(cast("list[Json]", said)) != 3 or not isinstance(said[0], str):
+            raise DialectError(f"it is {quoted(cast(object, said))}; expected a name, a weight and a hash", row, path)
+        name, number, digits = cast("list[Json]", said)
+        known = find_hash(digits)
+        extra: dict[str, Json] = {} if known is None else {HASH: known}
+        entries.append(checked(Entry(name, model=weight(number, f"{path}[1]", row), extra=extra), row, path))
+    return Reading(Stack(tuple(entries)), tuple(losses))
+
+
+def _find_json(text: str) -> Json:
+    """The data of a text that is JSON; None for any other."""
+    try:
+        return read_json(text)
+    except JsonError:
+        return None
 
 
 def _parted(text: str) -> tuple[str, str, str]:
@@ -153,11 +187,7 @@ def _hashes(said: Mapping[str, str]) -> dict[str, str]:
     """Name, as `_key` has it → digits."""
     found: dict[str, str] = {}
     if HASHES in said:
-        try:
-            data = read_json(said[HASHES])
-        except JsonError:
-            data = None  # older programs write other things under that name
-        for name, digits in cast("Mapping[str, Json]", data).items() if isinstance(data, Mapping) else ():
+        for name, digits in fields_of(_find_json(said[HASHES])).items():  # older programs write other things there
             kind, _, lora = str(name).partition(":")
             if kind.lower() in ("lora", "lyco") and (known := find_hash(digits)):
                 found[_key(lora)] = known
@@ -363,5 +393,13 @@ def schedule_name(name: str) -> str:
 
 
 DIALECT = Dialect(
-    "infotext", "an infotext", ".txt", read, write, read_options=("order",), write_options=("clamp",), keeps=(CLIP,)
+    "infotext",
+    "an infotext",
+    ".txt",
+    read,
+    write,
+    read_options=("order",),
+    write_options=("clamp",),
+    keeps=(CLIP,),
+    recognises=is_fooocus,
 )

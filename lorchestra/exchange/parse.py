@@ -19,7 +19,8 @@ from .diffusers_script import is_script
 from .diffusers_script import read as read_script
 from .draw_things import DIALECT as DRAW_THINGS
 from .fal import FAL, FAL_WAN
-from .fields import objects
+from .fields import fields_of, objects
+from .infotext import DIALECT as INFOTEXT
 from .infotext import is_infotext
 from .infotext import read as read_infotext
 from .invokeai import DIALECT as INVOKEAI
@@ -41,15 +42,15 @@ from .together import DIALECT as TOGETHER
 from .vllm_omni import DIALECT as VLLM_OMNI
 
 RECOGNISED: tuple[Dialect, ...] = (
-    RGTHREE, LORA_MANAGER, COMFYUI, INVOKEAI_GRAPH, INVOKEAI, RECIPE, CIVITAI_ORCHESTRATION, CIVITAI, SWARMUI, FAL_WAN,
-    FAL, TOGETHER, REPLICATE, REPLICATE_MULTI, DRAW_THINGS, SGLANG, VLLM_OMNI, LIGHTX2V, RUNWARE,
+    RGTHREE, LORA_MANAGER, INFOTEXT, COMFYUI, INVOKEAI_GRAPH, INVOKEAI, RECIPE, CIVITAI_ORCHESTRATION, CIVITAI, SWARMUI,
+    FAL_WAN, FAL, TOGETHER, REPLICATE, REPLICATE_MULTI, DRAW_THINGS, SGLANG, VLLM_OMNI, LIGHTX2V, RUNWARE,
 )  # fmt: skip
 """The dialects that JSON is told to be, in this order: by names of fields that only one of them has.
 
 What stands before Runware's also has a `lora` or a `model`, in another shape. A bare list of `{"path", "scale"}` may be
 fal's or Together's and means the same; fal's LoRAInput is fal's with narrower limits. Those that are not listed are
 read by their word alone. Of texts, LoRA-Manager's recipe in a picture's text comes first, then a script for diffusers,
-an infotext, and a prompt.
+an infotext (whose JSON is Fooocus'), and a prompt.
 """
 _MOST_WRAPPED = 4
 """How often JSON text may hold JSON text, or `__value__` another one."""
@@ -83,7 +84,8 @@ def find_recognised(value: Json) -> Dialect | None:
 
 def _is_ours(value: Json) -> bool:
     """True for our stack, whatever other keys it has, and for the list of its rows; rgthree's rows have a strength."""
-    if isinstance(value, dict) and "version" in value and isinstance(cast("dict[str, Json]", value).get("loras"), list):
+    data = fields_of(value)
+    if "version" in data and "full_prompt" not in data and isinstance(data.get("loras"), list):
         return not any("name" in row or "strength" in row for row in objects(value, "loras"))
     rows = objects(value, "loras")
     return bool(rows) and all(isinstance(row.get("lora"), str) and "strength" not in row for row in rows)

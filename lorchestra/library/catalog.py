@@ -203,6 +203,13 @@ class Library:
         with self._lock:
             return [name for path in self._all_indexed().by_air(air) if (name := self._current(path, listing))]
 
+    def names_by_version(self, version: str, listing: Listing) -> Sequence[str]:
+        """Listed names of files with this number of a version at Civitai."""
+        self._load()
+        with self._lock:
+            paths = self._all_indexed().by_version(version)
+            return [name for path in paths if (name := self._current(path, listing))]
+
     def sha256_of(self, name: str) -> str | None:
         """The SHA-256 that was taken of a listed file as it is now; None if none was."""
         self._load()

@@ -66,6 +66,8 @@ class Finder:
             found.setdefault(name, hit.rank)
         for name in self.known.names_by_air(wanted.air, listing) if wanted.air else ():
             found.setdefault(name, AIR)
+        for name in self.known.names_by_version(wanted.version, listing) if wanted.version else ():
+            found.setdefault(name, AIR)
         for name in listing.named(wanted.lora) if wanted.is_path else ():
             found.setdefault(name, NAME)
         candidates = [Candidate(name, by) for name, by in found.items()]

@@ -49,7 +49,7 @@ class Index:
         digests = dict(_digests(facts, hashes))
         air = None if facts is None or contradicts(facts, hashes) else facts.air
         found = find_air(air) if air else None
-        airs = () if found is None else (found.key, found.key.partition("@")[0])
+        airs = () if found is None else (found.key, found.key.partition("@")[0], *_version_key(found))
         for key, rank in digests.items():
             self._hashes.setdefault(key, {})[path] = rank
         for key in airs:
@@ -72,6 +72,10 @@ class Index:
         hits = [Hit(path, rank) for path, rank in self._hashes.get(digits, {}).items()]
         return sorted(hits, key=lambda hit: (RANKS.index(hit.rank), hit.path))
 
+    def by_version(self, version: str) -> list[str]:
+        """The paths of files whose AIR has this number of a version at Civitai."""
+        return sorted(self._airs.get(f"@{version}", ()))
+
     def by_air(self, air: Air) -> list[str]:
         """The paths of files with this AIR; where it says no version, of any."""
         return sorted(self._airs.get(air.key, ()))
@@ -80,6 +84,11 @@ class Index:
 def digests_of(hashes: Hashes) -> dict[str, str]:
     """All hashes of a content by which it may be asked for, whole and shortened → what each is of."""
     return dict(_digests(None, hashes))
+
+
+def _version_key(air: Air) -> tuple[str, ...]:
+    """Civitai counts the versions of all models together."""
+    return (f"@{air.version}",) if air.source.lower() == "civitai" and air.version else ()
 
 
 def contradicts(facts: Facts, hashes: Hashes | None) -> bool:

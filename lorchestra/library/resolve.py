@@ -46,6 +46,10 @@ class Known(Protocol):
         """Listed names with this AIR."""
         ...
 
+    def names_by_version(self, version: str, listing: Listing) -> Sequence[str]:
+        """Listed names with this number of a version at Civitai."""
+        ...
+
     def sha256_of(self, name: str) -> str | None:
         """The SHA-256 that was taken of a listed file's content as it is now; None if none was."""
         ...
@@ -90,17 +94,21 @@ class _Search:
         return Resolved(first, f"found by {_HASHES[hit.rank]}")
 
     def _by_air(self, exact: str | None) -> Resolved | None:
-        air = self.wanted.air
-        if air is None:
+        air, version = self.wanted.air, self.wanted.version
+        if air is not None:
+            said, found = f"AIR {air.short}", self.known.names_by_air(air, self.listing)
+        elif version is not None:
+            said, found = f"version {version} at Civitai", self.known.names_by_version(version, self.listing)
+        else:
             return None
-        names = [name for name in self.known.names_by_air(air, self.listing) if not self._is_other(name)]
+        names = [name for name in found if not self._is_other(name)]
         if exact is not None and exact in names:
             return Resolved(exact)
         if not names:
             return None
         if self._differ(names):
-            raise self._ambiguous(f"{air.short} belongs", names)
-        return Resolved(names[0], f"found by its AIR {air.short}")
+            raise self._ambiguous(f"{air.short if air else said} belongs", names)
+        return Resolved(names[0], f"found by its {said}")
 
     def _by_path(self, exact: str | None) -> Resolved | None:
         return None if exact is None else Resolved(exact, is_changed=self._is_other(exact))

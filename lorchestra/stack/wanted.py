@@ -12,6 +12,10 @@ HASH = "hash"
 """The key of a row for a hash that is not a whole SHA-256: AutoV2, AutoV3, BLAKE3 …"""
 
 
+VERSION_ID = "modelVersionId"
+"""The key of a row for Civitai's number of a version, where the number of its model is not said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a row says about its file."""
@@ -21,6 +25,8 @@ class Wanted:
     digits: str | None = None
     """A hash of any kind, in lower case: 8, 10, 12 or 64 hex digits."""
     air: Air | None = None
+    version: str | None = None
+    """Civitai's number of the version, if there is no AIR."""
 
     @property
     def is_path(self) -> bool:
@@ -30,7 +36,7 @@ class Wanted:
     @property
     def is_identified(self) -> bool:
         """True if a file of another name may be found for it."""
-        return self.digits is not None or self.air is not None
+        return self.digits is not None or self.air is not None or self.version is not None
 
 
 def wanted_of(entry: Entry) -> Wanted:
@@ -40,8 +46,10 @@ def wanted_of(entry: Entry) -> Wanted:
     digits = next((found for text in candidates if text and (found := find_hash(text))), None)
     if digits is None and _is_bare_hash(entry.lora):
         digits = find_hash(entry.lora)
-    air = find_air(entry.air) if entry.air else None
-    return Wanted(entry.lora, digits, air or find_air(entry.lora))
+    air = (find_air(entry.air) if entry.air else None) or find_air(entry.lora)
+    version = entry.extra.get(VERSION_ID)
+    is_number = type(version) is int and version > 0
+    return Wanted(entry.lora, digits, air, str(version) if is_number and air is None else None)
 
 
 def _is_bare_hash(text: str) -> bool:

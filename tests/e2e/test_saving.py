@@ -14,7 +14,6 @@ import pytest
 
 from lorchestra.demo.loras import layers, write_lora
 
-LINES = "lorchestra-demo/lines.safetensors"
 TRACKER = """() => {
     const workflow = app.extensionManager.workflow.activeWorkflow, tracker = workflow.changeTracker;
     (tracker.captureCanvasState ?? tracker.checkState).call(tracker);
@@ -45,13 +44,25 @@ LIVE = """() => {
 @pytest.fixture
 def named(face: Any, base: Path) -> Iterator[tuple[str, str]]:
     """Name and hash of a file that no other test knows, with an AIR in its sidecar."""
-    name = f"saving/named by {face.name} {time.time_ns()}.safetensors"
-    path = write_lora(base / "models/loras" / name, layers("middle_block.1.*.attn1.to_q"), "native", seed=7)
+    path = write_file(base, f"known {face.name}")
     sidecar = path.with_suffix(".civitai.info")
     sidecar.write_text(json.dumps({"modelId": 11, "id": 22, "baseModel": "SD 1.5"}))
-    yield name, hashlib.sha256(path.read_bytes()).hexdigest()
+    yield f"saving/{path.name}", hashlib.sha256(path.read_bytes()).hexdigest()
     path.unlink()
     sidecar.unlink()
+
+
+@pytest.fixture
+def unnamed(face: Any, base: Path) -> Iterator[str]:
+    """Name of a file of which no hash and no AIR is known."""
+    path = write_file(base, f"unknown {face.name}")
+    yield f"saving/{path.name}"
+    path.unlink()
+
+
+def write_file(base: Path, stem: str) -> Path:
+    path = base / f"models/loras/saving/{stem} {time.time_ns()}.safetensors"
+    return write_lora(path, layers("middle_block.1.*.attn1.to_q"), "native", seed=time.time_ns() % 2**31)
 
 
 def rows_in(workflow: Any) -> list[dict[str, Any]]:
@@ -71,13 +82,13 @@ def learn(face: Any, name: str) -> None:
     """Lets the server hash the file, and the face ask again."""
     face.server.get(f"/lorchestra/info?hash=1&lora={quote(name)}")
     face.press("r")
-    face.wait_for(lambda: any("sha256" in row for row in rows_in(face.workflow())))
+    face.wait_for(lambda: all("sha256" in row for row in rows_in(face.workflow()) if row["lora"] == name))
 
 
-def test_hashes_are_saved_and_nobody_notices(face: Any, named: tuple[str, str], base: Path) -> None:
+def test_hashes_are_saved_and_nobody_notices(face: Any, named: tuple[str, str], unnamed: str, base: Path) -> None:
     face.add()
-    face.pick("named by")
-    face.pick("lines")
+    face.pick(Path(named[0]).stem)
+    face.pick(Path(unnamed).stem)
     face.page.evaluate(AS_SAVED)
     before, prompt = face.page.evaluate(TRACKER), face.prompt()
     assert before[0] is False
@@ -87,7 +98,7 @@ def test_hashes_are_saved_and_nobody_notices(face: Any, named: tuple[str, str], 
     saved = {row["lora"]: row for row in rows_in(face.workflow())}
     assert saved[named[0]]["sha256"] == named[1]
     assert saved[named[0]]["air"].endswith("civitai:11@22")
-    assert "sha256" not in saved[LINES]
+    assert "sha256" not in saved[unnamed]
 
     face.press("Control+z")
     face.wait_for_rows(1)
@@ -98,18 +109,19 @@ def test_hashes_are_saved_and_nobody_notices(face: Any, named: tuple[str, str], 
     assert face.page.evaluate(TRACKER) == before
     assert face.prompt() == prompt
 
+    name = f"{face.name} {time.time_ns()}"
     face.page.evaluate(SAVE)
-    face.page.locator(".p-dialog input, [role=dialog] input").fill(f"travel-{face.name}")
+    face.page.locator(".p-dialog input, [role=dialog] input").fill(name)
     face.page.keyboard.press("Enter")
-    file = base / f"user/default/workflows/travel-{face.name}.json"
+    file = base / f"user/default/workflows/{name}.json"
     face.wait_for(file.is_file)
     written = json.loads(file.read_text(encoding="utf-8"))
-    assert {row["lora"]: row.get("sha256") for row in rows_in(written)} == {named[0]: named[1], LINES: None}
+    assert {row["lora"]: row.get("sha256") for row in rows_in(written)} == {named[0]: named[1], unnamed: None}
 
 
 def test_rows_hold_them_after_a_reload(face: Any, named: tuple[str, str], tmp_path: Path) -> None:
     face.add()
-    face.pick("named by")
+    face.pick(Path(named[0]).stem)
     learn(face, named[0])
     face.reload(tmp_path)
     (row,) = face.rows()
@@ -121,7 +133,7 @@ def test_rows_hold_them_after_a_reload(face: Any, named: tuple[str, str], tmp_pa
 @pytest.mark.parametrize("promote", [False, True])
 def test_in_subgraphs_and_on_their_nodes(face: Any, named: tuple[str, str], promote: bool) -> None:
     face.add()
-    face.pick("named by")
+    face.pick(Path(named[0]).stem)
     face.page.evaluate(ENCLOSE, promote)
     face.settle()
     face.page.evaluate(AS_SAVED)

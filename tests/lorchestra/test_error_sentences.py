@@ -33,6 +33,10 @@ BETTER: Mapping[str, tuple[str, ...]] = {
     "{}{}. Put the file into a LoRA folder and name it, switch the row off, or set missing to skip.": (
         "{}. Add the file to a LoRA folder, choose another one, switch the row off, or set missing to skip.{}",
     ),
+    # One sentence for all dialects with limits.
+    "the weight {} of {} is outside Runware's {} … {}; choose a weight inside it, or switch the row off": (
+        "the weight {} of {} is outside {}'s {}; choose a weight inside it, switch the row off, or allow clamping",
+    ),
     # Plain English.
     '"air" of {} is {}, which is no AIR; expected one such as "civitai:120096@135931"': (
         '"air" of {} is {}, which is not an AIR; expected one such as "civitai:120096@135931"',

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import folder_paths
 import pytest
+
+from lorchestra.demo.loras import layers, write_lora
 
 pytestmark = pytest.mark.oldest
 
@@ -96,3 +101,41 @@ def test_prompts_at_the_same_time_write_files_of_their_own(
     assert written(output) == sorted(names) == [f"stack_{number:05}_.stack.json" for number in range(1, 9)]
     for number, name in enumerate(names):
         assert json.loads((output / name).read_text("utf-8"))["loras"][0]["lora"] == f"{number}.safetensors"
+
+
+RUN = {
+    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd/base.safetensors"}},
+    "3": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": "a cat, \"sitting\""}},
+    "4": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": "blurry"}},
+    "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 768, "batch_size": 1}},
+    "6": {
+        "class_type": "KSampler",
+        "inputs": {
+            "model": ["1", 0], "positive": ["3", 0], "negative": ["4", 0], "latent_image": ["5", 0], "seed": 7,
+            "steps": 20, "cfg": 6.5, "sampler_name": "euler", "scheduler": "karras", "denoise": 1.0,
+        },
+    },
+}  # fmt: skip
+
+
+def test_an_infotext_tells_the_run(pack: ModuleType, loras: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What AUTOMATIC1111 would have written for the same picture; the LoRA's hash is that of its tensors."""
+    path = write_lora(loras / "styles" / "ink.safetensors", layers("*attn1.to_q"))
+    data = path.read_bytes()
+    tensors = hashlib.sha256(data[8 + int.from_bytes(data[:8], "little") :]).hexdigest()
+    process = importlib.import_module(f"{pack.__name__}.nodes.host.process")
+    process.lora_library.cache_clear()
+    shelf = process.lora_library()
+    assert shelf.hashes(shelf.files(["styles/ink.safetensors"])[0])
+    write = importlib.import_module(f"{pack.__name__}.nodes.host.infotext").write_infotext
+    exchange = importlib.import_module(f"{pack.__name__}.lorchestra.exchange")
+    stack = exchange.parse_stack([{"lora": "styles/ink.safetensors", "model": 0.5}])
+    alone = exchange.write_any(stack, "infotext")
+    found = write(stack, RUN, alone)
+    assert found.text == (
+        'a cat, "sitting" <lora:ink:0.5>\nNegative prompt: blurry\nSteps: 20, Sampler: Euler, Schedule type: Karras, '
+        f'CFG scale: 6.5, Seed: 7, Size: 512x768, Model: base, Lora hashes: "ink: {tensors[:12]}"'
+    )
+    two = write(stack, {**RUN, "7": RUN["6"]}, alone)
+    assert two.text == alone.text
+    assert "only the LoRAs are written: the prompt has 2 samplers" in str(two.losses[-1])

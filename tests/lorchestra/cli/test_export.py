@@ -11,7 +11,7 @@ import pytest
 
 from lorchestra.cli.export import MAX_BYTES, add_export, add_import
 from lorchestra.errors import DialectError, FileProblem, LorchestraError, StackError
-from lorchestra.exchange import parse_stack
+from lorchestra.exchange import DIALECTS, Dialect, parse_stack
 from lorchestra.stack import Entry, Stack
 from lorchestra.workflow import stack_schema
 
@@ -70,6 +70,27 @@ class TestExport:
             run("export", path, "--to", "runware")
         assert run("export", path, "--to", "runware", "--allow-names") == 0
         assert json.loads(capsys.readouterr().out) == [{"model": "ä.safetensors", "weight": 0.75}]
+
+    @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.id)
+    def test_every_dialect_there_and_back(
+        self, dialect: Dialect, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A weight out of range is an error, or clamped and told; what is written is imported by its word."""
+        stack, request = tmp_path / "stack.json", tmp_path / "request"
+        entry = Entry("styles/pixel.safetensors", model=100.0, air="urn:air:sdxl:lora:civitai:1@2", sha256="0" * 64)
+        stack.write_text(Stack((entry,)).to_text(), encoding="utf-8")
+        most = dialect.limits.max
+        if most < 100:
+            with pytest.raises(DialectError, match=f"… {most:g}"):
+                run("export", stack, "--to", dialect.id, "--allow-names")
+        assert run("export", stack, "--to", dialect.id, "--allow-names", "--clamp", "-o", request) == 0
+        assert ("100.0 is outside" in capsys.readouterr().err) == (most < 100)
+        assert run("import", request, "--from", dialect.id) == 0
+        assert json.loads(capsys.readouterr().out)["loras"][0]["model"] == most
+
+    def test_paths(self, stack_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("export", stack_file, "--to", "vllm-omni", "--paths") == 0
+        assert json.loads(capsys.readouterr().out)["lora"]["path"] == "styles/pixel.safetensors"
 
     def test_output_is_not_overwritten(self, stack_file: Path, tmp_path: Path) -> None:
         out = tmp_path / "out.json"

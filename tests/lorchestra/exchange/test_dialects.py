@@ -18,7 +18,7 @@ from lorchestra.exchange import DIALECTS, Dialect, Writing, find_dialect_or_rais
 from lorchestra.exchange.dialect import AIR, CLIP, EXPERT, FOLDER, KEEPABLE, NO_LIMITS, OFF, SHA256
 from lorchestra.exchange.names import folder, stem
 from lorchestra.exchange.parse import RECOGNISED
-from lorchestra.limits import MAX_ROWS
+from lorchestra.limits import MAX_ROWS, WEIGHT_LIMIT
 from lorchestra.stack import Entry, Stack
 from lorchestra.stack.air import find_air
 
@@ -188,14 +188,17 @@ def test_what_a_dialect_keeps_is_said_with_it(dialect: Dialect) -> None:
     assert tuple(kept) == dialect.keeps
 
 
-@ALL
-@pytest.mark.parametrize("key", ["model", "clip"])
+BOUNDED = [
+    pytest.param(dialect, key, id=f"{dialect.id}-{key}")
+    for dialect in DIALECTS
+    for key in ("model", "clip")
+    if dialect.limits.max < WEIGHT_LIMIT and (key == "model" or CLIP in dialect.keeps)
+]
+
+
+@pytest.mark.parametrize(("dialect", "key"), BOUNDED)
 def test_weights_out_of_range_are_an_error_with_the_field_or_clamped_and_told(dialect: Dialect, key: str) -> None:
     limits = dialect.limits
-    if limits.min == -100 and limits.max == 100:
-        pytest.skip("it states no bounds that are narrower than a row's")
-    if key == "clip" and CLIP not in dialect.keeps:
-        pytest.skip("it has one weight a LoRA")
     for weight, inside in ((limits.max + 0.5, limits.max), (limits.min - 0.5, limits.min)):
         stack = Stack((plain(dialect, 0), plain(dialect, 1, **{key: weight})))
         with pytest.raises(DialectError) as caught:
@@ -208,11 +211,12 @@ def test_weights_out_of_range_are_an_error_with_the_field_or_clamped_and_told(di
         assert getattr(dialect.read(writing.value).stack.entries[1], key) == inside
 
 
-@ALL
+COUNTED = [dialect for dialect in DIALECTS if dialect.limits.most < MAX_ROWS]
+
+
+@pytest.mark.parametrize("dialect", COUNTED, ids=lambda dialect: dialect.id)
 def test_one_more_than_a_request_holds_is_an_error_that_names_the_row(dialect: Dialect) -> None:
     most = dialect.limits.most
-    if most == MAX_ROWS:
-        pytest.skip("a stack has no more")
     rows = tuple(plain(dialect, number) for number in range(most + 1))
     with pytest.raises(DialectError, match=f"at most {most} LoRA") as caught:
         write(dialect, Stack(rows))
@@ -318,10 +322,11 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(item)
 
 
-@ALL
+ENDLESS = [dialect for dialect in DIALECTS if dialect.limits.most == MAX_ROWS and dialect.suffix == ".json"]
+
+
+@pytest.mark.parametrize("dialect", ENDLESS, ids=lambda dialect: dialect.id)
 def test_requests_of_too_many_rows_are_refused(dialect: Dialect) -> None:
-    if dialect.limits.most < MAX_ROWS or dialect.suffix != ".json":
-        pytest.skip("its own limit comes first, or its text is bounded")
     rows = tuple(plain(dialect, number, sha256=f"{number:064x}") for number in range(MAX_ROWS))
     value = json.loads(write(dialect, Stack(rows)).text)
     assert len(dialect.read(value).stack.entries) == MAX_ROWS

@@ -84,6 +84,24 @@ def test_lora_manager_s_recipe_in_a_picture_is_exact() -> None:
     assert entry == Entry("a", model=0.3, sha256="0" * 64, extra={"modelVersionId": 7})
 
 
+FOOOCUS = {
+    "base_model": "x", "full_prompt": ["a cat"], "loras": [["pixel", 0.7, "0123456789"], ["b", -1, ""]],
+    "version": "v2.5",
+    "lora_combined_1": "pixel : 0.7",
+}  # fmt: skip
+
+
+def test_fooocus_own_scheme() -> None:
+    reading = read_any(json.dumps(FOOOCUS))
+    assert rows(reading) == [("pixel", 0.7, None, "0123456789"), ("b", -1.0, None, None)]
+    assert fields(reading) == ["request"]
+    assert infotext.read(FOOOCUS) == infotext.read(json.dumps(FOOOCUS)) == reading
+    for bad, path in ((["a", 1], "loras[0]"), (["a", "1", ""], "loras[0][1]"), ([1, 1, ""], "loras[0]")):
+        with pytest.raises(StackError) as caught:
+            infotext.read({**FOOOCUS, "loras": [bad]})
+        assert getattr(caught.value, "path", None) == path
+
+
 @pytest.mark.parametrize("text", ["a cat <lora:a:1>, Steps: 20", "Steps: many, x", "a cat\nHashes:"])
 def test_prompts_are_no_infotext(text: str) -> None:
     assert not infotext.is_infotext(text)

@@ -67,7 +67,7 @@ INVOKE_EXTRA = {"key": "4f-1", "base": "sdxl", "hash": SHA256}
                 Entry(DOWNLOAD, model=0.7, extra={"modelVersionName": "v1", "modelVersionId": 135931}),
                 Entry(URN, model=-0.5, air=URN),
             ),
-            [(None, "request"), (1, "civitaiResources[0]"), (4, "civitaiResources[3]")],
+            [(None, "request"), (1, "civitaiResources[0]"), (4, "civitaiResources[3]"), (None, "resources")],
         ),
         (
             "civitai",

@@ -43,6 +43,9 @@ class OnlyNames:
     def names_by_air(self, air: Air, listing: Listing) -> Sequence[str]:
         return ()
 
+    def names_by_version(self, version: str, listing: Listing) -> Sequence[str]:
+        return ()
+
     def sha256_of(self, name: str) -> str | None:
         return None
 

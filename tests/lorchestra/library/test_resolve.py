@@ -51,7 +51,7 @@ class Folder:
             assert self.loras.hashes(file)
 
     def find(self, lora: str, **more: Any) -> Resolved | None:
-        extra = {"hash": more.pop("hash")} if "hash" in more else {}
+        extra = {key: more.pop(key) for key in ("hash", "modelVersionId") if key in more}
         return resolve(wanted_of(Entry(lora, extra=extra, **more)), self.loras)
 
 
@@ -249,3 +249,13 @@ def test_the_short_hashes_of_sidecars(folder: Folder) -> None:
     for text in ("ab" * 5, "CD" * 6, "ef" * 32):
         found = folder.find("gone", hash=text)
         assert found and found.name == "a.safetensors" and "in its sidecar" in found.how
+
+
+def test_by_the_version_alone_as_civitai_s_resources_say_it(folder: Folder) -> None:
+    folder.write("a.safetensors", **info(120096, 135931))
+    folder.loras.read_now(10)
+    assert folder.find("Pixel Art", modelVersionId=135931) == Resolved(
+        "a.safetensors", "found by its version 135931 at Civitai"
+    )
+    for other in (120096, 13593, True, "135931", None):
+        assert folder.find("Pixel Art", modelVersionId=other) is None

@@ -18,7 +18,7 @@ from lorchestra.cli import main
 from lorchestra.errors import AdapterError, HeaderError
 from lorchestra.fit.badge import look
 from lorchestra.fit.outcome import BROKEN
-from lorchestra.fit.rows import Files
+from lorchestra.fit.rows import Files, Located
 from lorchestra.library.card import read_details
 from lorchestra.lora.cache import open_lora
 from lorchestra.models.base import read_base_model
@@ -91,7 +91,7 @@ def test_every_door_says_it(tmp_path: Path, kind: str, capsys: pytest.CaptureFix
     assert look("a.safetensors", str(path), open_lora, None) == badge
     assert read_details(path)["problem"] == words
     stack = Stack((Entry("a.safetensors", model=0.5),))
-    files = Files(lambda _, __: str(path), open_lora)
+    files = Files(lambda _, __: Located(str(path)), open_lora)
     plan = make_plan(stack, files, base, Choices(policy=IGNORE))
     assert [(row.verdict, row.finding) for row in plan.outcomes] == [(BROKEN, f"{words}; skipped")]
     assert not plan.changes
