@@ -24,9 +24,9 @@ const RETRY = 30_000; // after the server did not answer
  * @returns {{
  *   watch: (stack: Shown) => () => void,
  *   notice: () => void, refresh: () => void, modelOf: (node: GraphNode, input?: string) => Model | null,
- *   promptOf: (node: GraphNode, input?: string) => import("../stack/insert.mjs").Field | null,
+ *   promptOf: (node: GraphNode, input?: string) => Promise<import("../stack/insert.mjs").Field | null>,
  * }} `watch` gives the function that ends it. `notice` looks for changes now instead of soon, `refresh` asks anew for
- *   all rows, because files may have changed
+ *   all rows, because files may have changed; `promptOf` asks first if the graph is another one than was asked about
  */
 export function createBadges(comfy) {
   const list = createWatchlist(comfy.app);
@@ -87,7 +87,10 @@ export function createBadges(comfy) {
     notice: look,
     refresh,
     modelOf: (node, input) => list.find(node, input)?.model ?? null,
-    promptOf: (node, input) => list.find(node, input)?.prompt ?? null,
+    async promptOf(node, input) {
+      if (questions.isOther(list.placed().map(({ place }) => place))) await questions.ask().catch(list.showNothing);
+      return list.find(node, input)?.prompt ?? null;
+    },
   };
 }
 

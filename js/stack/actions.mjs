@@ -79,7 +79,7 @@ export function createActions({ host, state, edits, view }) {
   const chooseWord = (index, word) =>
     edits.change(index, { triggers: toggledWord(state.rows[index], state.badges[index]?.words ?? [], word) });
   /** @param {string[]} words */
-  const insert = (words) => void insertWords(comfy.app, rootOf(comfy.app), host.prompt(), words);
+  const insert = async (words) => insertWords(comfy.app, rootOf(comfy.app), await host.prompt(), words);
 
   // Pop-ups; their code is loaded when they are opened first
   /** @param {HTMLElement} anchor @param {string} current @param {(name: string) => void} onChoose */
@@ -144,7 +144,7 @@ export function createActions({ host, state, edits, view }) {
     anchor, label: word,
     items: [
       { label: t("Chosen"), checked: isChosen(state.rows[index], word), run: () => chooseWord(index, word) },
-      { label: t("Insert into prompt"), run: () => insert([word]) },
+      { label: t("Insert into prompt"), run: () => void insert([word]) },
       { label: t("Copy"), run: () => void writeToClipboard(word) },
     ],
   });
@@ -210,7 +210,7 @@ export function createActions({ host, state, edits, view }) {
       menu: openRowMenu,
       showWords, chooseWord,
       wordMenu: openWordMenu,
-      insertWords: insert,
+      insertWords: (words) => void insert(words),
       lift: (index, event) => {
         if (view.parts) dragRow({ event, list: view.parts.list, index, onDrop: (to) => move(index, to) });
       },

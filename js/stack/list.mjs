@@ -28,7 +28,7 @@ const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
  * @property {(text: string) => void} write takes a value that may still change
  * @property {(change: () => void) => void} step makes one step of undo out of a change; the node takes the size of its contents
  * @property {() => import("../values/verdicts.mjs").Model | null} model of the node, for the picker; null where it is not known
- * @property {() => import("./insert.mjs").Field | null} prompt the one text with its prompt; null where it is not known
+ * @property {() => Promise<import("./insert.mjs").Field | null>} prompt the one text with its prompt; null where it is not known
  * @property {() => void} onBuilt called when the list is seen for the first time
  */
 

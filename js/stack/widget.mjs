@@ -173,7 +173,7 @@ function listFor(comfy, { node, input, read, write }) {
     comfy, node, read, write,
     step: (change) => asOneSizedStep(comfy.app, node, change),
     model: () => badges?.modelOf(node, input) ?? null,
-    prompt: () => badges?.promptOf(node, input) ?? null,
+    prompt: async () => (await badges?.promptOf(node, input)) ?? null,
     onBuilt: async () => {
       badges = await badgesOf(comfy);
       if (!there) return;
