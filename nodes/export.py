@@ -53,6 +53,7 @@ class ApiExport(io.ComfyNode):
                 io.Boolean.Input(
                     "clamp",
                     default=False,
+                    optional=True,
                     tooltip="Write the nearest weight that the program takes, instead of stopping with an error.",
                 ),
             ],

@@ -18,7 +18,7 @@ from comfy.patcher_extension import CallbacksMP
 from safetensors.torch import save_file
 from support.algorithm_files import made
 from support.live_runs import Recorder, Stacks, apart, ask, hooks, kohya, named, noise, row, sample, sample_wan, weights
-from support.models import load_narrow_unet, narrow_layers, same_bits
+from support.models import load_narrow_unet, narrow, narrow_layers, same_bits
 
 from lorchestra.demo.loras import write_lora
 
@@ -416,7 +416,7 @@ def test_what_cannot_be_added_under_a_dora_is_told(
     model: Any, files: Path, stacked: Stacks, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A LoHa on a convolution has no weight that a DoRA above it could take."""
-    name, shape = "lora_unet_input_blocks_1_0_in_layers_2", (320, 320, 3, 3)
+    name, shape = "lora_unet_input_blocks_1_0_in_layers_2", narrow((320, 320, 3, 3))
     save_file(named(name, made("LoHa", shape, 3)), files / "loha.safetensors")
     save_file(named(name, made("DoRA by row", shape, 4)), files / "conv.safetensors")
     out = stacked(stacked(model, [row("loha", 0.8)]), [row("conv", 0.5)])

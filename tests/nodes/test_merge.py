@@ -154,7 +154,7 @@ def test_zero_and_off_rows_open_nothing_and_patch_nothing(
     """Their files need not exist, and the very MODEL that went in comes out."""
     model = models[torch.float16]
     rows = [row("missing", 0.0), row("missing", 0.8, on=False), row("missing", 0, clip=0)]
-    out, clip, stack, report = run(stack_node, model, rows)
+    out, clip, stack, report, _ = run(stack_node, model, rows)
     assert out is model and clip is None and stack == []
     assert report.count("weight 0") == 2 and report.count(": off") == 1
 
@@ -352,7 +352,7 @@ def test_a_partial_lora_says_what_is_left_out(
     """Modules that do not fit are never handed to the patcher."""
     _edit(files["a"], lambda t: t.update({"lora_unet_nowhere.lora_up.weight": torch.zeros(4, 2),
                                           "lora_unet_nowhere.lora_down.weight": torch.zeros(2, 4)}))  # fmt: skip
-    out, _, _, report = run(stack_node, models[torch.float16], [row("a", 0.5)])
+    out, _, _, report, _ = run(stack_node, models[torch.float16], [row("a", 0.5)])
     count = len(out.patches)
     assert f"{count} of {count + 1} modules fit" in report and "lora_unet_nowhere" in report
 
@@ -366,5 +366,5 @@ def test_real_file_applies_to_all_its_modules(stack_node: Any, loras: Path) -> N
     weights = {key: torch.zeros(value.shape, dtype=torch.float16) for key, value in net.state_dict().items()}
     model = comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": torch.float16})
     (loras / "real.safetensors").symlink_to(real)
-    out, _, _, report = run(stack_node, model, [row("real", 1.0)])
+    out, _, _, report, _ = run(stack_node, model, [row("real", 1.0)])
     assert len(out.patches) == 128 and "all 128 modules fit" in report

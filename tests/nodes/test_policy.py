@@ -199,13 +199,18 @@ def test_check_gives_every_verdict(check_node: Any, model: Any, files: Path) -> 
 
 
 def test_check_reads_headers_alone(check_node: Any, model: Any, loras: Path) -> None:
-    """Values that the Stack refuses, because they are no numbers, are not even looked at."""
+    """Values that the Stack refuses, because they are no numbers, are not even looked at, but for the alphas."""
     write_lora(loras / "sound.safetensors", layers("input_blocks.1.*attn1.to_q"))
     tensors = {
-        name: torch.full_like(tensor, torch.nan) for name, tensor in load_file(loras / "sound.safetensors").items()
+        name: tensor if name.endswith(".alpha") else torch.full_like(tensor, torch.nan)
+        for name, tensor in load_file(loras / "sound.safetensors").items()
     }
     save_file(tensors, loras / "nan.safetensors")
     assert check(check_node, model, [("nan", 1.0, 1.0)])["rows"][0]["verdict"] == "compatible"
+    alphas = {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items() if name.endswith(".alpha")}
+    assert alphas
+    save_file({**load_file(loras / "sound.safetensors"), **alphas}, loras / "alphas.safetensors")
+    assert check(check_node, model, [("alphas", 1.0, 1.0)])["rows"][0]["verdict"] == "broken"
 
 
 def test_check_says_what_the_model_and_the_loras_are(check_node: Any, stack_node: Any, loras: Path) -> None:
