@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.exchange import TOAST
 
 from lorchestra.demo.loras import layers, write_lora
 
@@ -20,7 +21,7 @@ CONNECT = """([from, output, to, input]) => {
     const target = app.graph.getNodeById(to);
     app.graph.getNodeById(from).connect(output, target, target.inputs.findIndex((one) => one.name === input));
 }"""
-TOAST = "() => [...document.querySelectorAll('.p-toast-message')].map((one) => one.textContent).join()"
+SAID = "(toast) => [...document.querySelectorAll(toast)].map((one) => one.textContent).join()"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -162,7 +163,9 @@ def test_words_of_a_prompt_that_is_not_known_are_copied(words: Words) -> None:
     words.chip("8-bit").wait_for()
     assert words.lack() == ""
     page.get_by_role("button", name="Insert into the prompt: 8-bit").click()
-    face.wait_for(lambda: "Copied" in page.evaluate(TOAST) or "does not allow copying" in page.evaluate(TOAST))
+    face.wait_for(
+        lambda: "Copied" in page.evaluate(SAID, TOAST) or "does not allow copying" in page.evaluate(SAID, TOAST)
+    )
     assert words.text(words.negative) == "8-bit"
 
 
