@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..choices import Choices
 from ..errors import MissingLora, ScheduleError, StackError
 from ..models.base import Base
 from ..models.experts import find_expert
 from ..stack import BOTH, Entry, Stack
 from ..stack.air import find_air
-from ..stack.choices import Choices
 from .outcome import MISSING, OFF, Outcome
 
 if TYPE_CHECKING:
