@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,7 +120,9 @@ def graph(text: object, loras: str = "", **more: Any) -> dict[str, Any]:
 
 def report(stack_node: Any, model: Any, prompt: object, loras: str) -> list[str]:
     """The report of a run in a prompt, as ComfyUI runs the node."""
-    prepared = stack_node.PREPARE_CLASS_CLONE({"hidden_inputs": {io.Hidden.prompt: prompt}})
+    hidden = {io.Hidden.prompt: prompt}
+    is_oldest = "hidden_inputs" in inspect.signature(stack_node.PREPARE_CLASS_CLONE).parameters
+    prepared = stack_node.PREPARE_CLASS_CLONE(hidden if is_oldest else {"hidden_inputs": hidden})
     with CurrentNodeContext("id", "9"):
         return prepared.execute(model=model, loras=loras).args[3].splitlines()
 
