@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..lorchestra.stack.choices import IGNORE, Choices
+from ..lorchestra.choices import IGNORE, Choices
 from .host import files
 from .host.schema import schema
 from .sockets import LoraStackSocket, read_rows, to_rows

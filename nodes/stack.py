@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..lorchestra.errors import LorchestraError, quoted
-from ..lorchestra.stack.choices import (
+from ..lorchestra.choices import (
     AUTO,
     ERROR,
     IGNORE,
@@ -22,6 +21,7 @@ from ..lorchestra.stack.choices import (
     WARN,
     Choices,
 )
+from ..lorchestra.errors import LorchestraError, quoted
 from .host import bases, experts, files, prompt, words
 from .host.schema import schema
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows

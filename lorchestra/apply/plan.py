@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..architectures.sites import WHOLE, Offset, Place, has_text_encoders
+from ..choices import MERGE, REFUSE, Choices
 from ..errors import FileProblem, NotALora, StackError
 from ..fit.outcome import BROKEN, INCOMPATIBLE, NOT_A_LORA, OFF, Outcome, outcome
 from ..fit.rows import Files, find_rows, missing_error
@@ -19,7 +20,6 @@ from ..spelling.modules import Module
 from ..spelling.prefixes import MODEL
 from ..spelling.rows import Rows
 from ..stack import Entry, Stack, Weighted
-from ..stack.choices import MERGE, REFUSE, Choices
 from .fuse import Term
 
 MERGED = Choices(mode=MERGE)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ..architectures.names import family_titles
 from ..architectures.sites import Targets, has_text_encoders
+from ..choices import Choices
 from ..errors import FileProblem, JsonError, NotALora, StackError
 from ..exchange import read_stack
 from ..exchange.parse import parse_row
@@ -18,7 +19,6 @@ from ..models.base import Base, base_by_name
 from ..models.placing import place
 from ..spelling.prefixes import MODEL
 from ..stack import Entry, Schedules, Stack
-from ..stack.choices import Choices
 from .outcome import BROKEN, COMPATIBLE, INCOMPATIBLE, MISSING, NOT_A_LORA, PARTIAL, UNKNOWN, outcome
 from .refusals import find_misfit
 from .rows import Located, find_rows, missing_error

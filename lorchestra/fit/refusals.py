@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..architectures.sites import Targets
+from ..choices import REFUSE, Choices
 from ..errors import FileProblem
 from ..lora.file import LoraFile
 from ..models.base import Base, base_by_name
 from ..models.placing import place
 from ..spelling.prefixes import MODEL
 from ..stack import Stack, Weighted
-from ..stack.choices import REFUSE, Choices
 from ..stack.wanted import wanted_of
 from .outcome import INCOMPATIBLE, Outcome, outcome
 from .rows import Files, find_rows, missing_error

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..choices import REFUSE, Choices
 from ..errors import MissingLora, ScheduleError, StackError
 from ..models.base import Base
 from ..models.experts import find_expert
 from ..stack import BOTH, Entry, Stack
-from ..stack.choices import REFUSE, Choices
 from ..stack.wanted import wanted_of
 from .outcome import MISSING, OFF, Outcome
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
+from ...lorchestra.choices import AUTO, MERGE, REFUSE, SKIP, WARN, Choices
 from ...lorchestra.errors import StackError, shortened
 from ...lorchestra.library.catalog import Library
 from ...lorchestra.library.facts import File
 from ...lorchestra.stack import Entry
-from ...lorchestra.stack.choices import AUTO, MERGE, REFUSE, SKIP, WARN, Choices
 from . import bases, process, prompt
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import folder_paths
 
+from ...lorchestra.choices import IGNORE, SKIP, Choices
 from ...lorchestra.errors import CheckpointError, StackError, quoted
 from ...lorchestra.files.new_file import write_new, write_reason
 from ...lorchestra.files.opening import exists
-from ...lorchestra.stack.choices import IGNORE, SKIP, Choices
 from . import process
 
 if TYPE_CHECKING:

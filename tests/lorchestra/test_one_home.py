@@ -14,6 +14,7 @@ from support.sparse_files import base_shapes, lora_shapes, write_sparse
 import lorchestra.files.header
 import lorchestra.schedule.product
 from lorchestra.apply.plan import make_plan
+from lorchestra.choices import IGNORE, Choices
 from lorchestra.cli import main
 from lorchestra.exchange import DIALECTS, FORMS, parse_stack, read_any, suffix, write_any
 from lorchestra.fit.badge import look
@@ -24,7 +25,6 @@ from lorchestra.lora.examined import read_examined
 from lorchestra.models.base import Base, base_by_name, read_base_model
 from lorchestra.models.experts import PATTERNS, find_expert
 from lorchestra.stack import Entry, Stack
-from lorchestra.stack.choices import IGNORE, Choices
 
 RGTHREE = {"lora_1": {"on": True, "lora": "a.safetensors", "strength": 0.5, "strengthTwo": None}}
 LORA_MANAGER = [{"name": "a", "strength": 0.5, "active": True, "clipStrength": 0.25}]

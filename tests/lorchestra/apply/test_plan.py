@@ -23,13 +23,13 @@ from torch import Tensor
 from lorchestra.apply.fuse import Parts, add_updates
 from lorchestra.apply.plan import Part, Plan, by_offset, make_plan
 from lorchestra.architectures.sites import Site, Targets, encoder_sites, model_sites
+from lorchestra.choices import AUTO, MERGE, SKIP, Choices
 from lorchestra.errors import AdapterError, LorchestraError, MissingLora, StackError
 from lorchestra.fit.outcome import COMPATIBLE, MISSING, OFF, PARTIAL
 from lorchestra.fit.rows import Files, Located
 from lorchestra.lora.cache import LoraCache, OpenLora, open_lora
 from lorchestra.models.base import Base
 from lorchestra.stack import Entry, Stack
-from lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices
 
 SHAPES: Mapping[str, tuple[int, ...]] = {"a.to_q": (48, 40), "b.conv": (16, 12, 3, 3), "c.qkv": (30, 20)}
 MODEL = model_sites({f"{name}.weight": (f"m.{name}.weight", shape) for name, shape in SHAPES.items()})

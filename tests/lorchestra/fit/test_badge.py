@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
+from lorchestra.choices import AUTO, MERGE, SKIP, Choices
 from lorchestra.errors import StackError
 from lorchestra.fit import badge as badges
 from lorchestra.fit.refusals import refusals
@@ -16,7 +17,6 @@ from lorchestra.fit.rows import Files, Located
 from lorchestra.lora.cache import open_lora
 from lorchestra.models.base import Base, read_base_model
 from lorchestra.stack import Entry, Stack
-from lorchestra.stack.choices import AUTO, MERGE, SKIP, Choices
 
 SDXL_LORA = lora_shapes("sdxl", "*attn?.to_*")
 

@@ -11,6 +11,7 @@ from support import synthetic
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 from lorchestra.architectures.patterns import Shape
+from lorchestra.choices import AUTO, ERROR, IGNORE, MERGE, REFUSE, SKIP, WARN, Choices
 from lorchestra.demo.checkpoint import checkpoint_shapes
 from lorchestra.errors import StackError
 from lorchestra.fit.refusals import refusals
@@ -18,7 +19,6 @@ from lorchestra.fit.rows import Files, Located
 from lorchestra.lora.cache import LoraCache
 from lorchestra.models.base import Base, read_base_model
 from lorchestra.stack import Entry, Stack
-from lorchestra.stack.choices import AUTO, ERROR, IGNORE, MERGE, REFUSE, SKIP, WARN, Choices
 
 DEMO = "demo"
 LORAS: Mapping[str, Mapping[str, Shape]] = {

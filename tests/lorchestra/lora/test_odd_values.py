@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lorchestra.apply.bake import bake
 from lorchestra.apply.plan import make_plan
+from lorchestra.choices import IGNORE, Choices
 from lorchestra.cli import main
 from lorchestra.errors import AdapterError, HeaderError
 from lorchestra.fit.badge import look
@@ -23,7 +24,6 @@ from lorchestra.library.card import read_details
 from lorchestra.lora.cache import open_lora
 from lorchestra.models.base import read_base_model
 from lorchestra.stack import Entry, Stack
-from lorchestra.stack.choices import IGNORE, Choices
 
 LAYER = "transformer_blocks.0.attn.add_q_proj"
 NAME = f"transformer.{LAYER}"
