@@ -130,7 +130,7 @@ def run_import(args: argparse.Namespace) -> int:
 
 def _identified(stack: Stack, args: argparse.Namespace) -> Identified:
     """The rows with what is known of their files, if it was said where to look."""
-    return identify_rows(stack, open_shelf(args).library) if args.folder or args.catalog else Identified(stack, {})
+    return identify_rows(stack, open_shelf(args).loras) if args.folder or args.catalog else Identified(stack, {})
 
 
 def _dialect_ids() -> list[str]:

@@ -7,10 +7,12 @@ import json
 from typing import Any
 
 from ..files.hashes import find_hash
+from ..library.catalog import Library
+from ..library.finder import Finder
 from ..stack import Entry
 from ..stack.wanted import Wanted, wanted_of
 from .export import Subparsers
-from .shelf import Shelf, add_catalog, open_shelf, read_all, tell_problem
+from .shelf import add_catalog, open_shelf, read_all, tell_problem
 from .terminal import printable
 
 FOUND, NOT_FOUND = 0, 1
@@ -38,7 +40,7 @@ def run_find(args: argparse.Namespace) -> int:
     wanted = wanted_of(Entry(args.wanted))
     if wanted.is_path and (digits := find_hash(args.wanted)):
         wanted = Wanted(args.wanted, digits)  # a short hash, or the name of a file: both are looked for
-    answers = candidates(shelf, wanted)
+    answers = candidates(shelf.loras.finder(), shelf.loras, wanted)
     if args.json:
         print(json.dumps(answers, indent=2, ensure_ascii=False))
     for answer in [] if args.json else answers:
@@ -49,14 +51,13 @@ def run_find(args: argparse.Namespace) -> int:
     return FOUND if answers else NOT_FOUND
 
 
-def candidates(shelf: Shelf, wanted: Wanted) -> list[dict[str, Any]]:
+def candidates(finder: Finder, loras: Library, wanted: Wanted) -> list[dict[str, Any]]:
     """The files that may be meant, each with path, SHA-256, AIR and why."""
-    library = shelf.library
-    found = library.finder().find_wanted(wanted).candidates
+    found = finder.find_wanted(wanted).candidates
     why = {item.name: item.why for item in found}
     answers: list[dict[str, Any]] = []
-    for file in sorted(library.files(why), key=lambda file: list(why).index(file.name)):
-        facts = library.find_facts(file)
+    for file in sorted(loras.files(why), key=lambda file: list(why).index(file.name)):
+        facts = loras.find_facts(file)
         answers.append(
             {
                 "path": file.path,

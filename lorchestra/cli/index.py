@@ -29,11 +29,11 @@ def run_index(args: argparse.Namespace) -> int:
     shelf = open_shelf(args)
     read_all(shelf)
     failed = hash_all(shelf) if args.hash else 0
-    files = shelf.library.files()
-    hashed = sum(shelf.library.find_hashes(file) is not None for file in files)
-    identified = sum(1 for file in files if (facts := shelf.library.find_facts(file)) and facts.air)
+    files = shelf.loras.files()
+    hashed = sum(shelf.loras.find_hashes(file) is not None for file in files)
+    identified = sum(1 for file in files if (facts := shelf.loras.find_facts(file)) and facts.air)
     print(f"{len(files):,} files: {hashed:,} hashed, {identified:,} with an AIR; catalog {shelf.catalog}")
     if failed:
         print(f"{failed:,} files could not be hashed")
     tell_problem(shelf)
-    return 2 if failed or shelf.library.problem else 0
+    return 2 if failed or shelf.loras.problem else 0

@@ -9,12 +9,14 @@ from typing import Any
 from ..errors import StackError
 from ..files.json_text import read_json
 from ..files.opening import read_small
+from ..library.catalog import Library
+from ..library.finder import Finder
 from ..library.resolve import resolve
 from ..stack.wanted import wanted_of
 from ..workflow.loras import Use, find_uses
 from .export import Subparsers
 from .find import candidates
-from .shelf import Shelf, add_catalog, open_shelf, read_all, tell_problem
+from .shelf import add_catalog, open_shelf, read_all, tell_problem
 from .terminal import printable
 
 COMPLETE, INCOMPLETE = 0, 1
@@ -44,7 +46,8 @@ def run_missing(args: argparse.Namespace) -> int:
     uses = [use for use in find_uses(workflow) if use.entry.active]
     shelf = open_shelf(args)
     read_all(shelf)
-    answers = [answer for use in uses if (answer := _missing(shelf, use))]
+    finder = shelf.loras.finder()
+    answers = [answer for use in uses if (answer := _missing(finder, shelf.loras, use))]
     if args.json:
         print(json.dumps(answers, indent=2, ensure_ascii=False))
     elif answers:
@@ -57,12 +60,12 @@ def run_missing(args: argparse.Namespace) -> int:
     return INCOMPLETE if answers else COMPLETE
 
 
-def _missing(shelf: Shelf, use: Use) -> dict[str, Any] | None:
+def _missing(finder: Finder, loras: Library, use: Use) -> dict[str, Any] | None:
     """What is known of a LoRA that is not found; None for one that is."""
     wanted = wanted_of(use.entry)
     why = "not found"
     try:
-        if resolve(wanted, shelf.library):
+        if resolve(wanted, loras):
             return None
     except StackError as error:
         why = error.reason
@@ -74,7 +77,7 @@ def _missing(shelf: Shelf, use: Use) -> dict[str, Any] | None:
         "air": wanted.air.short if wanted.air else None,
         "page": wanted.air.page if wanted.air else None,
         "why": why,
-        "candidates": candidates(shelf, wanted),
+        "candidates": candidates(finder, loras, wanted),
     }
 
 

@@ -25,10 +25,9 @@ from .terminal import printable
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """A library, and where it is from."""
+    """The LoRAs that a command looks into, and where what is known of them is kept."""
 
-    library: Library
-    roots: tuple[str, ...]
+    loras: Library
     catalog: Path
 
 
@@ -65,7 +64,7 @@ def open_shelf(args: argparse.Namespace) -> Shelf:
     full = tuple(str(Path(root).absolute()) for root in roots)
     database = Database(catalog)
     names = list(dict.fromkeys(item.shown for root in full for item in find_given([root]) if item.problem is None))
-    return Shelf(Library(lambda: names, lambda: full, database=database), full, catalog)
+    return Shelf(Library(lambda: names, lambda: full, database=database), catalog)
 
 
 def own_catalog() -> Path:
@@ -81,23 +80,19 @@ def own_catalog() -> Path:
 
 def read_all(shelf: Shelf) -> None:
     """Reads what is not known yet, newest first, with a bar on a terminal where that is much; keeps it."""
-    library = shelf.library
-    files = library.files()
-    waiting = sorted((file for file in files if library.find_facts(file) is None), key=lambda file: -file.modified_ns)
-    for number, file in enumerate(_bar(waiting, "reading")):
-        library.facts(file)
+    loras = shelf.loras
+    files = loras.files()
+    for number, file in enumerate(_bar(loras.unread(files), "reading")):
+        loras.facts(file)
         if number % 500 == 499:
-            library.save()
-    library.read_in_background(files)  # nothing is left: what is gone is forgotten
-    library.save()
+            loras.save()
+    loras.read_in_background(files)  # nothing is left: what is gone is forgotten
+    loras.save()
 
 
 def hash_all(shelf: Shelf) -> int:
     """Hashes what is not hashed yet, newest first, with a bar in bytes. Returns how many files could not be read."""
-    library = shelf.library
-    waiting = sorted(
-        (file for file in library.files() if library.find_hashes(file) is None), key=lambda file: -file.modified_ns
-    )
+    waiting = shelf.loras.unhashed()
     failed = 0
     total = sum(file.size for file in waiting)
     hidden = None if sys.stderr else True
@@ -107,7 +102,7 @@ def hash_all(shelf: Shelf) -> int:
         end = 0
         for file in waiting:
             start, end = end, end + file.size
-            found = library.hashes(file, progress=lambda done, start=start: _to(bar, start + done))
+            found = shelf.loras.hashes(file, progress=lambda done, start=start: _to(bar, start + done))
             failed += found is None
             _to(bar, end)
     return failed
@@ -115,8 +110,8 @@ def hash_all(shelf: Shelf) -> int:
 
 def tell_problem(shelf: Shelf) -> None:
     """Says on standard error why nothing is kept, if nothing is."""
-    if shelf.library.problem:
-        print(printable(f"lorchestra: {shelf.library.problem}"), file=sys.stderr)
+    if shelf.loras.problem:
+        print(printable(f"lorchestra: {shelf.loras.problem}"), file=sys.stderr)
 
 
 def _to(bar: tqdm[Any], position: int) -> None:

@@ -1,4 +1,4 @@
-"""Reads and hashes files while nobody waits, one after another, newest first, with rests between them."""
+"""Reads and hashes files while nobody waits, one after another, with rests between them."""
 
 from __future__ import annotations
 
@@ -119,8 +119,7 @@ class Background:
 
 
 def _start(name: str, work: Callable[[Sequence[File]], None], files: Sequence[File]) -> threading.Thread:
-    newest = sorted(files, key=lambda file: -file.modified_ns)
-    thread = threading.Thread(target=work, args=(newest,), name=name, daemon=True)
+    thread = threading.Thread(target=work, args=(files,), name=name, daemon=True)
     thread.start()
     return thread
 

@@ -238,19 +238,23 @@ class Library:
         self._load()
         self._forget({file.path for file in files})
         self._rename(files)
-        waiting = [file for file in files if self.find_facts(file) is None]
+        waiting = self.unread(files)
         self.background.read(waiting)
         return len(waiting)
 
-    def count_unread(self) -> int:
-        """Files that nothing is known of yet."""
-        return sum(self.find_facts(file) is None for file in self.files())
+    def unread(self, files: Sequence[File] | None = None) -> list[File]:
+        """The files that nothing is known of yet, the newest first; `files` as for `read_in_background`."""
+        files = self.files() if files is None else files
+        return _newest_first(file for file in files if self.find_facts(file) is None)
+
+    def unhashed(self) -> list[File]:
+        """The files that no hashes were taken of as they are, the newest first."""
+        return _newest_first(file for file in self.files() if self.find_hashes(file) is None)
 
     def read_now(self, seconds: float) -> int:
         """Reads what is not read, newest first, for so many seconds at most. Returns how many are left."""
         deadline = time.monotonic() + seconds
-        waiting = [file for file in self.files() if self.find_facts(file) is None]
-        waiting.sort(key=lambda file: -file.modified_ns)
+        waiting = self.unread()
         for number, file in enumerate(waiting):
             if time.monotonic() >= deadline:
                 return len(waiting) - number
@@ -260,11 +264,11 @@ class Library:
 
     def hash_in_background(self) -> None:
         """Has all files hashed that are not, newest first; see `background`."""
-        self.background.hash([file for file in self.files() if self.find_hashes(file) is None])
+        self.background.hash(self.unhashed())
 
     def finder(self, seconds: float = 0.0) -> Finder:
         """Finds candidates by what is known; headers and sidecars are read first, for so many seconds at most."""
-        left = self.read_now(seconds) if seconds else self.count_unread()
+        left = self.read_now(seconds) if seconds else len(self.unread())
         return Finder(self, left)
 
     def search_hash(self, lora: str, sha256: str, size: int | None = None, is_wanted: IsWanted = lambda: True) -> Found:
@@ -403,6 +407,10 @@ class Library:
             with self._lock:
                 for path in contents:
                     self._unsaved_contents.pop(path, None)
+
+
+def _newest_first(files: Iterable[File]) -> list[File]:
+    return sorted(files, key=lambda file: -file.modified_ns)
 
 
 def _starts(roots: Iterable[str]) -> tuple[str, ...]:

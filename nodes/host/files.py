@@ -66,7 +66,7 @@ class _Finder:
         return Located(path, used, CHANGED if found.is_changed else "")
 
     def unread(self) -> int:
-        return self._shelf.count_unread() if self._left is None else self._left
+        return len(self._shelf.unread()) if self._left is None else self._left
 
 
 def with_listed_names(entries: Iterable[Entry]) -> list[Entry]:

@@ -205,7 +205,7 @@ def test_all_is_there_after_a_restart_and_nothing_is_read(folder: Folder, monkey
     monkeypatch.setattr("lorchestra.library.catalog.read_hashes", None)
     assert folder.find("gone", sha256=sha256) == Resolved("a.safetensors", "found by its hash")
     assert folder.find("civitai:1@2") == Resolved("a.safetensors", "found by its AIR civitai:1@2")
-    assert folder.loras.read_in_background() == 0 == folder.loras.count_unread()
+    assert folder.loras.read_in_background() == 0 == len(folder.loras.unread())
     (folder.root / "a.safetensors").unlink()
     assert folder.find("gone", sha256=sha256) is None and folder.find("civitai:1@2") is None
 
