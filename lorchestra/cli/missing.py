@@ -65,7 +65,7 @@ def _missing(finder: Finder, loras: Library, use: Use) -> dict[str, Any] | None:
     wanted = wanted_of(use.entry)
     why = "not found"
     try:
-        if resolve(wanted, loras):
+        if resolve(wanted, loras, finder.listing):
             return None
     except StackError as error:
         why = error.reason

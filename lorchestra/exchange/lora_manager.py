@@ -14,7 +14,7 @@ from typing import Any, cast
 from ..errors import DialectError, StackError, quoted
 from ..limits import MAX_ROWS, Json
 from ..stack import Entry, Schedules, Stack, read_row
-from .dialect import CLIP, OFF, Dialect, Loss, Reading, Writing, from_json, unsaid, unsaid_of_stack
+from .dialect import CLIP, OFF, Dialect, Loss, Reading, Writing, from_json, no_place, unsaid, unsaid_of_stack
 
 DEFAULT_WEIGHT = 1.0
 _KEYS = ("name", "strength", "clipStrength", "active")
@@ -104,11 +104,7 @@ def write(stack: Stack) -> Writing:
         rows.append({"name": name, "strength": entry.model, "clipStrength": entry.clip_weight, "active": entry.on})
         if folder:
             losses.append(Loss(row, "lora", f"{DIALECT.title} names no folder; {quoted(folder)} is left out"))
-        losses += [
-            Loss(row, key, f"{DIALECT.title} has no place for it")
-            for key in ("sha256", "air")
-            if getattr(entry, key) is not None
-        ]
+        losses += no_place(entry, row, DIALECT.title)
         losses += unsaid(entry, row, DIALECT.title)
     losses += unsaid_of_stack(stack, DIALECT.title)
     return Writing(json.dumps(rows, indent=2, ensure_ascii=False), rows, tuple(losses))

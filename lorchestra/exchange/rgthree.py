@@ -15,7 +15,7 @@ from typing import Any, cast
 from ..errors import DialectError, StackError, quoted
 from ..limits import MAX_ROWS, Json
 from ..stack import Entry, Schedules, Stack, read_row
-from .dialect import CLIP, FOLDER, OFF, Dialect, Loss, Reading, Writing, from_json, unsaid, unsaid_of_stack
+from .dialect import CLIP, FOLDER, OFF, Dialect, Loss, Reading, Writing, from_json, no_place, unsaid, unsaid_of_stack
 
 DEFAULT_WEIGHT = 1.0
 _NUMBERED = re.compile(r"lora_\d+", re.IGNORECASE)  # lora_1
@@ -92,11 +92,7 @@ def write(stack: Stack) -> Writing:
     for row, entry in enumerate(stack.checked().entries, 1):
         clip = entry.clip if entry.clip_weight != entry.model else None
         rows.append({"on": entry.on, "lora": entry.lora, "strength": entry.model, "strengthTwo": clip})
-        losses += [
-            Loss(row, key, f"{DIALECT.title} has no place for it")
-            for key in ("sha256", "air")
-            if getattr(entry, key) is not None
-        ]
+        losses += no_place(entry, row, DIALECT.title)
         losses += unsaid(entry, row, DIALECT.title)
     losses += unsaid_of_stack(stack, DIALECT.title)
     return Writing(json.dumps(rows, indent=2, ensure_ascii=False), rows, tuple(losses))

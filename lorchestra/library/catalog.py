@@ -269,7 +269,7 @@ class Library:
     def finder(self, seconds: float = 0.0) -> Finder:
         """Finds candidates by what is known; headers and sidecars are read first, for so many seconds at most."""
         left = self.read_now(seconds) if seconds else len(self.unread())
-        return Finder(self, left)
+        return Finder(self, self.listing(), left)
 
     def search_hash(self, lora: str, sha256: str, size: int | None = None, is_wanted: IsWanted = lambda: True) -> Found:
         """The file with this hash, of any kind, by hashing whole files: those of this size, or of this name first.

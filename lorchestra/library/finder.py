@@ -8,6 +8,7 @@ from ..files.hashes import find_hash
 from ..stack.air import find_air
 from ..stack.wanted import Wanted
 from .index import CONTENT, SAID, TENSORS
+from .listing import Listing
 from .resolve import Known
 
 _MOST_CANDIDATES = 8
@@ -50,6 +51,7 @@ class Finder:
     """Files that may be the one that a row means."""
 
     known: Known
+    listing: Listing
     left: int
     """Files of which nothing is known."""
 
@@ -61,14 +63,13 @@ class Finder:
     def find_wanted(self, wanted: Wanted) -> Found:
         """The same for what a row says; see `find`."""
         found: dict[str, str] = {}
-        listing = self.known.listing()
-        for name, hit in self.known.names_by_hash(wanted.digits, listing) if wanted.digits else ():
+        for name, hit in self.known.names_by_hash(wanted.digits, self.listing) if wanted.digits else ():
             found.setdefault(name, hit.rank)
-        for name in self.known.names_by_air(wanted.air, listing) if wanted.air else ():
+        for name in self.known.names_by_air(wanted.air, self.listing) if wanted.air else ():
             found.setdefault(name, AIR)
-        for name in self.known.names_by_version(wanted.version, listing) if wanted.version else ():
+        for name in self.known.names_by_version(wanted.version, self.listing) if wanted.version else ():
             found.setdefault(name, AIR)
-        for name in listing.named(wanted.lora) if wanted.is_path else ():
+        for name in self.listing.named(wanted.lora) if wanted.is_path else ():
             found.setdefault(name, NAME)
         candidates = [Candidate(name, by) for name, by in found.items()]
         return Found(tuple(candidates[:_MOST_CANDIDATES]), self.left)

@@ -11,11 +11,16 @@ from ..exchange import Loss
 from ..stack import Entry, Stack
 from ..stack.wanted import wanted_of
 from .facts import Facts, File
+from .listing import Listing
 from .resolve import Known, resolve
 
 
 class Files(Known, Protocol):
     """What is known of the files that are there, and the files themselves."""
+
+    def listing(self) -> Listing:
+        """Their names."""
+        ...
 
     def files(self, names: Iterable[str] | None = None) -> list[File]:
         """The files of listed names."""
@@ -45,9 +50,10 @@ def identify_rows(stack: Stack, files: Files) -> Identified:
     Rows whose file is not found, or may be any of several, stay as they are.
     """
     found: dict[int, str] = {}
+    listing = files.listing()
     for row, entry in stack.rows:
         try:
-            resolved = resolve(wanted_of(entry), files)
+            resolved = resolve(wanted_of(entry), files, listing)
         except StackError:
             continue
         if resolved and not resolved.is_changed:

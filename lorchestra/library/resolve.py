@@ -34,10 +34,6 @@ class Resolved:
 class Known(Protocol):
     """What is known of the files that are there."""
 
-    def listing(self) -> Listing:
-        """Their names."""
-        ...
-
     def names_by_hash(self, digits: str, listing: Listing) -> Sequence[tuple[str, Hit]]:
         """Listed names with this hash, the surest first."""
         ...
@@ -55,9 +51,12 @@ class Known(Protocol):
         ...
 
 
-def resolve(wanted: Wanted, known: Known, row: int | None = None) -> Resolved | None:
-    """The file that a row means, or None. Raises `StackError` if several different ones may be meant."""
-    return _Search(wanted, known, known.listing(), row).find()
+def resolve(wanted: Wanted, known: Known, listing: Listing, row: int | None = None) -> Resolved | None:
+    """The file that a row means, or None. Raises `StackError` if several different ones may be meant.
+
+    `listing` has the names as they are now; it is the same for all rows, because asking for it takes longer than this.
+    """
+    return _Search(wanted, known, listing, row).find()
 
 
 _HASHES = {

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StackError
-from .graph import Output, Prompt, class_of, inputs_of, link_in
+from .graph import Accepts, Kind, Prompt, class_of, inputs_of, link_in
+from .upstream import find_base_path
 
-_LOADERS = ("ckpt_name", "unet_name", "gguf_name", "model_name")
 _SEEDS = ("seed", "noise_seed")
-_MOST_STEPS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +32,10 @@ class Sampling:
     width: int
     height: int
     model: str | None
-    """The name of the model's file as the loader has it; None if no loader is found."""
+    """The name of the model's file as the loader has it; None if that is not certain."""
 
 
-def find_sampling(prompt: Prompt) -> Sampling:
+def find_sampling(prompt: Prompt, kind: Kind, accepts: Accepts) -> Sampling:
     """The run; raises `StackError`, which says what is not known, where there is none or more than one."""
     nodes = [node for node in prompt if {"sampler_name", "positive", "negative"} <= set(inputs_of(prompt, node))]
     if len(nodes) != 1:
@@ -58,7 +57,7 @@ def find_sampling(prompt: Prompt) -> Sampling:
         float(denoise) if isinstance(denoise, int | float) and denoise != 1 else None,
         _whole(size.get("width"), "the width"),
         _whole(size.get("height"), "the height"),
-        _model(prompt, link_in(inputs.get("model"))),
+        find_base_path(prompt, node, kind=kind, find=lambda _, name: name, accepts=accepts),
     )
 
 
@@ -69,19 +68,6 @@ def _text(prompt: Prompt, node: str, name: str) -> str:
     if not isinstance(text, str):
         raise StackError(f"the {name} prompt does not stand in one text encoder that is linked to the sampler")
     return text
-
-
-def _model(prompt: Prompt, link: Output | None) -> str | None:
-    """The file of the loader that the input `model` of each node leads to."""
-    for _ in range(_MOST_STEPS):
-        if link is None:
-            return None
-        inputs = inputs_of(prompt, link[0])
-        name = next((inputs[key] for key in _LOADERS if isinstance(inputs.get(key), str)), None)
-        if name is not None:
-            return str(name)
-        link = link_in(inputs.get("model"))
-    return None
 
 
 def _whole(value: object, what: str) -> int:

@@ -79,6 +79,7 @@ class _Checker:
 
     def __init__(self, shelf: Library, only_found: bool) -> None:
         self._shelf = shelf
+        self._listing = shelf.listing()
         self._only_found = only_found
         self._files: dict[str, File] = {}
         self._found: dict[Wanted, Resolved | StackError | None] = {}
@@ -185,7 +186,7 @@ class _Checker:
 
         if wanted not in self._found:
             try:
-                self._found[wanted] = resolve(wanted, self._shelf)
+                self._found[wanted] = resolve(wanted, self._shelf, self._listing)
             except StackError as error:
                 self._found[wanted] = error
 

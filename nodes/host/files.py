@@ -46,6 +46,7 @@ class _Finder:
 
     def __init__(self, seconds: float) -> None:
         self._shelf = process.lora_library()
+        self._listing = self._shelf.listing()
         self._seconds = seconds
         self._left: int | None = None
 
@@ -55,10 +56,10 @@ class _Finder:
         from ...lorchestra.stack.wanted import wanted_of
 
         wanted = wanted_of(entry)
-        found = resolve(wanted, self._shelf, row)
+        found = resolve(wanted, self._shelf, self._listing, row)
         if found is None and wanted.is_identified and self._seconds and self._left is None:
             self._left = self._shelf.read_now(self._seconds)
-            found = resolve(wanted, self._shelf, row)
+            found = resolve(wanted, self._shelf, self._listing, row)
         path = None if found is None else folder_paths.get_full_path("loras", found.name)
         if found is None or path is None:
             return None
@@ -75,9 +76,10 @@ def with_listed_names(entries: Iterable[Entry]) -> list[Entry]:
     from ...lorchestra.stack.wanted import wanted_of
 
     shelf = process.lora_library()
+    listing = shelf.listing()
     result: list[Entry] = []
     for entry in entries:
-        found = resolve(wanted_of(entry), shelf) if entry.active else None
+        found = resolve(wanted_of(entry), shelf, listing) if entry.active else None
         result.append(replace(entry, lora=found.name) if found else entry)
     return result
 

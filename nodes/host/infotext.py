@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
 from ...lorchestra.errors import StackError
-from . import process
+from . import process, prompt
 
 if TYPE_CHECKING:
     from ...lorchestra.exchange.dialect import Writing
@@ -22,10 +21,10 @@ def write_infotext(stack: Stack, queued: Mapping[str, object] | None, writing: W
     """
     from ...lorchestra.exchange import infotext
     from ...lorchestra.exchange.dialect import Loss, Writing
-    from ...lorchestra.workflow.sampling import find_sampling
+    from ...lorchestra.exchange.names import stem
 
     try:
-        run = find_sampling(queued or {})
+        run = prompt.read_sampling(queued or {})
     except StackError as error:
         loss = Loss(None, "run", f"only the LoRAs are written: {error.reason}")
         return Writing(writing.text, writing.value, (*writing.losses, loss))
@@ -41,7 +40,7 @@ def write_infotext(stack: Stack, queued: Mapping[str, object] | None, writing: W
             width=run.width,
             height=run.height,
             denoise=run.denoise,
-            model=_stem(run.model) if run.model else None,
+            model=stem(run.model).removesuffix(".gguf") if run.model else None,
             loras=_used(stack),
         )
     )
@@ -51,6 +50,7 @@ def write_infotext(stack: Stack, queued: Mapping[str, object] | None, writing: W
 def _used(stack: Stack) -> tuple[UsedLora, ...]:
     """The active rows, each with the hash of its tensors where that is known."""
     from ...lorchestra.exchange.infotext import UsedLora
+    from ...lorchestra.exchange.names import stem
 
     shelf = process.lora_library()
     active = [entry for entry in stack.entries if entry.active]
@@ -60,8 +60,4 @@ def _used(stack: Stack) -> tuple[UsedLora, ...]:
         known = hashes.tensors if hashes else next(iter(sorted(facts.hashes)), None)
         if known:
             tensors[file.name] = known
-    return tuple(UsedLora(_stem(entry.lora), entry.model, entry.clip, tensors.get(entry.lora)) for entry in active)
-
-
-def _stem(name: str) -> str:
-    return PureWindowsPath(name).stem
+    return tuple(UsedLora(stem(entry.lora), entry.model, entry.clip, tensors.get(entry.lora)) for entry in active)

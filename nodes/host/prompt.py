@@ -18,6 +18,7 @@ from . import process, server
 if TYPE_CHECKING:
     from ...lorchestra.workflow.graph import Prompt
     from ...lorchestra.workflow.prompts import Prompts
+    from ...lorchestra.workflow.sampling import Sampling
 
 _FOLDERS: Mapping[str, tuple[str, ...]] = {
     "ckpt_name": ("checkpoints",),
@@ -87,6 +88,13 @@ def read_prompts(prompt: Prompt) -> Prompts:
     from ...lorchestra.workflow.prompts import Prompts
 
     return Prompts(prompt, _kind, _accepts)
+
+
+def read_sampling(prompt: Prompt) -> Sampling:
+    """The one run that a prompt describes; raises `StackError`, which says what is not known."""
+    from ...lorchestra.workflow.sampling import find_sampling
+
+    return find_sampling(prompt, _kind, _accepts)
 
 
 def _find(input_name: str, value: str) -> str | None:

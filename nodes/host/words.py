@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
 from comfy_execution.utils import get_executing_context
@@ -48,6 +47,8 @@ def find_applied(outcomes: Sequence[Outcome], own: Sequence[Entry], upstream: Se
 
 def missing_lines(meant: Meant, queued: Prompt | None) -> list[str]:
     """A line for each row whose words are not in the prompt of the node that runs; none for what is not known."""
+    from ...lorchestra.exchange.names import stem
+
     context = get_executing_context()
     texts = prompt.read_prompts(queued).find(context.node_id) if queued and context else None
     if texts is None or context is None or context.node_id in texts.stacks:
@@ -56,5 +57,5 @@ def missing_lines(meant: Meant, queued: Prompt | None) -> list[str]:
     for entry, words in meant:
         missing = [word for word in words if texts.find(word) is False]
         if missing:
-            lines[f"{PureWindowsPath(entry.lora).stem}: trigger words not in the prompt: {', '.join(missing)}"] = None
+            lines[f"{stem(entry.lora)}: trigger words not in the prompt: {', '.join(missing)}"] = None
     return list(lines)

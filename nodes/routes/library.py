@@ -137,9 +137,9 @@ def is_deep(body: Body) -> bool:
 
 def find(body: Body, is_wanted: IsWanted) -> dict[str, object]:
     """Files that may be the one that a row means; with `deep`, whole files are hashed."""
-    lora, sha256, air = (read_text(body, key) for key in ("lora", "sha256", "air"))
     from ...lorchestra.library.index import CONTENT
 
+    lora, sha256, air = (read_text(body, key) for key in ("lora", "sha256", "air"))
     size = body.get("size")
     shelf = process.lora_library()
     found = shelf.finder(SEARCH_SECONDS).find(lora or "", sha256, air)

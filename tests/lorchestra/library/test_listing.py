@@ -31,12 +31,6 @@ FILES = [
 class OnlyNames:
     """Files of which nothing is known but their names."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._listing = Listing(names)
-
-    def listing(self) -> Listing:
-        return self._listing
-
     def names_by_hash(self, digits: str, listing: Listing) -> Sequence[tuple[str, Hit]]:
         return ()
 
@@ -51,7 +45,7 @@ class OnlyNames:
 
 
 def find(names: Sequence[str], wanted: str, row: int | None = None) -> str | None:
-    found = resolve(Wanted(wanted), OnlyNames(names), row)
+    found = resolve(Wanted(wanted), OnlyNames(), Listing(names), row)
     return found.name if found else None
 
 

@@ -52,7 +52,7 @@ class Folder:
 
     def find(self, lora: str, **more: Any) -> Resolved | None:
         extra = {key: more.pop(key) for key in ("hash", "modelVersionId") if key in more}
-        return resolve(wanted_of(Entry(lora, extra=extra, **more)), self.loras)
+        return resolve(wanted_of(Entry(lora, extra=extra, **more)), self.loras, self.loras.listing())
 
 
 @pytest.fixture
