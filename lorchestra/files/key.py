@@ -27,10 +27,19 @@ def find_key(path: str | Path) -> FileKey | None:
     """The file's key, or None when there is no such file."""
     try:
         real = os.path.realpath(path)
-        state = os.stat(real)
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
-    return FileKey(real, state.st_mtime_ns, state.st_size)
+    state = find_state(real)
+    return FileKey(real, *state) if state else None
+
+
+def find_state(path: str | Path) -> tuple[int, int] | None:
+    """When a file was changed, in nanoseconds, and its size in bytes; None when there is no such file."""
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return state.st_mtime_ns, state.st_size
 
 
 def read_sha256(path: str | Path) -> str:

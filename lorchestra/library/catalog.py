@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import FileProblem
 from ..files.hashes import Hashes, read_hashes, read_mark
+from ..files.key import find_state
 from ..stack.air import Air
 from .background import Background, Hashing, IsWanted
 from .database import Content, Database, Row
@@ -164,7 +165,7 @@ class Library:
             found, mark = read_hashes(file.path, look), read_mark(file.path)
         except (FileProblem, NotWanted):
             return None
-        if _stamp(file.path) != file.stamp[:2]:
+        if find_state(file.path) != file.stamp[:2]:
             return None
         self._keep_content(file, Content(file.size, file.modified_ns, mark, found))
         self.save()
@@ -218,12 +219,12 @@ class Library:
             known = self._contents.get(path) if path else None
         if path is None or known is None:
             return None
-        return known.hashes.sha256 if _stamp(path) == _state(known) else None
+        return known.hashes.sha256 if find_state(path) == _state(known) else None
 
     def _current(self, path: str, listing: Listing) -> str | None:
         """The listed name of a path, if the file is still there and as it was when it was read."""
         known = self._known.get(path)
-        if known is None or known.name not in listing or _stamp(path) != known.stamp[:2]:
+        if known is None or known.name not in listing or find_state(path) != known.stamp[:2]:
             return None
         return known.name
 
@@ -324,7 +325,7 @@ class Library:
         state = (file.modified_ns, file.size)
         with self._lock:
             before = [(path, self._contents[path]) for path in self._states.get(state, ())]
-        gone = [one for path, one in before if _state(one) == state and path != file.path and _stamp(path) is None]
+        gone = [one for path, one in before if _state(one) == state and path != file.path and find_state(path) is None]
         if not gone:
             return None
         try:
@@ -420,12 +421,3 @@ def _starts(roots: Iterable[str]) -> tuple[str, ...]:
 
 def _state(content: Content) -> tuple[int, int]:
     return content.modified_ns, content.size
-
-
-def _stamp(path: str) -> tuple[int, int] | None:
-    """When a file was changed, and its size; None if it is not there."""
-    try:
-        state = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return state.st_mtime_ns, state.st_size

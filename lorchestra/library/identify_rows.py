@@ -30,6 +30,10 @@ class Files(Known, Protocol):
         """What is known of a file, which is read if it was not."""
         ...
 
+    def find_identity(self, file: File) -> tuple[str | None, str | None] | None:
+        """SHA-256 and AIR of a file that has been read."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Identified:
@@ -58,14 +62,17 @@ def identify_rows(stack: Stack, files: Files) -> Identified:
             continue
         if resolved and not resolved.is_changed:
             found[row] = resolved.name
-    facts = {file.name: files.facts(file) for file in files.files(sorted(set(found.values())))}
+    identities: dict[str, tuple[str | None, str | None]] = {}
+    for file in files.files(sorted(set(found.values()))):
+        files.facts(file)  # it may not have been read yet
+        identities[file.name] = files.find_identity(file) or (None, None)
     entries: list[Entry] = []
     added: dict[int, frozenset[str]] = {}
     for row, entry in stack.rows:
-        known = facts.get(found.get(row, ""))
+        sha256, air = identities.get(found.get(row, ""), (None, None))
         news = {
             field: value
-            for field, value in (("air", known and known.air), ("sha256", known and known.sha256))
+            for field, value in (("air", air), ("sha256", sha256))
             if value and getattr(entry, field) is None
         }
         added[row] = frozenset(news)

@@ -18,9 +18,10 @@ from lorchestra.errors import StackError
 from lorchestra.files.hashes import read_hashes
 from lorchestra.library.catalog import Library
 from lorchestra.library.database import Database
+from lorchestra.library.identify_rows import identify_rows
 from lorchestra.library.resolve import Resolved, resolve
 from lorchestra.library.scan import read_folder
-from lorchestra.stack import Entry
+from lorchestra.stack import Entry, Stack
 from lorchestra.stack.wanted import wanted_of
 
 SHAPES = lora_shapes("sdxl", "middle_block.1.*attn?.to_q*")
@@ -259,3 +260,14 @@ def test_by_the_version_alone_as_civitai_s_resources_say_it(folder: Folder) -> N
     )
     for other in (120096, 13593, True, "135931", None):
         assert folder.find("Pixel Art", modelVersionId=other) is None
+
+
+def test_an_air_that_may_be_another_file_s_is_not_written(folder: Folder) -> None:
+    """For other programs a row gets what resolving believes, and no more."""
+    real = folder.write("a.safetensors", **info(1, 2, "ab" * 32))
+    stack = Stack((Entry("a.safetensors"),))
+    (said,) = identify_rows(stack, folder.loras).stack.entries
+    assert (said.air, said.sha256) == ("civitai:1@2", "ab" * 32)
+    folder.hash_all()
+    (taken,) = identify_rows(stack, folder.loras).stack.entries
+    assert (taken.air, taken.sha256) == (None, real)
