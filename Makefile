@@ -73,7 +73,7 @@ test-oldest-beside:
 	nice $(MAKE) test-oldest
 
 test-frontends: $(VENV)/ready
-	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) frontends
+	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) frontends -n $(WORKERS) --dist loadgroup
 
 test-all: test test-oldest test-slow test-frontends
 

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Runs the tests that need a real ComfyUI, with the newest one that is found or with the oldest supported one.
 #
-# usage: with_comfyui.sh VENV setup|quick|face|oldest|slow|frontends [pytest arguments for the tests without a browser]
+# usage: with_comfyui.sh VENV setup|quick|face|oldest|slow|frontends [pytest arguments]
+#
+# The arguments are for the tests without a browser, and for frontends.
 #
 # setup only makes VENV. quick (without a browser), face and frontends (in one) and slow are together all tests in the
 # newest one; oldest is what goes through ComfyUI's own interfaces, in the oldest one, where slow has the rest;
@@ -25,6 +27,7 @@ slow) newest="slow" oldest="slow or not oldest" face="slow" ;;
 frontends) newest="" oldest="" face="(other_frontend or long) and not slow" ;;
 *) echo "usage: with_comfyui.sh VENV setup|quick|face|oldest|slow|frontends [pytest arguments]" >&2 && exit 2 ;;
 esac
+run=$2
 shift 2
 found=$("${PYTHON:-python3}" tests/support/find_comfyui.py) || exit $?
 if [ -z "$found" ]; then
@@ -56,11 +59,13 @@ tests() {
 }
 
 browser() {
-    "$venv/bin/pytest" -m "$1" tests/e2e && return
+    choice=$1
+    shift
+    "$venv/bin/pytest" "$@" -m "$choice" tests/e2e && return
     code=$?
     [ "$code" = 1 ] && [ "${RETRY_BROWSER:-}" = 1 ] || exit "$code"
     echo "Once more, alone: what failed in the browser."
-    "$venv/bin/pytest" -m "$1" --last-failed --last-failed-no-failures none tests/e2e
+    "$venv/bin/pytest" -m "$choice" --last-failed --last-failed-no-failures none tests/e2e
 }
 
 export COMFYUI_PATH="$root" COMFYUI_PYTHON="$python"
@@ -76,4 +81,7 @@ if [ -n "$oldest" ]; then
         echo "SKIPPED: no ComfyUI 0.3.64 in $oldest_root; the tests in tests/nodes run with the found one only."
     fi
 fi
-[ -z "$face" ] || browser "$face"
+case $run in
+frontends) browser "$face" "$@" ;;
+*) [ -z "$face" ] || browser "$face" ;;
+esac

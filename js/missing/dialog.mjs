@@ -103,6 +103,7 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
     if (search || !rows.length) return;
     const mine = search = new AbortController();
     show();
+    stop.focus(); // the button that started it is disabled now, and would leave the keys to ComfyUI
     try {
       await searchByHash(comfy, rows, {
         signal: mine.signal,
@@ -128,8 +129,9 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
       problem = /** @type {Error} */ (error).message;
     }
     search = undefined;
+    const hadFocus = document.activeElement === stop || !dialog.contains(document.activeElement);
     show();
-    if (!dialog.contains(document.activeElement)) done.focus();
+    if (hadFocus) done.focus();
   };
 
   const show = () => {
@@ -183,8 +185,20 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
       }));
   };
 
+  /** Where the focus was lost, ComfyUI would take the keys: Escape would not close, Delete would delete nodes. @param {KeyboardEvent} event */
+  const onKey = (event) => {
+    const inside = dialog.contains(/** @type {Node} */ (event.target));
+    if (!inside) event.stopPropagation();
+    if (event.key !== "Escape" || event.isComposing) return;
+    event.stopPropagation();
+    event.preventDefault();
+    dialog.close();
+  };
+
   for (const kind of KEPT_INSIDE) dialog.addEventListener(kind, (event) => event.stopPropagation());
+  window.addEventListener("keydown", onKey, true);
   dialog.addEventListener("close", () => {
+    window.removeEventListener("keydown", onKey, true);
     search?.abort();
     dialog.remove();
     open = undefined;

@@ -415,7 +415,14 @@ class Face:
 
 
 # `make test` is quick: one renderer. `make test-frontends` has the other one, too, in CI and before a release.
-RENDERERS = ["nodes2", *(pytest.param(name, marks=pytest.mark.other_frontend) for name in ("classic", *OTHERS))]
+# Where several processes share the tests, all tests of a renderer are one's: opening its page takes ten seconds.
+RENDERERS = [
+    pytest.param("nodes2", marks=pytest.mark.xdist_group("nodes2")),
+    *(
+        pytest.param(name, marks=[pytest.mark.xdist_group(name), pytest.mark.other_frontend])
+        for name in ("classic", *OTHERS)
+    ),
+]
 
 
 @pytest.fixture(scope="session", params=RENDERERS)

@@ -173,11 +173,25 @@ def test_a_search_says_how_far_it_is_and_can_be_stopped(missing: Missing) -> Non
         missing.dialog.get_by_role("button", name="Stop").click()
         expect(missing.dialog.get_by_role("progressbar")).to_have_count(0)
         expect(missing.item("gone.safetensors").get_by_role("button", name="Search by hash")).to_be_enabled()
+        assert page.evaluate("document.activeElement.closest('dialog') !== null")
     finally:
         for route in waiting:
             route.abort()
         page.unroute("**/lorchestra/find")
         page.unroute("**/lorchestra/index")
+
+
+def test_keys_stay_out_of_the_graph_where_the_focus_was_lost(missing: Missing) -> None:
+    page = missing.page
+    node = missing.stack({"lora": "gone.safetensors"})
+    missing.load()
+    missing.notice.get_by_role("button", name="Find").click()
+    page.evaluate("(id) => { app.canvas.selectNode(app.graph.getNodeById(id)); document.activeElement.blur(); }", node)
+    page.keyboard.press("Delete")
+    missing.face.settle()
+    assert len(missing.rows()) == 1
+    page.keyboard.press("Escape")
+    expect(missing.dialog).to_have_count(0)
 
 
 def test_a_row_shows_the_file_that_is_used_and_takes_its_name(missing: Missing) -> None:

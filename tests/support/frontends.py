@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
 from functools import partial
@@ -38,18 +39,21 @@ def unpacked(version: str) -> Path:
 
 def fetch(version: str, folder: Path, name: str) -> None:
     """Downloads and unpacks the wheel of a frontend."""
-    half = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    half = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
     wanted = f"comfyui_frontend_package=={version}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(half), wanted]
     if subprocess.run(command, check=False).returncode:
+        shutil.rmtree(half, ignore_errors=True)
         pytest.skip(f"The frontend {version} could not be downloaded. Set {name}.")
     for wheel in half.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(half)
         wheel.unlink()
-    half.rename(folder)
+    try:
+        half.rename(folder)
+    except OSError:  # another process was quicker
+        shutil.rmtree(half, ignore_errors=True)
 
 
 class Quiet(SimpleHTTPRequestHandler):
