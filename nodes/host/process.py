@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...lorchestra.library.database import Database
     from ...lorchestra.lora.cache import LoraCache
     from ...lorchestra.models.base import Base
+    from ...lorchestra.service.service import Service
     from ..routes.jobs import Jobs
     from .live.calls import Chain, Trace
     from .model_layers import ModelLayers
@@ -67,6 +68,9 @@ live_factors: WeakValueDictionary[object, Patcher] = WeakValueDictionary()
 
 live_traces: WeakKeyDictionary[BaseModel, dict[str, Trace]] = WeakKeyDictionary()
 """What runs told of layers with live LoRAs, by path."""
+
+services: Recent[Service] = Recent(1)
+"""The service of published workflows, once it was asked for something."""
 
 live_chains: WeakKeyDictionary[Layer, Chain] = WeakKeyDictionary()
 """The hooks on layers, while live stacks run."""
@@ -137,4 +141,20 @@ def lora_library() -> Library:
         lambda: folder_paths.get_folder_paths("loras"),
         is_running,
         catalog(),
+    )
+
+
+@cache
+def checkpoint_library() -> Library:
+    """The library of checkpoints, for requests that name a model by its AIR."""
+    import folder_paths
+
+    from ...lorchestra.library.catalog import Library
+
+    return Library(
+        lambda: folder_paths.get_filename_list("checkpoints"),
+        lambda: folder_paths.get_folder_paths("checkpoints"),
+        is_running,
+        catalog(),
+        "checkpoints",
     )

@@ -74,7 +74,7 @@ def post(work: Callable[[Body], object], most: int = SMALL) -> Handler:
     @wraps(work)
     async def handle(request: web.Request) -> web.Response:
         try:
-            body = await _read(request, most)
+            body = await read_body(request, most)
         except LorchestraError as error:
             return _error(str(error))
         key = (work, body)
@@ -89,7 +89,7 @@ def post_long(work: Callable[[Body, IsWanted], object], is_long: Callable[[Body]
     @wraps(work)
     async def handle(request: web.Request) -> web.Response:
         try:
-            data = await _read(request, SMALL)
+            data = await read_body(request, SMALL)
             body = _read_body(data, SMALL)
         except LorchestraError as error:
             return _error(str(error))
@@ -111,7 +111,7 @@ def _key(work: object, query: Query) -> Hashable:
     return work, tuple(sorted(query.items()))
 
 
-async def _read(request: web.Request, most: int) -> bytes:
+async def read_body(request: web.Request, most: int) -> bytes:
     """The body, as far as it is not too long: who sends it in pieces does not say how long it is.
 
     Raises `LorchestraError` for one that is longer, cannot be read or does not come to its end.

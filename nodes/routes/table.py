@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..host import server
 from .http import LARGE, MIDDLE, Handler, get, get_long, post, post_long
 from .library import find, index, info, is_deep, is_hashing, loras, preview
+from .service import service_routes
 from .stacks import check, read, schedule, write
 
 PREFIX = "/lorchestra"
@@ -19,9 +20,9 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/read", post(read, MIDDLE)),
     ("POST", "/write", post(write, MIDDLE)),
 )
-"""Method, path below `PREFIX`, handler."""
+"""Method, path below `PREFIX`, handler. Those of the service are in `lorchestra/service/routes.py`."""
 
 
 def add_routes() -> None:
     """Adds the routes to ComfyUI's server; to be called when the extension is loaded, also twice."""
-    server.add_routes(PREFIX, ROUTES)
+    server.add_routes(PREFIX, (*ROUTES, *service_routes()))

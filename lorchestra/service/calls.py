@@ -1,0 +1,91 @@
+"""A call of a published workflow: from what was sent to a graph that is checked, and to its job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from ..errors import quoted
+from ..limits import Json
+from ..workflow.create import create
+from ..workflow.interface import LORAS, MEDIA, Input
+from ..workflow.publication import Publication
+from .backend import Graph, GraphRefused
+from .http import Refusal, invalid
+from .job import Job
+from .media import load
+from .publications import Published
+from .service import Service
+
+
+async def call(
+    service: Service,
+    published: Published,
+    inputs: Json,
+    *,
+    key: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Job:
+    """Queues a published workflow with these inputs.
+
+    Raises `Refusal` and `InputError` with the path of the field that is to blame; nothing is queued then.
+    """
+    graph = await service.threads.run(prepare, service, published.publication, inputs)
+    try:
+        return await service.jobs.submit(graph, key=key, workflow=published.reference, metadata=metadata)
+    except GraphRefused as error:
+        raise _explained(published.publication, error) from error
+
+
+def prepare(service: Service, publication: Publication, inputs: Json) -> Graph:
+    """The graph of a call, as far as it can be checked before it is queued. Not on the event loop."""
+    if not isinstance(inputs, dict):
+        raise invalid(f"the inputs are {quoted(inputs)}; expected an object.")
+    values = dict(cast("dict[str, Json]", inputs))
+    resolve = service.backend.resolver()
+    media = [item for item in publication.inputs if item.kind in MEDIA and item.name in values]
+    if media:
+        # All else is looked at first: nothing is kept for a request that is refused.
+        standing_in = {item.name: item.default if isinstance(item.default, str) else "-" for item in media}
+        create(publication, values | standing_in, resolve=resolve)
+    for item in media:
+        if values[item.name] != item.default:
+            values[item.name] = load(values[item.name], item.kind, item.name, service.assets)
+    graph = create(publication, values, resolve=resolve)
+    for item in publication.inputs:
+        if item.kind == LORAS and isinstance(values.get(item.name), list):
+            _check_loras(service, graph, item, cast("list[Json]", values[item.name]))
+    return graph
+
+
+def _check_loras(service: Service, graph: Graph, item: Input, sent: list[Json]) -> None:
+    """Raises `Refusal` with the checker's sentence for the first row that cannot be used with the model."""
+    rows = [_row(cast("dict[str, Json]", row)) for row in sent]
+    numbers = [number for number, row in enumerate(rows) if row["model"] or row.get("clip")]
+    wrong = service.backend.check(graph, item.node, [rows[number] for number in numbers])
+    if wrong:
+        first = wrong[0]
+        problems = [{"path": f"{item.name}[{numbers[one.number]}]", "message": one.sentence} for one in wrong]
+        raise Refusal(
+            422, "invalid_lora", first.sentence, f"{item.name}[{numbers[first.number]}].model",
+            details={"problems": problems[:100]},
+        )  # fmt: skip
+
+
+def _row(sent: dict[str, Json]) -> dict[str, Json]:
+    weight = sent.get("weight", 1.0)
+    return {"lora": sent.get("model", ""), "model": weight, "clip": sent.get("clip_weight", weight)}
+
+
+def _explained(publication: Publication, error: GraphRefused) -> Refusal:
+    """What ComfyUI says of nodes, said of the input that it is about, if it is about one."""
+    details: dict[str, Json] = {"node_errors": dict(error.node_errors)}
+    places = {place: item.name for item in publication.inputs for place in item.targets}
+    for node, found in error.node_errors.items():
+        for one in cast("list[dict[str, Json]]", found.get("errors", [])):
+            widget = cast("dict[str, Json]", one.get("extra_info") or {}).get("input_name")
+            name = places.get((node, str(widget)))
+            if name is not None:
+                said = [str(one.get(part) or "").rstrip(".") for part in ("message", "details")]
+                return Refusal(422, "invalid_workflow", ": ".join(filter(None, said)), name, details=details)
+    return Refusal(422, "invalid_workflow", error.message, details=details)

@@ -1,0 +1,301 @@
+"""The handlers of the Comfy API v2 (`/api/v2`), as `comfy-api-proxy` 0.1.6 answers and `comfy-sdk` 0.5.0 asks.
+
+More than there: labels (`metadata` as an object), pages of jobs, the outputs' sizes, progress that is polled. Less:
+models are not uploaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from ..errors import quoted
+from ..limits import Json
+from . import assets
+from .backend import Graph
+from .events import stream
+from .http import File, Part, Refusal, Request, Response, Stream, invalid
+from .job import STATUSES, Job
+from .service import Service, idempotency_key, require_object
+
+_FIELDS = ("workflow", "extra_data", "metadata", "priority")
+_SECRET = "api_key_comfy_org"
+_MOST_LISTED = 100
+_MOST_LABELS = 16
+_LABEL = re.compile(r"metadata\[(.{1,100})\]", re.S)
+_CURSOR = re.compile(r"([0-9]{1,12}\.[0-9]{1,9})/([0-9a-f-]{36})", re.ASCII)
+_HASH = re.compile(r"blake3:[0-9a-f]{64}", re.ASCII)
+_MAX_FIELD = 10_000
+
+
+async def health(service: Service, request: Request) -> Response:
+    """That the service is there; says nothing else, and asks nobody."""
+    return Response({"status": "healthy"})
+
+
+async def post_job(service: Service, request: Request) -> Response:
+    """Runs a graph in API form; 201 with the job."""
+    if not service.settings.graphs:
+        raise Refusal(403, "forbidden", "only published workflows run here: call POST /workflows/{name}/jobs.")
+    key = idempotency_key(request)
+    body = require_object(await service.read_json(request), _FIELDS)
+    metadata, priority = _metadata(body.get("metadata")), _priority(body.get("priority"))
+    secrets = _secrets(body.get("extra_data"))
+    graph = await service.threads.run(_graph, service, body.get("workflow"))
+    job = await service.jobs.submit(graph, key=key, metadata=metadata, priority=priority, secrets=secrets)
+    shown = await service.show(job, request)
+    return Response(shown, 201, {"Location": shown["urls"]["self"]})
+
+
+def _graph(service: Service, workflow: Json) -> Graph:
+    """The graph with the names of files where it has assets; raises `Refusal`."""
+    if not isinstance(workflow, dict) or not workflow:
+        raise Refusal(422, "invalid_workflow", "expected a graph in API form.", "workflow")
+    graph = cast("dict[str, Json]", workflow)
+    if isinstance(graph.get("nodes"), list) and "links" in graph:
+        raise Refusal(
+            422, "workflow_format_ui", "this is a workflow as the editor saves it. Export it in API form.", "workflow"
+        )
+    for node, data in graph.items():
+        inputs = cast("dict[str, Json]", data).get("inputs", {}) if isinstance(data, dict) else None
+        if not isinstance(inputs, dict):
+            raise Refusal(
+                422, "invalid_workflow", 'this is no node; expected {"class_type", "inputs"}.', f"workflow.{node}"
+            )
+    missing: list[str] = []
+    found = _with_files(graph, service.assets.loadable, missing)
+    if missing:
+        raise Refusal(
+            422, "missing_asset", f"there is no asset {quoted(missing[0])}.", details={"missing_ids": missing[:100]}
+        )
+    return cast("Graph", found)
+
+
+def _with_files(value: Json, find: Callable[[str], str | None], missing: list[str]) -> Json:
+    """The same with a file's name for each reference to an asset; ids of which there is none are added to `missing`."""
+    if isinstance(value, dict):
+        data = cast("dict[str, Json]", value)
+        if data.get("__type") == "core/ASSET":
+            info = data.get("info")
+            own = cast("dict[str, Json]", info).get("id") if isinstance(info, dict) else None
+            name = find(own) if isinstance(own, str) else None
+            if name is None:
+                missing.append(own if isinstance(own, str) else quoted(own))
+            return name
+        return {key: _with_files(item, find, missing) for key, item in data.items()}
+    if isinstance(value, list):
+        return [_with_files(item, find, missing) for item in cast("list[Json]", value)]
+    return value
+
+
+def _secrets(value: Json) -> dict[str, str]:
+    """The key for nodes that call paid services; it is kept nowhere."""
+    if value is None:
+        return {}
+    secret = require_object(value, (_SECRET,), "extra_data").get(_SECRET, "")
+    if not isinstance(secret, str):
+        raise invalid("expected text.", f"extra_data.{_SECRET}")
+    return {_SECRET: secret} if secret else {}
+
+
+def _metadata(value: Json) -> dict[str, str] | str | None:
+    """A label, or several by name."""
+    if value is None or (isinstance(value, str) and len(value.encode("utf-8", "replace")) <= 1024):
+        return value
+    if not isinstance(value, dict):
+        raise Refusal(422, "metadata_invalid", "expected text of 1 KiB at most, or an object of texts.", "metadata")
+    labels = cast("dict[str, Json]", value)
+    if len(labels) > _MOST_LABELS:
+        raise Refusal(422, "metadata_invalid", f"there are {len(labels)}; at most {_MOST_LABELS} are kept.", "metadata")
+    for name, text in labels.items():
+        if not isinstance(text, str) or not 1 <= len(name) <= 64 or len(text) > 512:
+            raise Refusal(
+                422, "metadata_invalid", "expected a name of 1 to 64 characters, and text of 512 at most.",
+                f"metadata.{name}",
+            )  # fmt: skip
+    return cast("dict[str, str]", labels)
+
+
+def _priority(value: Json) -> int | None:
+    if value is not None and (type(value) is not int or abs(value) > 1_000_000):
+        raise invalid(f"{quoted(value)} is no whole number from -1000000 to 1000000.", "priority")
+    return value
+
+
+async def list_jobs(service: Service, request: Request) -> Response:
+    """Jobs, the newest first: `status`, `limit`, `cursor`, and `metadata[name]` that they must have."""
+    statuses, labels, before, limit = None, dict[str, str](), None, 50
+    for name, text in request.query.items():
+        label = _LABEL.fullmatch(name)
+        if label:
+            labels[label[1]] = text
+        elif name == "limit":
+            if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST_LISTED:
+                raise invalid(f"{quoted(text)} is no whole number from 1 to {_MOST_LISTED}.", "limit")
+            limit = int(text)
+        elif name == "status":
+            statuses = {part.strip() for part in text.split(",")} - {""}
+            unknown = sorted(statuses - set(STATUSES))
+            if unknown:
+                raise invalid(f"{quoted(unknown[0])} is none of {', '.join(STATUSES)}.", "status")
+        elif name == "cursor":
+            before = _read_cursor(text)
+        else:
+            raise invalid("unknown query parameter; known are status, limit, cursor and metadata[…].", name[:100])
+
+    def accepts(job: Job) -> bool:
+        has_labels = not labels or (isinstance(job.metadata, Mapping) and labels.items() <= job.metadata.items())
+        return has_labels and (not statuses or job.status in statuses)
+
+    found, is_cut = await service.threads.run(service.jobs.newest, limit, accepts, before)
+    positions = await service.threads.run(service.backend.positions)
+    base = service.base(request)
+    shown: list[Json] = []
+    for job in found:
+        item = job.to_json(base, positions.get(job.id) or None)
+        times = {"create_time": item["created_at"], "update_time": item["completed_at"] or item["started_at"]}
+        shown.append(item | times)
+    answer: dict[str, Json] = {"jobs": shown, "truncated": is_cut and len(found) < limit}
+    if is_cut and found:
+        answer["next_cursor"] = _cursor(found[-1])
+    return Response(answer)
+
+
+def _cursor(job: Job) -> str:
+    return base64.urlsafe_b64encode(f"{job.created:.9f}/{job.id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(text: str) -> tuple[float, str]:
+    try:
+        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(text[:200] + "=" * (-len(text) % 4)).decode())
+    except (binascii.Error, ValueError):
+        found = None
+    if found is None:
+        raise Refusal(400, "invalid_cursor", "this is no cursor of a list of jobs.", "cursor")
+    return float(found[1]), found[2]
+
+
+async def get_job(service: Service, request: Request) -> Response:
+    """A job as it is now."""
+    job = await service.threads.run(service.jobs.find_or_raise, request.parameters["id"])
+    return Response(await service.show(job, request))
+
+
+async def get_job_workflow(service: Service, request: Request) -> Response:
+    """The graph that a job runs."""
+    graph = await service.threads.run(service.jobs.find_graph, request.parameters["id"])
+    return Response({"workflow": graph, "format": "api"})
+
+
+async def cancel_job(service: Service, request: Request) -> Response:
+    """Asks a job to end; one that has ended stays as it is."""
+    job = await service.threads.run(service.jobs.cancel, request.parameters["id"])
+    return Response(await service.show(job, request))
+
+
+async def get_events(service: Service, request: Request) -> Response:
+    """The events of a job, until it has ended."""
+    job = await service.threads.run(service.jobs.find_or_raise, request.parameters["id"])
+    if service.streams.is_full():
+        raise Refusal(
+            429, "too_many_streams", "too many event streams are open. Ask for the job itself instead.",
+            headers={"Retry-After": "5"},
+        )  # fmt: skip
+    events = stream(service.jobs, job, service.base(request), request.headers.get("last-event-id", "")[:100])
+    return Response(
+        Stream(events, "text/event-stream", service.streams.one_more),
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+async def post_asset(service: Service, request: Request) -> Response:
+    """Takes a file in a form: `file`, `file_path`, `content_type`, `expected_hash`, `tags`.
+
+    201 with the asset; 200 if its bytes were here already.
+    """
+    upload = await service.threads.run(service.assets.begin_upload)
+    try:
+        fields: dict[str, str] = {}
+        sent: Part | None = None
+        async for part in request.parts():
+            if part.name == "file":
+                if sent is not None:
+                    raise invalid("one file can be sent at a time.", "file")
+                sent = part
+                async for chunk in part.chunks():
+                    await service.threads.run(upload.write, chunk)
+            elif part.name in ("file_path", "content_type", "expected_hash", "tags"):
+                fields[part.name] = await _read_field(part)
+            else:
+                raise invalid("unknown field.", part.name[:100])
+        if sent is None:
+            raise Refusal(422, "invalid_request", "a file is missing.", "file")
+        name = assets.check_file_path(fields.get("file_path") or sent.filename)
+        expected = fields.get("expected_hash")
+        found = await service.threads.run(upload.hash)
+        if expected is not None and found is not None and expected.lower() != found:
+            raise Refusal(409, "hash_mismatch", f"what came has the hash {found}.", "expected_hash")
+        kind = fields.get("content_type") or sent.content_type or "application/octet-stream"
+        asset, is_new = await service.threads.run(service.assets.keep_upload, upload, name, kind[:100])
+    finally:
+        await service.threads.run(upload.drop)
+    return Response(assets.to_json(asset, service.base(request), is_new), 201 if is_new else 200)
+
+
+async def _read_field(part: Part) -> str:
+    data = bytearray()
+    async for chunk in part.chunks():
+        data += chunk
+        if len(data) > _MAX_FIELD:
+            raise invalid("the field is too long.", part.name)
+    return data.decode("utf-8", "replace").strip()
+
+
+async def post_asset_from_hash(service: Service, request: Request) -> Response:
+    """The asset with these bytes, if they were uploaded before."""
+    body = require_object(await service.read_json(request), ("hash", "file_path", "content_type", "tags"))
+    asset = await service.threads.run(service.assets.find_by_hash, _hash(body.get("hash")))
+    if asset is None:
+        raise Refusal(404, "blob_not_found", "no such bytes were uploaded.", "hash")
+    return Response(assets.to_json(asset, service.base(request), False))
+
+
+async def head_asset_by_hash(service: Service, request: Request) -> Response:
+    """Whether bytes with this hash were uploaded."""
+    asset = await service.threads.run(service.assets.find_by_hash, _hash(request.parameters["hash"]))
+    return Response(b"", 404 if asset is None else 200)
+
+
+def _hash(value: Json) -> str:
+    if not isinstance(value, str) or _HASH.fullmatch(value.lower()) is None:
+        raise invalid(f"{quoted(value)} is no hash; expected blake3: and 64 hex digits.", "hash")
+    return value.lower()
+
+
+async def get_asset(service: Service, request: Request) -> Response:
+    """What is known of an asset."""
+    asset = await service.threads.run(service.assets.find_or_raise, request.parameters["id"])
+    return Response(assets.to_json(asset, service.base(request)))
+
+
+async def get_asset_content(service: Service, request: Request) -> Response:
+    """The bytes of an asset, or a part of them."""
+    path, content_type = await service.threads.run(service.assets.find_content, request.parameters["id"])
+    return Response(File(path, content_type), headers=_harmless(content_type))
+
+
+def _harmless(content_type: str) -> Mapping[str, str]:
+    """A page or a drawing with scripts in it would run as one of this server."""
+    headers = {"X-Content-Type-Options": "nosniff"}
+    if content_type.startswith(("image/", "video/", "audio/", "text/plain")) and "svg" not in content_type:
+        return headers
+    return headers | {"Content-Disposition": "attachment", "Content-Security-Policy": "sandbox"}
+
+
+async def delete_asset(service: Service, request: Request) -> Response:
+    """Deletes an asset that was uploaded."""
+    await service.threads.run(service.assets.delete, request.parameters["id"])
+    return Response(b"", 204)

@@ -1,0 +1,423 @@
+"""The jobs that wait, run and have run: submitted, looked up, canceled, waited for and watched.
+
+What a backend tells is worked through by one thread, which is the only one that changes jobs that are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..limits import Json
+from .assets import Assets
+from .backend import (
+    Backend,
+    Cached,
+    Changed,
+    Ended,
+    Graph,
+    Made,
+    NodeState,
+    Previewed,
+    Produced,
+    Signal,
+    Started,
+    Stepped,
+)
+from .http import Refusal, not_found
+from .job import (
+    CANCELED,
+    CANCELING,
+    FAILED,
+    QUEUED,
+    RESTARTED,
+    RUNNING,
+    SUCCEEDED,
+    Job,
+    JobError,
+    Output,
+    Progress,
+)
+from .settings import Settings
+from .store import Store
+from .threads import Threads
+
+_MOST_LISTED = 500
+"""Jobs that one listing looks at."""
+
+
+@dataclass(eq=False)
+class Watch:
+    """One who waits for changes of a job; belongs to the event loop on which it was made."""
+
+    loop: asyncio.AbstractEventLoop
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wake(self) -> None:
+        """From any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self.event.set)
+        except RuntimeError:  # the loop is closed, and nobody waits any more
+            return
+
+    async def changed(self, seconds: float) -> bool:
+        """Waits for a change; False if none came within so many seconds."""
+        try:
+            await asyncio.wait_for(self.event.wait(), seconds)
+        except asyncio.TimeoutError:
+            return False
+        self.event.clear()
+        return True
+
+
+@dataclass(eq=False)
+class Live:
+    """A job that is under way, and who watches it."""
+
+    job: Job
+    kinds: Mapping[str, str]
+    """Node → its class."""
+    is_queued: bool = False
+    """True once the backend has it: before, that it is not in the queue means nothing."""
+    position: int | None = None
+    """Its place in the queue, from 1, when that changed last."""
+    preview: Previewed | None = None
+    cached: frozenset[str] = frozenset()
+    watches: set[Watch] = field(default_factory=set["Watch"])
+
+
+class Jobs:
+    """All jobs of a service."""
+
+    def __init__(
+        self, store: Store, assets: Assets, backend: Backend, threads: Threads, settings: Callable[[], Settings]
+    ) -> None:
+        self._store = store
+        self._assets = assets
+        self._backend = backend
+        self._threads = threads
+        self._settings = settings
+        self._live: dict[str, Live] = {}
+        self._lock = threading.RLock()
+        self._signals: queue.SimpleQueue[Signal | None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Begins to listen. Jobs that had not ended when the server did have failed. On the event loop."""
+        threading.Thread(target=self._work, name="lorchestra-jobs", daemon=True).start()
+        self._backend.listen(self._signals.put)
+
+    def close(self) -> None:
+        """Ends the thread that works through signals."""
+        self._signals.put(None)
+
+    async def submit(
+        self,
+        graph: Graph,
+        *,
+        key: str | None = None,
+        workflow: str | None = None,
+        metadata: Mapping[str, str] | str | None = None,
+        priority: int | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Queues a graph; raises `Refusal`, and `GraphRefused` if the backend does not run it.
+
+        An idempotency key is good for one job, and free again when none was made.
+        """
+        now, settings = time.time(), self._settings()
+        job = Job(
+            str(uuid.uuid4()), QUEUED, now, now + 3600 * settings.retention_hours, len(graph),
+            workflow=workflow, metadata=metadata, priority=priority,
+        )  # fmt: skip
+        live = Live(job, {node: str(data.get("class_type", "")) for node, data in graph.items()})
+        with self._lock:
+            if len(self._live) >= settings.most_queued:
+                raise Refusal(
+                    429,
+                    "queue_full",
+                    f"{len(self._live):,} jobs wait already. Try again later.",
+                    headers={"Retry-After": "5"},
+                )
+            self._live[job.id] = live
+        try:
+            if key is not None:
+                await self._threads.run(self._claim, key, job.id)
+            try:
+                await self._backend.submit(
+                    job.id, graph, secrets or {}, lambda: self._threads.run(self._store.add, job, dict(graph))
+                )
+            except BaseException:
+                await self._threads.run(self._undo, job.id, key)
+                raise
+        except BaseException:
+            with self._lock:
+                self._live.pop(job.id, None)
+            raise
+        live.is_queued = True
+        self._signals.put(Changed())
+        return live.job
+
+    def _claim(self, key: str, job: str) -> None:
+        used = self._store.claim(key, job)
+        if used is not None:
+            raise Refusal(
+                422,
+                "idempotency_key_reuse",
+                "this Idempotency-Key was used before. A key is good for one request: look at its job, or send another "
+                "key.",
+                details={"job_id": used},
+            )
+
+    def _undo(self, job: str, key: str | None) -> None:
+        self._store.remove(job)
+        if key is not None:
+            self._store.release(key)
+
+    def find(self, job: str) -> Job | None:
+        """A job as it is now. From any thread but the loop's: it may read a file."""
+        live = self._live.get(job)
+        return live.job if live else self._store.find(job)
+
+    def find_or_raise(self, job: str) -> Job:
+        """The same; raises `Refusal` (404)."""
+        found = self.find(job) if _is_id(job) else None
+        if found is None:
+            raise not_found(f"there is no job {job[:100]}.")
+        return found
+
+    def find_by_key(self, key: str) -> Job | None:
+        """The job that an idempotency key was used for. As `find`."""
+        job = self._store.find_key(key)
+        return None if job is None else self.find(job)
+
+    def find_graph(self, job: str) -> Json:
+        """The graph of a job; raises `Refusal` (404)."""
+        graph = self._store.find_graph(job) if _is_id(job) else None
+        if graph is None:
+            raise not_found(f"there is no job {job[:100]}.")
+        return graph
+
+    def position(self, job: Job) -> int | None:
+        """Its place in the queue, from 1; None if it does not wait."""
+        return (self._backend.positions().get(job.id) or None) if job.status == QUEUED else None
+
+    def newest(
+        self, count: int, accepts: Callable[[Job], bool], before: tuple[float, str] | None
+    ) -> tuple[list[Job], bool]:
+        """So many jobs that are accepted, the newest first; True if it was not looked at all that there are."""
+        found: list[Job] = []
+        looked = 0
+        while len(found) < count and looked < _MOST_LISTED:
+            page = self._store.newest(100, before)
+            for job in page:
+                looked += 1
+                live = self._live.get(job.id)
+                current = live.job if live else job
+                before = (job.created, job.id)
+                if accepts(current):
+                    found.append(current)
+                    if len(found) == count:
+                        return found, True
+            if len(page) < 100:
+                return found, False
+        return found, True
+
+    def cancel(self, job: str) -> Job:
+        """Takes a job from the queue or asks it to end; a job that has ended stays as it is.
+
+        Raises `Refusal` (404).
+        """
+        found = self.find_or_raise(job)
+        live = self._live.get(job)
+        if live is None or found.has_ended:
+            return found
+        state = self._backend.cancel(job)
+        with self._lock:
+            if live.job.has_ended:
+                return live.job
+            if state == CANCELED:
+                self._end(live, CANCELED)
+            elif state == CANCELING:
+                self._set(live, replace(live.job, status=CANCELING))
+        if state != CANCELED:
+            self._signals.put(Changed())
+        return live.job
+
+    async def wait(self, job: Job, seconds: float) -> Job:
+        """The job when it has ended, or as it is after so many seconds."""
+        live, watch = self.watch(job.id)
+        if live is None or watch is None:
+            return await self._threads.run(self.find_or_raise, job.id)
+        try:
+            end = time.monotonic() + seconds
+            while not live.job.has_ended and (left := end - time.monotonic()) > 0:
+                await watch.changed(left)
+            return live.job
+        finally:
+            self.unwatch(live, watch)
+
+    def watch(self, job: str) -> tuple[Live, Watch] | tuple[None, None]:
+        """A job that is under way, and how to wait for its changes; None and None if it is not. On the event loop."""
+        with self._lock:
+            live = self._live.get(job)
+            if live is None:
+                return None, None
+            watch = Watch(asyncio.get_running_loop())
+            live.watches.add(watch)
+            return live, watch
+
+    def unwatch(self, live: Live, watch: Watch) -> None:
+        """To be called by who has called `watch`."""
+        with self._lock:
+            live.watches.discard(watch)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                signals = [self._signals.get()]
+                while not self._signals.empty():
+                    signals.append(self._signals.get())
+                has_changed = False
+                for signal in signals:
+                    if signal is None:
+                        return
+                    if isinstance(signal, Changed):
+                        has_changed = True
+                    else:
+                        self._take(signal)
+                if has_changed:
+                    self._look_at_queue()
+            except Exception as error:  # the thread must go on: what is lost is found when the queue changes next
+                self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        import logging
+
+        logging.exception("[Lorchestra] what a job told could not be taken", exc_info=error)
+
+    def _take(self, signal: Started | Cached | Stepped | Previewed | Produced | Ended) -> None:
+        live = self._live.get(signal.job)
+        if live is None:
+            return
+        match signal:
+            case Started():
+                self._start_job(live)
+            case Cached(nodes=nodes):
+                live.cached = frozenset(nodes) & live.kinds.keys()
+            case Stepped(nodes=nodes):
+                self._start_job(live)
+                self._set(live, replace(live.job, progress=_progress(live, nodes)))
+            case Previewed():
+                live.preview = signal
+                self._wake(live)
+            case Produced(files=files):
+                self._add_outputs(live, files)
+            case Ended():
+                self._finish(live, signal)
+
+    def _start_job(self, live: Live) -> None:
+        with self._lock:
+            if live.job.status == QUEUED:
+                self._set(live, replace(live.job, status=RUNNING, started=time.time()))
+
+    def _look_at_queue(self) -> None:
+        """Ends jobs that are in the queue no more: they have run, or somebody took them out."""
+        with self._lock:
+            queued = [live for live in self._live.values() if live.is_queued]
+        if not queued:
+            return
+        positions = self._backend.positions()
+        for live in queued:
+            place = positions.get(live.job.id)
+            if place == 0:
+                self._start_job(live)
+            elif place is not None and place != live.position:
+                live.position = place
+                self._wake(live)
+            elif place is None:
+                ended = self._backend.find_end(live.job.id)
+                self._finish(live, ended or Ended(live.job.id, (), was_canceled=True))
+
+    def _finish(self, live: Live, ended: Ended) -> None:
+        self._add_outputs(live, ended.files)
+        error = None
+        if ended.failure is not None:
+            failure = ended.failure
+            error = JobError(
+                "node_execution_error", failure.message, failure.node, failure.class_type, failure.traceback
+            )
+        status = CANCELED if ended.was_canceled else FAILED if error else SUCCEEDED
+        self._end(live, status, error)
+
+    def _end(self, live: Live, status: str, error: JobError | None = None) -> None:
+        now = time.time()
+        with self._lock:
+            if live.job.has_ended:
+                return
+            progress = live.job.progress
+            if status == SUCCEEDED:
+                progress = Progress(1.0, live.job.nodes, live.job.nodes)
+            expires = now + live.job.expires - live.job.created
+            job = replace(
+                live.job, status=status, error=error, progress=progress, completed=now, expires=expires,
+                started=live.job.started or (now if status != CANCELED else None),
+            )  # fmt: skip
+            self._store.save([job])
+            self._set(live, job)
+            self._live.pop(job.id, None)
+
+    def _add_outputs(self, live: Live, files: tuple[Made, ...]) -> None:
+        known = {output.id for output in live.job.outputs}
+        found: list[Output] = []
+        for asset, output in self._assets.of_job(live.job.id, files):
+            if asset.id not in known:
+                found.append(output)
+        if found:
+            self._set(live, replace(live.job, outputs=(*live.job.outputs, *found)))
+
+    def _set(self, live: Live, job: Job) -> None:
+        with self._lock:
+            if live.job.has_ended:
+                return
+            live.job = job
+            self._wake(live)
+
+    def _wake(self, live: Live) -> None:
+        with self._lock:
+            for watch in live.watches:
+                watch.wake()
+
+
+def fail_open_jobs(store: Store) -> None:
+    """Jobs of a server that ended before they did have failed: nobody runs them any more."""
+    now = time.time()
+    store.save(replace(job, status=FAILED, error=RESTARTED, completed=now) for job in store.open_jobs())
+
+
+def _progress(live: Live, states: Mapping[str, NodeState]) -> Progress:
+    total = max(1, live.job.nodes)
+    own = {node: state for node, state in states.items() if node in live.kinds}
+    done = {node for node, state in own.items() if state.is_done} | live.cached
+    current = next((node for node, state in states.items() if not state.is_done), None)
+    state = states.get(current) if current else None
+    part = min(1.0, state.value / state.most) if state and state.most > 0 else 0.0
+    value = min(1.0, (len(done) + (part if current in live.kinds else 0.0)) / total)
+    if state is None or current is None:
+        return Progress(value, len(done), live.job.nodes)
+    kind = live.kinds.get(current)
+    step, steps = int(state.value), int(state.most)
+    return Progress(
+        value, len(done), live.job.nodes, current, kind, step, steps, f"{kind} {step}/{steps}" if kind else None
+    )
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False

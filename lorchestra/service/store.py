@@ -1,0 +1,227 @@
+"""Jobs, assets and used idempotency keys on disk: one SQLite file for each server.
+
+To change the schema: append one step to `_STEPS`; never edit one that was published.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import LorchestraError
+from ..limits import Json
+from .job import ENDED, Job
+
+_STEPS: tuple[str, ...] = (
+    """
+    CREATE TABLE jobs (
+        id TEXT PRIMARY KEY, created REAL NOT NULL, expires REAL NOT NULL, status TEXT NOT NULL, data TEXT NOT NULL,
+        graph BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX jobs_created ON jobs (created DESC, id DESC);
+    CREATE TABLE keys (key TEXT PRIMARY KEY, job TEXT NOT NULL, claimed REAL NOT NULL) STRICT;
+    CREATE INDEX keys_claimed ON keys (claimed);
+    CREATE TABLE assets (
+        id TEXT PRIMARY KEY, path TEXT NOT NULL, name TEXT NOT NULL, content_type TEXT NOT NULL, size INTEGER NOT NULL,
+        hash TEXT, created REAL NOT NULL, job TEXT
+    ) STRICT;
+    CREATE INDEX assets_hash ON assets (hash);
+    CREATE INDEX assets_job ON assets (job);
+    """,
+)
+"""The schema's versions, each made from the one before it. `user_version` counts them."""
+_BUSY_SECONDS = 5.0
+_MOST_KEYS = 10_000
+_CLEAN_SECONDS = 60.0
+
+
+class StoreError(LorchestraError):
+    """The file of jobs cannot be read or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that came in or that a job has made."""
+
+    id: str
+    path: str
+    """Where it is."""
+    name: str
+    content_type: str
+    size: int
+    hash: str | None
+    """`blake3:…`; None if it was not computed."""
+    created: float
+    job: str | None
+    """The job that made it."""
+
+
+@dataclass(slots=True)
+class Store:
+    """The file; safe for threads. Every method raises `StoreError` where it cannot be used."""
+
+    path: Path
+    _connection: sqlite3.Connection | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _cleaned: float = 0.0
+
+    def open_jobs(self) -> list[Job]:
+        """The jobs that had not ended when the server did, for their end to be saved."""
+        marks = ",".join("?" * len(ENDED))
+        with self._opened() as connection:
+            found = connection.execute(f"SELECT data FROM jobs WHERE status NOT IN ({marks})", sorted(ENDED))
+            return [Job.from_row(json.loads(data)) for (data,) in found]
+
+    def claim(self, key: str, job: str) -> str | None:
+        """Marks an idempotency key as used by a job; the job that it was used by before, if it was."""
+        with self._opened() as connection:
+            found = connection.execute("SELECT job FROM keys WHERE key = ?", (key,)).fetchone()
+            if found:
+                return found[0]
+            connection.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, job, time.time()))
+        return None
+
+    def find_key(self, key: str) -> str | None:
+        """The job that a key was used by."""
+        with self._opened() as connection:
+            found = connection.execute("SELECT job FROM keys WHERE key = ?", (key,)).fetchone()
+        return found[0] if found else None
+
+    def release(self, key: str) -> None:
+        """Frees the key of a request that made no job."""
+        with self._opened() as connection:
+            connection.execute("DELETE FROM keys WHERE key = ?", (key,))
+
+    def add(self, job: Job, graph: Json) -> None:
+        """Keeps a new job."""
+        packed = zlib.compress(json.dumps(graph, separators=(",", ":")).encode(), 1)
+        with self._opened() as connection:
+            row = (job.id, job.created, job.expires, job.status, json.dumps(job.to_row()), packed)
+            connection.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._clean()
+
+    def save(self, jobs: Iterable[Job]) -> None:
+        """Keeps how jobs are now."""
+        rows = [(job.status, job.expires, json.dumps(job.to_row()), job.id) for job in jobs]
+        with self._opened() as connection:
+            connection.executemany("UPDATE jobs SET status = ?, expires = ?, data = ? WHERE id = ?", rows)
+
+    def remove(self, job: str) -> None:
+        """Forgets a job that came to nothing."""
+        with self._opened() as connection:
+            connection.execute("DELETE FROM jobs WHERE id = ?", (job,))
+
+    def find(self, job: str) -> Job | None:
+        """A job as it was kept last."""
+        with self._opened() as connection:
+            found = connection.execute("SELECT data FROM jobs WHERE id = ?", (job,)).fetchone()
+        return Job.from_row(json.loads(found[0])) if found else None
+
+    def find_graph(self, job: str) -> Json | None:
+        """The graph of a job."""
+        with self._opened() as connection:
+            found = connection.execute("SELECT graph FROM jobs WHERE id = ?", (job,)).fetchone()
+        return json.loads(zlib.decompress(found[0])) if found else None
+
+    def newest(self, count: int, before: tuple[float, str] | None = None) -> list[Job]:
+        """So many jobs, the newest first; those before the one with this moment and id."""
+        created, job = before or (float("inf"), "")
+        with self._opened() as connection:
+            found = connection.execute(
+                "SELECT data FROM jobs WHERE (created, id) < (?, ?) ORDER BY created DESC, id DESC LIMIT ?",
+                (min(created, 1e12), job, count),
+            )
+            return [Job.from_row(json.loads(data)) for (data,) in found]
+
+    def add_assets(self, assets: Sequence[Asset]) -> None:
+        """Keeps assets; those that are known already stay as they are."""
+        rows = [
+            (one.id, one.path, one.name, one.content_type, one.size, one.hash, one.created, one.job) for one in assets
+        ]
+        with self._opened() as connection:
+            connection.executemany("INSERT OR IGNORE INTO assets VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def find_asset(self, asset: str) -> Asset | None:
+        """An asset by its id."""
+        return self._asset("id = ?", asset)
+
+    def find_asset_by_hash(self, hash_: str) -> Asset | None:
+        """An uploaded asset by its content."""
+        return self._asset("hash = ? AND job IS NULL", hash_)
+
+    def remove_asset(self, asset: str) -> None:
+        """Forgets an asset."""
+        with self._opened() as connection:
+            connection.execute("DELETE FROM assets WHERE id = ?", (asset,))
+
+    def close(self) -> None:
+        """Closes the file; the next call opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.close()
+                self._connection = None
+
+    def _asset(self, where: str, value: str) -> Asset | None:
+        columns = "id, path, name, content_type, size, hash, created, job"
+        with self._opened() as connection:
+            found = connection.execute(f"SELECT {columns} FROM assets WHERE {where} LIMIT 1", (value,)).fetchone()
+        return Asset(*found) if found else None
+
+    def _clean(self) -> None:
+        """Forgets what is kept no longer, now and then."""
+        now = time.time()
+        if now - self._cleaned < _CLEAN_SECONDS:
+            return
+        self._cleaned = now
+        marks = ",".join("?" * len(ENDED))
+        with self._opened() as connection:
+            ended = (now, *sorted(ENDED))
+            gone = f"SELECT id FROM jobs WHERE expires < ? AND status IN ({marks})"
+            connection.execute(f"DELETE FROM assets WHERE job IN ({gone})", ended)
+            connection.execute(f"DELETE FROM jobs WHERE expires < ? AND status IN ({marks})", ended)
+            connection.execute(
+                "DELETE FROM keys WHERE key IN (SELECT key FROM keys ORDER BY claimed DESC LIMIT -1 OFFSET ?)",
+                (_MOST_KEYS,),
+            )
+
+    @contextlib.contextmanager
+    def _opened(self) -> Generator[sqlite3.Connection]:
+        """The connection, in one transaction."""
+        with self._lock:
+            try:
+                connection = self._connection = self._connection or self._open()
+                with connection:
+                    yield connection
+            except sqlite3.Error as error:
+                raise StoreError(f"the file of jobs {self.path.name} cannot be used ({error})") from error
+
+    def _open(self) -> sqlite3.Connection:
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > len(_STEPS):
+                raise StoreError(f"the file of jobs {self.path.name} is of a newer Lorchestra. Update Lorchestra.")
+            connection.isolation_level = None
+            for number, step in enumerate(_STEPS[version:], version + 1):
+                connection.execute("BEGIN IMMEDIATE")
+                for statement in filter(str.strip, step.split(";")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+                connection.execute("COMMIT")
+            connection.isolation_level = "DEFERRED"
+        except BaseException:
+            connection.close()
+            raise
+        return connection

@@ -1,0 +1,150 @@
+"""The service of published workflows on ComfyUI's server: requests and responses of aiohttp as values, and back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ...lorchestra.errors import LorchestraError
+from ...lorchestra.service.http import File, Refusal, Request, Response, Stream, invalid
+from ...lorchestra.service.routes import ROUTES
+from ..host import process
+from .http import Handler, read_body
+
+if TYPE_CHECKING:
+    from aiohttp import BodyPartReader, web
+
+    from ...lorchestra.service.service import Route, Service
+
+_CHUNK = 1 << 18
+_MOST_PARTS = 20
+
+
+def service_routes() -> tuple[tuple[str, str, Handler], ...]:
+    """Method, path below the prefix, handler."""
+    return tuple((route.method, route.path, partial(_handle, route)) for route in ROUTES)
+
+
+def service() -> Service:
+    """The service in this ComfyUI; made with the first request, on the event loop.
+
+    Its jobs are in a file for each port, so that a ComfyUI that starts again knows which were its own.
+    """
+    return process.services.find_or_make("service", _make)
+
+
+def _make() -> Service:
+    import folder_paths
+    from comfy.cli_args import args
+
+    from ...lorchestra.service.service import Places, Service
+    from ..host.queue import Queue
+
+    user = Path(folder_paths.get_user_directory())
+    own = user / "__lorchestra"
+    store = own / f"jobs-{args.port}.sqlite"
+    return Service(Queue(), Places(own / "service.json", store, user / "lorchestra" / "published", own / "texts"))
+
+
+async def _handle(route: Route, request: web.Request) -> web.StreamResponse:
+    mount = request.path[: request.path.index("/lorchestra") + len("/lorchestra")]
+    answer = await service().answer(
+        route,
+        Request(
+            request.method,
+            request.path[len(mount) :],
+            f"{request.scheme}://{request.host}{mount}",
+            _peer(request),
+            dict(request.query),
+            {name.lower(): value for name, value in request.headers.items()},
+            dict(request.match_info),
+            partial(_read, request),
+            partial(_parts, request),
+        ),
+    )
+    return await _send(request, answer)
+
+
+def _peer(request: web.Request) -> str | None:
+    """The address at the other end; a socket in the file system is this machine's."""
+    peer = None if request.transport is None else request.transport.get_extra_info("peername")
+    if isinstance(peer, str):
+        return "127.0.0.1"
+    return peer[0] if peer else None
+
+
+async def _read(request: web.Request, most: int) -> bytes:
+    if (request.content_length or 0) > most:
+        raise Refusal(413, "payload_too_large", f"the body has more than {most:,} bytes.", "body")
+    try:
+        return await read_body(request, most)
+    except LorchestraError as error:
+        raise invalid(f"{error}.", "body") from error
+
+
+@dataclass
+class _Part:
+    """See `lorchestra.service.http.Part`."""
+
+    name: str
+    filename: str
+    content_type: str
+    reader: BodyPartReader
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while chunk := await self.reader.read_chunk(_CHUNK):
+            yield bytes(chunk)
+
+
+async def _parts(request: web.Request) -> AsyncIterator[_Part]:
+    from aiohttp import BodyPartReader, ClientError
+
+    if not request.content_type.startswith("multipart/"):
+        raise Refusal(422, "invalid_request", "expected multipart/form-data.", "Content-Type")
+    try:
+        reader = await request.multipart()
+        for _ in range(_MOST_PARTS):
+            part = await reader.next()
+            if part is None:
+                return
+            if isinstance(part, BodyPartReader):
+                kind = part.headers.get("Content-Type", "")
+                yield _Part(part.name or "", part.filename or "", kind, part)
+    except (ValueError, RuntimeError, AssertionError, ClientError, ConnectionError, EOFError) as error:
+        raise Refusal(422, "invalid_request", "the form cannot be read.", "body") from error
+    raise Refusal(422, "invalid_request", f"the form has more than {_MOST_PARTS} fields.", "body")
+
+
+async def _send(request: web.Request, answer: Response) -> web.StreamResponse:
+    from aiohttp import web
+
+    headers = dict(answer.headers)
+    if isinstance(answer.body, File):
+        return web.FileResponse(answer.body.path, headers={"Content-Type": answer.body.content_type, **headers})
+    if isinstance(answer.body, Stream):
+        return await _stream(request, answer.body, headers)
+    if answer.status == 204:
+        return web.Response(status=204, headers=headers)
+    body = cast("bytes", answer.body)
+    return web.Response(body=body, status=answer.status, headers=headers, content_type=answer.content_type)
+
+
+async def _stream(request: web.Request, stream: Stream, headers: dict[str, str]) -> web.StreamResponse:
+    from aiohttp import web
+
+    response = web.StreamResponse(headers={"Content-Type": stream.content_type, **headers})
+    chunks = cast("Any", stream.chunks)
+    with stream.counted():
+        try:
+            await response.prepare(request)
+            async for chunk in chunks:
+                await response.write(chunk)
+            await response.write_eof()
+        except (ConnectionError, RuntimeError):  # the client is gone
+            pass
+        finally:
+            await chunks.aclose()
+    return response
