@@ -1,0 +1,190 @@
+"""A service without ComfyUI: a backend whose queue is a list that a test works through by hand, and requests to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from lorchestra.errors import LorchestraError
+from lorchestra.limits import Json
+from lorchestra.service.backend import Changed, Ended, Failure, Graph, GraphRefused, Made, Row, Signal, Started
+from lorchestra.service.http import Part, Refusal, Request, Response, Stream
+from lorchestra.service.routes import ROUTES
+from lorchestra.service.service import Places, Service
+
+
+@dataclass
+class ListBackend:
+    """Runs nothing by itself: `run_next` and `finish` say what happens."""
+
+    folder: Path
+    waiting: list[str] = field(default_factory=list[str])
+    running: str | None = None
+    ends: dict[str, Ended] = field(default_factory=dict[str, Ended])
+    graphs: dict[str, Graph] = field(default_factory=dict[str, Graph])
+    tell: Callable[[Signal], object] = lambda _: None
+    misfits: dict[str, str] = field(default_factory=dict[str, str])
+    """File → why it does not fit."""
+    checkpoint: tuple[str, tuple[str, ...]] = ("sd15.safetensors", ("sd15",))
+
+    async def submit(
+        self, job: str, graph: Graph, secrets: Mapping[str, str], accept: Callable[[], Awaitable[object]]
+    ) -> None:
+        for node, data in graph.items():
+            if data.get("class_type") == "Refused":
+                raise GraphRefused("the node is refused", {node: {"class_type": "Refused", "errors": []}})
+        await accept()
+        self.graphs[job] = graph
+        self.waiting.append(job)
+        self.tell(Changed())
+
+    def run_next(self) -> str:
+        self.running = self.waiting.pop(0)
+        self.tell(Changed())
+        self.tell(Started(self.running))
+        return self.running
+
+    def finish(self, *files: Made, failure: Failure | None = None, was_canceled: bool = False) -> None:
+        assert self.running
+        self.ends[self.running] = Ended(self.running, files, was_canceled, failure)
+        self.running = None
+        self.tell(Changed())
+
+    def cancel(self, job: str) -> str:
+        if job in self.waiting:
+            self.waiting.remove(job)
+            return "canceled"
+        return "canceling" if job == self.running else "gone"
+
+    def positions(self) -> Mapping[str, int]:
+        found = {job: place for place, job in enumerate(list(self.waiting), 1)}
+        return found | ({self.running: 0} if self.running else {})
+
+    def find_end(self, job: str) -> Ended | None:
+        return self.ends.get(job)
+
+    def listen(self, tell: Callable[[Signal], object]) -> None:
+        self.tell = tell
+
+    def find_file(self, made: Made) -> Path | None:
+        path = self.folder / made.folder / made.name
+        return path if path.is_file() else None
+
+    def input_folder(self) -> Path:
+        return self.folder / "input"
+
+    def describe(self, kinds: Iterable[str]) -> Mapping[str, Json]:
+        return {}
+
+    def resolver(self) -> Callable[[str], str]:
+        def find(lora: str) -> str:
+            if lora == "gone":
+                raise LorchestraError("gone is not there")
+            return f"{lora}.safetensors"
+
+        return find
+
+    def check(self, graph: Graph, node: str, loras: Sequence[Json]) -> Sequence[Row]:
+        return [Row(n, self.misfits[row["lora"]]) for n, row in enumerate(loras) if row["lora"] in self.misfits]
+
+    def find_model(self, air_or_name: str) -> tuple[str | None, Sequence[str]]:
+        return self.checkpoint if air_or_name in ("civitai:1@2", self.checkpoint[0]) else (None, ())
+
+    def model_of(self, graph: Graph) -> tuple[str | None, Sequence[str]]:
+        return self.checkpoint
+
+
+@dataclass
+class FormPart:
+    """One field of a form."""
+
+    name: str
+    data: bytes
+    filename: str = ""
+    content_type: str = ""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self.data), 1 << 16):
+            yield self.data[start : start + (1 << 16)]
+
+
+@dataclass
+class Caller:
+    """Sends requests to a service, as a server would."""
+
+    service: Service
+    peer: str | None = "127.0.0.1"
+    host: str = "127.0.0.1:8188"
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = b"",
+        headers: Mapping[str, str] | None = None,
+        parts: Sequence[Part] = (),
+    ) -> Response:
+        split = urlsplit(path)
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+        async def read(most: int) -> bytes:
+            if len(data) > most:
+                raise Refusal(413, "payload_too_large", "too much", "body")
+            return data
+
+        async def give() -> AsyncIterator[Part]:
+            for part in parts:
+                yield part
+
+        for route in ROUTES:
+            found = _match(route.path, split.path)
+            if route.method == method and found is not None:
+                request = Request(
+                    method, split.path, f"http://{self.host}/lorchestra", self.peer, dict(parse_qsl(split.query, True)),
+                    {"host": self.host, **{name.lower(): text for name, text in (headers or {}).items()}}, found, read,
+                    give,
+                )  # fmt: skip
+                return await self.service.answer(route, request)
+        raise AssertionError(f"no route for {method} {path}")
+
+    async def ask(self, method: str, path: str, body: Any = b"", **headers: str) -> tuple[int, Any]:
+        """Status and JSON of an answer."""
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        response = await self.send(method, path, body, named)
+        assert isinstance(response.body, bytes), response.body
+        return response.status, json.loads(response.body) if response.body else None
+
+    async def events(self, path: str, **headers: str) -> AsyncIterator[tuple[str, str, Any]]:
+        """(id, event, data) of an event stream, as they come."""
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        response = await self.send("GET", path, headers=named)
+        assert isinstance(response.body, Stream), response.body
+        with response.body.counted():
+            async for chunk in response.body.chunks:
+                lines = dict(line.split(": ", 1) for line in chunk.decode().strip().split("\n"))
+                if "event" in lines:
+                    yield lines["id"], lines["event"], json.loads(lines["data"])
+
+
+def _match(route: str, path: str) -> dict[str, str] | None:
+    wanted, given = route.split("/"), path.split("/")
+    if len(wanted) != len(given):
+        return None
+    found: dict[str, str] = {}
+    for name, part in zip(wanted, given, strict=True):
+        if name.startswith("{"):
+            found[name[1:-1]] = part
+        elif name != part:
+            return None
+    return found
+
+
+def make_service(folder: Path, environ: Mapping[str, str] | None = None) -> tuple[Service, ListBackend]:
+    """A service whose files are in a folder."""
+    backend = ListBackend(folder)
+    places = Places(folder / "service.json", folder / "jobs.sqlite", folder / "published", folder / "texts")
+    return Service(backend, places, environ or {}), backend
