@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import LorchestraError
-from . import bake, check, convert, demo, export, find, identify, index, inspect, missing, schedule
+from . import bake, call, check, convert, demo, export, find, identify, index, inspect, missing, publish, schedule
 from .hash import add_hash
 from .terminal import printable
 
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bake.add_bake(commands)
     export.add_export(commands)
     export.add_import(commands)
+    publish.add_publish(commands)
+    call.add_call(commands)
     schedule.add_schedule(commands)
     index.add_index(commands)
     find.add_find(commands)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...lorchestra.errors import LorchestraError
 from ...lorchestra.service.http import File, Refusal, Request, Response, Stream, invalid
-from ...lorchestra.service.routes import ROUTES
 from ..host import process
 from .http import Handler, read_body
 
@@ -21,10 +20,22 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _MOST_PARTS = 20
+_PACKAGES = ("jsonschema", "referencing", "jsonschema_specifications", "rpds", "attrs", "attr")
+"""What only the service needs: without them all else works."""
 
 
 def service_routes() -> tuple[tuple[str, str, Handler], ...]:
-    """Method, path below the prefix, handler."""
+    """Method, path below the prefix, handler; none, and a line in the log, where a package is missing."""
+    try:
+        from ...lorchestra.service.routes import ROUTES
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
+        process.warn_once(
+            f"published workflows cannot be called: the package {error.name} is missing. Install what "
+            "requirements.txt names, and start ComfyUI again."
+        )
+        return ()
     return tuple((route.method, route.path, partial(_handle, route)) for route in ROUTES)
 
 

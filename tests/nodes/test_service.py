@@ -1,0 +1,424 @@
+"""Published workflows and their jobs on a ComfyUI that runs: called by hand, and by the official Python SDK."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shutil
+import signal
+import statistics
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from support.sdk import run_with_sdk
+from support.sparse_files import lora_shapes, write_sparse
+
+from lorchestra.demo.checkpoint import write_checkpoint
+from lorchestra.demo.comfyui import ComfyUI, Server, find_comfyui, pack_root
+from lorchestra.demo.loras import layers, write_lora
+from lorchestra.demo.prompt import CHECKPOINT, demo_prompt
+
+EMPTY = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "empty"}},
+}
+"""A graph that takes no time."""
+ROWS = [{"model": "warm", "weight": 0.8}, {"model": "lines", "weight": -0.4}]
+
+
+@dataclass
+class Answer:
+    """What a server answers."""
+
+    status: int
+    headers: Any
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+@dataclass
+class Service:
+    """The service of a ComfyUI."""
+
+    server: Server
+
+    @property
+    def url(self) -> str:
+        return f"{self.server.url}/lorchestra"
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        url = path if path.startswith("http") else self.url + path
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json", **named}, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=120) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.headers, error.read())
+
+    def wait(self, job: str, seconds: float = 60) -> Any:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = self.ask("GET", f"/api/v2/jobs/{job}").json
+            if found["status"] in ("succeeded", "failed", "canceled"):
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"the job did not end: {found}")
+
+    def is_idle(self) -> bool:
+        queue = self.server.get("/queue")
+        return not queue["queue_running"] and not queue["queue_pending"]
+
+
+def comfyui() -> ComfyUI:
+    """The one of the tests, with the Python of the tests: it has what the pack needs besides."""
+    found = find_comfyui()
+    assert found is not None
+    return replace(found, python=Path(sys.executable))
+
+
+ARGUMENTS = ("--use-pytorch-cross-attention",)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """ComfyUI's base folder: a small model, LoRAs for it and for another one."""
+    folder = tmp_path_factory.mktemp("service")
+    loras = folder / "models/loras"
+    write_checkpoint(folder / "models/checkpoints" / CHECKPOINT)
+    (folder / "models/checkpoints/broken.safetensors").write_bytes(b"no model")
+    write_lora(loras / "warm.safetensors", layers("*attn1.to_*"), seed=1)
+    write_lora(loras / "styles/lines.safetensors", layers("*attn2.to_*"), "peft", seed=2)
+    write_sparse(loras / "flux.safetensors", lora_shapes("flux1_dev", "*_blocks.*"))
+    (loras / "warm.civitai.info").write_text(json.dumps({"modelId": 120096, "id": 135931}))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def service(base: Path) -> Iterator[Service]:
+    """The service of the one ComfyUI, with what the tests call published in it."""
+    with Server(comfyui(), base, pack=pack_root(), arguments=ARGUMENTS) as server:
+        found = Service(server)
+        graph = demo_prompt([], steps=2, width=64, height=64)
+        graph["5"]["inputs"]["batch_size"] = 1
+        for name, workflow in (("portrait", graph), ("empty", EMPTY)):
+            made = found.ask("PUT", f"/workflows/{name}", {"workflow": workflow})
+            assert made.status == 201, made.content
+        yield found
+
+
+SDK = """
+import sys, json
+from comfy_sdk import Comfy
+from comfy_sdk.events import OutputReady, Progress, StatusChange
+graph, other, published = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
+with Comfy() as client:
+    job = client.jobs.get(published)  # a job of a published workflow
+    later = client.submit(client.workflows.from_json(other))
+    canceled = later.cancel().wait(60).status
+    kinds = [(type(event).__name__, getattr(event, "status", "")) for event in job.events()]
+    result = job.result()
+    content = result.outputs[0].to_bytes()
+    part = result.outputs[0].to_bytes(range=(1, 3))
+    link = result.outputs[0].get_download_url().url
+    asset = client.assets.from_bytes(content, filename="again.png")
+    graph["1"]["inputs"]["image"] = asset
+    second = client.run(client.workflows.from_json(graph), timeout=60)
+    again = client.assets.from_bytes(content, filename="again.png")
+    again.commit()
+    listed = [one.id for one in client.list_jobs(limit=2)]
+    workflow = second.get_workflow()
+    print(json.dumps({
+        "canceled": canceled, "kinds": kinds, "status": result.status, "size": len(content),
+        "declared": result.outputs[0].size_bytes, "part": part.decode("latin-1"), "link": link,
+        "second": [second.status, [output.type for output in second.outputs]], "is_new": again.created_new,
+        "listed": listed, "expected": [second.id, later.id, job.id], "format": workflow.format,
+    }))
+"""
+
+
+def test_the_official_sdk_runs_watches_cancels_and_downloads(service: Service) -> None:
+    inputs = {"prompt": "a lighthouse", "loras": ROWS, "seed": 11}
+    job = service.ask("POST", "/workflows/portrait/jobs", inputs).json
+    load = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "is put here"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "loaded"}},
+    }
+    found = json.loads(run_with_sdk(SDK, service.url, json.dumps(load), json.dumps(EMPTY), job["id"]))
+    assert found["canceled"] == "canceled"
+    kinds = [kind for kind, _ in found["kinds"]]
+    assert "Progress" in kinds and kinds.index("OutputReady") < len(kinds) - 1
+    assert found["kinds"][-1] == ["StatusChange", "succeeded"]
+    assert (found["status"], found["size"], found["part"]) == ("succeeded", found["declared"], "PNG")
+    assert found["link"].startswith(f"{service.url}/api/v2/assets/")
+    assert found["second"] == ["succeeded", ["image"]]
+    assert found["is_new"] is False
+    assert found["format"] == "api"
+    assert found["listed"] == found["expected"]
+
+
+def pixels(data: bytes) -> bytes:
+    with Image.open(io.BytesIO(data)) as picture:
+        return picture.convert("RGB").tobytes()
+
+
+def test_a_call_gives_the_picture_of_the_same_run_by_hand(service: Service) -> None:
+    inputs = {"prompt": "a red barn", "loras": ROWS, "seed": 3, "steps": 2, "cfg": 5.0}
+    answer = service.ask("POST", "/workflows/portrait/jobs?wait=60&outputs=base64", inputs)
+    assert answer.status == 200, answer.content
+    (output,) = answer.json["outputs"]
+    rows = [{"lora": "warm.safetensors", "model": 0.8}, {"lora": "styles/lines.safetensors", "model": -0.4}]
+    graph = demo_prompt(rows, positive="a red barn", seed=3, steps=2, cfg=5.0, width=64, height=64, prefix="by-hand")
+    (image,) = service.server.run(graph)["8"]["images"]
+    assert pixels(base64.b64decode(output["data_base64"])) == pixels(service.server.view(image))
+    without = service.ask("POST", "/workflows/portrait/jobs?wait=60&outputs=data_uri", {**inputs, "loras": []}).json
+    head, _, text = without["outputs"][0]["url"].partition(",")
+    assert head == "data:image/png;base64"
+    assert pixels(base64.b64decode(text)) != pixels(service.server.view(image))
+
+
+def test_waiting_is_asked_for_and_ends(service: Service) -> None:
+    answer = service.ask("POST", "/workflows/empty/jobs", {})
+    assert (answer.status, answer.json["status"]) == (202, "queued")
+    assert answer.headers["Location"] == answer.json["urls"]["self"]
+    assert service.ask("POST", "/workflows/empty/jobs", {}, Prefer="wait=30").status == 200
+    answer = service.ask("POST", "/workflows/empty@1/jobs?wait=30", {}, Prefer="respond-async")
+    assert (answer.status, answer.headers["Preference-Applied"]) == (202, "respond-async")
+    for query in ("wait=-1", "wait=x", "wait=601", "wait=nan", "outputs=x", "other=1"):
+        assert service.ask("POST", f"/workflows/empty/jobs?{query}", {}).status == 400, query
+
+
+@pytest.mark.parametrize(
+    ("inputs", "status", "path", "said"),
+    [
+        ({"loras": [ROWS[0], {"model": "flux"}]}, 422, "loras[1].model", "made for FLUX.1, this model is Stable Diff"),
+        ({"loras": [{"model": "gone"}]}, 400, "loras[0].model", "gone"),
+        ({"loras": [{"model": "civitai:1@2"}]}, 400, "loras[0].model", "civitai:1@2"),
+        ({"loras": [{"model": "../secret"}]}, 400, "loras[0].model", "secret"),
+        ({"loras": [{"model": "warm", "weight": 1000}]}, 400, "loras[0].weight", "1000"),
+        ({"loras": [{"model": "warm", "wieght": 1}]}, 400, "loras[0].wieght", ""),
+        ({"loras": [{"model": "warm"}] * 1001}, 400, "loras", ""),
+        ({"loras": "warm"}, 400, "loras", ""),
+        ({"steps": 0}, 400, "steps", "0"),
+        ({"steps": "many"}, 400, "steps", "many"),
+        ({"sampler": "none"}, 400, "sampler", "none"),
+        ({"stepz": 3}, 400, "stepz", ""),
+        ([], 400, None, ""),
+        (None, 400, None, ""),
+        (b'{"seed": NaN}', 400, "seed", ""),
+        (b"[" * 10_000 + b"]" * 10_000, 400, None, "nested"),
+        (b'{"prompt": "' + b"x" * 50_000_000 + b'"}', 413, "body", ""),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_before_anything_is_queued(
+    service: Service, inputs: Any, status: int, path: str | None, said: str
+) -> None:
+    before = service.ask("GET", "/api/v2/jobs?limit=1").json["jobs"]
+    body = b"null" if inputs is None else inputs
+    answer = service.ask("POST", "/workflows/portrait/jobs", body)
+    error = answer.json["error"]
+    assert (answer.status, (error["details"] or {}).get("path")) == (status, path), error
+    assert said in error["message"]
+    assert service.ask("GET", "/api/v2/jobs?limit=1").json["jobs"] == before
+    assert service.ask("GET", "/api/v2/health").status == 200
+
+
+def test_a_lora_is_found_by_its_air(service: Service) -> None:
+    answer = service.ask("POST", "/workflows/portrait/jobs?wait=60", {"loras": [{"model": "civitai:120096@135931"}]})
+    assert (answer.status, answer.json["status"]) == (200, "succeeded"), answer.content
+
+
+def test_comfyuis_own_complaints_are_told(service: Service) -> None:
+    for graph, said in (
+        ({"1": {"class_type": "NoSuchNode", "inputs": {}}}, "NoSuchNode"),
+        ({"1": EMPTY["1"]}, "no outputs"),
+        (
+            {**EMPTY, "1": {"class_type": "EmptyImage", "inputs": {**EMPTY["1"]["inputs"], "width": 0}}},
+            "smaller than min",
+        ),
+    ):
+        answer = service.ask("POST", "/api/v2/jobs", {"workflow": graph})
+        assert (answer.status, answer.json["error"]["code"]) == (422, "invalid_workflow")
+        assert said in answer.json["error"]["message"]
+
+
+def test_a_node_that_fails_is_told(service: Service) -> None:
+    graph = demo_prompt(checkpoint="broken.safetensors", steps=1, width=64, height=64)
+    answer = service.ask("POST", "/api/v2/jobs", {"workflow": graph})
+    assert answer.status == 201, answer.content
+    found = service.wait(answer.json["id"])
+    assert found["status"] == "failed"
+    assert found["error"]["code"] == "node_execution_error"
+    assert (found["error"]["node_id"], found["error"]["class_type"]) == ("1", "CheckpointLoaderSimple")
+    assert found["error"]["message"] and "Traceback" not in found["error"]["message"]
+
+
+def test_pictures_are_sent_in_and_urls_are_not_fetched(service: Service) -> None:
+    graph = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "sent"}},
+    }
+    data = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(data, "PNG")
+    (service.server.base / "input/example.png").write_bytes(data.getvalue())
+    assert service.ask("PUT", "/workflows/copy", {"workflow": graph}).status == 201
+    text = base64.b64encode(data.getvalue()).decode()
+    for sent in (text, f"data:image/png;base64,{text}"):
+        answer = service.ask("POST", "/workflows/copy/jobs?wait=30&outputs=base64", {"image": sent})
+        assert answer.status == 200, answer.content
+        assert pixels(base64.b64decode(answer.json["outputs"][0]["data_base64"])) == pixels(data.getvalue())
+    for sent in (service.server.url, "file:///etc/passwd", "not base64!", ""):
+        answer = service.ask("POST", "/workflows/copy/jobs", {"image": sent})
+        assert (answer.status, answer.json["error"]["details"]["path"]) == (400, "image")
+
+
+def task(**fields: Any) -> dict[str, Any]:
+    return {
+        "taskType": "imageInference", "taskUUID": str(uuid.uuid4()), "model": CHECKPOINT, "positivePrompt": "a barn",
+        "width": 64, "height": 64, "steps": 1, "seed": 5, **fields,
+    }  # fmt: skip
+
+
+def test_a_runware_request_gives_pictures_and_every_task_is_answered(service: Service) -> None:
+    rows = [{"model": "civitai:120096@135931", "weight": 0.7}, {"model": "lines", "weight": 0.5}]
+    good = task(
+        lora=rows, scheduler="DPM++ 2M Karras", CFGScale=7, numberResults=2, outputType="dataURI", outputFormat="JPG"
+    )
+    tasks = [
+        {"taskType": "ping"},
+        good,
+        {**good},
+        task(lora=[{"model": "flux", "weight": 1}]),
+        task(lora=[{"model": "warm", "weight": 5}]),
+        task(steps="many"),
+        task(clipSkip=2),
+        task(model="civitai:9@9"),
+        task(scheduler="Nonsense"),
+        task(taskUUID="x"),
+        {"taskType": "imageUpscale", "taskUUID": str(uuid.uuid4())},
+        "no task",
+    ]
+    answer = service.ask("POST", "/v1", tasks)
+    assert answer.status == 200, answer.content
+    body = answer.json
+    assert body["data"][0] == {"taskType": "ping", "pong": True}
+    first, second = body["data"][1:]
+    assert [one["seed"] for one in (first, second)] == [5, 6]
+    assert {one["taskUUID"] for one in (first, second)} == {good["taskUUID"]}
+    assert first["imageDataURI"].startswith("data:image/jpeg;base64,")
+    assert first["imageDataURI"] != second["imageDataURI"]
+    errors = [(error["code"], error.get("parameter")) for error in body["errors"]]
+    assert errors == [
+        ("conflictTaskUUID", "taskUUID"),
+        ("incompatibleLora", "lora[0].model"),
+        ("invalidLora", "lora[0].weight"),
+        ("invalidSteps", "steps"),
+        ("unsupportedParameter", "clipSkip"),
+        ("invalidModel", "model"),
+        ("unsupportedScheduler", "scheduler"),
+        ("invalidTaskUUID", "taskUUID"),
+        ("unsupportedTaskType", "taskType"),
+        ("invalidTask", None),
+    ]
+    again = service.ask("POST", "/v1", [good])
+    assert (again.status, again.json["errors"][0]["code"]) == (400, "conflictTaskUUID")
+
+
+def test_a_runware_task_is_asked_for_later(service: Service) -> None:
+    later = task(deliveryMethod="async", outputType="URL")
+    answer = service.ask("POST", "/v1", [later])
+    assert answer.json["data"] == [{"taskType": "imageInference", "taskUUID": later["taskUUID"]}], answer.content
+    ask = [{"taskType": "getResponse", "taskUUID": later["taskUUID"]}]
+    for _ in range(600):
+        (found,) = service.ask("POST", "/v1", ask).json["data"]
+        if found["status"] == "success":
+            break
+        assert found["status"] == "processing"
+        time.sleep(0.1)
+    assert service.ask("GET", found["imageURL"]).content.startswith(b"\x89PNG")
+    unknown = [{"taskType": "getResponse", "taskUUID": str(uuid.uuid4())}]
+    assert service.ask("POST", "/v1", unknown).json["errors"][0]["code"] == "taskNotFound"
+
+
+def test_pages_of_other_sites_and_other_hosts_are_refused(service: Service) -> None:
+    assert service.ask("GET", "/workflows", Origin="https://evil.example").status == 403
+    assert service.ask("GET", "/workflows", Sec_Fetch_Site="cross-site").status == 403
+    assert service.ask("GET", "/workflows", Host="evil.example").status == 403
+    assert service.ask("GET", "/workflows", X_Forwarded_For="1.2.3.4").status == 403
+
+
+def test_it_is_there_under_api_too(service: Service) -> None:
+    url = f"{service.server.url}/api/lorchestra"
+    answer = service.ask("POST", f"{url}/workflows/empty/jobs?wait=30", {})
+    assert answer.status == 200
+    assert service.ask("GET", answer.json["urls"]["self"]).json["id"] == answer.json["id"]
+    assert answer.json["urls"]["self"].startswith(url)
+
+
+def test_jobs_of_a_comfyui_that_was_killed_have_failed(tmp_path: Path) -> None:
+    arguments: Any = {"pack": pack_root(), "arguments": ARGUMENTS}
+    with Server(comfyui(), tmp_path, **arguments) as server:
+        first = Service(server)
+        slow = {
+            **EMPTY,
+            "1": {"class_type": "EmptyImage", "inputs": {**EMPTY["1"]["inputs"], "width": 8192, "height": 8192}},
+        }
+        jobs = [first.ask("POST", "/api/v2/jobs", {"workflow": slow}).json["id"] for _ in range(5)]
+        process = server._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    again = Server(comfyui(), tmp_path, **arguments)
+    again.url = server.url
+    with again:
+        found = [Service(again).ask("GET", f"/api/v2/jobs/{job}").json for job in jobs]
+        assert {job["status"] for job in found} <= {"succeeded", "failed"}
+        assert found[-1]["status"] == "failed"
+        assert found[-1]["error"]["code"] == "server_restarted"
+
+
+@pytest.mark.slow
+def test_five_hundred_requests_fifty_at_a_time(service: Service) -> None:
+    """None is lost, none is doubled, every one is answered; the server answers others meanwhile."""
+
+    def call(number: int) -> Any:
+        inputs = {"width": 16 + number % 8} if number % 2 else {}
+        answer = service.ask("POST", "/workflows/empty/jobs?wait=120", inputs, Idempotency_Key=f"load-{number}")
+        assert answer.status in (200, 202), answer.content
+        job = answer.json
+        return job if job["status"] == "succeeded" else service.wait(job["id"], 300)
+
+    with ThreadPoolExecutor(50) as pool:
+        calls = [pool.submit(call, number) for number in range(500)]
+        beats: list[float] = []
+        while not all(one.done() for one in calls):
+            begin = time.perf_counter()
+            assert service.ask("GET", "/api/v2/health").status == 200
+            beats.append(time.perf_counter() - begin)
+            time.sleep(0.05)
+        jobs = [one.result() for one in calls]
+    assert Counter(job["status"] for job in jobs) == {"succeeded": 500}
+    assert len({job["id"] for job in jobs}) == 500
+    assert all(len(job["outputs"]) == 1 for job in jobs)
+    assert service.is_idle()
+    assert service.ask("POST", "/workflows/empty/jobs", {}, Idempotency_Key="load-7").status == 422
+    print(f"health: median {statistics.median(beats) * 1000:.0f} ms, longest {max(beats) * 1000:.0f} ms")
