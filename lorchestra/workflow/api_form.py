@@ -13,7 +13,8 @@ from typing import cast
 
 from ..errors import WorkflowError, quoted, shortened
 from ..limits import MAX_DEPTH, Json
-from .editor import BYPASSED, INPUT_NODE, MUTED, Graph, Node, Saved, Slot, read_saved, sequence
+from .editor import BYPASSED, INPUT_NODE, MUTED, Graph, Node, Saved, Slot, mapping, read_saved, sequence
+from .graph import class_of, inputs_of, link_in
 from .interface import Target
 from .loras import MOST_NODES
 from .node_classes import NodeClass, NodeClasses
@@ -122,7 +123,7 @@ class _Converter:
         found = list(self._expand(root))
         self._check_classes(found)
         graph: dict[str, Json] = {}
-        for scope, node in sorted(found, key=lambda pair: _order(pair[0].id_of(pair[1]))):
+        for scope, node in sorted(found, key=lambda pair: in_order(pair[0].id_of(pair[1]))):
             graph[scope.id_of(node)] = self._written(scope, node)
         for data in graph.values():
             inputs = cast("dict[str, Json]", data["inputs"])
@@ -498,6 +499,20 @@ class _Converter:
             )
 
 
+def of_graph(graph: dict[str, Json], classes: NodeClasses) -> ApiForm:
+    """A graph that is in API form already: what is no link is what a person sees."""
+    places: dict[Key, Place] = {}
+    for id_ in graph:
+        kind = find_kind(classes, graph, id_)
+        title = mapping(mapping(graph[id_]).get("_meta")).get("title")
+        is_own = isinstance(title, str) and title not in (class_of(graph, id_), kind.title if kind is not None else "")
+        for name, value in inputs_of(graph, id_).items():
+            if link_in(value) is None:
+                key = id_, name
+                places[key] = Place(key, value, "", title if is_own and isinstance(title, str) else "", targets=(key,))
+    return ApiForm(graph, places, {})
+
+
 def find_kind(classes: NodeClasses, graph: Mapping[str, Json], node: str) -> NodeClass | None:
     """The class of a node of a graph in API form, if it is known."""
     data = graph.get(node)
@@ -531,6 +546,6 @@ def _fits(one: str, other: str) -> bool:
     return not ones.isdisjoint(part.strip().lower() for part in other.split(","))
 
 
-def _order(id_: str) -> tuple[tuple[int, int, str], ...]:
+def in_order(id_: str) -> tuple[tuple[int, int, str], ...]:
     """Sorts ids by their numbers: 2 before 10, 10 before 10:1."""
     return tuple((0, int(part), "") if part.isdecimal() and len(part) < 19 else (1, 0, part) for part in id_.split(":"))

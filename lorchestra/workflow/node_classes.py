@@ -93,6 +93,8 @@ class NodeClass:
     """Types."""
     title: str = ""
     is_output: bool = False
+    is_partner: bool = False
+    """True for nodes of ComfyUI's partners, which ask a service."""
     description: str = ""
 
     def find(self, name: str, values: Mapping[str, Json]) -> Spec | None:
@@ -154,6 +156,7 @@ def _read_class(name: str, data: Mapping[str, Json]) -> NodeClass:
         tuple(types),
         title if isinstance(title, str) else name,
         data.get("output_node") is True,
+        data.get("api_node") is True,
         description.strip() if isinstance(description, str) else "",
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..exchange import lora_manager, rgthree
 from ..limits import Json
 from .editor import Node
 from .node_classes import NodeClass, Spec
@@ -13,6 +14,7 @@ CUSTOM_COMBO = "CustomCombo"
 """A class of ComfyUI's whose choices are widgets that the editor adds (`extensions/core/customWidgets.ts`)."""
 CONTROL = "control_after_generate"
 """What the editor does with a number after each run: `fixed`, `randomize`, `increment` …"""
+POWER_LORA_LOADER = "Power Lora Loader (rgthree)"
 LOAD_3D = "LOAD_3D"
 _BUTTONS = ("upload 3d model", "upload extra resources", "clear")
 """Buttons that the editor adds behind a view of a model that is loaded; they have values, too."""
@@ -37,7 +39,8 @@ def read_widgets(node: Node, kind: NodeClass | None) -> Widgets:
         return Widgets(named, {name: str(control) for name in seeds})
     if kind.name == CUSTOM_COMBO:
         return Widgets(_custom_combo(node), {})
-    return _Reader(node).read(kind)
+    found = _Reader(node).read(kind)
+    return Widgets(found.values | _rows(node), found.controls)
 
 
 class _Reader:
@@ -84,6 +87,19 @@ class _Reader:
             return next(self._rest)
         except StopIteration:
             return self._node.named.get(name, default) if not self._has_values else default
+
+
+def _rows(node: Node) -> dict[str, Json]:
+    """The rows of other packs' lists of LoRAs, whose widgets `/object_info` does not tell."""
+    values: Sequence[Json] = node.values or list(node.named.values())
+    if node.type == POWER_LORA_LOADER:
+        rows = [value for value in values if rgthree.is_row(value)]
+        return {f"lora_{number}": row for number, row in enumerate(rows, 1)}
+    if node.type.endswith("(LoraManager)"):
+        lists: list[Json] = [value for value in values if isinstance(value, list)]
+        found = next((rows for rows in lists if lora_manager.find_rows(rows)), None)
+        return {} if found is None else {"loras": found}
+    return {}
 
 
 def _custom_combo(node: Node) -> dict[str, Json]:
