@@ -27,6 +27,10 @@ def _no_schema() -> dict[str, Json]:
     return {}
 
 
+def _no_brings() -> dict[str, dict[str, Json]]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """One thing that a caller may choose."""
@@ -54,6 +58,8 @@ class Input:
     is_required: bool = False
     is_random: bool = False
     """True for a seed that the editor draws anew for each run."""
+    brings: Mapping[str, Mapping[str, Json]] = field(default_factory=_no_brings, hash=False)
+    """Of a choice that other inputs of the node depend on: those of each, with their defaults."""
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -65,7 +71,8 @@ class Input:
         data: dict[str, Json] = {"name": self.name, "kind": self.kind, "node": self.node, "widget": self.widget}
         data |= {"schema": dict(self.schema), "default": self.default, "description": self.description}
         data |= {"source": self.source, "role": self.role, "also": [list(target) for target in self.also]}
-        return data | {"title": self.title, "required": self.is_required, "random": self.is_random}
+        data |= {"title": self.title, "required": self.is_required, "random": self.is_random}
+        return data | {"brings": {key: dict(values) for key, values in self.brings.items()}} if self.brings else data
 
     @staticmethod
     def from_json(data: Json) -> Input:
@@ -75,11 +82,12 @@ class Input:
         if kind not in KINDS or not isinstance(schema, dict):
             raise WorkflowError(f"{quoted(values.get('name'))} is no input: its kind or its schema is missing")
         also = tuple(_target(item) for item in _items(values, "also"))
+        brings = {key: dict(_object(item, '"brings"')) for key, item in _object(values.get("brings", {}), "it").items()}
         return Input(
             _text(values, "name"), kind, _text(values, "node"), _text(values, "widget"),
             cast("dict[str, Json]", schema), default, _text(values, "description"), _text(values, "source"),
             _text(values, "role"), also, _text(values, "title"), values.get("required") is True,
-            values.get("random") is True,
+            values.get("random") is True, brings,
         )  # fmt: skip
 
 

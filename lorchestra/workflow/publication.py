@@ -9,11 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ..errors import WorkflowError, quoted
+from ..errors import InputError, WorkflowError, quoted
 from ..limits import Json
+from . import overrides
+from .api_form import ApiForm, of_graph, to_api
+from .editor import is_saved, mapping
+from .graph_check import MOST_VALUES, check_graph, check_links
+from .inputs import find_inputs
 from .interface import Input, Output
+from .node_classes import NodeClasses
+from .outputs import find_outputs
+from .validation import find_oddity
 
-__all__ = ["Input", "Output", "Publication", "check_name", "publish"]
+__all__ = ["Input", "Output", "Publication", "check_name", "publish", "read_workflow"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 """Example: `portrait-2`. A name is a part of addresses and of file names."""
@@ -102,25 +110,45 @@ def _canonical(value: Json) -> bytes:
     return text.encode()
 
 
-def publish(workflow: Json, object_info: Json | None, name: str, version: int = 1) -> Publication:
+def publish(
+    workflow: Json,
+    object_info: Json | None,
+    name: str,
+    version: int = 1,
+    *,
+    said: Mapping[str, Json] | None = None,
+    with_files: bool = False,
+) -> Publication:
     """A workflow as a publication; `workflow` in API form, or in UI form with `object_info`.
 
-    Raises `WorkflowError` that says where for what is no workflow or cannot be run.
+    `said` is what a person says of the inputs and outputs, see `overrides.py`; None takes what the workflow has in its
+    `extra`. `with_files` lists the files that this machine has as choices. Raises `WorkflowError` that says where for
+    what is no workflow or cannot run.
     """
     check_name(name)
-    graph = cast("dict[str, Json]", workflow) if isinstance(workflow, dict) else {}
-    inputs = tuple(_simple(graph))
-    return Publication(name, version, graph, inputs, ())
+    form, classes = read_workflow(workflow, object_info)
+    found, outputs = find_inputs(form, classes, with_files=with_files), find_outputs(form, classes)
+    if not outputs:
+        raise WorkflowError("nothing in the workflow saves or shows a result")
+    own = mapping(form.extra.get(overrides.KEY)) if said is None else said
+    revised = overrides.revise(form, classes, found.inputs, outputs, own)
+    notes = (*check_links(form.graph, classes), *found.notes, *revised.notes)
+    return Publication(
+        name, version, form.graph, revised.inputs, revised.outputs, revised.description, tuple(dict.fromkeys(notes))
+    )
 
 
-def _simple(graph: Mapping[str, Json]) -> list[Input]:
-    found: list[Input] = []
-    for node, data in graph.items():
-        kind = data.get("class_type")
-        values = data.get("inputs", {})
-        if kind == "LorchestraLoraStack":
-            found.append(Input("loras", "loras", node, "loras", {"type": "array", "items": {"type": "object"}}, []))
-        if kind == "KSampler":
-            seed = values.get("seed")
-            found.append(Input("seed", "integer", node, "seed", {"type": "integer", "minimum": 0}, seed))
-    return found
+def read_workflow(workflow: Json, object_info: Json | None) -> tuple[ApiForm, NodeClasses]:
+    """A workflow of either form in API form, and the classes of its nodes; raises `WorkflowError`."""
+    if not isinstance(workflow, dict):
+        raise WorkflowError(f"this is {quoted(workflow)}, which is no workflow")
+    problem = find_oddity(workflow, MOST_VALUES)
+    if problem is not None:
+        raise WorkflowError(problem.reason, InputError("", problem.path).path)
+    data = cast("dict[str, Json]", workflow)
+    classes = NodeClasses(object_info)
+    if is_saved(data):
+        return to_api(data, object_info), classes
+    inner = data.get("prompt")
+    graph = cast("dict[str, Json]", inner) if isinstance(inner, dict) and "class_type" not in inner else data
+    return of_graph(check_graph(graph, classes), classes), classes
