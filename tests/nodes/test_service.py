@@ -6,9 +6,11 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
+import subprocess
 import sys
 import time
 import urllib.error
@@ -23,7 +25,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support.sdk import run_with_sdk
+from support.sdk import ROOT, run_with_sdk, sdk_python
 from support.sparse_files import lora_shapes, write_sparse
 
 from lorchestra.demo.checkpoint import write_checkpoint
@@ -357,6 +359,31 @@ def test_a_runware_task_is_asked_for_later(service: Service) -> None:
     assert service.ask("GET", found["imageURL"]).content.startswith(b"\x89PNG")
     unknown = [{"taskType": "getResponse", "taskUUID": str(uuid.uuid4())}]
     assert service.ask("POST", "/v1", unknown).json["errors"][0]["code"] == "taskNotFound"
+
+
+def test_the_snippets_of_the_documentation_run(service: Service, tmp_path: Path) -> None:
+    """In their order, in one folder, in one shell; Python in one that has the SDK."""
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    shutil.copytree(ROOT / "example_workflows", tmp_path / "example_workflows")
+    blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", text, re.S | re.M)
+    assert Counter(kind for kind, _ in blocks) == {"sh": 10, "python": 1}
+    lines = ["set -eu", f'lorchestra() {{ "{sys.executable}" -m lorchestra "$@"; }}']
+    for number, (kind, block) in enumerate(blocks):
+        if kind == "python":
+            (tmp_path / f"{number}.py").write_text(block)
+            lines.append(f'env -u PYTHONPATH "{sdk_python()}" {number}.py')
+        else:
+            lines.append(block.replace("http://127.0.0.1:8188", service.server.url))
+    env = {**os.environ, "NO_PROXY": "*", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        ["sh", "-c", "\n".join(lines)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("lighthouse.png", "noon.png", "dawn.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size == (64, 64)
+    assert '"path":"loras[0].model"' in done.stdout  # the LoRA that is not there
+    assert '"imageURL"' in done.stdout
 
 
 def test_pages_of_other_sites_and_other_hosts_are_refused(service: Service) -> None:
