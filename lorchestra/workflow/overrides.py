@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 from ..errors import WorkflowError, quoted, shortened
 from ..limits import Json
@@ -180,12 +179,12 @@ def _outputs(outputs: Sequence[Output], said: Mapping[str, Json], notes: list[st
 
 
 def _rows(said: Mapping[str, Json], key: str) -> list[Mapping[str, Json]]:
-    rows = said.get(key, [])
-    if not isinstance(rows, list) or len(sequence(cast("Json", rows))) > _MOST_ROWS:
-        raise WorkflowError(f'"{key}" in what is said of the workflow is {quoted(rows)}; expected a list of rows')
-    if any(not isinstance(row, dict) for row in sequence(cast("Json", rows))):
+    rows = sequence(said.get(key))
+    if len(rows) > _MOST_ROWS or said.get(key, rows) != rows:
+        raise WorkflowError(f'"{key}" in what is said of the workflow is {quoted(said[key])}; expected a list of rows')
+    if any(not isinstance(row, dict) for row in rows):
         raise WorkflowError(f'"{key}" in what is said of the workflow has something else than objects in it')
-    return [mapping(row) for row in sequence(rows)]
+    return [mapping(row) for row in rows]
 
 
 def _check_keys(row: Mapping[str, Json], known: Sequence[str], where: str) -> None:
