@@ -19,7 +19,7 @@ from ..files.new_file import check_output, write_new
 from ..files.opening import read_small
 from ..limits import Json
 from .export import Subparsers
-from .remote import Remote, RemoteError, add_remote
+from .remote import Remote, RemoteError, add_remote, path_of
 from .terminal import printable
 
 SUCCEEDED, FAILED = 0, 1
@@ -59,9 +59,10 @@ def run_call(args: argparse.Namespace) -> int:
     if args.output is not None:
         check_output(Path(args.output), (), "", args.force)
     remote = Remote(args.url)
-    kinds = {item["name"]: item["kind"] for item in remote.get(f"/workflows/{args.name}")["inputs"]}
+    own = path_of(args.name)
+    kinds = {item["name"]: item["kind"] for item in remote.get(own)["inputs"]}
     inputs = _inputs(args.inputs, args.lora, kinds)
-    job = _follow(remote, remote.post(f"/workflows/{args.name}/jobs", inputs))
+    job = _follow(remote, remote.post(f"{own}/jobs", inputs))
     if args.json:
         print(json.dumps(job, indent=2))
     if job["status"] != "succeeded":
@@ -76,7 +77,10 @@ def run_call(args: argparse.Namespace) -> int:
     if not outputs:
         raise RemoteError("the workflow gave no file")
     for number, output in enumerate(outputs, 1):
-        _save(remote, output, _numbered(Path(args.output), number), args.force)
+        path = _numbered(Path(args.output), number)
+        _save(remote, output, path, args.force)
+        if not args.json:
+            print(printable(str(path)))
     return SUCCEEDED
 
 
@@ -149,4 +153,3 @@ def _save(remote: Remote, output: Mapping[str, Json], path: Path, force: bool) -
         message = f"note: {output['name']} is saved as {path.name}, which is the name of another kind of file"
         print(printable(message), file=sys.stderr)
     write_new(path, remote.download(str(output["url"])), force)
-    print(printable(str(path)))

@@ -11,7 +11,7 @@ from ..files.json_text import read_json
 from ..files.opening import read_small
 from ..limits import Json
 from .export import Subparsers
-from .remote import Remote, add_remote
+from .remote import Remote, add_remote, path_of
 from .terminal import printable
 
 _MOST_BYTES = 32_000_000
@@ -38,7 +38,7 @@ def run_publish(args: argparse.Namespace) -> int:
     body: dict[str, Json] = {"workflow": read_json(data, args.workflow, size=_MOST_BYTES, values=500_000)}
     if args.description is not None:
         body["description"] = args.description
-    made = Remote(args.url).put(f"/workflows/{args.name}", body)
+    made = Remote(args.url).put(path_of(args.name), body)
     print(printable(f"{made['name']}@{made['version']}  {made['urls']['jobs']}"))
     for item in cast("list[dict[str, Json]]", made["inputs"]):
         default = item.get("default")

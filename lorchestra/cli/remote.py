@@ -37,6 +37,11 @@ def add_remote(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def path_of(name: str) -> str:
+    """Where a published workflow is."""
+    return f"/workflows/{urllib.parse.quote(name, safe='@')}"
+
+
 class Remote:
     """A service by ComfyUI's address. Every method raises `RemoteError`, with what the service says."""
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from lorchestra.errors import LorchestraError
 from lorchestra.limits import Json
 from lorchestra.service.backend import Changed, Ended, Failure, Graph, GraphRefused, Made, Row, Signal, Started
-from lorchestra.service.http import Part, Refusal, Request, Response, Stream
+from lorchestra.service.http import File, Part, Refusal, Request, Response, Stream
 from lorchestra.service.routes import ROUTES
 from lorchestra.service.service import Places, Service
 
@@ -177,7 +181,7 @@ def _match(route: str, path: str) -> dict[str, str] | None:
     found: dict[str, str] = {}
     for name, part in zip(wanted, given, strict=True):
         if name.startswith("{"):
-            found[name[1:-1]] = part
+            found[name[1:-1]] = unquote(part)
         elif name != part:
             return None
     return found
@@ -188,3 +192,61 @@ def make_service(folder: Path, environ: Mapping[str, str] | None = None) -> tupl
     backend = ListBackend(folder)
     places = Places(folder / "service.json", folder / "jobs.sqlite", folder / "published", folder / "texts")
     return Service(backend, places, environ or {}), backend
+
+
+class Door:
+    """A service behind the standard library's HTTP server, for what calls it over the wire."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.service, self.backend = make_service(folder, environ)
+
+    def __enter__(self) -> Door:
+        self._thread.start()
+        door = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                return
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                caller = Caller(door.service, "127.0.0.1", self.headers["Host"])
+                path = self.path.removeprefix("/lorchestra")
+                response = door.call(caller.send(self.command, path, body, dict(self.headers)))
+                self.send_response(response.status)
+                self.end_headers()
+                if isinstance(response.body, Stream):
+                    chunks = response.body.chunks
+                    with contextlib.suppress(StopAsyncIteration):
+                        while True:
+                            self.wfile.write(door.call(anext(chunks)))
+                elif isinstance(response.body, File):
+                    self.wfile.write(response.body.path.read_bytes())
+                else:
+                    assert isinstance(response.body, bytes)
+                    self.wfile.write(response.body)
+
+            do_GET = do_POST = do_PUT = do_DELETE = answer
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self
+
+    def call(self, work: Coroutine[Any, Any, Any] | Awaitable[Any]) -> Any:
+        """Runs something on the service's event loop."""
+
+        async def run() -> Any:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self.call(self.service.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
