@@ -111,6 +111,8 @@ def test_it_is_said_once_and_shown_when_asked_for(missing: Missing) -> None:
     item = missing.item("gone/painterly.safetensors")
     expect(item).to_contain_text("c" * 64)
     expect(item).to_contain_text(AIR)
+    expect(item).to_contain_text("Made for")
+    expect(item).to_contain_text("SDXL")
     link = item.get_by_role("link", name=PAGE)
     assert (link.get_attribute("href"), link.get_attribute("rel")) == (PAGE, "noopener")
     expect(missing.item("off.safetensors")).to_contain_text("row 3, off")
