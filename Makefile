@@ -20,7 +20,7 @@ WORKERS ?= 2
 SHARED := -n $(WORKERS) --dist worksteal
 
 # Rooms that need no torch: their tests take seconds.
-PURE := files schedule spelling stack exchange workflow architectures fit library
+PURE := files schedule spelling stack exchange workflow architectures fit library service
 
 .PHONY: quick demo fuzz test test-beside-face test-oldest-beside test-core test-nodes test-face test-js test-slow test-oldest test-frontends test-all lint bench clean
 
