@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from ..errors import FileProblem, quoted
+from ..files.key import find_state
 from ..files.new_file import new_file
-from ..files.opening import is_file
+from ..files.opening import is_file, is_folder
 from ..limits import Json
 from .backend import Backend, Made
 from .http import Refusal, invalid, not_found
@@ -29,6 +30,9 @@ MAX_UPLOAD = 100 * 1024 * 1024
 """Bytes of one upload, as ComfyUI's own."""
 _MAX_TEXT = 4_000_000
 _URL_SECONDS = 24 * 3600.0
+_UNUSED_SECONDS = 30 * 24 * 3600.0
+"""After which an upload that nobody uses goes, and a text that was shown."""
+_CLEAN_SECONDS = 3600.0
 _SPACE = uuid.UUID("6f1e8d6a-31a1-4f0f-9d2b-6a1f6b8a7c11")
 """In which the ids of what jobs make are made: the same file has the same id at every look."""
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}", re.ASCII)
@@ -99,9 +103,11 @@ class Assets:
         self._backend = backend
         self._texts = texts
         """Where texts that nodes show are kept."""
+        self._cleaned = 0.0
 
     def begin_upload(self) -> Upload:
         """A file to write an upload into."""
+        self._clean()
         return Upload(self._backend.input_folder() / FOLDER)
 
     def keep_upload(self, upload: Upload, name: str, content_type: str) -> tuple[Asset, bool]:
@@ -109,6 +115,7 @@ class Assets:
         hash_ = upload.hash()
         known = self._store.find_asset_by_hash(hash_) if hash_ else None
         if known is not None and is_file(known.path):
+            self._store.use_asset(known.id)
             return known, False
         own = str(uuid.uuid4())
         suffix = Path(name).suffix.lower()
@@ -165,6 +172,7 @@ class Assets:
         found = self._store.find_asset(asset) if len(asset) <= 100 else None
         if found is None or not is_file(found.path):
             return None
+        self._store.use_asset(found.id)
         path, folder = Path(found.path), self._backend.input_folder() / FOLDER
         if path.parent != folder:
             folder.mkdir(parents=True, exist_ok=True)
@@ -175,6 +183,24 @@ class Assets:
                         target.write(block)
             path = copy
         return f"{FOLDER}/{path.name}"
+
+    def _clean(self) -> None:
+        """Removes what nobody has used for a long time, now and then: else the disk fills."""
+        now = time.time()
+        if now - self._cleaned < _CLEAN_SECONDS:
+            return
+        self._cleaned = now
+        for asset in self._store.unused_uploads(now - _UNUSED_SECONDS):
+            self._store.remove_asset(asset.id)
+            Path(asset.path).unlink(missing_ok=True)
+        # Texts, copies of outputs that were sent in again, and uploads that never came to their end.
+        for folder in (self._texts, self._backend.input_folder() / FOLDER):
+            for path in folder.iterdir() if is_folder(folder) else ():
+                state = find_state(path)
+                is_old = state is not None and state[0] / 1e9 < now - _UNUSED_SECONDS
+                known = self._store.find_asset(path.stem) if is_old else None
+                if is_old and (known is None or known.path != str(path) or known.job is not None):
+                    path.unlink(missing_ok=True)
 
     def of_job(self, job: str, files: Iterable[Made]) -> list[tuple[Asset, Output]]:
         """The assets of what a job has made; those that are new are kept."""

@@ -212,6 +212,8 @@ async def _infer(service: Service, request: Request, task: dict[str, Json], own:
         raise _TaskError("unsupportedParameter", "the workflow has no seed, so all results were one", "numberResults")
     if "seed" in task and "seed" not in names:
         raise _TaskError("unsupportedParameter", "the workflow has no seed", "seed")
+    if not is_async and service.waits.is_full():
+        raise _TaskError("rateLimitExceeded", "too many requests wait. Try again, or with deliveryMethod async")
     jobs: list[Job] = []
     for number in range(results):
         used = seed + number

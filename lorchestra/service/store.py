@@ -30,13 +30,14 @@ _STEPS: tuple[str, ...] = (
     CREATE INDEX keys_claimed ON keys (claimed);
     CREATE TABLE assets (
         id TEXT PRIMARY KEY, path TEXT NOT NULL, name TEXT NOT NULL, content_type TEXT NOT NULL, size INTEGER NOT NULL,
-        hash TEXT, created REAL NOT NULL, job TEXT
+        hash TEXT, created REAL NOT NULL, job TEXT, used REAL NOT NULL
     ) STRICT;
     CREATE INDEX assets_hash ON assets (hash);
     CREATE INDEX assets_job ON assets (job);
     """,
 )
 """The schema's versions, each made from the one before it. `user_version` counts them."""
+_ASSET = "id, path, name, content_type, size, hash, created, job"
 _BUSY_SECONDS = 5.0
 _MOST_KEYS = 10_000
 _CLEAN_SECONDS = 60.0
@@ -143,10 +144,11 @@ class Store:
     def add_assets(self, assets: Sequence[Asset]) -> None:
         """Keeps assets; those that are known already stay as they are."""
         rows = [
-            (one.id, one.path, one.name, one.content_type, one.size, one.hash, one.created, one.job) for one in assets
+            (one.id, one.path, one.name, one.content_type, one.size, one.hash, one.created, one.job, one.created)
+            for one in assets
         ]
         with self._opened() as connection:
-            connection.executemany("INSERT OR IGNORE INTO assets VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany("INSERT OR IGNORE INTO assets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def find_asset(self, asset: str) -> Asset | None:
         """An asset by its id."""
@@ -155,6 +157,19 @@ class Store:
     def find_asset_by_hash(self, hash_: str) -> Asset | None:
         """An uploaded asset by its content."""
         return self._asset("hash = ? AND job IS NULL", hash_)
+
+    def use_asset(self, asset: str) -> None:
+        """Notes that an asset was used now."""
+        with self._opened() as connection:
+            connection.execute("UPDATE assets SET used = ? WHERE id = ?", (time.time(), asset))
+
+    def unused_uploads(self, before: float) -> list[Asset]:
+        """Assets that were uploaded, and used for the last time before a moment."""
+        with self._opened() as connection:
+            found = connection.execute(
+                f"SELECT {_ASSET} FROM assets WHERE job IS NULL AND used < ? LIMIT 10000", (before,)
+            )
+            return [Asset(*row) for row in found]
 
     def remove_asset(self, asset: str) -> None:
         """Forgets an asset."""
@@ -170,9 +185,8 @@ class Store:
                 self._connection = None
 
     def _asset(self, where: str, value: str) -> Asset | None:
-        columns = "id, path, name, content_type, size, hash, created, job"
         with self._opened() as connection:
-            found = connection.execute(f"SELECT {columns} FROM assets WHERE {where} LIMIT 1", (value,)).fetchone()
+            found = connection.execute(f"SELECT {_ASSET} FROM assets WHERE {where} LIMIT 1", (value,)).fetchone()
         return Asset(*found) if found else None
 
     def _clean(self) -> None:

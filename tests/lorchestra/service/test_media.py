@@ -79,3 +79,16 @@ def test_what_is_no_picture_is_told(tmp_path: Path, assets: Assets, sent: Any, c
 def test_a_picture_is_no_sound(assets: Assets) -> None:
     with pytest.raises(Refusal, match="no audio"):
         load(TEXT, "audio", "sound", assets)
+
+
+def test_what_nobody_has_used_for_a_month_goes(tmp_path: Path, assets: Assets, monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    old, used = assets.add_bytes(PNG, "a.png", "image/png"), assets.add_bytes(PNG + b"2", "b.png", "image/png")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 29 * 24 * 3600)
+    assert assets.loadable(used.id)
+    monkeypatch.setattr(time, "time", lambda: now + 31 * 24 * 3600)
+    new = assets.add_bytes(PNG + b"3", "c.png", "image/png")
+    assert assets.loadable(old.id) is None
+    assert [path.stem for path in kept(tmp_path)] == sorted([used.id, new.id])
