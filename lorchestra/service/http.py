@@ -36,7 +36,7 @@ class Request:
 
     method: str
     path: str
-    """Below the mount, such as `/api/v2/jobs`."""
+    """Below the mount and percent-encoded, such as `/api/v2/jobs`."""
     base: str
     """Where the client reaches the mount: `https://host:port/lorchestra`."""
     peer: str | None
@@ -44,12 +44,12 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """By names in lower case."""
-    parameters: Mapping[str, str]
-    """What the path says, by the names in the route: `{"name": "portrait"}`."""
     read: Callable[[int], Awaitable[bytes]]
     """The body, of so many bytes at most; raises `Refusal`."""
     parts: Callable[[], AsyncIterator[Part]]
     """The fields of a form; raises `Refusal` for what is no form."""
+    parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the path says, by the names in the route: `{"name": "portrait"}`."""
 
 
 @dataclass(frozen=True)

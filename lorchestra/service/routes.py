@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
+from ..errors import quoted
 from . import comfy_api, runware, workflows
+from .http import Refusal, not_found
 from .service import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -29,3 +33,38 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v2/assets/{id}/content", comfy_api.get_asset_content),
     Route("POST", "/v1", runware.post_tasks, show_error=runware.show_error),
 )
+
+
+def find_route(method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
+    """The operation of a method and a path below the mount, still percent-encoded, and what the path says.
+
+    Raises `Refusal`: 404 for a path that there is none at, 405 for a method that it lacks.
+    """
+    parts = raw_path.split("/")
+    allowed: list[str] = []
+    for route in ROUTES:
+        found = _match(route.path.split("/"), parts)
+        if found is not None and route.method == method:
+            return route, found
+        if found is not None:
+            allowed.append(route.method)
+    if allowed:
+        raise Refusal(
+            405,
+            "method_not_allowed",
+            f"{quoted(method)} is none of {', '.join(allowed)}.",
+            headers={"Allow": ", ".join(allowed)},
+        )
+    raise not_found(f"there is nothing at {quoted(raw_path)}.")
+
+
+def _match(wanted: list[str], given: list[str]) -> dict[str, str] | None:
+    if len(wanted) != len(given):
+        return None
+    found: dict[str, str] = {}
+    for name, part in zip(wanted, given, strict=True):
+        if name.startswith("{") and part:
+            found[name[1:-1]] = unquote(part)
+        elif name != part:
+            return None
+    return found

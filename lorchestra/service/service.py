@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -58,6 +58,9 @@ class Route:
     """How it says no; the official envelope if it is None."""
 
 
+FindRoute = Callable[[str, str], tuple[Route, dict[str, str]]]
+
+
 class Count:
     """How many do something at one time; belongs to the event loop."""
 
@@ -103,13 +106,23 @@ class Service:
             raise self._settings
         return self._settings
 
-    async def answer(self, route: Route, request: Request) -> Response:
-        """What a route's handler answers; whatever it raises is an answer too, and the server goes on."""
+    async def answer(self, find: FindRoute, request: Request) -> Response:
+        """What the handler of a request's route answers; whatever it raises is an answer too, and the server goes on.
+
+        `find` is `routes.find_route`, which knows all handlers; these know this.
+        """
+        show_error: ShowError | None = None
         try:
             await self._start()
+            try:
+                route, parameters = find(request.method, request.path)
+            except Refusal:
+                require_access(request, self.settings)
+                raise
+            show_error = route.show_error
             if not route.is_open:
                 require_access(request, self.settings)
-            response = await route.handler(self, request)
+            response = await route.handler(self, replace(request, parameters=parameters))
             if isinstance(response.body, bytes | File | Stream):
                 return response
             body: Json = response.body
@@ -130,8 +143,8 @@ class Service:
             refusal = Refusal(503, "unavailable", str(error))
         except LorchestraError as error:
             refusal = invalid(str(error))
-        if route.show_error is not None:
-            response = route.show_error(refusal, request)
+        if show_error is not None:
+            response = show_error(refusal, request)
         else:
             response = Response(refusal.to_json(), refusal.status, refusal.headers)
         return Response(_write(response.body), response.status, response.headers)

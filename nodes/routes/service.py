@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from .http import Handler, read_body
 if TYPE_CHECKING:
     from aiohttp import BodyPartReader, web
 
-    from ...lorchestra.service.service import Route, Service
+    from ...lorchestra.service.service import FindRoute, Service
 
 _CHUNK = 1 << 18
 _MOST_PARTS = 20
@@ -25,29 +26,15 @@ _PACKAGES = ("jsonschema", "referencing", "jsonschema_specifications", "rpds", "
 
 
 def service_routes() -> tuple[tuple[str, str, Handler], ...]:
-    """Method, path below the prefix, handler; none, and a line in the log, where a package is missing."""
-    try:
-        from ...lorchestra.service.routes import ROUTES
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _PACKAGES:
-            raise
-        process.warn_once(
-            f"published workflows cannot be called: the package {error.name} is missing. Install what "
-            "requirements.txt names, and start ComfyUI again."
-        )
-        return ()
-    return tuple((route.method, route.path, partial(_handle, route)) for route in ROUTES)
-
-
-def service() -> Service:
-    """The service in this ComfyUI; made with the first request, on the event loop.
-
-    Its jobs are in a file for each port, so that a ComfyUI that starts again knows which were its own.
-    """
-    return process.services.find_or_make("service", _make)
+    """Method, path below the prefix, handler: all at once, since what they need is loaded with the first request."""
+    return (("*", r"/{service:(?:workflows|api/v2|v1|openapi\.json)(?:/.*)?}", _handle),)
 
 
 def _make() -> Service:
+    """The service in this ComfyUI.
+
+    Its jobs are in a file for each port, so that a ComfyUI that starts again knows which were its own.
+    """
     import folder_paths
     from comfy.cli_args import args
 
@@ -60,18 +47,35 @@ def _make() -> Service:
     return Service(Queue(), Places(own / "service.json", store, user / "lorchestra" / "published", own / "texts"))
 
 
-async def _handle(route: Route, request: web.Request) -> web.StreamResponse:
-    mount = request.path[: request.path.index("/lorchestra") + len("/lorchestra")]
-    answer = await service().answer(
-        route,
+def _load() -> FindRoute:
+    """All handlers, and what they import; not on the event loop."""
+    from ...lorchestra.service.routes import find_route
+
+    return find_route
+
+
+async def _handle(request: web.Request) -> web.StreamResponse:
+    from aiohttp import web
+
+    try:
+        find_route = await asyncio.to_thread(_load)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
+        said = f"the package {error.name} is missing. Install what requirements.txt names, and start ComfyUI again."
+        return web.json_response({"error": {"code": "unavailable", "message": said, "details": None}}, status=503)
+    path = request.rel_url.raw_path
+    mount = path[: path.index("/lorchestra") + len("/lorchestra")]
+    service = process.services.find_or_make("service", _make)
+    answer = await service.answer(
+        find_route,
         Request(
             request.method,
-            request.path[len(mount) :],
+            path[len(mount) :],
             f"{request.scheme}://{request.host}{mount}",
             _peer(request),
             dict(request.query),
             {name.lower(): value for name, value in request.headers.items()},
-            dict(request.match_info),
             partial(_read, request),
             partial(_parts, request),
         ),

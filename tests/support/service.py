@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from lorchestra.errors import LorchestraError
 from lorchestra.limits import Json
 from lorchestra.service.backend import Changed, Ended, Failure, Graph, GraphRefused, Made, Row, Signal, Started
 from lorchestra.service.http import File, Part, Refusal, Request, Response, Stream
-from lorchestra.service.routes import ROUTES
+from lorchestra.service.routes import find_route
 from lorchestra.service.service import Places, Service
 
 
@@ -144,16 +144,11 @@ class Caller:
             for part in parts:
                 yield part
 
-        for route in ROUTES:
-            found = _match(route.path, split.path)
-            if route.method == method and found is not None:
-                request = Request(
-                    method, split.path, f"http://{self.host}/lorchestra", self.peer, dict(parse_qsl(split.query, True)),
-                    {"host": self.host, **{name.lower(): text for name, text in (headers or {}).items()}}, found, read,
-                    give,
-                )  # fmt: skip
-                return await self.service.answer(route, request)
-        raise AssertionError(f"no route for {method} {path}")
+        request = Request(
+            method, split.path, f"http://{self.host}/lorchestra", self.peer, dict(parse_qsl(split.query, True)),
+            {"host": self.host, **{name.lower(): text for name, text in (headers or {}).items()}}, read, give,
+        )  # fmt: skip
+        return await self.service.answer(find_route, request)
 
     async def ask(self, method: str, path: str, body: Any = b"", **headers: str) -> tuple[int, Any]:
         """Status and JSON of an answer."""
@@ -172,19 +167,6 @@ class Caller:
                 lines = dict(line.split(": ", 1) for line in chunk.decode().strip().split("\n"))
                 if "event" in lines:
                     yield lines["id"], lines["event"], json.loads(lines["data"])
-
-
-def _match(route: str, path: str) -> dict[str, str] | None:
-    wanted, given = route.split("/"), path.split("/")
-    if len(wanted) != len(given):
-        return None
-    found: dict[str, str] = {}
-    for name, part in zip(wanted, given, strict=True):
-        if name.startswith("{"):
-            found[name[1:-1]] = unquote(part)
-        elif name != part:
-            return None
-    return found
 
 
 def make_service(folder: Path, environ: Mapping[str, str] | None = None) -> tuple[Service, ListBackend]:
