@@ -126,10 +126,12 @@ class Queue:
 
     def find_end(self, job: str) -> Ended | None:
         """See `Backend`."""
-        found = _queue().get_history(job, map_function=lambda entry: (entry.get("outputs"), entry.get("status")))
+        found = _queue().get_history(
+            job, map_function=lambda entry: (entry.get("outputs"), entry.get("status"), tuple(entry["prompt"][4]))
+        )
         if job not in found:
             return None
-        outputs, status = found[job]
+        outputs, status, ends = found[job]
         status = status or {}
         failure, was_canceled = None, False
         for kind, data in status.get("messages", ()):
@@ -144,7 +146,7 @@ class Queue:
                 )
         if failure is None and not was_canceled and status.get("status_str") != "success":
             failure = Failure("ComfyUI does not say why the run ended.")
-        files = [made for node, output in (outputs or {}).items() for made in _made(node, output)]
+        files = [made for node, output in (outputs or {}).items() for made in _made(node, output, node in ends)]
         return Ended(job, tuple(files), was_canceled, failure)
 
     def find_file(self, made: Made) -> Path | None:
@@ -285,9 +287,8 @@ def _signal(kind: str, data: Any) -> Signal | None:
                 },
             )
         case "executed":
-            return Produced(
-                job, tuple(_made(str(values.get("display_node") or values.get("node")), values.get("output")))
-            )
+            node = str(values.get("display_node") or values.get("node"))
+            return Produced(job, tuple(_made(node, values.get("output"), _is_end(job, node))))
         case _:
             return None
 
@@ -307,8 +308,17 @@ def _preview(message: bytes) -> Previewed | None:
     return Previewed(job, node, kind, message[8 + length :]) if isinstance(job, str) else None
 
 
-def _made(node: str, output: Any) -> list[Made]:
-    """The files and texts among what a node shows."""
+def _is_end(job: str, node: str) -> bool:
+    """Whether a prompt that runs is run for this node's sake."""
+    running = list(_queue().currently_running.values())
+    return any(item[1] == job and node in item[4] for item in running)
+
+
+def _made(node: str, output: Any, is_end: bool) -> list[Made]:
+    """The files among what a node shows; its texts only if the prompt is run for its sake.
+
+    Other nodes tell with texts what they did: LoRA Stack has its report there.
+    """
     found: list[Made] = []
     for key, items in cast("dict[str, Any]", output).items() if isinstance(output, dict) else ():
         if not isinstance(items, (list, tuple)):
@@ -320,7 +330,7 @@ def _made(node: str, output: Any) -> list[Made]:
                 kind = _ENDINGS.get(Path(name).suffix.lower()) or _TYPES.get(key, "file")
                 kind = "file" if kind == "text" else kind
                 found.append(Made(node, kind, name, str(one.get("subfolder") or ""), str(one.get("type") or "output")))
-            elif key == "text" and isinstance(item, str) and number < _MOST_TEXTS:
+            elif is_end and key == "text" and isinstance(item, str) and number < _MOST_TEXTS:
                 found.append(Made(node, "text", f"{node}-{number + 1}.txt".replace(":", "-"), text=item))
     return found
 

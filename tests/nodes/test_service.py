@@ -71,12 +71,12 @@ class Service:
         request = urllib.request.Request(url, data, {"Content-Type": "application/json", **named}, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=120) as answer:
+            with opener.open(request, timeout=400) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.headers, error.read())
 
-    def wait(self, job: str, seconds: float = 60) -> Any:
+    def wait(self, job: str, seconds: float = 300) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = self.ask("GET", f"/api/v2/jobs/{job}").json
@@ -136,7 +136,7 @@ graph, other, published = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.
 with Comfy() as client:
     job = client.jobs.get(published)  # a job of a published workflow
     later = client.submit(client.workflows.from_json(other))
-    canceled = later.cancel().wait(60).status
+    canceled = later.cancel().wait(300).status
     kinds = [(type(event).__name__, getattr(event, "status", "")) for event in job.events()]
     result = job.result()
     content = result.outputs[0].to_bytes()
@@ -144,7 +144,7 @@ with Comfy() as client:
     link = result.outputs[0].get_download_url().url
     asset = client.assets.from_bytes(content, filename="again.png")
     graph["1"]["inputs"]["image"] = asset
-    second = client.run(client.workflows.from_json(graph), timeout=60)
+    second = client.run(client.workflows.from_json(graph), timeout=300)
     again = client.assets.from_bytes(content, filename="again.png")
     again.commit()
     listed = [one.id for one in client.list_jobs(limit=2)]
@@ -185,14 +185,14 @@ def pixels(data: bytes) -> bytes:
 
 def test_a_call_gives_the_picture_of_the_same_run_by_hand(service: Service) -> None:
     inputs = {"prompt": "a red barn", "loras": ROWS, "seed": 3, "steps": 2, "cfg": 5.0}
-    answer = service.ask("POST", "/workflows/portrait/jobs?wait=60&outputs=base64", inputs)
+    answer = service.ask("POST", "/workflows/portrait/jobs?wait=300&outputs=base64", inputs)
     assert answer.status == 200, answer.content
     (output,) = answer.json["outputs"]
     rows = [{"lora": "warm.safetensors", "model": 0.8}, {"lora": "styles/lines.safetensors", "model": -0.4}]
     graph = demo_prompt(rows, positive="a red barn", seed=3, steps=2, cfg=5.0, width=64, height=64, prefix="by-hand")
     (image,) = service.server.run(graph)["8"]["images"]
     assert pixels(base64.b64decode(output["data_base64"])) == pixels(service.server.view(image))
-    without = service.ask("POST", "/workflows/portrait/jobs?wait=60&outputs=data_uri", {**inputs, "loras": []}).json
+    without = service.ask("POST", "/workflows/portrait/jobs?wait=300&outputs=data_uri", {**inputs, "loras": []}).json
     head, _, text = without["outputs"][0]["url"].partition(",")
     assert head == "data:image/png;base64"
     assert pixels(base64.b64decode(text)) != pixels(service.server.view(image))
@@ -205,14 +205,14 @@ def test_waiting_is_asked_for_and_ends(service: Service) -> None:
     assert service.ask("POST", "/workflows/empty/jobs", {}, Prefer="wait=30").status == 200
     answer = service.ask("POST", "/workflows/empty@1/jobs?wait=30", {}, Prefer="respond-async")
     assert (answer.status, answer.headers["Preference-Applied"]) == (202, "respond-async")
-    for query in ("wait=-1", "wait=x", "wait=601", "wait=nan", "outputs=x", "other=1"):
+    for query in ("wait=-1", "wait=x", "wait=3001", "wait=nan", "outputs=x", "other=1"):
         assert service.ask("POST", f"/workflows/empty/jobs?{query}", {}).status == 400, query
 
 
 @pytest.mark.parametrize(
     ("inputs", "status", "path", "said"),
     [
-        ({"loras": [ROWS[0], {"model": "flux"}]}, 422, "loras[1].model", "made for FLUX.1, this model is Stable Diff"),
+        ({"loras": [ROWS[0], {"model": "flux"}]}, 422, "loras[1].model", "made for FLUX.1"),
         ({"loras": [{"model": "gone"}]}, 400, "loras[0].model", "gone"),
         ({"loras": [{"model": "civitai:1@2"}]}, 400, "loras[0].model", "civitai:1@2"),
         ({"loras": [{"model": "../secret"}]}, 400, "loras[0].model", "secret"),
@@ -245,7 +245,7 @@ def test_what_is_wrong_is_told_before_anything_is_queued(
 
 
 def test_a_lora_is_found_by_its_air(service: Service) -> None:
-    answer = service.ask("POST", "/workflows/portrait/jobs?wait=60", {"loras": [{"model": "civitai:120096@135931"}]})
+    answer = service.ask("POST", "/workflows/portrait/jobs?wait=300", {"loras": [{"model": "civitai:120096@135931"}]})
     assert (answer.status, answer.json["status"]) == (200, "succeeded"), answer.content
 
 
@@ -376,7 +376,7 @@ def test_the_snippets_of_the_documentation_run(service: Service, tmp_path: Path)
             lines.append(block.replace("http://127.0.0.1:8188", service.server.url))
     env = {**os.environ, "NO_PROXY": "*", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
-        ["sh", "-c", "\n".join(lines)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
+        ["sh", "-c", "\n".join(lines)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("lighthouse.png", "noon.png", "dawn.png"):

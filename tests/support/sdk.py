@@ -41,7 +41,7 @@ def _has_sdk(python: str) -> bool:
     return subprocess.run([python, "-c", "import comfy_sdk"], capture_output=True, check=False).returncode == 0
 
 
-def run_with_sdk(code: str, base_url: str, *arguments: str, token: str = "", timeout: float = 120) -> str:
+def run_with_sdk(code: str, base_url: str, *arguments: str, token: str = "", timeout: float = 600) -> str:
     """What a script with the SDK prints, whose client calls `base_url`."""
     env = {name: text for name, text in os.environ.items() if name not in ("PYTHONPATH", "COMFY_API_KEY")}
     env |= {"COMFY_BASE_URL": base_url, "NO_PROXY": "*"} | ({"COMFY_API_KEY": token} if token else {})
