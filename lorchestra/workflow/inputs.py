@@ -20,9 +20,11 @@ from .interface import (
     BOOLEAN,
     FILE,
     IMAGE,
+    INTEGER,
     LORAS,
     MASK,
     MEDIA,
+    NUMBER,
     PERSON,
     SUBGRAPH,
     TITLE,
@@ -51,6 +53,11 @@ _PLAIN_TITLE = re.compile(
     re.IGNORECASE,
 )
 """Titles that are those of a class, or as good as."""
+
+_PLAIN_USE = re.compile(
+    r"(?:images?|img|pixels|input|value|source|video|audio|any|on_true|on_false|a|b|file|mask)_?\d*"
+)
+"""Inputs that do not say what an image is for. Example: `image1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +127,14 @@ class _Finder:
         found = [*declared, *titled]
         known = {item.node for item in found if item.kind == LORAS}
         found += [item for item in self._lists if item.node not in known]
+        self._inputs = found
         usual = self._usual(candidates)
         if declared:  # its author has chosen; without a seed, nobody would get another picture
-            usual = [item for item in usual if item.role == SEED]
+            has_seed = any(item.role == SEED for item in found)
+            usual = [] if has_seed else [item for item in usual if item.role == SEED]
         else:
-            usual += self._promoted(candidates)
+            self._inputs = [*found, *usual]
+            usual = [*_by_use(usual, self._texts), *self._promoted(candidates)]
         self._inputs = [*found, *_sorted(usual)] if declared else [*titled, *_sorted([*found[len(titled) :], *usual])]
         named = [replace(item, name=self._names.take(item.name)) for item in self._inputs]
         return Found(tuple(named), tuple(dict.fromkeys(self._notes)))
@@ -297,8 +307,14 @@ class _Finder:
                 pass
         if (where, widget) in places or find_lora_list(class_of(self._graph, where)) is not None:
             return [(where, widget)]
+        if (where, "value") in places and self._is_primitive(places[where, "value"]):
+            return [(where, "value")]  # a primitive's widget had the name of the one that it goes to
         # An id inside a subgraph, without that of the subgraph's own node
         return list(self._ends.get((where.rpartition(":")[2], widget), ()))
+
+    @staticmethod
+    def _is_primitive(place: Place) -> bool:
+        return all(node != place.key[0] for node, _ in place.targets)
 
     # Titles
 
@@ -380,9 +396,9 @@ class _Finder:
             return False
         if kind.is_partner:
             return True
-        if "." in widget or role.is_partner:
+        if role.is_partner:
             return False
-        return not role.outputs or any(output in role.outputs for output in kind.outputs)
+        return "." not in widget and (not role.outputs or any(output in role.outputs for output in kind.outputs))
 
     def _is_text(self, one: _Candidate) -> bool:
         if one.spec is None:
@@ -419,10 +435,22 @@ class _Finder:
             described = describe(one.spec, one.place.value)
             if described.kind in (FILE, VALUE):  # whoever promotes a model's file sets the workflow up
                 continue
-            made = self._make(one, SUBGRAPH if one.place.is_host else USUAL)
+            taken = {item.role for item in [*self._inputs, *found]}
+            role = self._role_by_name(one, described.kind)
+            is_first = role is not None and role.name not in taken
+            made = self._make(one, SUBGRAPH if one.place.is_host else USUAL, role.name if role and is_first else "")
             if made is not None:
                 found.append(made)
         return found
+
+    def _role_by_name(self, one: _Candidate, kind: str) -> Role | None:
+        """What a number is that somebody put on a subgraph's own node: by its widget's name, or what they call it."""
+        if kind not in (INTEGER, NUMBER):
+            return None
+        own = one.place.key[1].rpartition(".")[2]
+        name = own if not _GENERIC.fullmatch(own) and find_role(own) is not None else slug(self._title(one))
+        role = find_role(name)
+        return role if role is not None and (not role.types or {"INT", "FLOAT"} & set(role.types)) else None
 
 
 def make_input(form: ApiForm, classes: NodeClasses, key: Key, with_files: bool = False) -> Input | None:
@@ -446,6 +474,23 @@ def _joined(found: list[Input], made: Input) -> bool:
             found[number] = replace(item, schema=both, also=also, is_random=item.is_random or made.is_random)
             return True
     return False
+
+
+def _by_use(inputs: Sequence[Input], texts: TextRoles) -> list[Input]:
+    """Several images are called by what they are for, `first_frame` and `last_frame`, where a node says that."""
+    counts: dict[str, int] = {}
+    for item in inputs:
+        counts[item.role] = counts.get(item.role, 0) + 1
+    found: list[Input] = []
+    for item in inputs:
+        uses = {key.rpartition(".")[2] for _, key in texts.takers(item.node)}
+        use = slug(uses.pop()) if len(uses) == 1 else ""
+        is_plain = item.name != item.role or _PLAIN_USE.fullmatch(use) is not None
+        if item.kind not in MEDIA or counts[item.role] < 2 or is_plain or not use:
+            found.append(item)
+        else:
+            found.append(replace(item, name=use, title=use.replace("_", " ").capitalize()))
+    return found
 
 
 def _sorted(inputs: Sequence[Input]) -> list[Input]:

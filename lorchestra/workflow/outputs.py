@@ -74,6 +74,8 @@ def _kind(graph: Mapping[str, Json], node: str, kind: NodeClass | None) -> str:
     known = next((word for pattern, word in _BY_CLASS if re.fullmatch(pattern, name)), None)
     if known is not None:
         return known
+    if kind is not None and kind.is_partner:  # it saves what it gives, and takes something else
+        return "file"
     linked = {key for key, _ in links_of(graph, node)}
     types = [spec.type for spec in kind.specs if spec.name in linked] if kind is not None else []
     return next((word for type_, word in _KINDS if any(type_ in given.split(",") for given in types)), "file")

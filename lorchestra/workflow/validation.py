@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-
-from ..errors import InputError, quoted
+from ..errors import InputError, LorchestraError, quoted
 from ..limits import MAX_NESTING, MAX_VALUES, Json
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 Path = tuple[str | int, ...]
 _MOST_ERRORS = 100
@@ -43,6 +43,13 @@ def find_problem(schema: Mapping[str, Json], value: Json) -> Problem | None:
     problem = find_oddity(value)
     if problem is not None:
         return problem
+    try:  # here, so that a ComfyUI without it still has its nodes
+        from jsonschema import Draft202012Validator
+    except ImportError as error:
+        raise LorchestraError(
+            "the Python package jsonschema is missing, which checks requests. Install the pack's requirements.txt with "
+            "the Python that runs ComfyUI"
+        ) from error
     validator = Draft202012Validator(cast("dict[str, Any]", schema))
     errors: list[ValidationError] = []
     for error in validator.iter_errors(value):  # pyright: ignore[reportUnknownMemberType] - jsonschema has no types
