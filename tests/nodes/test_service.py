@@ -158,6 +158,7 @@ with Comfy() as client:
 """
 
 
+@pytest.mark.oldest
 def test_the_official_sdk_runs_watches_cancels_and_downloads(service: Service) -> None:
     inputs = {"prompt": "a lighthouse", "loras": ROWS, "seed": 11}
     job = service.ask("POST", "/workflows/portrait/jobs", inputs).json
@@ -198,6 +199,7 @@ def test_a_call_gives_the_picture_of_the_same_run_by_hand(service: Service) -> N
     assert pixels(base64.b64decode(text)) != pixels(service.server.view(image))
 
 
+@pytest.mark.oldest
 def test_waiting_is_asked_for_and_ends(service: Service) -> None:
     answer = service.ask("POST", "/workflows/empty/jobs", {})
     assert (answer.status, answer.json["status"]) == (202, "queued")
@@ -249,6 +251,7 @@ def test_a_lora_is_found_by_its_air(service: Service) -> None:
     assert (answer.status, answer.json["status"]) == (200, "succeeded"), answer.content
 
 
+@pytest.mark.oldest
 def test_comfyuis_own_complaints_are_told(service: Service) -> None:
     for graph, said in (
         ({"1": {"class_type": "NoSuchNode", "inputs": {}}}, "NoSuchNode"),
@@ -263,6 +266,7 @@ def test_comfyuis_own_complaints_are_told(service: Service) -> None:
         assert said in answer.json["error"]["message"]
 
 
+@pytest.mark.oldest
 def test_a_node_that_fails_is_told(service: Service) -> None:
     graph = demo_prompt(checkpoint="broken.safetensors", steps=1, width=64, height=64)
     answer = service.ask("POST", "/api/v2/jobs", {"workflow": graph})
@@ -274,6 +278,7 @@ def test_a_node_that_fails_is_told(service: Service) -> None:
     assert found["error"]["message"] and "Traceback" not in found["error"]["message"]
 
 
+@pytest.mark.oldest
 def test_pictures_are_sent_in_and_urls_are_not_fetched(service: Service) -> None:
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
