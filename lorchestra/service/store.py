@@ -215,7 +215,10 @@ class Store:
                 with connection:
                     yield connection
             except sqlite3.Error as error:
-                raise StoreError(f"the file of jobs {self.path.name} cannot be used ({error})") from error
+                self.close()
+                raise StoreError(
+                    f"the file of jobs {self.path.name} cannot be used ({error}). If it is damaged, move it away."
+                ) from error
 
     def _open(self) -> sqlite3.Connection:
         with contextlib.suppress(OSError):
