@@ -27,6 +27,7 @@ _MOST_BYTES = 34_000_000
 """Of a file that is sent: as base64 it must fit into a request."""
 _LOOK = 1.0
 _MEDIA = ("image", "mask", "video", "audio")
+_NOUNS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "loras": "a list of LoRAs"}
 _TEXTS = ("text", "choice", "file")
 
 
@@ -90,7 +91,7 @@ def _inputs(given: Sequence[str], loras: Sequence[str], kinds: Mapping[str, str]
     for text in given:
         name, sign, value = text.partition("=")
         if not sign:
-            raise LorchestraError(f"{quoted(text)} is no input; write name=value")
+            raise LorchestraError(f"{quoted(text)} is not an input; write name=value")
         if name not in kinds:
             raise LorchestraError(f"the workflow has no input {quoted(name)}; it has {', '.join(kinds) or 'none'}")
         inputs[name] = _value(name, value, kinds[name])
@@ -114,7 +115,7 @@ def _value(name: str, text: str, kind: str) -> Json:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise LorchestraError(f"{name}: {quoted(text)} is no {kind}") from error
+        raise LorchestraError(f"{name}: {quoted(text)} is not {_NOUNS.get(kind, kind)}") from error
 
 
 def _lora(text: str) -> Json:

@@ -48,7 +48,7 @@ class Remote:
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise RemoteError(f"{url} is no address; expected one such as {DEFAULT_URL}")
+            raise RemoteError(f"{url} is not an address; expected one such as {DEFAULT_URL}")
         base = url.rstrip("/")
         self.url = base if base.endswith("/lorchestra") else f"{base}/lorchestra"
         # A proxy from the environment would only be in the way of this machine.

@@ -268,7 +268,7 @@ def to_json(asset: Asset, base: str, created_new: bool | None = None) -> dict[st
 def check_file_path(text: Json, path: str = "file_path") -> str:
     """The name of an upload; raises `Refusal` for one that leads elsewhere than to the inputs."""
     if not isinstance(text, str) or not text or len(text) > 500:
-        raise invalid(f"{quoted(text)} is no name of a file.", path)
+        raise invalid(f"{quoted(text)} cannot be the name of a file.", path)
     parts = text.replace("\\", "/").split("/")
     if parts[0] == "input" and len(parts) > 1:
         parts = parts[1:]

@@ -63,7 +63,7 @@ def _graph(service: Service, workflow: Json) -> Graph:
         inputs = cast("dict[str, Json]", data).get("inputs", {}) if isinstance(data, dict) else None
         if not isinstance(inputs, dict):
             raise Refusal(
-                422, "invalid_workflow", 'this is no node; expected {"class_type", "inputs"}.', f"workflow.{node}"
+                422, "invalid_workflow", 'this is not a node; expected {"class_type", "inputs"}.', f"workflow.{node}"
             )
     missing: list[str] = []
     found = _with_files(graph, service.assets.loadable, missing)
@@ -121,7 +121,7 @@ def _metadata(value: Json) -> dict[str, str] | str | None:
 
 def _priority(value: Json) -> int | None:
     if value is not None and (type(value) is not int or abs(value) > 1_000_000):
-        raise invalid(f"{quoted(value)} is no whole number from -1000000 to 1000000.", "priority")
+        raise invalid(f"{quoted(value)} is not a whole number from -1000000 to 1000000.", "priority")
     return value
 
 
@@ -134,13 +134,13 @@ async def list_jobs(service: Service, request: Request) -> Response:
             labels[label[1]] = text
         elif name == "limit":
             if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST_LISTED:
-                raise invalid(f"{quoted(text)} is no whole number from 1 to {_MOST_LISTED}.", "limit")
+                raise invalid(f"{quoted(text)} is not a whole number from 1 to {_MOST_LISTED}.", "limit")
             limit = int(text)
         elif name == "status":
             statuses = {part.strip() for part in text.split(",")} - {""}
             unknown = sorted(statuses - set(STATUSES))
             if unknown:
-                raise invalid(f"{quoted(unknown[0])} is none of {', '.join(STATUSES)}.", "status")
+                raise invalid(f"{quoted(unknown[0])} is not one of {', '.join(STATUSES)}.", "status")
         elif name == "cursor":
             before = _read_cursor(text)
         else:
@@ -174,7 +174,7 @@ def _read_cursor(text: str) -> tuple[float, str]:
     except (binascii.Error, ValueError):
         found = None
     if found is None:
-        raise Refusal(400, "invalid_cursor", "this is no cursor of a list of jobs.", "cursor")
+        raise Refusal(400, "invalid_cursor", "this is not a cursor of a list of jobs.", "cursor")
     return float(found[1]), found[2]
 
 
@@ -271,7 +271,7 @@ async def head_asset_by_hash(service: Service, request: Request) -> Response:
 
 def _hash(value: Json) -> str:
     if not isinstance(value, str) or _HASH.fullmatch(value.lower()) is None:
-        raise invalid(f"{quoted(value)} is no hash; expected blake3: and 64 hex digits.", "hash")
+        raise invalid(f"{quoted(value)} is not a hash; expected blake3: and 64 hex digits.", "hash")
     return value.lower()
 
 

@@ -32,6 +32,7 @@ _STARTS: tuple[tuple[bytes, int, str], ...] = (
     (b"\x1aE\xdf\xa3", 0, "video/webm"),
 )
 """What files of a type have at a place."""
+_WORDS = {IMAGE: "an image", MASK: "a mask", VIDEO: "a video", AUDIO: "audio"}
 _FITTING = {
     IMAGE: ("image/",),
     MASK: ("image/",),
@@ -48,7 +49,7 @@ def load(value: Json, kind: str, path: str, assets: Assets) -> str:
     if isinstance(value, dict):
         value = _reference(cast("dict[str, Json]", value), path)
     if not isinstance(value, str) or not value:
-        raise invalid(f"{quoted(value)} is no {kind}; send base64, a data URI, or the id of an asset.", path)
+        raise invalid(f"{quoted(value)} is not {_WORDS[kind]}; send base64, a data URI, or the id of an asset.", path)
     if _URL.match(value):
         raise invalid("nothing is fetched from elsewhere. Send base64, a data URI, or the id of an asset.", path)
     if _is_uuid(value):
@@ -59,7 +60,7 @@ def load(value: Json, kind: str, path: str, assets: Assets) -> str:
     data = _decode(value, path)
     content_type = _type_of(data)
     if content_type is None or not content_type.startswith(_FITTING[kind]):
-        raise invalid(f"what was sent is no {kind} that is known here.", path)
+        raise invalid(f"what was sent is not {_WORDS[kind]} in a format that is known here.", path)
     suffix = mimetypes.guess_extension(content_type) or ".bin"
     asset = assets.add_bytes(data, f"{path}{suffix}", content_type)
     name = assets.loadable(asset.id)
@@ -72,7 +73,7 @@ def _reference(value: dict[str, Json], path: str) -> Json:
     """The id in an official reference to an asset, `{"__type": "core/ASSET", "info": {"id"}}`."""
     info = value.get("info")
     if value.get("__type") != "core/ASSET" or not isinstance(info, dict):
-        raise invalid(f"{quoted(value)} is no reference to an asset.", path)
+        raise invalid(f"{quoted(value)} is not a reference to an asset.", path)
     return cast("dict[str, Json]", info).get("id")
 
 

@@ -52,7 +52,7 @@ def find_route(method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
         raise Refusal(
             405,
             "method_not_allowed",
-            f"{quoted(method)} is none of {', '.join(allowed)}.",
+            f"{quoted(method)} is not one of {', '.join(allowed)}.",
             headers={"Allow": ", ".join(allowed)},
         )
     raise not_found(f"there is nothing at {quoted(raw_path)}.")

@@ -418,11 +418,11 @@ def _loras(value: Json) -> list[dict[str, Json]]:
         if unknown is not None:
             raise _TaskError("unsupportedParameter", "a LoRA has a model and a weight here", f"{path}.{unknown[:100]}")
         if not isinstance(row.get("model"), str):
-            raise _TaskError("invalidLora", f"{quoted(row.get('model'))} is no AIR", f"{path}.model")
+            raise _TaskError("invalidLora", f"{quoted(row.get('model'))} is not an AIR", f"{path}.model")
         weight = row.get("weight", 1)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not WEIGHT_MIN <= weight <= WEIGHT_MAX:
             raise _TaskError(
-                "invalidLora", f"{quoted(weight)} is no number", f"{path}.weight", min=WEIGHT_MIN, max=WEIGHT_MAX
+                "invalidLora", f"{quoted(weight)} is not a number", f"{path}.weight", min=WEIGHT_MIN, max=WEIGHT_MAX
             )
         rows.append({"model": row["model"], "weight": weight})
     return rows
@@ -465,7 +465,7 @@ def _choice(task: Mapping[str, Json], name: str, known: Sequence[str], default: 
         return default
     if value not in known:
         raise _TaskError(
-            f"unsupported{name[0].upper()}{name[1:]}", f"{quoted(value)} is none of {', '.join(known)}", name,
+            f"unsupported{name[0].upper()}{name[1:]}", f"{quoted(value)} is not one of {', '.join(known)}", name,
             allowedValues=list(known),
         )  # fmt: skip
     return value

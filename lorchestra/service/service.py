@@ -200,7 +200,7 @@ def parse(body: bytes) -> Json:
 def require_object(value: Json, known: tuple[str, ...], path: str = "") -> dict[str, Json]:
     """A JSON object without other keys than these; raises `Refusal` with the path of the first."""
     if not isinstance(value, dict):
-        raise invalid(f"{quoted(value)} is no object; expected one with {', '.join(known)}.", path or None)
+        raise invalid(f"{quoted(value)} is not an object; expected one with {', '.join(known)}.", path or None)
     data = cast("dict[str, Json]", value)
     unknown = next((key for key in data if key not in known), None)
     if unknown is not None:

@@ -79,7 +79,7 @@ async def put_workflow(service: Service, request: Request) -> Response:
         raise invalid('expected either "workflow" or "publication".')
     description = body.get("description")
     if description is not None and not isinstance(description, str):
-        raise invalid(f"{quoted(description)} is no text.", "description")
+        raise invalid(f"{quoted(description)} is not text.", "description")
     published = await service.threads.run(_publish, service, name.name, body, description)
     base = service.base(request)
     return Response(_shown(published, base), 201, {"Location": f"{base}/workflows/{published.reference}"})
@@ -129,7 +129,7 @@ async def post_job(service: Service, request: Request) -> Response:
     seconds, is_preferred = _seconds(request)
     form = query.get("outputs", URL)
     if form not in OUTPUT_FORMS:
-        raise invalid(f"{quoted(form)} is none of {', '.join(OUTPUT_FORMS)}.", "outputs")
+        raise invalid(f"{quoted(form)} is not one of {', '.join(OUTPUT_FORMS)}.", "outputs")
     key = idempotency_key(request)
     published = await service.threads.run(service.publications.find_or_raise, request.parameters["name"])
     body = await request.read(MAX_BODY)
@@ -165,7 +165,7 @@ def _seconds(request: Request) -> tuple[float, bool]:
         return 0.0, True
     if said is not None:
         if _NUMBER.fullmatch(said) is None or float(said) > _MOST_SECONDS:
-            raise invalid(f"{quoted(said)} is no number of seconds from 0 to {_MOST_SECONDS:g}.", "wait")
+            raise invalid(f"{quoted(said)} is not a number of seconds from 0 to {_MOST_SECONDS:g}.", "wait")
         return float(said), False
     match = next((found for part in prefer.split(",") if (found := _WAIT.fullmatch(part))), None)
     return (min(float(match[1]), _MOST_SECONDS), True) if match else (0.0, False)

@@ -109,7 +109,7 @@ def test_a_run_that_fails_is_told(
     [
         (["portrait", "prompt"], "write name=value"),
         (["portrait", "promt=a"], "has no input 'promt'"),
-        (["portrait", "steps=many"], "'many' is no integer"),
+        (["portrait", "steps=many"], "'many' is not a whole number"),
         (["portrait", "steps=0"], "steps: "),
         (["portrait", "--lora", "gone"], "loras[0].model: gone is not there"),
         (["nobody"], "no published workflow"),
@@ -131,7 +131,7 @@ def test_who_is_not_there_is_told(tmp_path: Path, workflow: Path, capsys: pytest
     assert main(["call", "portrait", "--url", "http://127.0.0.1:9"]) == 2
     assert "Is ComfyUI running" in capsys.readouterr().err
     assert main(["publish", str(workflow), "--name", "x", "--url", "ftp://a"]) == 2
-    assert "is no address" in capsys.readouterr().err
+    assert "is not an address" in capsys.readouterr().err
     assert main(["publish", str(tmp_path / "gone.json"), "--name", "x"]) == 2
     assert time.monotonic() - begin < 10
 

@@ -77,7 +77,7 @@ def test_what_is_no_picture_is_told(tmp_path: Path, assets: Assets, sent: Any, c
 
 
 def test_a_picture_is_no_sound(assets: Assets) -> None:
-    with pytest.raises(Refusal, match="no audio"):
+    with pytest.raises(Refusal, match="not audio"):
         load(TEXT, "audio", "sound", assets)
 
 
