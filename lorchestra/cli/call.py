@@ -78,7 +78,7 @@ def run_call(args: argparse.Namespace) -> int:
     if not outputs:
         raise RemoteError("the workflow gave no file")
     for number, output in enumerate(outputs, 1):
-        path = _numbered(Path(args.output), number)
+        path = _numbered(Path(args.output), number, str(output["name"]))
         _save(remote, output, path, args.force)
         if not args.json:
             print(printable(str(path)))
@@ -144,8 +144,9 @@ def _follow(remote: Remote, job: Json) -> Json:
     return job
 
 
-def _numbered(path: Path, number: int) -> Path:
-    return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+def _numbered(path: Path, number: int, name: str) -> Path:
+    """The path as it was given for the first output; for others its name with a number, and their own ending."""
+    return path if number == 1 else path.with_name(f"{path.stem}-{number}{Path(name).suffix or path.suffix}")
 
 
 def _save(remote: Remote, output: Mapping[str, Json], path: Path, force: bool) -> None:

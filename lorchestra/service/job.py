@@ -15,6 +15,8 @@ from ..limits import Json
 QUEUED, RUNNING, CANCELING = "queued", "running", "canceling"
 SUCCEEDED, CANCELED, FAILED, EXPIRED = "succeeded", "canceled", "failed", "expired"
 STATUSES = (QUEUED, RUNNING, SUCCEEDED, CANCELING, CANCELED, FAILED, EXPIRED)
+_ORDER = ("image", "video", "audio", "file", "latent", "text")
+"""In which outputs are shown: who asks for a picture takes the first."""
 ENDED = frozenset({SUCCEEDED, CANCELED, FAILED, EXPIRED})
 """What no job leaves."""
 
@@ -93,6 +95,7 @@ class Job:
     completed: float | None = None
     progress: Progress | None = None
     outputs: tuple[Output, ...] = ()
+    """In the order in which they were made."""
     error: JobError | None = None
     workflow: str | None = None
     """The publication that it is of, `name@version`; None for a graph that was sent."""
@@ -118,7 +121,7 @@ class Job:
             "expires_at": iso(self.expires),
             "queue_position": position if self.status == QUEUED else None,
             "progress": asdict(self.progress) if self.progress else None,
-            "outputs": [output.to_json(self, base) for output in self.outputs],
+            "outputs": [output.to_json(self, base) for output in sorted(self.outputs, key=_rank)],
             "error": asdict(self.error) if self.error else None,
             "metrics": {
                 "queue_ms": _between(self.created, self.started),
@@ -145,6 +148,10 @@ class Job:
             "error": JobError(**error) if error else None,
         }
         return Job(**{**data, **values})
+
+
+def _rank(output: Output) -> int:
+    return _ORDER.index(output.type)
 
 
 def asset_url(base: str, asset: str) -> str:

@@ -86,7 +86,7 @@ def test_several_outputs_are_numbered_and_nothing_is_overwritten(
     run(door, "publish", str(workflow), "--name", "portrait")
     out = tmp_path / "out.jpg"
     assert run(door, "call", "portrait", "-o", str(out)) == 0
-    assert (tmp_path / "out-2.jpg").read_bytes() == PNG + b"b.png"
+    assert (tmp_path / "out-2.png").read_bytes() == PNG + b"b.png"
     assert "a.png is saved as out.jpg" in capsys.readouterr().err
     assert run(door, "call", "portrait", "-o", str(out)) == 2
     assert "--force" in capsys.readouterr().err

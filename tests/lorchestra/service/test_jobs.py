@@ -372,9 +372,11 @@ def test_what_could_run_in_a_browser_is_not_shown_by_it(tmp_path: Path) -> None:
         backend.run_next()
         page = replace(write_output(tmp_path, "a.html", b"<script>"), type="file")
         drawing = replace(write_output(tmp_path, "a.svg", b"<svg>"), type="file")
-        backend.finish(page, drawing, Made("2", "text", "2-1.txt", text="a prompt"))
+        text = Made("2", "text", "2-1.txt", text="a prompt")
+        backend.finish(text, page, drawing, write_output(tmp_path))
         body = await until(caller, job, "succeeded")
-        answers = [await caller.send("GET", f"/api/v2/assets/{one['id']}/content") for one in body["outputs"]]
+        assert [one["type"] for one in body["outputs"]] == ["image", "file", "file", "text"]
+        answers = [await caller.send("GET", f"/api/v2/assets/{one['id']}/content") for one in body["outputs"][1:]]
         assert [answer.headers.get("Content-Disposition") for answer in answers] == ["attachment", "attachment", None]
         assert isinstance(answers[2].body, File) and answers[2].body.path.read_text() == "a prompt"
 
