@@ -15,12 +15,14 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from .server import find_server, is_running
 
 if TYPE_CHECKING:
+    from asyncio import Future
+
     from ...lorchestra.fit.badge import Badge
     from ...lorchestra.library.catalog import Library
     from ...lorchestra.library.database import Database
     from ...lorchestra.lora.cache import LoraCache
     from ...lorchestra.models.base import Base
-    from ...lorchestra.service.service import Service
+    from ...lorchestra.service.service import FindRoute, Service
     from ..routes.jobs import Jobs
     from .live.calls import Chain, Trace
     from .model_layers import ModelLayers
@@ -69,8 +71,8 @@ live_factors: WeakValueDictionary[object, Patcher] = WeakValueDictionary()
 live_traces: WeakKeyDictionary[BaseModel, dict[str, Trace]] = WeakKeyDictionary()
 """What runs told of layers with live LoRAs, by path."""
 
-services: Recent[Service] = Recent(1)
-"""The service of published workflows, once it was asked for something."""
+services: Recent[Future[tuple[Service, FindRoute]]] = Recent(1)
+"""The service of published workflows and what it can do, once it was asked for something."""
 
 live_chains: WeakKeyDictionary[Layer, Chain] = WeakKeyDictionary()
 """The hooks on layers, while live stacks run."""

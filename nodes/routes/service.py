@@ -30,7 +30,15 @@ def service_routes() -> tuple[tuple[str, str, Handler], ...]:
     return (("*", r"/{service:(?:workflows|api/v2|v1|openapi\.json)(?:/.*)?}", _handle),)
 
 
-def _make() -> Service:
+def _load(_: object) -> tuple[type[Service], FindRoute]:
+    """All handlers, and what they import: a second's work, and not for the event loop."""
+    from ...lorchestra.service.routes import find_route
+    from ...lorchestra.service.service import Service
+
+    return Service, find_route
+
+
+async def _open() -> tuple[Service, FindRoute]:
     """The service in this ComfyUI.
 
     Its jobs are in a file for each port, so that a ComfyUI that starts again knows which were its own.
@@ -38,27 +46,24 @@ def _make() -> Service:
     import folder_paths
     from comfy.cli_args import args
 
-    from ...lorchestra.service.service import Places, Service
+    loaded = await process.quick_jobs().do(_load, _load, lambda: False, joins_started=True)
+    make, find_route = cast("tuple[type[Service], FindRoute]", loaded)
+    from ...lorchestra.service.service import Places
     from ..host.queue import Queue
 
     user = Path(folder_paths.get_user_directory())
     own = user / "__lorchestra"
     store = own / f"jobs-{args.port}.sqlite"
-    return Service(Queue(), Places(own / "service.json", store, user / "lorchestra" / "published", own / "texts"))
-
-
-def _load() -> FindRoute:
-    """All handlers, and what they import; not on the event loop."""
-    from ...lorchestra.service.routes import find_route
-
-    return find_route
+    places = Places(own / "service.json", store, user / "lorchestra" / "published", own / "texts")
+    return make(Queue(), places), find_route
 
 
 async def _handle(request: web.Request) -> web.StreamResponse:
     from aiohttp import web
 
+    opening = process.services.find_or_make("service", lambda: asyncio.ensure_future(_open()))
     try:
-        find_route = await asyncio.to_thread(_load)
+        service, find_route = await asyncio.shield(opening)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
@@ -66,7 +71,6 @@ async def _handle(request: web.Request) -> web.StreamResponse:
         return web.json_response({"error": {"code": "unavailable", "message": said, "details": None}}, status=503)
     path = request.rel_url.raw_path
     mount = path[: path.index("/lorchestra") + len("/lorchestra")]
-    service = process.services.find_or_make("service", _make)
     answer = await service.answer(
         find_route,
         Request(
