@@ -60,8 +60,8 @@ def _graph(service: Service, workflow: Json) -> Graph:
             422, "workflow_format_ui", "this is a workflow as the editor saves it. Export it in API form.", "workflow"
         )
     for node, data in graph.items():
-        inputs = cast("dict[str, Json]", data).get("inputs", {}) if isinstance(data, dict) else None
-        if not isinstance(inputs, dict):
+        values = cast("dict[str, Json]", data) if isinstance(data, dict) else {}
+        if not isinstance(values.get("inputs", {}), dict) or not isinstance(values.get("class_type"), str):
             raise Refusal(
                 422, "invalid_workflow", 'this is not a node; expected {"class_type", "inputs"}.', f"workflow.{node}"
             )

@@ -85,9 +85,13 @@ class Queue:
         request = server.trigger_on_prompt(request)
         graph = request["prompt"]
         replacer = getattr(server, "node_replace_manager", None)
-        if replacer is not None:
-            replacer.apply_replacements(graph)
-        is_valid, error, outputs, node_errors = await execution.validate_prompt(job, graph, None)
+        try:
+            if replacer is not None:
+                replacer.apply_replacements(graph)
+            is_valid, error, outputs, node_errors = await execution.validate_prompt(job, graph, None)
+        except Exception as reason:  # ComfyUI's own route would answer 500: it expects a graph that the editor wrote
+            said = f"ComfyUI cannot read the graph ({type(reason).__name__}: {reason})"
+            raise GraphRefused(shortened(said, 1000), {}) from reason
         if not is_valid or node_errors:
             raise GraphRefused(_said(error, node_errors), _plain(node_errors))
         await accept()

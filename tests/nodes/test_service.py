@@ -256,6 +256,9 @@ def test_comfyuis_own_complaints_are_told(service: Service) -> None:
     for graph, said in (
         ({"1": {"class_type": "NoSuchNode", "inputs": {}}}, "NoSuchNode"),
         ({"1": EMPTY["1"]}, "no outputs"),
+        ({"1": {"class_type": "NoSuchNode", "inputs": {}, "_meta": 5}}, "cannot read the graph"),
+        ({**EMPTY, "2": {"class_type": "SaveImage", "inputs": {"images": ["7", 0]}}}, "node 2 (SaveImage)"),
+        ({**EMPTY, "2": {"class_type": "SaveImage", "inputs": {"images": ["1", "x"]}}}, ""),
         (
             {**EMPTY, "1": {"class_type": "EmptyImage", "inputs": {**EMPTY["1"]["inputs"], "width": 0}}},
             "smaller than min",
