@@ -434,6 +434,7 @@ class _Converter:
         return node, node.inputs[0] if node.inputs else None
 
     def _primitive(self, scope: _Scope, node: Node) -> _Given | None:
+        """The value that a primitive shows. The editor forgets it where the link enters a subgraph."""
         if not node.values and not node.named:
             return None
         value = node.values[0] if node.values else next(iter(node.named.values()))

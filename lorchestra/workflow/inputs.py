@@ -135,7 +135,9 @@ class _Finder:
         else:
             self._inputs = [*found, *usual]
             usual = [*_by_use(usual, self._texts), *self._promoted(candidates)]
-        self._inputs = [*found, *_sorted(usual)] if declared else [*titled, *_sorted([*found[len(titled) :], *usual])]
+        self._inputs = (
+            [*found, *_sorted(usual)] if declared else [*_sorted(titled), *_sorted([*found[len(titled) :], *usual])]
+        )
         named = [replace(item, name=self._names.take(item.name)) for item in self._inputs]
         return Found(tuple(named), tuple(dict.fromkeys(self._notes)))
 
