@@ -107,16 +107,17 @@ def add_import(subparsers: Subparsers) -> None:
 def run_export(args: argparse.Namespace) -> int:
     """Runs `lorchestra export`; raises `LorchestraError` for input that cannot be used."""
     if args.stack is None and args.to != "schema":
-        what = "a workflow" if args.to in WORKFLOW_FORMS else "a stack"
-        raise LorchestraError(f"export --to {args.to} needs the file of {what}, or - for standard input")
+        if args.to in WORKFLOW_FORMS:
+            raise LorchestraError(f"export --to {args.to} needs the file of a workflow, or - for standard input")
+        raise LorchestraError(f"export --to {args.to} needs the file of a stack, or - for standard input")
     _check_output(args, args.stack)
     is_both = args.to in (*WORKFLOW_FORMS, *SHARED)
     text = None if args.stack is None else _read_text(args.stack, MAX_WORKFLOW if is_both else MAX_BYTES)
     workflow = None if text is None else read_workflow(text, args)
-    reading = Reading(Stack()) if text is None else _read_rows(text, workflow, args)
-    if reading is None:
+    if workflow is not None:
         _write_text(written(workflow, args), args)
         return 0
+    reading = Reading(Stack()) if text is None else read_stack(text)
     options = {"allow_names": args.allow_names, "clamp": args.clamp, "paths": args.paths}
     known = _identified(reading.stack, args)
     try:
@@ -127,21 +128,6 @@ def run_export(args: argparse.Namespace) -> int:
     _write_text(writing.text, args)
     _report((*reading.losses, *known.without_added(writing.losses)))
     return 0
-
-
-def _read_rows(text: str, workflow: Json | None, args: argparse.Namespace) -> Reading | None:
-    """The stack in a text; None for a workflow.
-
-    A prompt whose LoRAs were always read as Runware's is a workflow if it is told what its nodes are.
-    """
-    if workflow is not None and args.to != "runware":
-        return None
-    try:
-        return None if args.object_info is not None and workflow is not None else read_stack(text)
-    except StackError:
-        if workflow is None:
-            raise
-        return None
 
 
 def run_import(args: argparse.Namespace) -> int:
@@ -215,8 +201,9 @@ def _read_text(name: str, limit: int = MAX_BYTES) -> str:
     except ValueError as error:  # a NUL in the path
         raise FileProblem(name, f"this cannot be the name of a file ({error})") from error
     if len(data) > limit:
-        what = "stack" if limit == MAX_BYTES else "workflow"
-        raise FileProblem(shown, f"there are more than {limit:,} bytes; a {what} is never that large")
+        if limit > MAX_BYTES:
+            raise FileProblem(shown, f"there are more than {limit:,} bytes; a workflow is never that large")
+        raise FileProblem(shown, f"there are more than {MAX_BYTES:,} bytes; a stack is never that large")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

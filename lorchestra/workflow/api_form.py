@@ -35,6 +35,9 @@ VIRTUAL = frozenset({PRIMITIVE, *_REROUTES, *_SETTERS, *_GETTERS, *_NOTES, *_SWI
 """Nodes that exist in the editor alone."""
 _MOST_HOPS = 10_000
 """Nodes that one link leads through."""
+_MOST_HOPS_IN_ALL = 3_000_000
+_MOST_PROMOTED = 1000
+"""Widgets of older editors on one subgraph's own node."""
 
 Key = tuple[str, str]
 """(node's id, with those of the subgraphs' own nodes before it; its widget or input)."""
@@ -117,6 +120,7 @@ class _Converter:
         """Path of the host → the scope inside it."""
         self._insides: dict[tuple[int, int], tuple[str, str, Json] | None] = {}
         self._count = 0
+        self._hops = 0
 
     def convert(self) -> ApiForm:
         root = _Scope("", self._saved.root)
@@ -197,7 +201,7 @@ class _Converter:
             found = self._inside(graph, number)
             if found is not None:
                 by_inside.setdefault(found[:2], number)
-        for place, item in enumerate(sequence(host.properties.get("proxyWidgets"))):
+        for place, item in enumerate(sequence(host.properties.get("proxyWidgets"))[:_MOST_PROMOTED]):
             match [str(part) for part in sequence(item)[:2]]:
                 case [inner, name]:
                     pass
@@ -339,6 +343,9 @@ class _Converter:
         seen: set[tuple[str, str, int]] = set()
         slot: Slot | None = node.inputs[number]
         for _ in range(_MOST_HOPS):
+            self._hops += 1
+            if self._hops > _MOST_HOPS_IN_ALL:
+                raise WorkflowError("links lead through too many reroutes, bypassed nodes and subgraphs")
             # From an input upstream to the output that it is linked to
             if slot is None or slot.link is None:
                 return None
@@ -379,12 +386,12 @@ class _Converter:
                     break
                 opened = self._scopes.get(f"{scope.path}{node.id}:")
                 ends = inner.outputs[output] if output < len(inner.outputs) else ()
-                end = next((inner.links[id_] for id_ in ends if id_ in inner.links), None)
-                if opened is None or end is None:
+                id_ = next((id_ for id_ in ends if id_ in inner.links), None)
+                if opened is None or id_ is None:
                     return None
-                scope = opened
+                scope, end = opened, inner.links[id_]
                 if end.origin == INPUT_NODE:
-                    slot = Slot("", asked, _link_of(inner, end), None)
+                    slot = Slot("", asked, id_, None)
                     break
                 found = inner.nodes.get(end.origin)
                 if found is None:
@@ -434,6 +441,7 @@ class _Converter:
         return node, node.inputs[0] if node.inputs else None
 
     def _primitive(self, scope: _Scope, node: Node) -> _Given | None:
+        """The value that a primitive shows. The editor forgets it where the link enters a subgraph."""
         if not node.values and not node.named:
             return None
         value = node.values[0] if node.values else next(iter(node.named.values()))
@@ -527,10 +535,6 @@ def _with_targets(place: Place, targets: Sequence[Target]) -> Place:
 
 def _where(scope: _Scope, node: Node) -> str:
     return f"node {scope.id_of(node)} ({shortened(node.title or node.type, 60)})"
-
-
-def _link_of(graph: Graph, link: object) -> str | None:
-    return next((id_ for id_, other in graph.links.items() if other is link), None)
 
 
 def _literal(value: Json) -> Json:

@@ -54,6 +54,8 @@ _PLAIN_TITLE = re.compile(
 )
 """Titles that are those of a class, or as good as."""
 
+MAX_INPUTS = 1000
+"""Most inputs of each kind of source."""
 _PLAIN_USE = re.compile(
     r"(?:images?|img|pixels|input|value|source|video|audio|any|on_true|on_false|a|b|file|mask)_?\d*"
 )
@@ -135,7 +137,9 @@ class _Finder:
         else:
             self._inputs = [*found, *usual]
             usual = [*_by_use(usual, self._texts), *self._promoted(candidates)]
-        self._inputs = [*found, *_sorted(usual)] if declared else [*titled, *_sorted([*found[len(titled) :], *usual])]
+        self._inputs = (
+            [*found, *_sorted(usual)] if declared else [*_sorted(titled), *_sorted([*found[len(titled) :], *usual])]
+        )
         named = [replace(item, name=self._names.take(item.name)) for item in self._inputs]
         return Found(tuple(named), tuple(dict.fromkeys(self._notes)))
 
@@ -147,6 +151,12 @@ class _Finder:
         one = self._candidate(place)
         role = self._role(one)
         return self._make(one, PERSON, role.name if role is not None else "")
+
+    def _is_full(self, found: Sequence[Input]) -> bool:
+        if len(found) < MAX_INPUTS:
+            return False
+        self._notes.append(f"there are more than {MAX_INPUTS:,} inputs; the rest is left out")
+        return True
 
     # What there is
 
@@ -227,6 +237,8 @@ class _Finder:
         found: list[Input] = []
         for node in sorted(self._graph, key=in_order):
             class_type = class_of(self._graph, node)
+            if len(found) >= MAX_INPUTS:
+                break
             known = find_lora_list(class_type)
             inputs = inputs_of(self._graph, node)
             if known is None or node not in self._useful or link_in(inputs.get(known.widget)) is not None:
@@ -328,9 +340,11 @@ class _Finder:
         listed = {item.node: item for item in self._lists}
         for node in sorted(self._graph, key=in_order):
             match = _TITLE.search(self._title_of(node))
-            if match is not None and node in listed and not any(item.node == node for item in found):
+            if match is not None and node in listed:
                 found.append(replace(listed[node], name=slug(match[1]), source=TITLE, title=match[1]))
         for node, ones in by_node.items():
+            if self._is_full(found):
+                break
             match = _TITLE.search(ones[0].place.title)
             if match is None or node in listed:
                 continue
@@ -359,6 +373,8 @@ class _Finder:
     def _usual(self, candidates: Sequence[_Candidate]) -> list[Input]:
         found: list[Input] = []
         for one in candidates:
+            if self._is_full(found):
+                break
             if one.target in self._taken or self._is_of_list(one):
                 continue
             media = self._media(one)
@@ -426,6 +442,8 @@ class _Finder:
         """Widgets that somebody has put on a subgraph's own node, and primitives with a title of their own."""
         found: list[Input] = []
         for one in candidates:
+            if self._is_full(found):
+                break
             if one.target in self._taken or self._is_of_list(one):
                 continue
             own = one.place.title if not one.place.is_host else ""
@@ -453,12 +471,17 @@ class _Finder:
         return role if role is not None and (not role.types or {"INT", "FLOAT"} & set(role.types)) else None
 
 
-def make_input(form: ApiForm, classes: NodeClasses, key: Key, with_files: bool = False) -> Input | None:
-    """The input that a person asks for by its place in the editor; None if there is no such widget, or it is linked."""
-    place = form.places.get(key)
-    if place is None:
-        return None
-    return _Finder(form, classes, with_files).make(place)
+class InputMaker:
+    """Makes inputs of what was found to be none."""
+
+    def __init__(self, form: ApiForm, classes: NodeClasses) -> None:
+        self._form = form
+        self._finder = _Finder(form, classes, with_files=False)
+
+    def find(self, key: Key) -> Input | None:
+        """The input that a person asks for by its place in the editor; None if there is no such widget, or no more."""
+        place = self._form.places.get(key)
+        return None if place is None else self._finder.make(place)
 
 
 def _joined(found: list[Input], made: Input) -> bool:

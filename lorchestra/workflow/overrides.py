@@ -14,7 +14,7 @@ from ..errors import WorkflowError, quoted, shortened
 from ..limits import Json
 from .api_form import ApiForm, Key
 from .editor import mapping, sequence
-from .inputs import make_input
+from .inputs import InputMaker
 from .interface import CHOICE, INTEGER, LORAS, NUMBER, PERSON, TEXT, Input, Output
 from .names import NAME, Names
 from .node_classes import NodeClasses
@@ -53,6 +53,7 @@ def revise(
     notes: list[str] = []
     ordered: list[Input] = []
     rest = list(inputs)
+    maker: InputMaker | None = None
     for row in _rows(said, "inputs"):
         where = f"the input {shortened(str(row.get('node')))}.{shortened(str(row.get('widget')))}"
         _check_keys(row, INPUT_KEYS, where)
@@ -61,7 +62,8 @@ def revise(
         if found is not None:
             rest.remove(found)
         elif row.get("hidden") is not True:
-            found = make_input(form, classes, key)
+            maker = maker or InputMaker(form, classes)
+            found = maker.find(key)
             if found is None or any(found.targets[0] in item.targets for item in [*ordered, *rest]):
                 notes.append(f"{where}: there is no such widget any more, or it is linked; what was said of it is lost")
                 continue

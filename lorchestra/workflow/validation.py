@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 Path = tuple[str | int, ...]
+_Trail = tuple["_Trail | None", str | int]
+"""The way to a value: that to what it is in, and its key or number there."""
 _MOST_ERRORS = 100
 _MOST_BITS = 4096
 """Of a whole number."""
@@ -64,30 +66,38 @@ def find_problem(schema: Mapping[str, Json], value: Json) -> Problem | None:
 
 def find_oddity(value: Json, most: int = MAX_VALUES) -> Problem | None:
     """What no JSON has (NaN, other types), or what is too much or too deep; None for plain values."""
-    waiting: list[tuple[Json, Path]] = [(value, ())]
+    waiting: list[tuple[Json, int, _Trail | None]] = [(value, 0, None)]
     count = 0
     while waiting:
-        item, path = waiting.pop()
+        item, depth, trail = waiting.pop()
         count += 1
         if count > most:
             return Problem(f"there are more than {most:,} values", ())
-        if len(path) > MAX_NESTING:
-            return Problem(f"it is nested more than {MAX_NESTING} levels deep", path[:3])
+        if depth > MAX_NESTING:
+            return Problem(f"it is nested more than {MAX_NESTING} levels deep", _path(trail)[:3])
         if isinstance(item, dict):
             for key, inner in cast("dict[object, Json]", item).items():
                 if not isinstance(key, str):
-                    return Problem(f"the key {quoted(key)} is not text", path)
-                waiting.append((inner, (*path, key)))
+                    return Problem(f"the key {quoted(key)} is not text", _path(trail))
+                waiting.append((inner, depth + 1, (trail, key)))
         elif isinstance(item, list):
-            waiting.extend((inner, (*path, number)) for number, inner in enumerate(cast("list[Json]", item)))
+            waiting += [(inner, depth + 1, (trail, number)) for number, inner in enumerate(cast("list[Json]", item))]
         elif isinstance(item, float):
             if not math.isfinite(item):
-                return Problem(f"it is {item}, which is not a number", path)
+                return Problem(f"it is {item}, which is not a number", _path(trail))
         elif isinstance(item, int) and item.bit_length() > _MOST_BITS:
-            return Problem("it is a number of thousands of digits", path)
+            return Problem("it is a number of thousands of digits", _path(trail))
         elif item is not None and not isinstance(item, bool | int | str):
-            return Problem(f"it is {quoted(item)}, which is not JSON", path)
+            return Problem(f"it is {quoted(item)}, which is not JSON", _path(trail))
     return None
+
+
+def _path(trail: _Trail | None) -> Path:
+    parts: list[str | int] = []
+    while trail is not None:
+        trail, part = trail
+        parts.append(part)
+    return tuple(reversed(parts))
 
 
 def _problem(error: ValidationError) -> Problem:
