@@ -22,6 +22,7 @@ from .facts import Facts, File, read_facts, with_hash
 from .finder import Candidate, Finder, Found
 from .index import Hit, Index, contradicts, digests_of
 from .listing import Listing
+from .natures import Natures
 from .scan import Scanner, scan
 
 
@@ -70,6 +71,7 @@ class Library:
         self._unsaved: dict[str, None] = {}
         self._unsaved_contents: dict[str, None] = {}
         self._is_loaded = False
+        self._natures = Natures()
         self._lock = threading.RLock()
         self._listing: tuple[list[str], Listing] = ([], Listing(()))
         self.scanner = Scanner()
@@ -127,7 +129,7 @@ class Library:
         """What is known of a file, which is read if it was not."""
         found = self.find_facts(file)
         if found is None:
-            read = read_facts(file)
+            read = read_facts(file, self._natures)
             self._keep(file, read)
             moved = self._find_moved(file) if self.find_hashes(file) is None else None
             if moved:
