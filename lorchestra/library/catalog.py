@@ -88,10 +88,11 @@ class Library:
 
     def listing(self) -> Listing:
         """The listed names, to find one that a row means."""
-        names = list(self._names())
+        given = self._names()
+        names = given if isinstance(given, list) else list(given)
         with self._lock:
             if self._listing[0] != names:
-                self._listing = (names, Listing(names))
+                self._listing = (list(names), Listing(names))
             return self._listing[1]
 
     def files(self, names: Iterable[str] | None = None) -> list[File]:
