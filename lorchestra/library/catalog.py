@@ -44,6 +44,7 @@ class Library:
 
     `names` gives them as ComfyUI lists them, `roots` the folders they are in, and `is_busy` says whether the machine
     has better things to do than to read headers. `database` keeps what is known; without one it lives in memory.
+    `folder` is ComfyUI's word for the kind, and `read` reads what is known of one file, for LoRAs if it is not given.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Library:
         is_busy: Callable[[], bool] = lambda: False,
         database: Database | None = None,
         folder: str = "loras",
+        read: Callable[[File], Facts] | None = None,
     ) -> None:
         self._names = names
         self._roots = roots
@@ -72,6 +74,7 @@ class Library:
         self._unsaved_contents: dict[str, None] = {}
         self._is_loaded = False
         self._natures = Natures()
+        self._read = read or self._read_lora
         self._lock = threading.RLock()
         self._listing: tuple[list[str], Listing] = ([], Listing(()))
         self.scanner = Scanner()
@@ -130,7 +133,7 @@ class Library:
         """What is known of a file, which is read if it was not."""
         found = self.find_facts(file)
         if found is None:
-            read = read_facts(file, self._natures)
+            read = self._read(file)
             self._keep(file, read)
             moved = self._find_moved(file) if self.find_hashes(file) is None else None
             if moved:
@@ -304,6 +307,9 @@ class Library:
             self._database.count_use(self.folder, sorted(set(names)))
 
     # What is kept.
+
+    def _read_lora(self, file: File) -> Facts:
+        return read_facts(file, self._natures)
 
     def _sha256(self, file: File) -> str | None:
         found = self.find_hashes(file)

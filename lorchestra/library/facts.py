@@ -80,18 +80,19 @@ def read_facts(file: File, natures: Natures) -> Facts:
         said = claims(text.metadata) if text.metadata else ()
         nature = natures.read(text, tuple(dict.fromkeys(name for claim in said for name in claim.architectures)))
     except (LorchestraError, OSError):
-        return _facts(UNREADABLE, beside, {})
-    facts = _facts(nature.kind, beside, text.metadata, nature.architectures, nature.family)
+        return facts_of(UNREADABLE, beside, {})
+    facts = facts_of(nature.kind, beside, text.metadata, nature.architectures, nature.family)
     return replace(facts, algorithm=nature.algorithm, rank=nature.rank)
 
 
-def _facts(
+def facts_of(
     kind: str,
     beside: Sidecars,
     metadata: Mapping[str, str],
     architectures: tuple[str, ...] = (),
     family: tuple[str, ...] = (),
 ) -> Facts:
+    """The facts as the sidecars, the metadata and what was found in the tensors tell them."""
     from ..lora.metadata import shorten, trigger_phrase, trigger_words
 
     hashes = (find_hash(metadata.get(key, "")) for key in _HASHES)

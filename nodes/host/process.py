@@ -126,6 +126,27 @@ def read_files_soon() -> None:
 
 
 @cache
+def model_libraries() -> tuple[Library, ...]:
+    """Checkpoints and diffusion models, each kind by itself; a file is read when something is asked of it."""
+    import folder_paths
+
+    from ...lorchestra.library.catalog import Library
+    from ...lorchestra.library.model_facts import MODEL_FOLDERS, read_model_facts
+
+    return tuple(
+        Library(
+            lambda kind=kind: folder_paths.get_filename_list(kind),
+            lambda kind=kind: folder_paths.get_folder_paths(kind),
+            is_running,
+            catalog(),
+            kind,
+            read_model_facts,
+        )
+        for kind in MODEL_FOLDERS
+    )
+
+
+@cache
 def lora_library() -> Library:
     """The library of LoRA files in ComfyUI's folders; nothing is read until it is asked for something."""
     import folder_paths

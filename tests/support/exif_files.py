@@ -18,7 +18,7 @@ def unicode(text: str, order: str = "be") -> bytes:
 
 
 def picture(form: str, comment: bytes | None = None, **first: str) -> bytes:
-    """A picture as Pillow writes it, `JPEG` or `WEBP`; `first` are tags of the first folder by their numbers: `t271`."""
+    """A picture as Pillow writes it, `JPEG` or `WEBP`; `first` are tags of the first folder, such as `t271`."""
     exif, out = Image.Exif(), io.BytesIO()
     if comment is not None:
         exif.get_ifd(FOLDER)[COMMENT] = comment
