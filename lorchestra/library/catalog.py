@@ -125,9 +125,14 @@ class Library:
 
     def find_facts(self, file: File) -> Facts | None:
         """What is known of a file without reading it."""
+        found = self.find_read(file)
+        return found and with_hash(found, self._sha256(file))
+
+    def find_read(self, file: File) -> Facts | None:
+        """The same without the hash that may have been taken of the file: what its header and its sidecars say."""
         self._load()
         found = self._known.get(file.path)
-        return with_hash(found.facts, self._sha256(file)) if found and found.stamp == file.stamp else None
+        return found.facts if found and found.stamp == file.stamp else None
 
     def facts(self, file: File) -> Facts:
         """What is known of a file, which is read if it was not."""
@@ -252,7 +257,7 @@ class Library:
     def unread(self, files: Sequence[File] | None = None) -> list[File]:
         """The files that nothing is known of yet, the newest first; `files` as for `read_in_background`."""
         files = self.files() if files is None else files
-        return _newest_first(file for file in files if self.find_facts(file) is None)
+        return _newest_first(file for file in files if self.find_read(file) is None)
 
     def unhashed(self) -> list[File]:
         """The files that no hashes were taken of as they are, the newest first."""
