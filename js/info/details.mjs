@@ -53,6 +53,7 @@ const SHORT_HASH = 10; // digits, as model sites show it
  * @property {string | null} sha256
  * @property {string | null} model_hash
  * @property {string | null} air
+ * @property {string | null} urn its long form
  * @property {string[]} sidecars
  * @property {string} path
  * @property {number} size in bytes
@@ -277,6 +278,7 @@ function createIdentity(info, actions) {
       facts.push([t("Hash of the tensors"), copyable(info.model_hash, `${info.model_hash.slice(0, SHORT_HASH)}…`, actions)]);
     }
     if (info.air) facts.push(["AIR", copyable(info.air, info.air, actions)]);
+    if (info.urn && info.urn !== info.air) facts.push([t("AIR, long form"), copyable(info.urn, info.urn, actions)]);
     const changes = {
       ...(sha256 && row && row.sha256 !== sha256 ? { sha256 } : {}), ...(info.air && row && row.air !== info.air ? { air: info.air } : {}),
     };

@@ -77,6 +77,7 @@ function createLibrary(api) {
   /** @type {Set<() => void>} */
   const hashed = new Set();
   let answered = "";
+  let ordered = 0; // how often hashing was begun or ended
   let pause = FIRST_PAUSE;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
@@ -92,7 +93,15 @@ function createLibrary(api) {
     listed.loaded = true;
   };
 
+  /** @param {Listed["hashing"]} hashing */
+  const takeHashing = (hashing) => {
+    const was = listed.hashing.total;
+    listed.hashing = hashing;
+    if (was && !hashing.total) for (const listener of [...hashed]) listener();
+  };
+
   const askForAll = async () => {
+    const since = ordered;
     const text = await ask(api, "/lorchestra/loras");
     if (text !== answered) {
       const data = JSON.parse(text);
@@ -101,11 +110,10 @@ function createLibrary(api) {
       const unusable = Array.isArray(data.unusable) ? data.unusable.map(readUnusable).filter(Boolean) : [];
       listed.unusable = /** @type {Listed["unusable"]} */ (unusable);
       listed.pending = typeof data.pending === "number" ? data.pending : 0;
-      const was = listed.hashing.total;
-      listed.hashing = data.hashing ?? NO_HASHING;
-      if (was && !listed.hashing.total) for (const listener of [...hashed]) listener();
       listed.unkept = typeof data.problem === "string" ? data.problem : "";
       answered = text;
+      if (since === ordered) takeHashing(data.hashing ?? NO_HASHING);
+      else answered = ""; // hashing was begun or ended while the server wrote this
     }
     listed.namesOnly = false;
   };
@@ -117,7 +125,6 @@ function createLibrary(api) {
     take(lorasIn(names).map((lora) => known.get(lora.name) ?? lora));
     listed.unusable = [];
     listed.pending = 0;
-    listed.hashing = NO_HASHING;
     listed.namesOnly = true;
     answered = "";
   };
@@ -155,6 +162,8 @@ function createLibrary(api) {
     refresh,
     async hash(wanted) {
       const answer = await askServer({ api }, "/lorchestra/index", { hash: wanted });
+      ordered += 1;
+      answered = ""; // the next list counts, even if it is as the last one
       listed.hashing = /** @type {{hashing: {done: number, total: number}}} */ (answer).hashing;
       tell();
       schedule();

@@ -39,12 +39,13 @@ export const STATES = /** @type {const} */ ([FITS, PARTLY, MISFIT, UNKNOWN, MISS
  * @property {string} how that file was found; empty if it has the path that the row says
  * @property {import("./identity.mjs").Identity | null} known what that file is known by
  * @property {string | null} page where people get a missing one
+ * @property {string[]} made_for the models that a missing one's AIR tells
  * @property {import("./triggers.mjs").Word[]} [words] trigger words of its file, and those that the row chooses besides
  */
 
 /** @type {Readonly<Badge>} */
 export const NOTHING = Object.freeze({
-  state: "", sentence: "", sha256: null, air: null, candidates: [], file: null, how: "", known: null, page: null,
+  state: "", sentence: "", sha256: null, air: null, candidates: [], file: null, how: "", known: null, page: null, made_for: [],
 });
 
 /**

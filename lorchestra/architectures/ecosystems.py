@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .claims import normal
+from .names import family_titles
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,11 @@ def find_by_ecosystem(word: str) -> tuple[str, ...]:
     """The architectures that an AIR's ecosystem may mean; empty if it is not known."""
     wanted = normal(word)
     return _find(lambda row: (row.word, *row.aliases), wanted)
+
+
+def find_families(word: str | None) -> list[str]:
+    """What people call the families of models that an AIR's ecosystem may mean; empty if it is not known."""
+    return family_titles(find_by_ecosystem(word)) if word else []
 
 
 def find_by_base_model(text: str) -> tuple[str, ...]:

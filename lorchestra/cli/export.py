@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from ..errors import FileProblem, LorchestraError, StackError
+from ..errors import DialectError, FileProblem, LorchestraError, StackError
 from ..exchange import (
     DIALECTS,
     FORMS,
@@ -105,7 +105,11 @@ def run_export(args: argparse.Namespace) -> int:
     reading = Reading(Stack()) if args.stack is None else read_stack(_read_text(args.stack))
     options = {"allow_names": args.allow_names, "clamp": args.clamp, "paths": args.paths}
     known = _identified(reading.stack, args)
-    writing = write_any(known.stack, args.to, options)
+    try:
+        writing = write_any(known.stack, args.to, options)
+    except DialectError:  # such as for an AIR that a row does not have: the catalog of the ComfyUI here may know it
+        known = _known_here(known, args)
+        writing = write_any(known.stack, args.to, options)
     _write_text(writing.text, args)
     _report((*reading.losses, *known.without_added(writing.losses)))
     return 0
@@ -131,6 +135,16 @@ def run_import(args: argparse.Namespace) -> int:
 def _identified(stack: Stack, args: argparse.Namespace) -> Identified:
     """The rows with what is known of their files, if it was said where to look."""
     return identify_rows(stack, open_shelf(args).loras) if args.folder or args.catalog else Identified(stack, {})
+
+
+def _known_here(known: Identified, args: argparse.Namespace) -> Identified:
+    """The rows with what the default catalog knows of their files; as they are if there is no ComfyUI here."""
+    if args.folder or args.catalog:
+        return known
+    try:
+        return identify_rows(known.stack, open_shelf(args).loras)
+    except LorchestraError:
+        return known
 
 
 def _dialect_ids() -> list[str]:

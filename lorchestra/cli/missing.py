@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from ..architectures.ecosystems import find_families
 from ..errors import StackError
 from ..files.json_text import read_json
 from ..files.opening import read_small
@@ -76,6 +77,7 @@ def _missing(finder: Finder, loras: Library, use: Use) -> dict[str, Any] | None:
         "sha256": use.entry.sha256,
         "air": wanted.air.short if wanted.air else None,
         "page": wanted.air.page if wanted.air else None,
+        "made_for": find_families(wanted.air.ecosystem) if wanted.air else [],
         "why": why,
         "candidates": candidates(finder, loras, wanted),
     }
@@ -86,5 +88,6 @@ def _lines(answer: dict[str, Any]) -> list[str]:
     if answer["why"] != "not found":
         lines.append(f"  {answer['why']}")
     lines += [f"  {key:<7} {answer[key]}" for key in ("air", "sha256", "page") if answer[key]]
+    lines += [f"  for     {', '.join(answer['made_for'])}"] if answer["made_for"] else []
     lines += [f"  maybe   {item['path']}  ({item['why']})" for item in answer["candidates"]]
     return lines

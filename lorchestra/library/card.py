@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..architectures.ecosystems import find_ecosystem
 from ..architectures.names import family_titles, title
 from ..errors import AdapterError, LorchestraError, shortened
 from ..files.hashes import find_hash
@@ -16,6 +18,7 @@ from ..lora.metadata import shorten, trained_on, training, trigger_phrase, trigg
 from ..lora.numbers import Statistics, Summary, summarise
 from ..lora.values import find_odd_value
 from ..spelling import kinds
+from ..stack.air import find_air
 from .facts import UNREADABLE
 from .plaintext import plain
 from .sidecars import VIDEOS, Sidecars, find_preview, find_previews, read_sidecars
@@ -50,7 +53,8 @@ def read_details(path: str | Path) -> dict[str, Json]:
         reason = getattr(error, "reason", None) or str(error)
         return _details(path, beside, {}) | {"kind": UNREADABLE, "problem": shortened(reason, 500)}
     metadata = examined.header.metadata
-    details = _details(path, beside, metadata) | _of_file(examined) | _numbers(summary)
+    urn = _urn(beside, examined.identity.made_for if examined.kind == kinds.LORA else ())
+    details = _details(path, beside, metadata) | _of_file(examined) | _numbers(summary) | {"urn": urn}
     return details | {"problem": AdapterError(path, *odd).reason} if odd else details
 
 
@@ -103,6 +107,7 @@ def _details(path: str | Path, beside: Sidecars, metadata: Mapping[str, str]) ->
         "sha256": beside.sha256,
         "model_hash": _hash(metadata.get("sshs_model_hash", "")),
         "air": beside.air,
+        "urn": _urn(beside, ()),
         "sidecars": list(beside.sources),
     }
 
@@ -133,6 +138,13 @@ def _numbers(summary: Summary) -> dict[str, Json]:
         "rank": _spread(summary.rank),
         "scale": _spread(summary.scale),
     }
+
+
+def _urn(beside: Sidecars, architectures: Sequence[str]) -> str | None:
+    """The AIR's long form: sidecars tell the short one, and what the file is made for tells Civitai's ecosystem."""
+    air = find_air(beside.air) if beside.air else None
+    word = find_ecosystem(architectures[0], beside.base_model) if architectures else None
+    return replace(air, ecosystem=word, type="lora").urn if air and word else None
 
 
 def _spread(found: Statistics | None) -> dict[str, Any] | None:

@@ -215,8 +215,9 @@ def _answer(
     """One row: `file` is the listed name that is used, `how` it was found if not by its path.
 
     `known` is what that file is known by, once it has been read; `sha256` and `air` are the same, or the row's own.
-    `page` is where people get a missing one.
+    `page` is where people get a missing one, `made_for` the models that its AIR tells.
     """
+    from ...lorchestra.architectures.ecosystems import find_families
     from ...lorchestra.fit.outcome import MISSING
     from ...lorchestra.stack.wanted import wanted_of
 
@@ -232,4 +233,5 @@ def _answer(
         "how": file.how if file else "",
         "known": {"sha256": sha256, "air": air} if known else None,
         "page": wanted.page if wanted else None,
+        "made_for": find_families(wanted.ecosystem) if wanted else [],
     }

@@ -90,7 +90,7 @@ def info(query: Query, is_wanted: IsWanted) -> dict[str, object]:
     if hashes and details["sha256"] not in (None, hashes.sha256):
         warnings = details["warnings"] if isinstance(details["warnings"], list) else []
         lie = "a file beside it says another SHA-256 than the file has, so what it says may be about another file"
-        details = {**details, "warnings": [lie, *warnings], "sha256": hashes.sha256}
+        details = {**details, "warnings": [lie, *warnings], "sha256": hashes.sha256, "air": None, "urn": None}
     if is_hashing(query):
         sha256 = shelf.sha256(file, _until(FILE_SECONDS, is_wanted))
     else:

@@ -111,6 +111,8 @@ def test_it_is_said_once_and_shown_when_asked_for(missing: Missing) -> None:
     item = missing.item("gone/painterly.safetensors")
     expect(item).to_contain_text("c" * 64)
     expect(item).to_contain_text(AIR)
+    expect(item).to_contain_text("Made for")
+    expect(item).to_contain_text("SDXL")
     link = item.get_by_role("link", name=PAGE)
     assert (link.get_attribute("href"), link.get_attribute("rel")) == (PAGE, "noopener")
     expect(missing.item("off.safetensors")).to_contain_text("row 3, off")
@@ -215,15 +217,21 @@ def test_all_files_are_identified_when_that_is_asked_for(missing: Missing) -> No
         asked.append(route.request.post_data_json)
         route.fulfill(json={"hashing": {"done": 1, "total": 9} if asked[-1]["hash"] else {"done": 0, "total": 0}})
 
+    lists: list[Any] = []
     missing.stack({"lora": WARM})
-    missing.face.menu("Identify all files")
-    panel = page.get_by_role("dialog", name="Identify all files")
-    expect(panel).to_contain_text("Reads every LoRA file once")
     page.route("**/lorchestra/index", answer)
-    page.route("**/lorchestra/loras", lambda route: route.abort())
+    page.route("**/lorchestra/loras", lambda route: lists.append(route))
     page.route("**/models/loras", lambda route: route.abort())
     try:
+        missing.face.menu("Identify all files")
+        panel = page.get_by_role("dialog", name="Identify all files")
+        expect(panel).to_contain_text("Reads every LoRA file once")
+        missing.face.wait_for(lambda: bool(lists))
         panel.get_by_role("button", name="Identify all files").click()
+        expect(panel.get_by_role("status")).to_have_text("hashing 1 of 9")
+        with page.expect_response("**/lorchestra/loras"):
+            lists[0].continue_()  # that list is from before, and says nothing of hashing
+        missing.face.settle()
         expect(panel.get_by_role("status")).to_have_text("hashing 1 of 9")
         panel.get_by_role("button", name="Stop").click()
         expect(panel.get_by_role("status")).to_have_count(0)
@@ -231,3 +239,5 @@ def test_all_files_are_identified_when_that_is_asked_for(missing: Missing) -> No
     finally:
         for pattern in ("**/lorchestra/index", "**/lorchestra/loras", "**/models/loras"):
             page.unroute(pattern)
+        for route in lists[1:]:
+            route.abort()

@@ -358,10 +358,16 @@ def test_text_of_any_form_becomes_rows(face: Any) -> None:
 
 
 def test_a_text_that_only_python_reads_becomes_the_rows_that_it_reads(face: Any) -> None:
+    held: list[Any] = []
+    face.page.route("**/lorchestra/read", lambda route: held.append(route))
     face.add()
     face.type("[<lora:lorchestra-demo/warm:0.5>:<lora:lorchestra-demo/warm:1>:0.2] <lora:lines:0,8>")
+    face.wait_for(lambda: bool(held))
     assert face.status.inner_text() == "The text is being read …"
     assert face.editor.locator("textarea").get_attribute("aria-invalid") == "false"
+    face.page.unroute("**/lorchestra/read")
+    for route in held:
+        route.continue_()
     face.wait_for(lambda: face.status.inner_text().startswith("1 LoRA, lost in the text: "))
     assert "line 1, column 69, tag: the tag '<lora:lines:0,8>'" in face.status.inner_text()
     before = face.loras()

@@ -209,6 +209,7 @@ def test_what_is_missing_is_told_without_opening_a_file(
     (stack,) = ask("POST", "check", body)[2]["stacks"]
     assert [row["state"] for row in stack["rows"]] == ["unknown", "missing", "unknown"]
     assert [row["page"] for row in stack["rows"]] == [None, "https://civitai.com/models/7?modelVersionId=8", None]
+    assert [row["made_for"] for row in stack["rows"]] == [[], ["SDXL", "SSD-1B", "Segmind Vega"], []]
     assert stack["rows"][2]["file"] == "styles/sdxl.safetensors"
 
 

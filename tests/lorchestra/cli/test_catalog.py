@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from support.sparse_files import lora_shapes, write_sparse
 
-from lorchestra.cli import main
+from lorchestra.cli import main, shelf
+from lorchestra.demo.comfyui import ComfyUI
+from lorchestra.demo.folders import Folders
 
 SHAPES = lora_shapes("sdxl", "middle_block.1.*attn?.to_q*")
 
@@ -113,12 +115,16 @@ def test_missing_lists_what_is_not_there(folder: Path, tmp_path: Path, capsys: p
         ("pixel2.safetensors", "6", 1, None),
         ("gone\\inner.safetensors", "Styles/4", 1, None),
     ]
+    assert [item["made_for"] for item in json.loads(out)][:3] == [[], ["SDXL", "SSD-1B", "Segmind Vega"], []]
     item = json.loads(out)[2]
     assert "may be any of people/pixel.safetensors, pixel.safetensors" in item["why"]
     assert [one["why"] for one in item["candidates"]] == ["the same file name"] * 2
     code, out = run(capsys, tmp_path, "missing", str(file))
     assert code == 1 and out.startswith("5 of 8 LoRAs are missing:\ncivitai:1@2 (node 1, row 3)\n")
-    assert f"  sha256  {'AB' * 32}\n" in out and "  page    https://civitai.com/models/3?modelVersionId=4\n" in out
+    assert (
+        f"  sha256  {'AB' * 32}\n" in out
+        and "  page    https://civitai.com/models/3?modelVersionId=4\n  for     SDXL, SSD-1B, Segmind Vega\n" in out
+    )
 
 
 def test_missing_reads_api_form_and_says_when_all_is_there(
@@ -172,15 +178,20 @@ def test_without_a_comfyui_or_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_export_and_import_say_what_is_known_of_the_files(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row with a name alone becomes a request with its AIR."""
     stack = tmp_path / "stack.json"
     stack.write_text(json.dumps([{"lora": "styles/ink.safetensors", "model": 0.5}]))
+    monkeypatch.setattr(shelf, "find_comfyui", lambda: None)
     assert main(["export", str(stack), "--to", "runware"]) == 2
     assert "no AIR" in capsys.readouterr().err
     assert main(["export", str(stack), "--to", "runware", "--folder", str(folder)]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == [{"model": "civitai:120096@135931", "weight": 0.5}] and err == ""
+    monkeypatch.setattr(shelf, "find_comfyui", lambda: ComfyUI(tmp_path, tmp_path, ""))
+    monkeypatch.setattr(shelf, "find_folders", lambda comfyui: Folders((str(folder),), tmp_path / "user"))
+    assert main(["export", str(stack), "--to", "runware"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"model": "civitai:120096@135931", "weight": 0.5}]
     code, out = run(capsys, tmp_path, "import", str(stack))
     assert code == 0 and json.loads(out)["loras"][0]["air"] == "civitai:120096@135931"

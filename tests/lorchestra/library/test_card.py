@@ -58,8 +58,29 @@ def test_sidecars_come_first(lora: Path) -> None:
     assert (found["title"], found["triggers"], found["trigger_source"]) == ("Nice", ["pix"], "sidecar")
     assert (found["weight"], found["air"], found["preview"]) == (0.6, "civitai:1@2", True)
     assert found["claims"][0] == {"key": "sidecar", "value": "Illustrious"}
+    assert found["urn"] == "urn:air:sdxl:lora:civitai:1@2"
     assert found["notes"][0] == {"kind": "notes", "text": "mine"}
     assert found["sidecars"] == ["a.json", "a.civitai.info"]
+
+
+@pytest.mark.parametrize(
+    ("base_model", "word"),
+    [("Flux.1 Kontext", "flux1kontext"), ("Flux.1 D", "flux1"), ("Something New", "flux1"), (None, "flux1")],
+)
+def test_the_long_form_of_an_air_says_what_the_file_is_made_for(
+    tmp_path: Path, base_model: str | None, word: str
+) -> None:
+    path = write_sparse(tmp_path / "a.safetensors", lora_shapes("flux1_dev", "double_blocks.0.*", rank=4))
+    info = {"id": 2, "modelId": 1, "baseModel": base_model}
+    path.with_suffix(".civitai.info").write_text(json.dumps({key: value for key, value in info.items() if value}))
+    assert read_details(path)["urn"] == f"urn:air:{word}:lora:civitai:1@2"
+
+
+def test_what_nobody_knows_has_no_long_form(tmp_path: Path) -> None:
+    path = write_sparse(tmp_path / "a.safetensors", {"odd.weight": [4, 4]})
+    path.with_suffix(".civitai.info").write_text(json.dumps({"id": 2, "modelId": 1}))
+    found = read_details(path)
+    assert (found["air"], found["urn"]) == ("civitai:1@2", None)
 
 
 def test_what_cannot_be_read_has_all_keys_and_a_reason(lora: Path, tmp_path: Path) -> None:
