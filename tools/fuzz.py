@@ -12,7 +12,7 @@ Time is the processor's, of each thing that is done with a case: to read it, or 
 by how much a case raises the highest that the process has held, which costs nothing to ask. On Linux the mark is set
 back each time that it rose by 10 MB, so that none hides behind a larger one before it, and a case is charged with at
 most 10 MB of others; elsewhere only what is above all before counts. Most texts are short, as most faults show in short
-ones; a few in a hundred have thousands of characters, and those find what takes long.
+ones; one in a hundred or so has many thousands of characters, and those find what takes long.
 """
 
 from __future__ import annotations
