@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...lorchestra.models.base import Base
     from ...lorchestra.service.service import FindRoute, Service
     from ..routes.jobs import Jobs
-    from .live.calls import Chain, Trace
+    from .live.calls import Chain, KnownForwards, Trace
     from .model_layers import ModelLayers
     from .protocols import BaseModel, Layer, Patcher
 
@@ -73,6 +73,9 @@ live_traces: WeakKeyDictionary[BaseModel, dict[str, Trace]] = WeakKeyDictionary(
 
 services: Recent[Future[tuple[Service, FindRoute]]] = Recent(1)
 """The service of published workflows and what it can do, once it was asked for something."""
+
+live_forwards: KnownForwards = WeakKeyDictionary()
+"""What the forwards of classes of layers take."""
 
 live_chains: WeakKeyDictionary[Layer, Chain] = WeakKeyDictionary()
 """The hooks on layers, while live stacks run."""
@@ -129,6 +132,27 @@ def read_files_soon() -> None:
         timer = threading.Timer(_START_SECONDS, lambda: lora_library().read_in_background())
         timer.daemon = True
         timer.start()
+
+
+@cache
+def model_libraries() -> tuple[Library, ...]:
+    """Checkpoints and diffusion models, each kind by itself; a file is read when something is asked of it."""
+    import folder_paths
+
+    from ...lorchestra.library.catalog import Library
+    from ...lorchestra.library.model_facts import MODEL_FOLDERS, read_model_facts
+
+    return tuple(
+        Library(
+            lambda kind=kind: folder_paths.get_filename_list(kind),
+            lambda kind=kind: folder_paths.get_folder_paths(kind),
+            is_running,
+            catalog(),
+            kind,
+            read_model_facts,
+        )
+        for kind in MODEL_FOLDERS
+    )
 
 
 @cache
