@@ -31,6 +31,18 @@ async def call(
     Raises `Refusal` and `InputError` with the path of the field that is to blame; nothing is queued then.
     """
     graph = await service.threads.run(prepare, service, published.publication, inputs)
+    return await submit(service, published, graph, key=key, metadata=metadata)
+
+
+async def submit(
+    service: Service,
+    published: Published,
+    graph: Graph,
+    *,
+    key: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Job:
+    """Queues what `prepare` gave; raises `Refusal`, with the path of the input that ComfyUI complains about."""
     try:
         return await service.jobs.submit(graph, key=key, workflow=published.reference, metadata=metadata)
     except GraphRefused as error:

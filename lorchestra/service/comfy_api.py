@@ -18,7 +18,7 @@ from . import assets
 from .backend import Graph
 from .events import stream
 from .http import File, Part, Refusal, Request, Response, Stream, invalid
-from .job import STATUSES, Job
+from .job import STATUSES, Job, job_url
 from .service import Service, idempotency_key, require_object
 
 _FIELDS = ("workflow", "extra_data", "metadata", "priority")
@@ -46,8 +46,7 @@ async def post_job(service: Service, request: Request) -> Response:
     secrets = _secrets(body.get("extra_data"))
     graph = await service.threads.run(_graph, service, body.get("workflow"))
     job = await service.jobs.submit(graph, key=key, metadata=metadata, priority=priority, secrets=secrets)
-    shown = await service.show(job, request)
-    return Response(shown, 201, {"Location": shown["urls"]["self"]})
+    return Response(lambda: service.show(job, request), 201, {"Location": job_url(service.base(request), job.id)})
 
 
 def _graph(service: Service, workflow: Json) -> Graph:
@@ -180,8 +179,7 @@ def _read_cursor(text: str) -> tuple[float, str]:
 
 async def get_job(service: Service, request: Request) -> Response:
     """A job as it is now."""
-    job = await service.threads.run(service.jobs.find_or_raise, request.parameters["id"])
-    return Response(await service.show(job, request))
+    return Response(lambda: service.show(service.jobs.find_or_raise(request.parameters["id"]), request))
 
 
 async def get_job_workflow(service: Service, request: Request) -> Response:
@@ -192,8 +190,7 @@ async def get_job_workflow(service: Service, request: Request) -> Response:
 
 async def cancel_job(service: Service, request: Request) -> Response:
     """Asks a job to end; one that has ended stays as it is."""
-    job = await service.threads.run(service.jobs.cancel, request.parameters["id"])
-    return Response(await service.show(job, request))
+    return Response(lambda: service.show(service.jobs.cancel(request.parameters["id"]), request))
 
 
 async def get_events(service: Service, request: Request) -> Response:

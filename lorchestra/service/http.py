@@ -72,9 +72,9 @@ class Stream:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer; a body that is not bytes, a file or a stream is JSON."""
+    """An answer; a body that is not bytes, a file or a stream is JSON, or makes it, in a thread."""
 
-    body: Json | bytes | File | Stream
+    body: Json | bytes | File | Stream | Callable[[], Json]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     content_type: str = "application/json"

@@ -111,7 +111,7 @@ class Job:
 
     def to_json(self, base: str, position: int | None = None) -> dict[str, Json]:
         """The official job, at `base`; `position` in the queue counts from 1."""
-        own = f"{base}/api/v2/jobs/{self.id}"
+        own = job_url(base, self.id)
         shown: dict[str, Json] = {
             "id": self.id,
             "status": self.status,
@@ -152,6 +152,11 @@ class Job:
 
 def _rank(output: Output) -> int:
     return _ORDER.index(output.type)
+
+
+def job_url(base: str, job: str) -> str:
+    """Where a job is."""
+    return f"{base}/api/v2/jobs/{job}"
 
 
 def asset_url(base: str, asset: str) -> str:

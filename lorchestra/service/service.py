@@ -183,10 +183,9 @@ class Service:
         body = await request.read(MAX_BODY)
         return await self.threads.run(parse, body)
 
-    async def show(self, job: Job, request: Request) -> dict[str, Json]:
-        """A job as the official API shows it."""
-        position = await self.threads.run(self.jobs.position, job) if not job.has_ended else None
-        return job.to_json(self.base(request), position)
+    def show(self, job: Job, request: Request) -> dict[str, Json]:
+        """A job as the official API shows it. Not on the event loop."""
+        return job.to_json(self.base(request), self.jobs.position(job))
 
 
 def parse(body: bytes) -> Json:
@@ -218,5 +217,6 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _write(value: Json) -> bytes:
+def _write(body: Json | Callable[[], Json]) -> bytes:
+    value: Json = body() if callable(body) else body
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")

@@ -12,9 +12,10 @@ from ..errors import quoted
 from ..limits import Json
 from ..workflow.documents import openapi_of, schema_of
 from ..workflow.publication import Publication, publish
-from .calls import call
+from .backend import Graph
+from .calls import prepare, submit
 from .http import MAX_BODY, Request, Response, invalid
-from .job import Job
+from .job import Job, job_url
 from .publications import Published, read_name
 from .service import Service, idempotency_key, parse, require_object
 
@@ -130,21 +131,29 @@ async def post_job(service: Service, request: Request) -> Response:
     form = query.get("outputs", URL)
     if form not in OUTPUT_FORMS:
         raise invalid(f"{quoted(form)} is not one of {', '.join(OUTPUT_FORMS)}.", "outputs")
-    key = idempotency_key(request)
-    published = await service.threads.run(service.publications.find_or_raise, request.parameters["name"])
-    body = await request.read(MAX_BODY)
-    inputs: Json = await service.threads.run(parse, body) if body.strip() else {}
-    job = await call(service, published, inputs, key=key)
+    key, body = idempotency_key(request), await request.read(MAX_BODY)
+    published, graph = await service.threads.run(_prepared, service, request.parameters["name"], body)
+    job = await submit(service, published, graph, key=key)
     if seconds > 0 and not service.waits.is_full():
         with service.waits.one_more():
             job = await service.jobs.wait(job, seconds)
-    shown = await service.show(job, request)
-    if form != URL:
-        await service.threads.run(_put_in, service, job, shown, form)
-    headers = {"Location": shown["urls"]["self"]}
+    headers = {"Location": job_url(service.base(request), job.id)}
     if is_preferred:
         headers["Preference-Applied"] = request.headers["prefer"]
-    return Response(shown, 200 if job.has_ended else 202, headers)
+
+    def show() -> Json:
+        shown = service.show(job, request)
+        if form != URL:
+            _put_in(service, job, shown, form)
+        return shown
+
+    return Response(show, 200 if job.has_ended else 202, headers)
+
+
+def _prepared(service: Service, name: str, body: bytes) -> tuple[Published, Graph]:
+    published = service.publications.find_or_raise(name)
+    inputs: Json = parse(body) if body.strip() else {}
+    return published, prepare(service, published.publication, inputs)
 
 
 def _put_in(service: Service, job: Job, shown: dict[str, Json], form: str) -> None:

@@ -13,6 +13,7 @@ import struct
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import execution
 import folder_paths
 
+from ...lorchestra.choices import Choices
 from ...lorchestra.errors import LorchestraError, quoted, shortened
 from ...lorchestra.files.opening import is_file
 from ...lorchestra.limits import Json
@@ -40,7 +42,7 @@ from ...lorchestra.service.backend import (
     Stepped,
 )
 from ...lorchestra.service.job import CANCELED, CANCELING
-from . import bases, process
+from . import bases, files, process, prompt
 from .server import find_server
 
 if TYPE_CHECKING:
@@ -185,16 +187,29 @@ class Queue:
         return _Resolver().find_or_raise
 
     def check(self, graph: Graph, node: str, loras: Sequence[Json]) -> Sequence[Row]:
-        """See `Backend`."""
-        from ...lorchestra.fit import badge as badges_of_fit
-        from . import badges
+        """See `Backend`: what the LoRA Stack says when a prompt is queued, of each row for itself."""
+        from ...lorchestra.errors import FileProblem, StackError
+        from ...lorchestra.fit.refusals import find_misfit
+        from ...lorchestra.fit.rows import find_rows, missing_error
+        from ...lorchestra.stack import Stack, read_row
 
-        (answer,) = badges.check(graph, [(node, list(loras))])
-        if "error" in answer:
-            return [Row(0, str(answer["error"]))]
-        bad = (badges_of_fit.MISSING, badges_of_fit.BROKEN, badges_of_fit.MISFIT, badges_of_fit.NOT_A_LORA)
-        rows = cast("list[dict[str, Any]]", answer["rows"])
-        return [Row(number, row["sentence"]) for number, row in enumerate(rows) if row["state"] in bad]
+        path = prompt.find_base(graph, node)
+        base = cache(lambda: None if path is None else bases.read(path))
+        located = files.row_files()
+        found: list[Row] = []
+        for number, row in enumerate(loras):
+            try:
+                stack = Stack((read_row(row, 1),))
+                rows = find_rows(stack, located.find, base, Choices(), has_clip=True)
+                if rows.lost:
+                    raise missing_error(list(rows.lost))
+                for file, weighted in stack.combined(rows.paths).items():
+                    reason = find_misfit(located.open(file), weighted, base)
+                    if reason is not None:
+                        found.append(Row(number, reason))
+            except (StackError, FileProblem) as error:
+                found.append(Row(number, error.reason))
+        return found
 
     def find_model(self, air_or_name: str) -> tuple[str | None, Sequence[str]]:
         """See `Backend`."""
