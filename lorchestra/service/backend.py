@@ -6,7 +6,7 @@ event loop: each method says from where.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -130,10 +130,8 @@ class GraphRefused(Exception):
 class Backend(Protocol):
     """What runs jobs."""
 
-    async def submit(
-        self, job: str, graph: Graph, secrets: Mapping[str, str], accept: Callable[[], Awaitable[object]]
-    ) -> None:
-        """Queues a graph under the id of its job, after `accept` was awaited for; raises `GraphRefused` before that.
+    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str]) -> None:
+        """Queues a graph under the id of its job; raises `GraphRefused`, and has queued nothing then.
 
         `secrets` go to the nodes that call paid services, and nowhere else. On the event loop.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from ..errors import quoted
@@ -17,43 +17,64 @@ from .media import load
 from .publications import Published
 from .service import Service
 
+_CHECKS_ITSELF = "LorchestraLoraStack"
+"""The node that says by itself which rows cannot be used, when its prompt is queued, as far as its policy wants it."""
+
 
 async def call(
     service: Service,
-    published: Published,
-    inputs: Json,
+    find: Callable[[], Published],
+    read: Callable[[], Json],
     *,
     key: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Job:
-    """Queues a published workflow with these inputs.
+    """Queues a published workflow with the inputs that `read` gives; both are found in a thread.
 
     Raises `Refusal` and `InputError` with the path of the field that is to blame; nothing is queued then.
     """
-    graph = await service.threads.run(prepare, service, published.publication, inputs)
-    return await submit(service, published, graph, key=key, metadata=metadata)
-
-
-async def submit(
-    service: Service,
-    published: Published,
-    graph: Graph,
-    *,
-    key: str | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> Job:
-    """Queues what `prepare` gave; raises `Refusal`, with the path of the input that ComfyUI complains about."""
+    calling = _Call(service, find, read)
     try:
-        return await service.jobs.submit(graph, key=key, workflow=published.reference, metadata=metadata)
+        return await service.jobs.submit(calling.make, key=key, metadata=metadata)
     except GraphRefused as error:
-        raise _explained(published.publication, error) from error
+        await service.threads.run(calling.check)
+        raise _explained(calling.published.publication, error) from error
 
 
-def prepare(service: Service, publication: Publication, inputs: Json) -> Graph:
-    """The graph of a call, as far as it can be checked before it is queued. Not on the event loop."""
+class _Call:
+    """One call; what is found for it in a thread stays, for the case that the graph is refused."""
+
+    published: Published
+    inputs: dict[str, Json]
+    graph: Graph
+
+    def __init__(self, service: Service, find: Callable[[], Published], read: Callable[[], Json]) -> None:
+        self._service = service
+        self._find = find
+        self._read = read
+
+    def make(self) -> tuple[Graph, str]:
+        """The graph, and what the job is of."""
+        self.published = self._find()
+        self.inputs = _object(self._read())
+        self.graph = prepare(self._service, self.published.publication, self.inputs)
+        return self.graph, self.published.reference
+
+    def check(self) -> None:
+        """Raises `Refusal` for the row that a graph was refused for, if it was one."""
+        for item in self.published.publication.inputs:
+            _check_loras(self._service, self.graph, item, self.inputs)
+
+
+def _object(inputs: Json) -> dict[str, Json]:
     if not isinstance(inputs, dict):
-        raise invalid(f"the inputs are {quoted(inputs)}; expected an object.")
-    values = dict(cast("dict[str, Json]", inputs))
+        raise invalid(f"the inputs are {quoted(cast('object', inputs))}; expected an object.")
+    return cast("dict[str, Json]", inputs)
+
+
+def prepare(service: Service, publication: Publication, inputs: Mapping[str, Json]) -> Graph:
+    """The graph of a call, as far as it can be checked before it is queued. Not on the event loop."""
+    values = dict(inputs)
     resolve = service.backend.resolver()
     media = [item for item in publication.inputs if item.kind in MEDIA and item.name in values]
     if media:
@@ -65,14 +86,17 @@ def prepare(service: Service, publication: Publication, inputs: Json) -> Graph:
             values[item.name] = load(values[item.name], item.kind, item.name, service.assets)
     graph = create(publication, values, resolve=resolve)
     for item in publication.inputs:
-        if item.kind == LORAS and isinstance(values.get(item.name), list):
-            _check_loras(service, graph, item, cast("list[Json]", values[item.name]))
+        if item.kind == LORAS and graph[item.node].get("class_type") != _CHECKS_ITSELF:
+            _check_loras(service, graph, item, values)
     return graph
 
 
-def _check_loras(service: Service, graph: Graph, item: Input, sent: list[Json]) -> None:
+def _check_loras(service: Service, graph: Graph, item: Input, inputs: Mapping[str, Json]) -> None:
     """Raises `Refusal` with the checker's sentence for the first row that cannot be used with the model."""
-    rows = [_row(cast("dict[str, Json]", row)) for row in sent]
+    sent = inputs.get(item.name)
+    if item.kind != LORAS or not isinstance(sent, list):
+        return
+    rows = [_row(cast("dict[str, Json]", row)) for row in cast("list[Json]", sent)]
     numbers = [number for number, row in enumerate(rows) if row["model"] or row.get("clip")]
     wrong = service.backend.check(graph, item.node, [rows[number] for number in numbers])
     if wrong:

@@ -44,8 +44,10 @@ async def post_job(service: Service, request: Request) -> Response:
     body = require_object(await service.read_json(request), _FIELDS)
     metadata, priority = _metadata(body.get("metadata")), _priority(body.get("priority"))
     secrets = _secrets(body.get("extra_data"))
-    graph = await service.threads.run(_graph, service, body.get("workflow"))
-    job = await service.jobs.submit(graph, key=key, metadata=metadata, priority=priority, secrets=secrets)
+    workflow = body.get("workflow")
+    job = await service.jobs.submit(
+        lambda: (_graph(service, workflow), None), key=key, metadata=metadata, priority=priority, secrets=secrets
+    )
     return Response(lambda: service.show(job, request), 201, {"Location": job_url(service.base(request), job.id)})
 
 

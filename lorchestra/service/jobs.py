@@ -117,24 +117,20 @@ class Jobs:
 
     async def submit(
         self,
-        graph: Graph,
+        make: Callable[[], tuple[Graph, str | None]],
         *,
         key: str | None = None,
-        workflow: str | None = None,
         metadata: Mapping[str, str] | str | None = None,
         priority: int | None = None,
         secrets: Mapping[str, str] | None = None,
     ) -> Job:
-        """Queues a graph; raises `Refusal`, and `GraphRefused` if the backend does not run it.
+        """Queues the graph that `make` gives in a thread, with the publication that it is of, `name@version`, or None.
+
+        Raises what it does, `Refusal` if too much waits, `GraphRefused`, and `KeyUsed`.
 
         An idempotency key is good for one job, and free again when none was made.
         """
-        now, settings = time.time(), self._settings()
-        job = Job(
-            str(uuid.uuid4()), QUEUED, now, now + 3600 * settings.retention_hours, len(graph),
-            workflow=workflow, metadata=metadata, priority=priority,
-        )  # fmt: skip
-        live = Live(job, {node: str(data.get("class_type", "")) for node, data in graph.items()})
+        settings = self._settings()
         with self._lock:
             if len(self._live) >= settings.most_queued:
                 raise Refusal(
@@ -143,40 +139,30 @@ class Jobs:
                     f"{len(self._live):,} jobs wait already. Try again later.",
                     headers={"Retry-After": "5"},
                 )
-            self._live[job.id] = live
+
+        def begin() -> tuple[Live, Graph]:
+            (graph, workflow), now = make(), time.time()
+            job = Job(
+                str(uuid.uuid4()), QUEUED, now, now + 3600 * settings.retention_hours, len(graph),
+                workflow=workflow, metadata=metadata, priority=priority,
+            )  # fmt: skip
+            self._store.add(job, dict(graph), key)
+            live = Live(job, {node: str(data.get("class_type", "")) for node, data in graph.items()})
+            with self._lock:
+                self._live[job.id] = live
+            return live, graph
+
+        live, graph = await self._threads.run(begin)
         try:
-            if key is not None:
-                await self._threads.run(self._claim, key, job.id)
-            try:
-                await self._backend.submit(
-                    job.id, graph, secrets or {}, lambda: self._threads.run(self._store.add, job, dict(graph))
-                )
-            except BaseException:
-                await self._threads.run(self._undo, job.id, key)
-                raise
+            await self._backend.submit(live.job.id, graph, secrets or {})
         except BaseException:
             with self._lock:
-                self._live.pop(job.id, None)
+                self._live.pop(live.job.id, None)
+            await self._threads.run(self._store.remove, live.job.id, key)
             raise
         live.is_queued = True
         self._signals.put(Changed())
         return live.job
-
-    def _claim(self, key: str, job: str) -> None:
-        used = self._store.claim(key, job)
-        if used is not None:
-            raise Refusal(
-                422,
-                "idempotency_key_reuse",
-                "this Idempotency-Key was used before. A key is good for one request: look at its job, or send another "
-                "key.",
-                details={"job_id": used},
-            )
-
-    def _undo(self, job: str, key: str | None) -> None:
-        self._store.remove(job)
-        if key is not None:
-            self._store.release(key)
 
     def find(self, job: str) -> Job | None:
         """A job as it is now. From any thread but the loop's: it may read a file."""

@@ -24,7 +24,8 @@ from .calls import call
 from .http import Refusal, Request, Response, invalid
 from .job import FAILED, SUCCEEDED, Job, Output, asset_url
 from .publications import Published
-from .service import Service
+from .service import Service, key_used
+from .store import KeyUsed
 
 _MOST_TASKS = 100
 _MOST_RESULTS = 20
@@ -220,7 +221,7 @@ async def _infer(service: Service, request: Request, task: dict[str, Json], own:
         labels = {"seed": str(used), "results": str(results), **form.to_labels()}
         given = inputs | ({names["seed"]: used} if "seed" in names else {})
         try:
-            jobs.append(await call(service, published, given, key=_key(own, number), metadata=labels))
+            jobs.append(await _call(service, published, given, _key(own, number), labels))
         except (Refusal, InputError) as error:
             for job in jobs:
                 await service.threads.run(service.jobs.cancel, job.id)
@@ -238,6 +239,15 @@ async def _infer(service: Service, request: Request, task: dict[str, Json], own:
             )
         shown += await _pictures(service, request, job, own)
     return shown
+
+
+async def _call(
+    service: Service, published: Published, inputs: dict[str, Json], key: str, labels: dict[str, str]
+) -> Job:
+    try:
+        return await call(service, lambda: published, lambda: inputs, key=key, metadata=labels)
+    except KeyUsed as error:
+        raise key_used(error) from error
 
 
 def _key(task: str, number: int) -> str:

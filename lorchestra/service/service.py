@@ -21,7 +21,7 @@ from .job import Job
 from .jobs import Jobs, fail_open_jobs
 from .publications import Publications
 from .settings import Settings, SettingsError, read_settings
-from .store import Store, StoreError
+from .store import KeyUsed, Store, StoreError
 from .threads import Threads
 
 MAX_STREAMS = 200
@@ -125,10 +125,12 @@ class Service:
             response = await route.handler(self, replace(request, parameters=parameters))
             if isinstance(response.body, bytes | File | Stream):
                 return response
-            body: Json = response.body
+            body: Json | Callable[[], Json] = response.body
             return Response(await self.threads.run(_write, body), response.status, response.headers)
         except Refusal as error:
             refusal = error
+        except KeyUsed as error:
+            refusal = key_used(error)
         except InputError as error:
             refusal = Refusal(
                 400, "invalid_request", error.reason, error.path or None, details={"pointer": error.pointer}
@@ -215,6 +217,16 @@ def idempotency_key(request: Request) -> str | None:
     if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
         raise invalid("expected 1 to 255 printable ASCII characters.", "Idempotency-Key")
     return key
+
+
+def key_used(error: KeyUsed) -> Refusal:
+    """The answer to an idempotency key that was used before."""
+    return Refusal(
+        422,
+        "idempotency_key_reuse",
+        "this Idempotency-Key was used before. A key is good for one request: look at its job, or send another key.",
+        details={"job_id": error.job},
+    )
 
 
 def _write(body: Json | Callable[[], Json]) -> bytes:

@@ -47,6 +47,14 @@ class StoreError(LorchestraError):
     """The file of jobs cannot be read or written."""
 
 
+class KeyUsed(Exception):
+    """An idempotency key was used before, by a job."""
+
+    def __init__(self, job: str) -> None:
+        self.job = job
+        super().__init__(job)
+
+
 @dataclass(frozen=True, slots=True)
 class Asset:
     """A file that came in or that a job has made."""
@@ -80,30 +88,21 @@ class Store:
             found = connection.execute(f"SELECT data FROM jobs WHERE status NOT IN ({marks})", sorted(ENDED))
             return [Job.from_row(json.loads(data)) for (data,) in found]
 
-    def claim(self, key: str, job: str) -> str | None:
-        """Marks an idempotency key as used by a job; the job that it was used by before, if it was."""
-        with self._opened() as connection:
-            found = connection.execute("SELECT job FROM keys WHERE key = ?", (key,)).fetchone()
-            if found:
-                return found[0]
-            connection.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, job, time.time()))
-        return None
-
     def find_key(self, key: str) -> str | None:
         """The job that a key was used by."""
         with self._opened() as connection:
             found = connection.execute("SELECT job FROM keys WHERE key = ?", (key,)).fetchone()
         return found[0] if found else None
 
-    def release(self, key: str) -> None:
-        """Frees the key of a request that made no job."""
-        with self._opened() as connection:
-            connection.execute("DELETE FROM keys WHERE key = ?", (key,))
-
-    def add(self, job: Job, graph: Json) -> None:
-        """Keeps a new job."""
+    def add(self, job: Job, graph: Json, key: str | None = None) -> None:
+        """Keeps a new job, and marks its idempotency key as used; raises `KeyUsed` if it was."""
         packed = zlib.compress(json.dumps(graph, separators=(",", ":")).encode(), 1)
         with self._opened() as connection:
+            if key is not None:
+                found = connection.execute("SELECT job FROM keys WHERE key = ?", (key,)).fetchone()
+                if found:
+                    raise KeyUsed(found[0])
+                connection.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, job.id, job.created))
             row = (job.id, job.created, job.expires, job.status, json.dumps(job.to_row()), packed)
             connection.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)", row)
         self._clean()
@@ -114,10 +113,11 @@ class Store:
         with self._opened() as connection:
             connection.executemany("UPDATE jobs SET status = ?, expires = ?, data = ? WHERE id = ?", rows)
 
-    def remove(self, job: str) -> None:
-        """Forgets a job that came to nothing."""
+    def remove(self, job: str, key: str | None = None) -> None:
+        """Forgets a job that came to nothing, and frees its key."""
         with self._opened() as connection:
             connection.execute("DELETE FROM jobs WHERE id = ?", (job,))
+            connection.execute("DELETE FROM keys WHERE key = ? AND job = ?", (key, job))
 
     def find(self, job: str) -> Job | None:
         """A job as it was kept last."""

@@ -12,8 +12,7 @@ from ..errors import quoted
 from ..limits import Json
 from ..workflow.documents import openapi_of, schema_of
 from ..workflow.publication import Publication, publish
-from .backend import Graph
-from .calls import prepare, submit
+from .calls import call
 from .http import MAX_BODY, Request, Response, invalid
 from .job import Job, job_url
 from .publications import Published, read_name
@@ -132,8 +131,8 @@ async def post_job(service: Service, request: Request) -> Response:
     if form not in OUTPUT_FORMS:
         raise invalid(f"{quoted(form)} is not one of {', '.join(OUTPUT_FORMS)}.", "outputs")
     key, body = idempotency_key(request), await request.read(MAX_BODY)
-    published, graph = await service.threads.run(_prepared, service, request.parameters["name"], body)
-    job = await submit(service, published, graph, key=key)
+    name = request.parameters["name"]
+    job = await call(service, lambda: service.publications.find_or_raise(name), lambda: _inputs(body), key=key)
     if seconds > 0 and not service.waits.is_full():
         with service.waits.one_more():
             job = await service.jobs.wait(job, seconds)
@@ -150,10 +149,8 @@ async def post_job(service: Service, request: Request) -> Response:
     return Response(show, 200 if job.has_ended else 202, headers)
 
 
-def _prepared(service: Service, name: str, body: bytes) -> tuple[Published, Graph]:
-    published = service.publications.find_or_raise(name)
-    inputs: Json = parse(body) if body.strip() else {}
-    return published, prepare(service, published.publication, inputs)
+def _inputs(body: bytes) -> Json:
+    return parse(body) if body.strip() else {}
 
 
 def _put_in(service: Service, job: Job, shown: dict[str, Json], form: str) -> None:

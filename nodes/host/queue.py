@@ -12,7 +12,7 @@ import os
 import struct
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -77,9 +77,7 @@ class Queue:
         self._socket.tell = tell
         self._connect()
 
-    async def submit(
-        self, job: str, graph: Graph, secrets: Mapping[str, str], accept: Callable[[], Awaitable[object]]
-    ) -> None:
+    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str]) -> None:
         """See `Backend`: what ComfyUI's own route for prompts does, but any complaint refuses the whole graph."""
         server = self._connect()
         extra: dict[str, Json] = {"client_id": self._client, **secrets}
@@ -96,7 +94,6 @@ class Queue:
             raise GraphRefused(shortened(said, 1000), {}) from reason
         if not is_valid or node_errors:
             raise GraphRefused(_said(error, node_errors), _plain(node_errors))
-        await accept()
         number = server.number
         server.number += 1
         kept_apart = {key: extra.pop(key) for key in secrets} if _has_secrets(server.prompt_queue) else None

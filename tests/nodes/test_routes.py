@@ -21,6 +21,7 @@ import folder_paths
 import pytest
 import torch
 from aiohttp.test_utils import TestClient, TestServer
+from support.comfyui_server import import_server
 from support.models import load_unet
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
@@ -33,21 +34,6 @@ pytestmark = pytest.mark.oldest
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
 SHA = "ab" * 32
 STRANGE = '<img src=x onerror=alert(1)> & "q" 🎨'
-
-
-def import_server() -> ModuleType:
-    """ComfyUI's `server`, which takes `utils` for ComfyUI's folder, as `main.py` does, and not for `comfy/utils.py`."""
-    if "server" not in sys.modules:
-        saved, sys.path = sys.path, [path for path in sys.path if Path(path).name != "comfy"]
-        shadowed = sys.modules.pop("utils", None)
-        try:
-            importlib.import_module("utils.install_util")
-            return importlib.import_module("server")
-        finally:
-            sys.path = saved
-            if shadowed:
-                sys.modules["utils"] = shadowed
-    return sys.modules["server"]
 
 
 @pytest.fixture

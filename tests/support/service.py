@@ -35,13 +35,12 @@ class ListBackend:
     """File → why it does not fit."""
     checkpoint: tuple[str, tuple[str, ...]] = ("sd15.safetensors", ("sd15",))
 
-    async def submit(
-        self, job: str, graph: Graph, secrets: Mapping[str, str], accept: Callable[[], Awaitable[object]]
-    ) -> None:
+    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str]) -> None:
         for node, data in graph.items():
             if data.get("class_type") == "Refused":
                 raise GraphRefused("the node is refused", {node: {"class_type": "Refused", "errors": []}})
-        await accept()
+            if any(misfit in str(data) for misfit in self.misfits):
+                raise GraphRefused("a LoRA does not fit", {})
         self.graphs[job] = graph
         self.waiting.append(job)
         self.tell(Changed())

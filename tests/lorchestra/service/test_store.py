@@ -12,7 +12,7 @@ import pytest
 from support.service import Caller, make_service
 
 from lorchestra.service.job import Job
-from lorchestra.service.store import Asset, Store, StoreError
+from lorchestra.service.store import Asset, KeyUsed, Store, StoreError
 
 
 def job(number: int, status: str = "succeeded", expires: float = 1e10) -> Job:
@@ -53,10 +53,13 @@ def test_old_keys_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     for number in range(5):
         monkeypatch.setattr(time, "time", lambda number=number: now + number)
-        assert store.claim(f"k{number}", "job") is None
+        store.add(job(10 + number), {}, f"k{number}")
     monkeypatch.setattr(time, "time", lambda: now + 100)
     store.add(job(1), {})
-    assert [store.find_key(f"k{number}") for number in range(5)] == [None, None, "job", "job", "job"]
+    with pytest.raises(KeyUsed, match=job(14).id):
+        store.add(job(2), {}, "k4")
+    assert store.find(job(2).id) is None
+    assert [store.find_key(f"k{number}") for number in range(5)] == [None, None, job(12).id, job(13).id, job(14).id]
 
 
 @pytest.mark.parametrize(
