@@ -94,6 +94,8 @@ def comfyui() -> ComfyUI:
     """The one of the tests, with the Python of the tests: it has what the pack needs besides."""
     found = find_comfyui()
     assert found is not None
+    if found.version.startswith("0.3."):
+        pytest.skip(f"ComfyUI {found.version} does not start beside the newest one's packages; see test_queue.py")
     return replace(found, python=Path(sys.executable))
 
 
@@ -158,7 +160,6 @@ with Comfy() as client:
 """
 
 
-@pytest.mark.oldest
 def test_the_official_sdk_runs_watches_cancels_and_downloads(service: Service) -> None:
     inputs = {"prompt": "a lighthouse", "loras": ROWS, "seed": 11}
     job = service.ask("POST", "/workflows/portrait/jobs", inputs).json
@@ -199,7 +200,6 @@ def test_a_call_gives_the_picture_of_the_same_run_by_hand(service: Service) -> N
     assert pixels(base64.b64decode(text)) != pixels(service.server.view(image))
 
 
-@pytest.mark.oldest
 def test_waiting_is_asked_for_and_ends(service: Service) -> None:
     answer = service.ask("POST", "/workflows/empty/jobs", {})
     assert (answer.status, answer.json["status"]) == (202, "queued")
@@ -251,7 +251,6 @@ def test_a_lora_is_found_by_its_air(service: Service) -> None:
     assert (answer.status, answer.json["status"]) == (200, "succeeded"), answer.content
 
 
-@pytest.mark.oldest
 def test_comfyuis_own_complaints_are_told(service: Service) -> None:
     for graph, said in (
         ({"1": {"class_type": "NoSuchNode", "inputs": {}}}, "NoSuchNode"),
@@ -269,7 +268,6 @@ def test_comfyuis_own_complaints_are_told(service: Service) -> None:
         assert said in answer.json["error"]["message"]
 
 
-@pytest.mark.oldest
 def test_a_node_that_fails_is_told(service: Service) -> None:
     graph = demo_prompt(checkpoint="broken.safetensors", steps=1, width=64, height=64)
     answer = service.ask("POST", "/api/v2/jobs", {"workflow": graph})
@@ -281,7 +279,6 @@ def test_a_node_that_fails_is_told(service: Service) -> None:
     assert found["error"]["message"] and "Traceback" not in found["error"]["message"]
 
 
-@pytest.mark.oldest
 def test_pictures_are_sent_in_and_urls_are_not_fetched(service: Service) -> None:
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
