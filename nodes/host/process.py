@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...lorchestra.lora.cache import LoraCache
     from ...lorchestra.models.base import Base
     from ..routes.jobs import Jobs
-    from .live.calls import Chain, Trace
+    from .live.calls import Chain, KnownForwards, Trace
     from .model_layers import ModelLayers
     from .protocols import BaseModel, Layer, Patcher
 
@@ -67,6 +67,9 @@ live_factors: WeakValueDictionary[object, Patcher] = WeakValueDictionary()
 
 live_traces: WeakKeyDictionary[BaseModel, dict[str, Trace]] = WeakKeyDictionary()
 """What runs told of layers with live LoRAs, by path."""
+
+live_forwards: KnownForwards = WeakKeyDictionary()
+"""What the forwards of classes of layers take."""
 
 live_chains: WeakKeyDictionary[Layer, Chain] = WeakKeyDictionary()
 """The hooks on layers, while live stacks run."""
