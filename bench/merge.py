@@ -106,11 +106,11 @@ def _make_model_and_loras(folder: Path) -> tuple[Any, list[str]]:
     return model, names
 
 
-def _core(model: Any, names: list[str]) -> Any:
+def _core(model: Any, names: list[str], weight: float = 0.7) -> Any:
     """What a chain of core's LoraLoader nodes gives; each node keeps its file, as in a graph that runs again."""
     for name in names:
         loader = _LOADERS.setdefault(name, core_nodes.LoraLoader())
-        model, _ = loader.load_lora(model, None, name, 0.7, 0.7)
+        model, _ = loader.load_lora(model, None, name, weight, weight)
     return model
 
 

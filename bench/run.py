@@ -1,4 +1,4 @@
-"""`make bench`: `bench/identify.py`; `bench/merge.py` and `bench/live.py` with the Python of a ComfyUI.
+"""`make bench`: `identify.py` and `catalog.py`, then `merge.py` and `live.py` with the Python of a ComfyUI.
 
 Says so where there is no ComfyUI.
 """
@@ -17,7 +17,9 @@ HERE = Path(__file__).absolute().parent
 
 def main() -> int:
     """Runs the benchmarks, the one that needs it in ComfyUI's own Python; the exit code is theirs."""
-    code = subprocess.call([sys.executable, HERE / "identify.py"])
+    here = {**os.environ, "PYTHONPATH": str(HERE.parent)}  # this folder's code, whatever is installed
+    code = subprocess.call([sys.executable, HERE / "identify.py"], env=here)
+    code |= subprocess.call([sys.executable, HERE / "catalog.py"], env=here)
     comfyui = find_comfyui()
     if comfyui is None:
         print("No ComfyUI was found; the benchmarks of merging and of the live path need it. Set COMFYUI_PATH.")

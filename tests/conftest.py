@@ -23,8 +23,8 @@ for folder in (str(HERE.parent), str(HERE)):
 with contextlib.suppress(ImportError):
     from hypothesis import HealthCheck, settings
 
-    # How long a busy machine takes to make the examples says nothing.
+    # How long a busy machine takes, for one example or to make them, says nothing.
     patient = [HealthCheck.too_slow]
     settings.register_profile("quick", max_examples=10, deadline=None, suppress_health_check=patient)
-    settings.register_profile("test", max_examples=50, suppress_health_check=patient)
+    settings.register_profile("test", max_examples=50, deadline=None, suppress_health_check=patient)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))

@@ -4,7 +4,7 @@
 import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
 import { lorasWidget } from "../stack/node.mjs";
-import { findParameters } from "../values/png.mjs";
+import { findParameters, PICTURES } from "../values/pictures.mjs";
 import { readPasted } from "./clipboard.mjs";
 import { appendRows } from "./paste.mjs";
 
@@ -15,10 +15,10 @@ const MAX_PICTURES = 20; // of one drop
 
 /**
  * @param {DragEvent} event
- * @returns {boolean} whether PNG pictures are dragged here; what is in them, only the drop tells
+ * @returns {boolean} whether pictures are dragged here; what is in them, only the drop tells
  */
 export function hasPictures(event) {
-  return [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file" && item.type === "image/png");
+  return [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file" && PICTURES.includes(item.type));
 }
 
 /**
@@ -44,7 +44,7 @@ export function installDrop(comfy, node) {
  */
 export async function readDropped(comfy, event, append) {
   const files = [...(event.dataTransfer?.files ?? [])]; // the event forgets them after the first wait
-  const pictures = files.filter((file) => file.type === "image/png").slice(0, MAX_PICTURES);
+  const pictures = files.filter((file) => PICTURES.includes(file.type)).slice(0, MAX_PICTURES);
   for (const file of pictures) {
     const found = await findIn(file);
     if (found.kind === "comfyui") await comfy.app.handleFile?.(file);

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..algorithms.base import Adapter
 from ..architectures.sites import WHOLE, Offset, Place, has_text_encoders
 from ..choices import MERGE, REFUSE, Choices
 from ..errors import FileProblem, NotALora, StackError
@@ -43,11 +44,14 @@ class Part:
     rows: Rows | None = None
     """The module's rows that are meant, where it is for several of the model's layers; None for all of them."""
 
-    def term(self) -> Term:
+    def adapter(self) -> Adapter:
         """Reads the tensors; raises `AdapterError` if they are not finite."""
+        return self.file.adapter(self.module, self.rows)
+
+    def term(self) -> Term:
+        """The same with its weight and its place."""
         place = self.place
-        adapter = self.file.adapter(self.module, self.rows)
-        return Term(adapter, self.weight, place.swapped, place.transposed, place.heads)
+        return Term(self.adapter(), self.weight, place.swapped, place.transposed, place.heads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,11 @@ _LONGEST = max(map(len, _JOINED))
 _BIAS = "_bias"
 
 
+def has_parts(flat: str) -> bool:
+    """Whether a flattened name may stand for several layers; for nearly all it does not, which this is quick to say."""
+    return flat.removesuffix(_BIAS).endswith(_ENDS)
+
+
 def parts_of(flat: str) -> Iterator[tuple[str, ...]]:
     """The flattened names of the layers that a flattened name may stand for, in the order of their rows.
 

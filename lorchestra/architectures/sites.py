@@ -9,7 +9,7 @@ from ..spelling.prefixes import MODEL, TEXT_ENCODERS, flatten
 from . import text_encoders, unet
 from .aliases import alias_sites
 from .encoders import COMFYUI_WORDS
-from .joined import parts_of
+from .joined import has_parts, parts_of
 
 Offset = tuple[int, int, int]
 """(dimension, start, length) of the part of a weight that is meant, as in `torch.narrow`."""
@@ -152,7 +152,7 @@ def find_joined(flat: str, sites: Mapping[str, Site]) -> Site | None:
 
     Parts of one fused weight that follow each other are one place.
     """
-    for names in parts_of(flat):
+    for names in parts_of(flat) if has_parts(flat) else ():
         found = [site for name in names if (site := sites.get(name)) is not None]
         if len(found) == len(names) and (joined := _joined(found)):
             return joined if joined.pieces else _as_whole(joined, sites)

@@ -17,7 +17,7 @@ from ..exchange import (
     Reading,
     a1111,
     find_dialect_or_raise,
-    png,
+    pictures,
     read_any,
     read_stack,
     write_any,
@@ -85,7 +85,9 @@ def add_import(subparsers: Subparsers) -> None:
         description="Prints the stack that a request, a prompt or a stack of any form holds, as JSON. "
         "What is left behind goes to stderr, a line each.",
     )
-    parser.add_argument("file", metavar="FILE", help="text, or a PNG picture with an infotext; - for standard input")
+    parser.add_argument(
+        "file", metavar="FILE", help="text, or a PNG, JPEG or WebP picture with an infotext; - for standard input"
+    )
     parser.add_argument(
         "--from",
         dest="source",
@@ -211,10 +213,10 @@ def _read_text(name: str, limit: int = MAX_BYTES) -> str:
 
 
 def _read_bytes(file: BinaryIO, limit: int) -> bytes:
-    """What is in a file, if it is not too much; of a PNG picture, the text that it holds."""
-    begin = file.read(len(png.SIGNATURE))
-    if begin == png.SIGNATURE:
-        return png.find_parameters(file).encode()
+    """What is in a file, if it is not too much; of a picture, the text that it holds."""
+    begin = file.read(pictures.LONGEST_START)
+    if pictures.is_picture(begin):
+        return pictures.find_parameters(begin, file).encode()
     return begin + file.read(limit + 1 - len(begin))
 
 

@@ -27,21 +27,21 @@ class Given:
     """Why it cannot be looked at, for a folder that cannot be read or has no LoRA files."""
 
 
-def find_given(names: Sequence[str]) -> list[Given]:
-    """The named files, and all `.safetensors` files of the named folders, each folder sorted; what is not there too."""
+def find_given(names: Sequence[str], suffixes: tuple[str, ...] = (SUFFIX,)) -> list[Given]:
+    """The named files, and all files of the named folders that end so, each folder sorted; what is not there too."""
     found: list[Given] = []
     for name in names:
         if not is_folder(name):
             found.append(Given(name, name))
             continue
         before = len(found)
-        found.extend(_walk(name))
+        found.extend(_walk(name, suffixes))
         if len(found) == before:
-            found.append(Given(name, name, f"there are no {SUFFIX} files in this folder"))
+            found.append(Given(name, name, f"there are no {suffixes[0]} files in this folder"))
     return found
 
 
-def _walk(folder: str) -> Iterator[Given]:
+def _walk(folder: str, suffixes: tuple[str, ...]) -> Iterator[Given]:
     seen: set[str] = set()
     problems: list[Given] = []
 
@@ -57,7 +57,7 @@ def _walk(folder: str) -> Iterator[Given]:
         seen.add(real)
         folders.sort()
         for file in sorted(files):
-            if file.lower().endswith(SUFFIX) and not file.startswith("._"):  # macOS' shadows of files
+            if file.lower().endswith(suffixes) and not file.startswith("._"):  # macOS' shadows of files
                 path = os.path.join(place, file)  # noqa: PTH118 - quicker, and keeps the spelling that was given
                 yield Given(path, os.path.relpath(path, folder))
     yield from problems

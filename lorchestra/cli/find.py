@@ -1,4 +1,4 @@
-"""`lorchestra find`: the file that an AIR, a hash or a name means."""
+"""`lorchestra find`: the file that an AIR, a hash or a name means, a LoRA or a model."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ def add_find(subparsers: Subparsers) -> None:
     """Adds `lorchestra find`."""
     parser = subparsers.add_parser(
         "find",
-        help="find a LoRA file by AIR, hash or name",
-        description="Finds LoRA files by AIR (civitai:120096@135931), by hash (SHA-256, AutoV1, AutoV2, AutoV3, "
-        "BLAKE3, CRC32) or by name; never by a part of a name. Hashes are known of files that were hashed "
-        "(`lorchestra index --hash`) or whose sidecar says them. Exit code: 0 found, 1 not found.",
+        help="find a LoRA or a model by AIR, hash or name",
+        description="Finds LoRAs, checkpoints and diffusion models by AIR (civitai:120096@135931), by hash (SHA-256, "
+        "AutoV1, AutoV2, AutoV3, BLAKE3, CRC32) or by name; never by a part of a name. Hashes are known of files that "
+        "were hashed (`lorchestra index --models --hash`) or whose sidecar says them. With --folder, LoRAs alone. Exit "
+        "code: 0 found, 1 not found.",
     )
     parser.add_argument("wanted", metavar="AIR|HASH|NAME")
     parser.add_argument("--json", action="store_true", help="print a JSON array, one object a file")
@@ -36,17 +37,21 @@ def add_find(subparsers: Subparsers) -> None:
 def run_find(args: argparse.Namespace) -> int:
     """Prints one line or object a file, the likeliest first."""
     shelf = open_shelf(args)
-    read_all(shelf)
     wanted = wanted_of(Entry(args.wanted))
     if wanted.is_path and (digits := find_hash(args.wanted)):
         wanted = Wanted(args.wanted, digits)  # a short hash, or the name of a file: both are looked for
-    answers = candidates(shelf.loras.finder(), shelf.loras, wanted)
+    answers: list[dict[str, Any]] = []
+    for library in (shelf.loras, *shelf.models):
+        read_all(library)
+        found = candidates(library.finder(), library, wanted)
+        answers += found if library is shelf.loras else [{**answer, "folder": library.folder} for answer in found]
     if args.json:
         print(json.dumps(answers, indent=2, ensure_ascii=False))
     for answer in [] if args.json else answers:
-        print(printable(f"{answer['path']}  ({answer['why']})"))
+        where = f", in {answer['folder']}" if "folder" in answer else ""
+        print(printable(f"{answer['path']}  ({answer['why']}{where})"))
     if not answers and not args.json:
-        print(printable(f"no LoRA here is known as {args.wanted}"))
+        print(printable(f"no LoRA {'and no model ' if shelf.models else ''}here is known as {args.wanted}"))
     tell_problem(shelf)
     return FOUND if answers else NOT_FOUND
 

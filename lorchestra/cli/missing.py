@@ -46,7 +46,7 @@ def run_missing(args: argparse.Namespace) -> int:
     workflow = read_json(text, "the workflow", size=MOST_BYTES, values=_MOST_VALUES)
     uses = [use for use in find_uses(workflow) if use.entry.active]
     shelf = open_shelf(args)
-    read_all(shelf)
+    read_all(shelf.loras)
     finder = shelf.loras.finder()
     answers = [answer for use in uses if (answer := _missing(finder, shelf.loras, use))]
     if args.json:

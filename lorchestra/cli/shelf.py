@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,20 @@ from ..errors import LorchestraError
 from ..files.opening import is_folder
 from ..library.catalog import Library
 from ..library.database import Database
-from ..library.facts import File
-from .files import find_given
+from ..library.facts import Facts, File
+from ..library.model_facts import MODEL_FOLDERS, MODEL_SUFFIXES
+from .files import SUFFIX, find_given
 from .terminal import printable
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """The LoRAs that a command looks into, and where what is known of them is kept."""
+    """The files that a command looks into, and where what is known of them is kept."""
 
     loras: Library
     catalog: Path
+    models: tuple[Library, ...] = ()
+    """Checkpoints and diffusion models, each kind by itself."""
 
 
 def add_catalog(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +66,25 @@ def open_shelf(args: argparse.Namespace) -> Shelf:
         catalog = folders.user / "__lorchestra" / "catalog.sqlite" if folders else own_catalog()
     full = tuple(str(Path(root).absolute()) for root in roots)
     database = Database(catalog)
-    names = list(dict.fromkeys(item.shown for root in full for item in find_given([root]) if item.problem is None))
-    return Shelf(Library(lambda: names, lambda: full, database=database), catalog)
+    loras = Library(_names(full, (SUFFIX,)), lambda: full, database=database)
+    kinds = zip(MODEL_FOLDERS, (folders.checkpoints, folders.diffusion_models), strict=True) if folders else ()
+    models = (
+        Library(_names(roots, MODEL_SUFFIXES), lambda roots=roots: roots, database=database, folder=kind, read=_read)
+        for kind, roots in (kinds if not args.folder else ())
+    )
+    return Shelf(loras, catalog, tuple(models))
+
+
+def _names(roots: Sequence[str], suffixes: tuple[str, ...]) -> Callable[[], list[str]]:
+    given = (item for root in roots if is_folder(root) for item in find_given([root], suffixes))
+    names = list(dict.fromkeys(item.shown for item in given if item.problem is None))
+    return lambda: names
+
+
+def _read(file: File) -> Facts:
+    from ..library.model_facts import read_model_facts
+
+    return read_model_facts(file)
 
 
 def own_catalog() -> Path:
@@ -78,21 +98,20 @@ def own_catalog() -> Path:
     return Path(base, "lorchestra", "catalog.sqlite")
 
 
-def read_all(shelf: Shelf) -> None:
+def read_all(library: Library) -> None:
     """Reads what is not known yet, newest first, with a bar on a terminal where that is much; keeps it."""
-    loras = shelf.loras
-    files = loras.files()
-    for number, file in enumerate(_bar(loras.unread(files), "reading")):
-        loras.facts(file)
+    files = library.files()
+    for number, file in enumerate(_bar(library.unread(files), "reading")):
+        library.facts(file)
         if number % 500 == 499:
-            loras.save()
-    loras.read_in_background(files)  # nothing is left: what is gone is forgotten
-    loras.save()
+            library.save()
+    library.read_in_background(files)  # nothing is left: what is gone is forgotten
+    library.save()
 
 
-def hash_all(shelf: Shelf) -> int:
+def hash_all(library: Library) -> int:
     """Hashes what is not hashed yet, newest first, with a bar in bytes. Returns how many files could not be read."""
-    waiting = shelf.loras.unhashed()
+    waiting = library.unhashed()
     failed = 0
     total = sum(file.size for file in waiting)
     hidden = None if sys.stderr else True
@@ -102,7 +121,7 @@ def hash_all(shelf: Shelf) -> int:
         end = 0
         for file in waiting:
             start, end = end, end + file.size
-            found = shelf.loras.hashes(file, progress=lambda done, start=start: _to(bar, start + done))
+            found = library.hashes(file, progress=lambda done, start=start: _to(bar, start + done))
             failed += found is None
             _to(bar, end)
     return failed

@@ -20,7 +20,8 @@ extra = os.path.join(root, "extra_model_paths.yaml")
 if os.path.isfile(extra):
     import utils.extra_config
     utils.extra_config.load_extra_path_config(extra)
-print(json.dumps([folder_paths.get_folder_paths("loras"), folder_paths.get_user_directory()]))
+kinds = ("loras", "checkpoints", "diffusion_models")
+print(json.dumps([[folder_paths.get_folder_paths(kind) for kind in kinds], folder_paths.get_user_directory()]))
 """
 
 
@@ -30,6 +31,8 @@ class Folders:
 
     loras: tuple[str, ...]
     user: Path
+    checkpoints: tuple[str, ...] = ()
+    diffusion_models: tuple[str, ...] = ()
 
 
 def find_folders(comfyui: ComfyUI) -> Folders:
@@ -39,8 +42,9 @@ def find_folders(comfyui: ComfyUI) -> Folders:
         done = subprocess.run(
             command, cwd=comfyui.root, capture_output=True, text=True, timeout=_SECONDS, check=True, encoding="utf-8"
         )
-        loras, user = json.loads(done.stdout.strip().rpartition("\n")[2])
+        kinds, user = json.loads(done.stdout.strip().rpartition("\n")[2])
+        loras, checkpoints, diffusion_models = (tuple(map(str, kind)) for kind in kinds)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         said = (getattr(error, "stderr", "") or str(error)).strip().rpartition("\n")[2]
-        raise ComfyUIError(f"ComfyUI in {comfyui.root} does not say where its LoRAs are: {said}") from error
-    return Folders(tuple(map(str, loras)), Path(str(user)))
+        raise ComfyUIError(f"ComfyUI in {comfyui.root} does not say where its models are: {said}") from error
+    return Folders(loras, Path(str(user)), checkpoints, diffusion_models)

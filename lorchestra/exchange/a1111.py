@@ -211,8 +211,9 @@ class _Reader:
         """What is lost of tags that became a row."""
         for timed in tags:
             found, tag = timed.found, timed.tag
-            shown, place = quoted(self._prompt.text[found.start : found.end]), self._prompt.place(found.start)
+            place = self._prompt.place(found.start)
             for key, said in tag.unknown:
+                shown = quoted(self._prompt.text[found.start : found.end])
                 self._losses.append(Loss(row, key, f"the tag {shown} {said}", place))
             if self._strict:
                 continue

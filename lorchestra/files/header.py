@@ -90,6 +90,33 @@ class Header:
         return dict(zip(self.shapes, map(TensorInfo, dtypes, self.shapes.values(), starts, ends), strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class HeaderText:
+    """A header that was read, its metadata taken out; what it says of the tensors is not looked at yet."""
+
+    path: str
+    body: str
+    """What is left of its JSON after the metadata: `, "name": {…} …}`, or all of it."""
+    metadata: Mapping[str, str]
+    notes: Sequence[str]
+    """As `Header.unreadable`."""
+    data_start: int
+    file_size: int
+    digest: str
+
+    @property
+    def structure(self) -> bytes | None:
+        """Equal for files that have equal names, dtypes, shapes and places of tensors, and the same room for them.
+
+        None where it is not worth telling: for a header that may say its metadata among the tensors.
+        """
+        if "__metadata__" in self.body or "\\" in self.body:
+            return None
+        told = hashlib.sha256(self.body.encode())
+        told.update(str(self.file_size - self.data_start).encode())
+        return told.digest()
+
+
 def read_header(path: str | Path) -> Header:
     """Reads and validates the header of one file; its bytes are read once, and no others.
 
@@ -97,6 +124,11 @@ def read_header(path: str | Path) -> Header:
     a missing or unreadable file, a directory, a pickle, a truncated file, a header that lies. What is wrong with the
     metadata alone is told in `Header.unreadable`. Headers of up to `MAX_HEADER_BYTES` take less than 100 MB of memory.
     """
+    return parse_text(read_header_text(path))
+
+
+def read_header_text(path: str | Path) -> HeaderText:
+    """The first half of `read_header`, with the same errors but those that `parse_text` has."""
     name = str(path)
     if name.lower().endswith(_PICKLE_SUFFIXES):
         raise HeaderError(name, pickle_reason(name))
@@ -110,8 +142,8 @@ def read_header(path: str | Path) -> Header:
         if not source.peek().startswith(_HEADER_STARTS):
             _refuse_foreign(name, start + source.peek()[: SAMPLE - 8], size)
         if length > _LONG:
-            return _long_header(source, size)
-        return _short_header(name, source.rest(length), source.digest, size)
+            return _long_text(source, size)
+        return _short_text(name, source.rest(length), source.digest, size)
 
 
 _HEADER_STARTS = (b"{", b" ", b"\t", b"\n", b"\r")
@@ -147,11 +179,11 @@ def _refuse_foreign(name: str, start: bytes, size: int) -> None:
 def parse_header(text: bytes, *, path: str, file_size: int) -> Header:
     """The header from its JSON bytes (without the length), checked against `file_size` in bytes; see `read_header`."""
     if len(text) > _LONG:
-        return _long_header(Source(path, BytesIO(text), len(text)), file_size)
-    return _short_header(path, text, hashlib.sha256(text).hexdigest(), file_size)
+        return parse_text(_long_text(Source(path, BytesIO(text), len(text)), file_size))
+    return parse_text(_short_text(path, text, hashlib.sha256(text).hexdigest(), file_size))
 
 
-def _short_header(path: str, text: bytes, digest: str, file_size: int) -> Header:
+def _short_text(path: str, text: bytes, digest: str, file_size: int) -> HeaderText:
     try:
         decoded, broken = text.decode(), None
     except UnicodeDecodeError as error:  # which harms nothing where it is in the metadata
@@ -163,17 +195,17 @@ def _short_header(path: str, text: bytes, digest: str, file_size: int) -> Header
         try:
             value, end = _DECODER.raw_decode(decoded, start.end())
         except (ValueError, RecursionError):
-            return _long_header(Source(path, BytesIO(text), len(text)), file_size)
+            return _long_text(Source(path, BytesIO(text), len(text)), file_size)
         metadata, notes = _metadata(value)
         body = decoded[end:].lstrip(_SPACES)
     else:
         body = decoded
     if broken:
         _check_unicode(path, text, broken, len(decoded) - len(body), decoded)
-    return _header(path, body, metadata, notes, 8 + len(text), file_size, digest)
+    return HeaderText(path, body, metadata, notes, 8 + len(text), file_size, digest)
 
 
-def _long_header(source: Source, file_size: int) -> Header:
+def _long_text(source: Source, file_size: int) -> HeaderText:
     """A header whose metadata may be large, or is broken; of the metadata, what is of use is kept."""
     length = source.left
     metadata, notes = source.metadata()
@@ -188,7 +220,7 @@ def _long_header(source: Source, file_size: int) -> Header:
         body = text.decode()
     except UnicodeDecodeError as error:
         raise HeaderError(source.path, f"the header is not UTF-8 at byte {length - len(text) + error.start}") from error
-    return _header(source.path, body, metadata, notes, 8 + length, file_size, source.digest)
+    return HeaderText(source.path, body, metadata, notes, 8 + length, file_size, source.digest)
 
 
 _SPACES = " \t\n\r"
@@ -196,17 +228,10 @@ _DECODER = json.JSONDecoder()
 """Takes control characters in strings."""
 
 
-def _header(
-    path: str,
-    body: str,
-    metadata: dict[str, str],
-    notes: list[str],
-    data_start: int,
-    file_size: int,
-    digest: str,
-) -> Header:
-    """The header from what is left of its JSON after the metadata: `, "name": {…} …}`, or all of it."""
-    room = file_size - data_start
+def parse_text(text: HeaderText) -> Header:
+    """The second half of `read_header`; raises `HeaderError` for what is wrong with the tensors."""
+    path, body, metadata, notes = text.path, text.body, text.metadata, text.notes
+    room = text.file_size - text.data_start
     found = _usual_tensors(body, room)
     if found is None:
         entries = _entries(path, body)
@@ -218,7 +243,16 @@ def _header(
         found = dict(zip(tensors, columns[1], strict=True)), (columns[0], columns[2], columns[3])
     if len(found[0]) > MAX_TENSORS:
         raise HeaderError(path, f"the header describes {len(found[0]):,} tensors, more than {MAX_TENSORS:,}")
-    return Header(path, found[0], metadata, data_start, file_size, digest, found[1], tuple(notes[:_MOST_NOTES]))
+    return Header(
+        path,
+        found[0],
+        metadata,
+        text.data_start,
+        text.file_size,
+        text.digest,
+        found[1],
+        tuple(notes[:_MOST_NOTES]),
+    )
 
 
 _Found = tuple[dict[str, tuple[int, ...]], tuple[Sequence[str], Sequence[int], Sequence[int]]]

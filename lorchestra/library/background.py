@@ -15,6 +15,8 @@ _REST = 0.2
 _REST_WHILE_BUSY = 9.0
 _LEAST_REST = 0.001
 """Seconds; what lets other threads have their turn."""
+_TURN = 0.01
+"""Seconds of reading after which it rests."""
 _MOST_REST = 5.0
 _SAVE_EVERY = 1.0
 """Seconds after which what was read is kept on disk."""
@@ -91,11 +93,13 @@ class Background:
         return self._progress if _is_alive(self._hashing) and self._is_wanted.is_set() else Hashing()
 
     def _read_all(self, files: Sequence[File]) -> None:
-        saved = time.monotonic()
+        saved = started = time.monotonic()
         for file in files:
-            started = time.monotonic()
             self._read(file)
-            self._rest(time.monotonic() - started)
+            took = time.monotonic() - started
+            if took >= _TURN or self._waiting:
+                self._rest(took)
+                started = time.monotonic()
             if time.monotonic() - saved > _SAVE_EVERY:
                 self._save()
                 saved = time.monotonic()

@@ -22,6 +22,7 @@ from .facts import Facts, File, read_facts, with_hash
 from .finder import Candidate, Finder, Found
 from .index import Hit, Index, contradicts, digests_of
 from .listing import Listing
+from .natures import Natures
 from .scan import Scanner, scan
 
 
@@ -43,6 +44,7 @@ class Library:
 
     `names` gives them as ComfyUI lists them, `roots` the folders they are in, and `is_busy` says whether the machine
     has better things to do than to read headers. `database` keeps what is known; without one it lives in memory.
+    `folder` is ComfyUI's word for the kind, and `read` reads what is known of one file, for LoRAs if it is not given.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Library:
         is_busy: Callable[[], bool] = lambda: False,
         database: Database | None = None,
         folder: str = "loras",
+        read: Callable[[File], Facts] | None = None,
     ) -> None:
         self._names = names
         self._roots = roots
@@ -70,6 +73,8 @@ class Library:
         self._unsaved: dict[str, None] = {}
         self._unsaved_contents: dict[str, None] = {}
         self._is_loaded = False
+        self._natures = Natures()
+        self._read = read or self._read_lora
         self._lock = threading.RLock()
         self._listing: tuple[list[str], Listing] = ([], Listing(()))
         self.scanner = Scanner()
@@ -86,10 +91,11 @@ class Library:
 
     def listing(self) -> Listing:
         """The listed names, to find one that a row means."""
-        names = list(self._names())
+        given = self._names()
+        names = given if isinstance(given, list) else list(given)
         with self._lock:
             if self._listing[0] != names:
-                self._listing = (names, Listing(names))
+                self._listing = (list(names), Listing(names))
             return self._listing[1]
 
     def files(self, names: Iterable[str] | None = None) -> list[File]:
@@ -119,15 +125,20 @@ class Library:
 
     def find_facts(self, file: File) -> Facts | None:
         """What is known of a file without reading it."""
+        found = self.find_read(file)
+        return found and with_hash(found, self._sha256(file))
+
+    def find_read(self, file: File) -> Facts | None:
+        """The same without the hash that may have been taken of the file: what its header and its sidecars say."""
         self._load()
         found = self._known.get(file.path)
-        return with_hash(found.facts, self._sha256(file)) if found and found.stamp == file.stamp else None
+        return found.facts if found and found.stamp == file.stamp else None
 
     def facts(self, file: File) -> Facts:
         """What is known of a file, which is read if it was not."""
         found = self.find_facts(file)
         if found is None:
-            read = read_facts(file)
+            read = self._read(file)
             self._keep(file, read)
             moved = self._find_moved(file) if self.find_hashes(file) is None else None
             if moved:
@@ -246,7 +257,7 @@ class Library:
     def unread(self, files: Sequence[File] | None = None) -> list[File]:
         """The files that nothing is known of yet, the newest first; `files` as for `read_in_background`."""
         files = self.files() if files is None else files
-        return _newest_first(file for file in files if self.find_facts(file) is None)
+        return _newest_first(file for file in files if self.find_read(file) is None)
 
     def unhashed(self) -> list[File]:
         """The files that no hashes were taken of as they are, the newest first."""
@@ -301,6 +312,9 @@ class Library:
             self._database.count_use(self.folder, sorted(set(names)))
 
     # What is kept.
+
+    def _read_lora(self, file: File) -> Facts:
+        return read_facts(file, self._natures)
 
     def _sha256(self, file: File) -> str | None:
         found = self.find_hashes(file)

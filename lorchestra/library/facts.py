@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from statistics import median
-from typing import TYPE_CHECKING
 
 from ..errors import LorchestraError
 from ..files.hashes import find_hash
+from ..files.header import read_header_text
+from .natures import Natures
 from .sidecars import Sidecars, read_sidecars
-
-if TYPE_CHECKING:
-    from ..spelling.modules import Module
 
 UNREADABLE = "unreadable"
 """The kind of files that are not sound safetensors files."""
-BROKEN = "broken"
-"""The kind of LoRAs that cannot be applied."""
 
 _MOST_TRIGGERS = 16
 
@@ -77,50 +70,29 @@ def with_hash(facts: Facts, sha256: str | None) -> Facts:
     return replace(facts, sha256=sha256)
 
 
-def read_facts(file: File) -> Facts:
-    """Reads the header and the sidecars; total."""
+def read_facts(file: File, natures: Natures) -> Facts:
+    """Reads the header and the sidecars; total. `natures` remembers what names and shapes tell, for other files."""
     beside = read_sidecars(file.path, file.beside)
-    from ..lora.examined import read_examined  # it needs all that is known of models, which takes a while to load
+    from ..lora.metadata import claims
 
     try:
-        examined = read_examined(file.path)
+        text = read_header_text(file.path)
+        said = claims(text.metadata) if text.metadata else ()
+        nature = natures.read(text, tuple(dict.fromkeys(name for claim in said for name in claim.architectures)))
     except (LorchestraError, OSError):
-        return _facts(UNREADABLE, beside, {})
-    from ..architectures.names import ARCHITECTURES, are_interchangeable, family_titles
-    from ..spelling import kinds
-
-    made_for = examined.identity.made_for
-    meant = [row.id for row in ARCHITECTURES if any(are_interchangeable(row.id, one) for one in made_for)]
-    kind = BROKEN if examined.kind == kinds.LORA and examined.problem else examined.kind
-    others = [one for one in meant if one not in made_for]
-    architectures = _shared(*made_for, *others)
-    facts = _facts(kind, beside, examined.header.metadata, architectures, _shared(*family_titles(made_for, 6)))
-    algorithm, rank = _kind_and_rank(examined.reading.modules)
-    return replace(facts, algorithm=algorithm, rank=rank)
+        return facts_of(UNREADABLE, beside, {})
+    facts = facts_of(nature.kind, beside, text.metadata, nature.architectures, nature.family)
+    return replace(facts, algorithm=nature.algorithm, rank=nature.rank)
 
 
-def _kind_and_rank(modules: Sequence[Module]) -> tuple[str | None, int | None]:
-    """The algorithm of most modules, and the median of their ranks; modules of one shape are looked at once."""
-    alike: dict[tuple[object, ...], tuple[Module, int]] = {}
-    for module in modules:
-        key = (module.algorithm, *module.shapes.items())
-        first, count = alike.get(key, (module, 0))
-        alike[key] = first, count + 1
-    kinds: Counter[str] = Counter()
-    ranks: list[int] = []
-    for module, count in alike.values():
-        kinds[module.kind] += count
-        ranks += [module.rank] * count if module.rank else []
-    return next((kind for kind, _ in kinds.most_common(1)), None), int(median(ranks)) if ranks else None
-
-
-def _facts(
+def facts_of(
     kind: str,
     beside: Sidecars,
     metadata: Mapping[str, str],
     architectures: tuple[str, ...] = (),
     family: tuple[str, ...] = (),
 ) -> Facts:
+    """The facts as the sidecars, the metadata and what was found in the tensors tell them."""
     from ..lora.metadata import shorten, trigger_phrase, trigger_words
 
     hashes = (find_hash(metadata.get(key, "")) for key in _HASHES)
@@ -138,9 +110,3 @@ def _facts(
         beside.air,
         words=words,
     )
-
-
-@lru_cache(maxsize=1000)
-def _shared(*items: str) -> tuple[str, ...]:
-    """One tuple for equal ones: ten thousand LoRAs are for a handful of models."""
-    return items

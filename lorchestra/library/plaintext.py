@@ -29,6 +29,8 @@ _BEGIN = re.compile(r"<(?!(?:lora|lyco|hypernet):)(?:(/?)([A-Za-z][^\s/<>]*)|(!-
 """Where a tag, a comment or a declaration begins."""
 _NEXT = re.compile(r"""[<>]|=\s*(["'])""")
 """What a tag ends at, or a quoted value begins with."""
+_UNSHOWN = re.compile("[\x00-\x1f\ud800-\udfff]")
+"""Control characters, and halves of characters."""
 _HUGE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 """A character that there is not; Python refuses to read numbers of thousands of digits."""
 
@@ -120,6 +122,6 @@ def plain(text: str, limit: int = MAX_PLAIN) -> str:
 def tidy(text: str, limit: int = MAX_PLAIN) -> str:
     """The text without control characters and needless space, at most `limit` characters, empty lines one by one."""
     lines = (" ".join(line.split()) for line in text[: 4 * limit].splitlines())
-    lines = ("".join(c for c in line if c >= " " and not "\ud800" <= c <= "\udfff") for line in lines)
+    lines = (_UNSHOWN.sub("", line) for line in lines)
     result = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     return result if len(result) <= limit else result[: limit - 1].rstrip() + "…"

@@ -11,7 +11,7 @@ from ..files.header import Header, read_header
 from ..spelling import kinds
 from ..spelling.modules import Reading
 from ..spelling.scales import Scales, read_scales
-from .problems import problems
+from .problems import first_problem
 from .reading import read
 from .values import find_odd_value
 
@@ -75,8 +75,9 @@ def read_lora(path: str | Path) -> LoraFile:
         raise NotALora(header.path, f"this is {kinds.title(kind)}, not a LoRA", "Switch this row off.")
     if not reading.modules:
         raise NotALora(header.path, _no_modules(header))
-    for name, reason in problems(header, reading):
-        raise AdapterError(header.path, name, reason)
+    found = first_problem(header, reading)
+    if found:
+        raise AdapterError(header.path, *found)
     return LoraFile(header, reading, kind)
 
 

@@ -6,6 +6,7 @@ first, and among those the one of which the file has all layers of its kinds; wh
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -227,7 +228,7 @@ def find_owners(modules: Iterable[Module], near: Collection[str]) -> tuple[str, 
     The commonest first. What a variant of a model has and the model itself has not: VACE's blocks for Wan.
     """
     found = index()
-    mask = found.mask(name for name in found.ids if any(are_related(name, other) for other in near))
+    mask = _relatives(frozenset(near))
     for module in modules:
         layer = found.layer(module.flat) if mask and module.component == MODEL else None
         if layer is None:
@@ -236,6 +237,13 @@ def find_owners(modules: Iterable[Module], near: Collection[str]) -> tuple[str, 
         mask &= (layer.shapes.get(squeezed(shape), 0) if shape else 0) or _loose_mask(module, layer)
     bits = [bit for bit in range(len(found.ids)) if mask >> bit & 1]
     return tuple(found.ids[bit] for bit in sorted(bits, key=found.commonness))
+
+
+@functools.lru_cache(maxsize=1 << 8)
+def _relatives(near: frozenset[str]) -> int:
+    """The architectures that are related to one of these."""
+    found = index()
+    return found.mask(name for name in found.ids if any(are_related(name, other) for other in near))
 
 
 def find_encoders(modules: Iterable[Module]) -> tuple[tuple[str, ...], ...]:

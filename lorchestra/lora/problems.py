@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 
 from ..errors import shortened
@@ -23,23 +23,30 @@ _WITHOUT_MATRICES: Mapping[str, str] = {"VeRA": ".vera_", "RandLoRA": ".randlora
 """Algorithm → start of a tensor's last name; the matrices `A` and `B` of a whole file are random, and seldom in it."""
 
 
-def problems(header: Header, reading: Reading) -> Iterator[tuple[str, str]]:
-    """(module, what is wrong with it) in the order of the modules; the module is empty for the file as a whole."""
+def first_problem(header: Header, reading: Reading) -> tuple[str, str] | None:
+    """(module, what is wrong with it) of the first module that is not sound; the module is empty for the whole file."""
     if reading.problem:
-        yield "", reading.problem
+        return "", reading.problem
     dtypes = set(header.places[0])
-    plain = not (header.places[0] and dtypes - FLOATS)
-    for module in reading.modules:
+    plain = bool(header.places[0]) and dtypes <= FLOATS
+    for module in _telling(reading) if plain else reading.modules:
         reason = _unsupported(header, module) or module.layout.problem or _odd_tensor(header, module, plain)
         if reason:
-            yield module.name, reason
+            return module.name, reason
+    return None
 
 
 def find_problem(header: Header, reading: Reading) -> str | None:
-    """The first of them in one sentence."""
-    for name, reason in problems(header, reading):
-        return f"{shortened(name)}: {reason}" if name else reason
-    return None
+    """The same in one sentence."""
+    found = first_problem(header, reading)
+    return found and (f"{shortened(found[0])}: {found[1]}" if found[0] else found[1])
+
+
+def _telling(reading: Reading) -> Iterable[Module]:
+    """The modules to look at in a file of floating point alone: of those that are alike the first, because only their
+    shapes count. A scale's dtype counts, too."""
+    firsts = [module for module, _ in reading.alike]
+    return reading.modules if any(is_scale(slot) for module in firsts for slot in module.shapes) else firsts
 
 
 def _unsupported(header: Header, module: Module) -> str | None:

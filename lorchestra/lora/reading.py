@@ -27,8 +27,8 @@ def read(header: Header) -> tuple[Reading, str]:
         if all(map(_is_encoder, modules)):
             return replace(reading, modules=modules), kinds.LORA
         return reading, kind
-    bare = [m for m in reading.modules if m.component == MODEL and _LANGUAGE_MODEL.match(m.path)]
-    if not bare or len(bare) < sum(module.component == MODEL for module in reading.modules):
+    bare = [module for module in reading.modules if module.component == MODEL]
+    if not bare or not all(_LANGUAGE_MODEL.match(module.path) for module in bare):
         return reading, kind
     moved = {m.name: m._replace(component=TEXT_ENCODERS) for m in bare}
     if any(_is_model(module) for module in bare) or not all(map(_is_encoder, moved.values())):

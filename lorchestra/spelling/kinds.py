@@ -113,7 +113,7 @@ def _is_dense(names: Names) -> bool:
 def _is_packed(names: Names) -> bool:
     """Layers of Nunchaku's, q, k and v in one, whose halves have bare names; down is `[in, rank]` there."""
     for module in names.modules:
-        if _NUNCHAKU.search(module.name) and module.slots.get("down", "").endswith(".lora_down"):
+        if module.slots.get("down", "").endswith(".lora_down") and _NUNCHAKU.search(module.name):
             up, down = module.shapes.get("up", ()), module.shapes["down"]
             return not (len(up) == len(down) == 2 and up[1] == down[0] != down[1])
     return False

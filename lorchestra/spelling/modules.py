@@ -95,7 +95,7 @@ class Module(NamedTuple):
         return f"{slots.DORA} ({kind})" if is_dora else kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading:
     """What a header's names mean."""
 
@@ -111,6 +111,22 @@ class Reading:
     """What is wrong with the file as a whole, in words: it says something about its tensors that is not known."""
     marks: tuple[str, ...] = ()
     """Tensors that say how others are quantized, and change nothing: `….comfy_quant`, `….scale_input`."""
+
+    @functools.cached_property
+    def alike(self) -> tuple[tuple[Module, int], ...]:
+        """The first module of each algorithm and shapes, in the order of the modules, and how many there are of it.
+
+        Those that have a half twice are told apart.
+        """
+        groups: dict[tuple[object, ...], list[Any]] = {}
+        for module in self.modules:
+            key = (module.algorithm, module.doubled, *module.shapes.items())
+            group = groups.get(key)
+            if group is None:
+                groups[key] = [module, 1]
+            else:
+                group[1] += 1
+        return tuple((module, count) for module, count in groups.values())
 
 
 _make: Callable[[tuple[Any, ...]], Module] = functools.partial(cast("Any", tuple).__new__, Module)

@@ -56,9 +56,10 @@ def readings(module: Module) -> tuple[tuple[str, str], ...]:
     if len(module.name) > _LONGEST:
         return ()
     usual = (module.component, flatten(module.path))
-    end = "_bias" if module.target == BIAS else ""
-    others = (reading for reading in _readings(module.name) if reading != usual)
-    return tuple((component, path + end) for component, path in others)
+    others = [reading for reading in _readings(module.name) if reading != usual]
+    if module.target == BIAS:
+        others = [(component, f"{path}_bias") for component, path in others]
+    return tuple(others)
 
 
 @functools.lru_cache(maxsize=1 << 12)

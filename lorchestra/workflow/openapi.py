@@ -259,8 +259,8 @@ def _assets() -> dict[str, Json]:
             {"name": "Range", "in": "header", "description": "A part of them.", "schema": {"type": "string"}}
         ],
         "responses": {
-            "200": {"description": "All bytes.", "content": {"*/*": {"schema": {}}}},
-            "206": {"description": "A part of them.", "content": {"*/*": {"schema": {}}}},
+            "200": {"description": "All bytes.", "content": _bytes()},
+            "206": {"description": "A part of them.", "content": _bytes()},
             "416": {"description": "There is no such part."},
             **_errors(*_ALWAYS, "404"),
         },
@@ -351,6 +351,11 @@ def _content(schema: dict[str, Json], example: Json = None) -> dict[str, Json]:
     return {_JSON: {"schema": schema} if example is None else {"schema": schema, "example": example}}
 
 
+def _bytes() -> dict[str, Json]:
+    """A file of any type; makers of clients know the first one."""
+    return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, "*/*": {"schema": {}}}
+
+
 def _idempotency_key() -> dict[str, Json]:
     return {
         "name": "Idempotency-Key",
@@ -373,7 +378,8 @@ def _ref(name: str) -> dict[str, Json]:
 
 
 def _with_refs(schema: dict[str, Json]) -> dict[str, Json]:
-    """The same with one reference for what many inputs share."""
+    """The same with one reference for what many inputs share, and without the title, which would be the type's name."""
+    del schema["title"]
     for item in cast("dict[str, dict[str, Any]]", schema["properties"]).values():
         if "anyOf" in item:
             item["anyOf"] = [_ref("AssetReference") if one == ASSET_REFERENCE else one for one in item["anyOf"]]

@@ -41,10 +41,23 @@ def write_infotext(stack: Stack, queued: Mapping[str, object] | None, writing: W
             height=run.height,
             denoise=run.denoise,
             model=stem(run.model).removesuffix(".gguf") if run.model else None,
+            model_hash=_model_hash(run.model) if run.model else None,
             loras=_used(stack),
         )
     )
     return Writing(text, text, writing.losses)
+
+
+def _model_hash(name: str) -> str | None:
+    """The SHA-256 of the only model that is listed so, if it is known; nothing is hashed for it."""
+    found = [(library, file) for library in process.model_libraries() if (file := library.find_file(name))]
+    if len(found) != 1:
+        return None
+    library, file = found[0]
+    library.facts(file)  # it may not have been read yet
+    identity = library.find_identity(file)
+    library.save()
+    return identity and identity[0]
 
 
 def _used(stack: Stack) -> tuple[UsedLora, ...]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...lorchestra.lora.cache import LoraCache
     from ...lorchestra.models.base import Base
     from ..routes.jobs import Jobs
-    from .live.calls import Chain, Trace
+    from .live.calls import Chain, KnownForwards, Trace
     from .model_layers import ModelLayers
     from .protocols import BaseModel, Layer, Patcher
 
@@ -67,6 +67,9 @@ live_factors: WeakValueDictionary[object, Patcher] = WeakValueDictionary()
 
 live_traces: WeakKeyDictionary[BaseModel, dict[str, Trace]] = WeakKeyDictionary()
 """What runs told of layers with live LoRAs, by path."""
+
+live_forwards: KnownForwards = WeakKeyDictionary()
+"""What the forwards of classes of layers take."""
 
 live_chains: WeakKeyDictionary[Layer, Chain] = WeakKeyDictionary()
 """The hooks on layers, while live stacks run."""
@@ -123,6 +126,27 @@ def read_files_soon() -> None:
         timer = threading.Timer(_START_SECONDS, lambda: lora_library().read_in_background())
         timer.daemon = True
         timer.start()
+
+
+@cache
+def model_libraries() -> tuple[Library, ...]:
+    """Checkpoints and diffusion models, each kind by itself; a file is read when something is asked of it."""
+    import folder_paths
+
+    from ...lorchestra.library.catalog import Library
+    from ...lorchestra.library.model_facts import MODEL_FOLDERS, read_model_facts
+
+    return tuple(
+        Library(
+            lambda kind=kind: folder_paths.get_filename_list(kind),
+            lambda kind=kind: folder_paths.get_folder_paths(kind),
+            is_running,
+            catalog(),
+            kind,
+            read_model_facts,
+        )
+        for kind in MODEL_FOLDERS
+    )
 
 
 @cache

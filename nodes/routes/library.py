@@ -34,7 +34,7 @@ def loras(query: Query) -> dict[str, object]:
         files = shelf.files()
         pending = shelf.read_in_background(files)
         problems = {file.name: find_name_problem(file.name) for file in files}
-        rows = [_row(file, shelf.find_facts(file)) for file in files if problems[file.name] is None]
+        rows = [_row(file, shelf.find_read(file)) for file in files if problems[file.name] is None]
         if shelf.problem:
             process.warn_once(shelf.problem)
         unusable = [

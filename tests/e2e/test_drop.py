@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from support import exif_files
 from support.exchange import Exchange
 from support.png_files import picture
 
@@ -46,9 +47,11 @@ def exchange(face: Any, pack_folder: str) -> Exchange:
     return Exchange(face, pack_folder)
 
 
-def drop(exchange: Exchange, node: int, *files: bytes, on_list: bool = True) -> bool:
+def drop(exchange: Exchange, node: int, *files: bytes, on_list: bool = True, kind: str = "png") -> bool:
     """Drops files; whether the list said that it takes them."""
-    given = [[f"{number}.png", "image/png", base64.b64encode(data).decode()] for number, data in enumerate(files)]
+    given = [
+        [f"{number}.{kind}", f"image/{kind}", base64.b64encode(data).decode()] for number, data in enumerate(files)
+    ]
     return exchange.page.evaluate(DROP, [node, given, on_list])
 
 
@@ -64,6 +67,16 @@ def test_the_loras_of_a_picture_become_rows(exchange: Exchange) -> None:
     exchange.close_toasts()
     exchange.face.press("Control+z")
     exchange.wait_for_rows(rows[:1])
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_the_loras_of_other_pictures(exchange: Exchange, kind: str) -> None:
+    """As AUTOMATIC1111 writes them into the EXIF."""
+    node = exchange.face.add()
+    assert drop(exchange, node, exif_files.picture(kind.upper(), exif_files.unicode(INFOTEXT)), kind=kind)
+    exchange.wait_for_rows([{"lora": WARM, "model": 0.7, "hash": "0123456789ab"}])
+    drop(exchange, node, exif_files.picture(kind.upper()), kind=kind)
+    assert "Nothing about LoRAs is written in it" in exchange.toasts()
 
 
 def test_what_holds_no_loras_is_told_or_left_to_comfyui(exchange: Exchange) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import node_js
+from support import exif_files, node_js
 from support.png_files import BROKEN, WITHOUT, picture
 
 from lorchestra import limits
 from lorchestra.errors import DialectError, ScheduleError, StackError
-from lorchestra.exchange import DIALECTS, Dialect, parse_stack, png, read_any, read_stack
+from lorchestra.exchange import DIALECTS, Dialect, parse_stack, pictures, png, read_any, read_stack
 from lorchestra.fit import badge
 from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
 from lorchestra.schedule.curve import ADDRESSINGS, MAX_KEYFRAMES
@@ -113,6 +113,30 @@ def test_pictures() -> None:
     body = "return Promise.all(value.map((one) => values.findParameters(new Uint8Array(Buffer.from(one, 'base64')))))"
     assert evaluate("png", body, [base64.b64encode(data).decode() for data in SIGNED]) == told
     assert evaluate("png", "return values.findParameters(new Uint8Array([1, 2, 3]))") == {"kind": "damaged"}
+
+
+IN_EXIF = [
+    exif_files.picture(form, comment)
+    for form in ("JPEG", "WEBP")
+    for comment in (None, exif_files.unicode("é <lora:b:1>"), exif_files.unicode("猫 Steps: 1", "le"), b"ASCII\0\0\0a")
+]
+IN_EXIF += [exif_files.picture(form, t271="workflow:{}") for form in ("JPEG", "WEBP")]
+IN_EXIF += [*exif_files.BROKEN.values(), *exif_files.WITHOUT]
+
+
+def test_pictures_with_exif() -> None:
+    """The same for JPEG and WebP."""
+    told: list[Any] = []
+    for data in IN_EXIF:
+        try:
+            told.append({"kind": "parameters", "text": pictures.find_parameters(data[:12], io.BytesIO(data[12:]))})
+        except DialectError as error:
+            kinds = {"canvas": "comfyui", "nothing about": "none"}
+            told.append({"kind": next((kind for words, kind in kinds.items() if words in str(error)), "damaged")})
+    assert {one["kind"] for one in told} == {"parameters", "comfyui", "none", "damaged"}
+    body = "return Promise.all(value.map((one) => values.findParameters(new Uint8Array(Buffer.from(one, 'base64')))))"
+    assert evaluate("pictures", body, [base64.b64encode(data).decode() for data in IN_EXIF]) == told
+    assert evaluate("pictures", "return values.findParameters(new Uint8Array([1, 2, 3]))") == {"kind": "damaged"}
 
 
 def test_verdict_words() -> None:

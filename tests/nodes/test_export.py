@@ -139,3 +139,30 @@ def test_an_infotext_tells_the_run(pack: ModuleType, loras: Path, monkeypatch: p
     two = write(stack, {**RUN, "7": RUN["6"]}, alone)
     assert two.text == alone.text
     assert "only the LoRAs are written: the prompt has 2 samplers" in str(two.losses[-1])
+
+
+def test_an_infotext_has_the_hash_of_the_model_that_is_known(
+    pack: ModuleType, loras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AutoV2, once it was taken; a checkpoint is never read for it, and is no LoRA of the list."""
+    checkpoints = tmp_path / "checkpoints"
+    known = ([str(checkpoints)], folder_paths.supported_pt_extensions)
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "checkpoints", known)
+    folder_paths.filename_list_cache.pop("checkpoints", None)
+    path = write_lora(checkpoints / "sd" / "base.safetensors", layers("*attn1.to_q"))
+    process = importlib.import_module(f"{pack.__name__}.nodes.host.process")
+    process.lora_library.cache_clear()
+    process.model_libraries.cache_clear()
+    write = importlib.import_module(f"{pack.__name__}.nodes.host.infotext").write_infotext
+    exchange = importlib.import_module(f"{pack.__name__}.lorchestra.exchange")
+    stack = exchange.parse_stack([])
+    alone = exchange.write_any(stack, "infotext")
+    assert "Model hash" not in write(stack, RUN, alone).text
+    (library,) = [one for one in process.model_libraries() if one.folder == "checkpoints"]
+    assert library.hashes(library.find_file("sd/base.safetensors"))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert f"Size: 512x768, Model hash: {digest[:10]}, Model: base" in write(stack, RUN, alone).text
+    assert process.lora_library().files() == []
+    with path.open("ab") as file:
+        file.write(b"more")
+    assert "Model hash" not in write(stack, RUN, alone).text

@@ -46,11 +46,12 @@ class Parameters:
     """By position, the input first."""
     others: tuple[str, ...] = ()
     """By keyword only."""
+    unknown: tuple[str, ...] = field(init=False)
+    """Those beside the input whose meaning is not known."""
 
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        """Those beside the input whose meaning is not known."""
-        return tuple(name for name in (*self.positional[1:], *self.others) if name not in (*FOLDED, *_HARMLESS))
+    def __post_init__(self) -> None:
+        names = (*self.positional[1:], *self.others)
+        object.__setattr__(self, "unknown", tuple(name for name in names if name not in (*FOLDED, *_HARMLESS)))
 
 
 USUAL = Parameters((INPUT, *FOLDED))

@@ -8,7 +8,7 @@ first, and what was folded into the call is added last. While no LoRA is active,
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, cast
@@ -42,10 +42,18 @@ class Trace:
         """True once its weight was used without the layer being run: LoRAs are added to the weight, too."""
 
 
-class Forwards:
-    """What the forwards of a model's layers take, looked up once for each kind: a model has hundreds of few kinds."""
+KnownForwards = MutableMapping[type[object], tuple[Sequence[weakref.ref[object]], Parameters]]
+"""Classes of layers → their forwards, and what these take."""
 
-    def __init__(self) -> None:
+
+class Forwards:
+    """What the forwards of a model's layers take, looked up once for each kind: a model has hundreds of few kinds.
+
+    Those that a class has, and not a layer of its own, are kept in `of_classes` from run to run.
+    """
+
+    def __init__(self, of_classes: KnownForwards) -> None:
+        self._of_classes = of_classes
         self._known: dict[object, Parameters] = {}
 
     def find(self, module: Layer) -> Parameters:
@@ -53,8 +61,22 @@ class Forwards:
         kind = (type(module), getattr(module.forward, "__func__", module.forward))
         found = self._known.get(kind)
         if found is None:
-            found = self._known[kind] = parameters(module.forward, getattr(module, "forward_comfy_cast_weights", None))
+            found = self._known[kind] = self._read(module)
         return found
+
+    def _read(self, module: Layer) -> Parameters:
+        forwards = [forward for name in _FORWARDS if (forward := getattr(module, name, None)) is not None]
+        functions = [getattr(forward, "__func__", None) for forward in forwards]
+        if any(name in vars(module) for name in _FORWARDS) or None in functions:
+            return parameters(*forwards)
+        known = self._of_classes.get(type(module))
+        if known is None or [one() for one in known[0]] != functions:  # another pack may have put others in their place
+            found = parameters(*forwards)
+            known = self._of_classes[type(module)] = [weakref.ref(one) for one in functions], found
+        return known[1]
+
+
+_FORWARDS = ("forward", "forward_comfy_cast_weights")
 
 
 class CallWeights(Protocol):

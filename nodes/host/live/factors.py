@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import comfy.model_patcher
@@ -30,6 +30,11 @@ class LiveLayers(torch.nn.Module):
         """For which weights those layers are prepared that need it, by path."""
         self.idle: frozenset[str] = frozenset()
         """Paths of the layers on which nothing had an effect in the last run that asked for them."""
+        self.used = {place: layer.parts.used for place, layer in self.by_place()}
+        """Place → the entries that change the layer."""
+        self._places: dict[frozenset[int], set[int]] = {}
+        for place, used in self.used.items():
+            self._places.setdefault(used, set()).add(place)
         self._based = tuple((path, layer) for path, layer in self.by_path() if layer.needs_base())
         self._held = tuple(inner._buffers for inner in self.modules() if inner._buffers)
 
@@ -44,6 +49,12 @@ class LiveLayers(torch.nn.Module):
     def by_place(self) -> Iterator[tuple[int, LiveLayer]]:
         """Each with its number."""
         return enumerate(cast("Iterable[LiveLayer]", self.layers))
+
+    def active(self, active: Sequence[bool]) -> set[int]:
+        """The places of the layers to which something is added while these entries are not 0."""
+        return {
+            place for used, places in self._places.items() if any(active[entry] for entry in used) for place in places
+        }
 
     def are_on(self, device: torch.device) -> bool:
         """Whether all factors are on the device. Asked at every call of the model; `buffers()` takes its time."""

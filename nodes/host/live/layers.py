@@ -12,6 +12,7 @@ from torch import Tensor
 from ....lorchestra.apply.live import Geometry
 from ..protocols import BaseModel, Layer, Patcher
 
+_TENSORS = (Tensor, torch.nn.Parameter)
 _PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _UNSEEN = "TensorWiseINT8Layout"
 """Weights packed like this are used by ComfyUI without running their layer if an activation comes before it."""
@@ -21,20 +22,16 @@ class Layers:
     """The layers of a model by their paths, as it is now: hundreds are looked up before the first step."""
 
     def __init__(self, model: BaseModel) -> None:
-        self._found = {"": cast("torch.nn.Module", model)}
+        self._above = {"": cast("torch.nn.Module", model)}
 
     def find(self, path: str) -> Layer:
         """The layer; what leads to it is walked once for all that are beside it."""
-        return cast("Layer", self._module(path))
-
-    def _module(self, path: str) -> torch.nn.Module:
-        found = self._found.get(path)
-        if found is None:
-            above, _, name = path.rpartition(".")
-            parent = self._module(above)
-            inner = parent._modules.get(name)
-            found = self._found[path] = cast("torch.nn.Module", getattr(parent, name)) if inner is None else inner
-        return found
+        above, _, name = path.rpartition(".")
+        parent = self._above.get(above)
+        if parent is None:
+            parent = self._above[above] = cast("torch.nn.Module", self.find(above))
+        found = parent._modules.get(name)
+        return cast("Layer", getattr(parent, name) if found is None else found)
 
 
 class PatchedLayers:
@@ -53,13 +50,16 @@ class PatchedLayers:
 
 def is_plain_weight(weight: Tensor) -> bool:
     """True if a weight is what it says: no subclass with a scale, no packed bytes."""
-    is_packed = hasattr(weight, "tensor_shape") or getattr(weight, "quant_state", None) is not None
-    return type(weight) in (Tensor, torch.nn.Parameter) and weight.dtype in _PLAIN and not is_packed
+    if type(weight) not in _TENSORS or weight.dtype not in _PLAIN:
+        return False
+    return not hasattr(weight, "tensor_shape") and getattr(weight, "quant_state", None) is None
 
 
 def is_unseen(layer: Layer) -> bool:
     """True if ComfyUI may use the weight without running the layer, so that no hook is called."""
     weight = getattr(layer, "weight", None)  # another pack's layer may not have one
+    if type(weight) in _TENSORS:  # nearly always
+        return False
     return hasattr(comfy.ops, "linear_input_act") and getattr(weight, "_layout_cls", "") == _UNSEEN
 
 

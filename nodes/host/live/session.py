@@ -62,7 +62,7 @@ class Session:
         """Places of those that they should have been added to."""
         self.outside: set[int] = set()
         """Places of those that ran between calls of the model, where no LoRAs are added."""
-        self.seen = Seen({place: layer.parts.used for place, (_, layer) in enumerate(self.layers.by_path())})
+        self.seen = Seen(self.layers.used)
         self.kept: Sequence[Sequence[float]] | None = None
         """The weights of the last call: whatever the model keeps of it has these."""
         self._hooked: list[tuple[Layer, Link]] = []
@@ -82,7 +82,7 @@ class Session:
         """
         if self._hooked:
             return
-        found, forwards = Layers(model), Forwards()
+        found, forwards = Layers(model), Forwards(process.live_forwards)
         traces = process.live_traces.setdefault(model, {})
         try:
             for place, (path, layer) in enumerate(self.layers.by_path()):
@@ -156,7 +156,7 @@ class Session:
         self.call = Call(self._write(values, device), active, (True,) * len(active), not any(active), mixed, values)
         if active != self._active:
             self._active = active
-            self._wanted = {place for place, layer in self.layers.by_place() if layer.is_active(active)}
+            self._wanted = self.layers.active(active)
             self.asked |= self._wanted
         self._put_on_weights(self.call)
 

@@ -10,6 +10,7 @@ from ....lorchestra.apply.live import Geometry, LiveTerm, is_plain, supports
 from ....lorchestra.apply.plan import Change, Part, Plan
 from ....lorchestra.spelling.prefixes import MODEL
 from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
+from .. import process
 from ..protocols import Patcher
 from .calls import Forwards
 from .layers import PatchedLayers, find_geometry, is_plain_weight, is_unseen, some_of
@@ -69,7 +70,7 @@ def split_plan(
     merged: dict[Change, tuple[Part, ...]] = {}
     reasons: dict[Change, str] = {}
     is_split = varies_in_batch(plan.entries)
-    layers, forwards = PatchedLayers(model), Forwards()
+    layers, forwards = PatchedLayers(model), Forwards(process.live_forwards)
     for change, parts in plan.changes.items():
         is_merged = change.component != MODEL or (merges and change not in one_way)
         reason = "" if is_merged else _place(layers, change, parts, live, forwards, is_split)
@@ -105,8 +106,7 @@ def _place(
         return f"its layer takes {', '.join(unknown)}, which this version of Lorchestra does not know"
     terms: list[tuple[Part, LiveTerm]] = []
     for part in parts:
-        term = part.term()
-        beside = LiveTerm(term.adapter, _entry(part), part.place)
+        beside = LiveTerm(part.adapter(), _entry(part), part.place)
         reason = supports(beside, geometry)
         if reason:
             return reason

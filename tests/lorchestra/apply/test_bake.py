@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 
@@ -554,41 +554,59 @@ def test_an_interruption_leaves_nothing_behind(
 
 
 WAITING = """
-import signal, sys, time
+import json, os, signal, sys, time
 import lorchestra.apply.bake
 from lorchestra.cli import main
-
-# a process that was started in the background, or with nohup, ignores these
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def wait(*arguments):
     print("in the middle", flush=True)
     time.sleep(60)
 
 lorchestra.apply.bake.add_updates = wait
-sys.exit(main(sys.argv[1:]))
+for line in sys.stdin:
+    errors, arguments = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        # a process that was started in the background, or with nohup, ignores these
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+        sys.exit(main(arguments))
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+"""Each line has a process of its own, a copy of this one: torch takes seconds to load."""
+
+
+@pytest.fixture(scope="module")
+def waiting() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", WAITING]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.terminate()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"])
-def test_a_signal_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+def test_a_signal_leaves_nothing_behind(tmp_path: Path, name: str, waiting: subprocess.Popen[str]) -> None:
     checkpoint, output, a = base(tmp_path), tmp_path / "out.safetensors", tmp_path / "a.safetensors"
+    errors = tmp_path / "errors.txt"
     lora(a, 1)
-    command = [sys.executable, "-c", WAITING, "bake", str(checkpoint), "--lora", f"{a}=0.5", "-o", str(output)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "in the middle\n"
-        process.send_signal(getattr(signal, name))
-        _, errors = process.communicate(timeout=30)
+    arguments = ["bake", str(checkpoint), "--lora", f"{a}=0.5", "-o", str(output)]
+    assert waiting.stdin is not None and waiting.stdout is not None
+    waiting.stdin.write(json.dumps([str(errors), arguments]) + "\n")
+    waiting.stdin.flush()
+    number, said = sorted(waiting.stdout.readline() for _ in range(2))  # two processes say them
+    assert said == "in the middle\n"
+    os.kill(int(number), getattr(signal, name))
+    code = int(waiting.stdout.readline())
     if name == "SIGKILL":
-        assert process.returncode == -signal.SIGKILL
+        assert code == -signal.SIGKILL
         if not can_be_unnamed(tmp_path):
             pytest.skip("files have names here from the beginning")
     else:
-        assert process.returncode == 130
-        assert errors.splitlines()[-1] == "lorchestra: interrupted"
+        assert code == 130
+        assert errors.read_text().splitlines()[-1] == "lorchestra: interrupted"
     assert not output.exists()
     assert not leftovers(tmp_path)
 

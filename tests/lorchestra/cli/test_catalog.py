@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sparse_files import lora_shapes, write_sparse
+from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 from lorchestra.cli import main, shelf
 from lorchestra.demo.comfyui import ComfyUI
@@ -175,6 +175,69 @@ def test_without_a_comfyui_or_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert main(["find", "a", "--catalog", str(tmp_path / "c")]) == 2
     assert "no ComfyUI was found; name a folder of LoRAs with --folder" in capsys.readouterr().err
     assert main(["find", "a", "--folder", str(tmp_path / "gone"), "--catalog", str(tmp_path / "c")]) == 2
+
+
+@pytest.fixture
+def comfyui(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation with LoRAs, a checkpoint, a diffusion model and a pickle."""
+    monkeypatch.setattr("lorchestra.cli.shelf.find_comfyui", lambda: tmp_path)
+    kinds = {kind: (str(tmp_path / kind), str(tmp_path / "gone")) for kind in ("checkpoints", "diffusion_models")}
+    found = Folders((str(folder),), tmp_path / "user", **kinds)
+    monkeypatch.setattr("lorchestra.cli.shelf.find_folders", lambda root: found)
+    write_sparse(tmp_path / "checkpoints" / "xl" / "base.safetensors", base_shapes("sdxl"), {"a": "b"})
+    (tmp_path / "checkpoints" / "xl" / "base.civitai.info").write_text(json.dumps({"modelId": 1, "id": 2}))
+    (tmp_path / "checkpoints" / "old.ckpt").write_bytes(b"PK\3\4 a pickle")
+    write_sparse(tmp_path / "diffusion_models" / "flux.safetensors", base_shapes("flux1_dev", ""), {"c": "d"})
+    return tmp_path
+
+
+def test_models_are_found_too(comfyui: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """By AIR, by name and by hash, with their folder; nothing of them is hashed without being asked for."""
+    catalog = ["--catalog", str(comfyui / "c.sqlite")]
+    base = comfyui / "checkpoints" / "xl" / "base.safetensors"
+    monkeypatch.setattr("lorchestra.library.catalog.read_hashes", None)
+    assert main(["index", "--models", *catalog]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"3 files: 0 hashed, 1 with an AIR; catalog {comfyui / 'c.sqlite'}",
+        "2 checkpoints: 0 hashed, 1 with an AIR",
+        "1 diffusion_models: 0 hashed, 0 with an AIR",
+    ]
+    for wanted, why in (("civitai:1@2", "the same AIR"), ("base", "the same file name")):
+        assert main(["find", wanted, *catalog]) == 0
+        assert capsys.readouterr().out == f"{base}  ({why}, in checkpoints)\n"
+    assert main(["find", "flux", "--json", *catalog]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    assert answer["folder"] == "diffusion_models" and answer["sha256"] is None
+    assert main(["find", "ink", "--json", *catalog]) == 0
+    assert "folder" not in json.loads(capsys.readouterr().out)[0]
+    assert main(["find", "nothing", *catalog]) == 1
+    assert capsys.readouterr().out == "no LoRA and no model here is known as nothing\n"
+    with sqlite3.connect(comfyui / "c.sqlite") as connection:
+        kept = {name: rest for name, *rest in connection.execute("SELECT name, folder, kind, architectures FROM files")}
+    connection.close()
+    assert kept["xl/base.safetensors"] == ["checkpoints", "model", '["sdxl"]']
+    assert kept["old.ckpt"] == ["checkpoints", "unreadable", "[]"]
+    assert kept["flux.safetensors"][:2] == ["diffusion_models", "model"] and "flux1_dev" in kept["flux.safetensors"][2]
+    assert kept["pixel.safetensors"][0] == "loras"
+
+
+def test_models_are_hashed_when_that_is_asked_for(comfyui: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Small ones here; a part of them is the folder of LoRAs in another place."""
+    for path in (
+        comfyui / "checkpoints" / "xl" / "base.safetensors",
+        comfyui / "diffusion_models" / "flux.safetensors",
+    ):
+        write_sparse(path, SHAPES, {"model": path.name})
+    catalog = ["--catalog", str(comfyui / "c.sqlite")]
+    assert main(["index", "--hash", *catalog]) == 0
+    assert capsys.readouterr().out.startswith("3 files: 3 hashed")
+    assert main(["index", "--models", "--hash", *catalog]) == 0
+    assert "2 checkpoints: 2 hashed" in capsys.readouterr().out
+    digest = sha256(comfyui / "diffusion_models" / "flux.safetensors")
+    assert main(["find", digest[:10], *catalog]) == 0
+    assert capsys.readouterr().out.endswith("(the same content, by its hash, in diffusion_models)\n")
+    assert main(["index", "--models", str(comfyui / "loras"), *catalog]) == 2
+    assert "leave out the folders" in capsys.readouterr().err
 
 
 def test_export_and_import_say_what_is_known_of_the_files(

@@ -124,7 +124,7 @@ def test_a_header_padded_with_spaces_is_read(tmp_path: Path, padding: bytes) -> 
 
 @given(st.binary(max_size=SAMPLE) | st.text(max_size=SAMPLE // 4).map(str.encode))
 def test_any_bytes_have_words_or_none(start: bytes) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     found = describe(start, lambda: "pickle", len(start))
     assert found is None or (found and "\n" not in found)
-    assert time.perf_counter() - began < 0.2
+    assert time.process_time() - began < 0.2

@@ -154,9 +154,9 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 def test_the_largest_header_is_read_in_little_memory_and_time(tmp_path: Path, make: Callable[[], list[bytes]]) -> None:
     entries = make()
     path = put(tmp_path, gguf({"a": (1,)}, entries))
-    started = time.monotonic()
+    started = time.process_time()
     assert dict(read_gguf(path).shapes) == {"a": (1,)}
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     tracemalloc.start()
     try:
         if len(entries) > 1:  # tracing makes the others slow, and they hold nothing

@@ -105,7 +105,7 @@ def test_what_is_no_plain_file_is_told_in_words_and_at_once(odd: str) -> None:
     assert read_image(odd) is None and find_preview(odd) is None
     assert read_sidecars(odd).sources == ()
     assert read_adapter_config(odd) is None
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # by the clock: what waits for a pipe waits for ever
 
 
 @pytest.mark.parametrize("suffix", [".json", ".civitai.info", ".txt", ".preview.png"])

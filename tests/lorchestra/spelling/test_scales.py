@@ -152,11 +152,11 @@ def test_hostile_patterns_take_no_time() -> None:
     settings = {"transformer.r": 16, "transformer.lora_alpha": 8, "transformer.alpha_pattern": patterns}
     found, _ = scales(settings)
     module = only(header())
-    started = time.perf_counter()
+    started = time.process_time()
     for path in ("a.1" * 10_000, "1" * 250, "." * 32, "1." * 30):
         for _ in range(100):
             found.scale(module._replace(path=path))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda inner: st.lists(inner)

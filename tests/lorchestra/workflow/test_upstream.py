@@ -176,14 +176,14 @@ def test_another_input() -> None:
 def test_large_graphs_end_soon() -> None:
     count = 9_000
     chain = {str(number): lora(str(number + 1)) for number in range(10, count)} | {str(count): A, "9": stack(("10", 0))}
-    started = time.monotonic()
+    started = time.process_time()
     assert walk(chain) == "/c/a"
     # every node leads to all others
     links = {f"x{number}": [str(number), 0] for number in range(300)}
     assert walk({str(number): node("Reroute", **links) for number in range(300)} | {"9": stack()}) is None
     endless = {str(number): lora(str(number + 1)) for number in range(10, 99_999)}
     assert walk({**endless, "9": stack(("10", 0))}) is None
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 VALUES = st.recursive(
