@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import dedent
@@ -191,7 +192,9 @@ def _parsed(statement: str) -> ast.Module | None:
     if len(statement) > MAX_STATEMENT:
         return None
     try:
-        return ast.parse(dedent(statement.strip("\n")).strip())
+        with warnings.catch_warnings():  # about a stranger's text, such as "1or 2", nobody here needs them
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return ast.parse(dedent(statement.strip("\n")).strip())
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -6,6 +6,7 @@ import copy
 import json
 import runpy
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,13 @@ def test_no_script_takes_long_or_goes_deep(inner: str) -> None:
     else:
         assert all(len(str(loss)) < 2000 for loss in reading.losses)
     assert time.process_time() - begun < 1.5
+
+
+def test_python_warns_of_nothing_in_a_stranger_s_script() -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", SyntaxWarning)
+        read_any('pipeline.load_lora_weights("a", adapter_name="a")\npipeline.set_adapters(["a"], [1or 2])')
+    assert told == []
 
 
 def test_long_names_read_back() -> None:
