@@ -113,7 +113,7 @@ def _run(publication: Publication, type_: str, operation: str) -> dict[str, Json
                 "name": "wait",
                 "in": "query",
                 "description": "Seconds to wait for the end of the job, at most.",
-                "schema": {"type": "integer", "minimum": 0, "maximum": 600},
+                "schema": {"type": "number", "minimum": 0, "maximum": 600},
             },
             {
                 "name": "outputs",
@@ -125,7 +125,7 @@ def _run(publication: Publication, type_: str, operation: str) -> dict[str, Json
                 "name": "Prefer",
                 "in": "header",
                 "description": "respond-async does not wait; wait=30 waits as the parameter does.",
-                "schema": {"type": "string", "enum": ["respond-async", "wait=10", "wait=30", "wait=60"]},
+                "schema": {"type": "string", "examples": ["respond-async", "wait=30"]},
             },
             _idempotency_key(),
         ],
@@ -158,6 +158,15 @@ def _workflows() -> dict[str, Json]:
     json_schema = {"description": "A JSON Schema.", "content": _content({"type": "object"})}
     return {
         "/workflows": {"get": _get("list_workflows", "workflows", "List all workflows", "WorkflowList")},
+        "/openapi.json": {
+            "get": {
+                **_get("get_openapi_of_all", "workflows", "OpenAPI document of all workflows", "Workflow"),
+                "responses": {
+                    "200": {"description": "An OpenAPI document.", "content": _content({"type": "object"})},
+                    **_errors(*_ALWAYS, "500"),
+                },
+            }
+        },
         "/workflows/{name}": {
             "parameters": [name],
             "get": _get("get_workflow", "workflows", "Look at a workflow", "Workflow", "404", "500"),
