@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -82,6 +83,34 @@ class DialectError(StackError):
 
 class JsonError(LorchestraError):
     """Text that is not JSON, or JSON that is too large or too deep to be read."""
+
+
+class WorkflowError(LorchestraError):
+    """A workflow that cannot be published, or a publication that does not read.
+
+    `place` is where in it, such as `node 12 (KSampler)`; empty if all of it is meant.
+    """
+
+    def __init__(self, reason: str, place: str = "") -> None:
+        self.place = place
+        self.reason = reason
+        super().__init__(f"{shortened(place)}: {reason}" if place else reason)
+
+
+class InputError(LorchestraError):
+    """What was sent to a published workflow is not what it takes.
+
+    `path` is the field that is to blame, such as `loras[1].weight`, `pointer` the same as a JSON Pointer (RFC 6901),
+    such as `/loras/1/weight`; both are empty if all of it is.
+    """
+
+    def __init__(self, reason: str, path: Sequence[str | int] = ()) -> None:
+        self.reason = reason
+        self.path = "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" for part in path)[:1000]
+        self.path = self.path.removeprefix(".")
+        parts = (shortened(str(part)).replace("~", "~0").replace("/", "~1") for part in path)
+        self.pointer = "".join(f"/{part}" for part in parts)[:1000]
+        super().__init__(f"{self.path}: {reason}" if self.path else reason)
 
 
 class ScheduleError(LorchestraError):

@@ -18,6 +18,8 @@ MAX_TEXT = 4_000_000
 """Longest text of a stack or a request that is parsed, in characters; largest file of one, in bytes."""
 MAX_PROMPT = 400_000
 """Longest prompt with LoRA tags in it, in characters."""
+MAX_MEDIA = 50_000_000
+"""Longest image, video or sound that a request has in it, in characters of base64."""
 MAX_DEPTH = 64
 """How deep the values of unknown keys may be nested."""
 MAX_VALUES = 200_000

@@ -28,6 +28,9 @@ from ..library.identify_rows import Identified, identify_rows
 from ..limits import Json
 from ..stack import Stack
 from .shelf import add_catalog, open_shelf
+from .workflow_documents import FORMS as WORKFLOW_FORMS
+from .workflow_documents import MAX_BYTES as MAX_WORKFLOW
+from .workflow_documents import SHARED, add_options, read_workflow, written
 
 MAX_BYTES = 4_000_000
 """Largest file that is read."""
@@ -45,16 +48,19 @@ def add_export(subparsers: Subparsers) -> None:
     """Adds `lorchestra export`."""
     parser = subparsers.add_parser(
         "export",
-        help="write a stack as another program's request",
-        description="Writes a stack as another program's request. What that cannot say goes to stderr, a line each.",
+        help="write a stack as another program's request, or a workflow as an API",
+        description="Writes a stack as another program's request, or a workflow as an API: its JSON Schema, its "
+        "OpenAPI document, a request, or a client. What cannot be said goes to stderr, a line each.",
     )
     parser.add_argument(
         "stack",
         nargs="?",
         metavar="STACK.json",
-        help="any form of a stack, - for standard input; not needed with --to schema",
+        help="any form of a stack, or a workflow; - for standard input; not needed with --to schema, which without it "
+        "is the schema of a stack",
     )
-    parser.add_argument("--to", required=True, choices=FORMS, metavar="FORM", help=", ".join(FORMS))
+    forms = [*FORMS, *WORKFLOW_FORMS]
+    parser.add_argument("--to", required=True, choices=forms, metavar="FORM", help=", ".join(forms))
     parser.add_argument(
         "--allow-names",
         action="store_true",
@@ -66,6 +72,7 @@ def add_export(subparsers: Subparsers) -> None:
         help="bring weights out of range to the nearest that the program takes, with a line each, instead of an error",
     )
     parser.add_argument("--paths", action="store_true", help=f"write a row's path beside its name ({_taking('paths')})")
+    add_options(parser)
     _add_output(parser)
     parser.set_defaults(run=run_export)
 
@@ -102,9 +109,17 @@ def add_import(subparsers: Subparsers) -> None:
 def run_export(args: argparse.Namespace) -> int:
     """Runs `lorchestra export`; raises `LorchestraError` for input that cannot be used."""
     if args.stack is None and args.to != "schema":
+        if args.to in WORKFLOW_FORMS:
+            raise LorchestraError(f"export --to {args.to} needs the file of a workflow, or - for standard input")
         raise LorchestraError(f"export --to {args.to} needs the file of a stack, or - for standard input")
     _check_output(args, args.stack)
-    reading = Reading(Stack()) if args.stack is None else read_stack(_read_text(args.stack))
+    is_both = args.to in (*WORKFLOW_FORMS, *SHARED)
+    text = None if args.stack is None else _read_text(args.stack, MAX_WORKFLOW if is_both else MAX_BYTES)
+    workflow = None if text is None else read_workflow(text, args)
+    if workflow is not None:
+        _write_text(written(workflow, args), args)
+        return 0
+    reading = Reading(Stack()) if text is None else read_stack(text)
     options = {"allow_names": args.allow_names, "clamp": args.clamp, "paths": args.paths}
     known = _identified(reading.stack, args)
     try:
@@ -173,21 +188,23 @@ def _check_output(args: argparse.Namespace, source: str | None) -> None:
         check_output(Path(args.output), inputs, "the file to read", args.force)
 
 
-def _read_text(name: str) -> str:
+def _read_text(name: str, limit: int = MAX_BYTES) -> str:
     try:
         if name == STDIN and not sys.stdin:
             raise FileProblem("standard input", "it is closed")
         if name == STDIN:
-            shown, data = "standard input", _read_bytes(sys.stdin.buffer)
+            shown, data = "standard input", _read_bytes(sys.stdin.buffer, limit)
         else:
             shown = name
             with Path(name).open("rb") as file:  # also a pipe of the shell's: <(…)
-                data = _read_bytes(file)
+                data = _read_bytes(file, limit)
     except OSError as error:
         raise FileProblem(name, os_reason(error)) from error
     except ValueError as error:  # a NUL in the path
         raise FileProblem(name, f"this cannot be the name of a file ({error})") from error
-    if len(data) > MAX_BYTES:
+    if len(data) > limit:
+        if limit > MAX_BYTES:
+            raise FileProblem(shown, f"there are more than {limit:,} bytes; a workflow is never that large")
         raise FileProblem(shown, f"there are more than {MAX_BYTES:,} bytes; a stack is never that large")
     try:
         return data.decode("utf-8-sig")
@@ -195,12 +212,12 @@ def _read_text(name: str) -> str:
         raise FileProblem(shown, f"this is not UTF-8 text at byte {error.start}; save it as UTF-8") from error
 
 
-def _read_bytes(file: BinaryIO) -> bytes:
+def _read_bytes(file: BinaryIO, limit: int) -> bytes:
     """What is in a file, if it is not too much; of a picture, the text that it holds."""
     begin = file.read(pictures.LONGEST_START)
     if pictures.is_picture(begin):
         return pictures.find_parameters(begin, file).encode()
-    return begin + file.read(MAX_BYTES + 1 - len(begin))
+    return begin + file.read(limit + 1 - len(begin))
 
 
 def _json_text(value: Json) -> str:

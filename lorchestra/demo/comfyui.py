@@ -231,10 +231,12 @@ class Server(Client):
         pack: Path | None = None,
         arguments: Sequence[str] = (),
         timeout: float = 180.0,
+        partners: bool = False,
     ) -> None:
         """`base` is made where it is missing. `pack` is the folder of a node pack to put into it; None for none.
 
-        `arguments` go to `main.py` after ours. `timeout` is how many seconds ComfyUI may take to start.
+        `arguments` go to `main.py` after ours. `timeout` is how many seconds ComfyUI may take to start. `partners` adds
+        the nodes that ask services elsewhere.
         """
         super().__init__(f"http://127.0.0.1:{_free_port()}")
         self.comfyui = comfyui
@@ -242,6 +244,7 @@ class Server(Client):
         self.pack = pack
         self.arguments = tuple(arguments)
         self.timeout = timeout
+        self.partners = partners
         self.log = self.base / "server.log"
         """Everything that ComfyUI prints."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -255,7 +258,7 @@ class Server(Client):
         command = [
             str(self.comfyui.python), "main.py", "--cpu", "--listen", "127.0.0.1", "--port", port,
             "--base-directory", str(self.base), "--database-url", "sqlite:///:memory:",
-            "--disable-auto-launch", "--disable-api-nodes", *self.arguments,
+            "--disable-auto-launch", *([] if self.partners else ["--disable-api-nodes"]), *self.arguments,
         ]  # fmt: skip
         env = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
         with self.log.open("wb") as log:

@@ -1,0 +1,288 @@
+"""Shapes of the official job API as JSON Schemas, for the OpenAPI document. Pure; always new copies.
+
+Source: `comfy_low.models` of comfy-sdk 0.5.0, and the reference of the Comfy API v2 (MIT).
+"""
+
+from __future__ import annotations
+
+import copy
+
+from ..limits import Json
+from .interface import OUTPUT_KINDS
+from .value_schema import ASSET_REFERENCE
+
+STATUSES = ("queued", "running", "succeeded", "canceling", "canceled", "failed", "expired")
+_ID = "7f3d2c1b-9a8e-4d6f-b012-3c4d5e6f7a8b"
+_ASSET = "9f8a1c0d-2b3e-4f56-8a7b-1c2d3e4f5a6b"
+_NOW, _LATER = "2026-11-29T12:00:00+00:00", "2026-11-30T12:00:00+00:00"
+
+
+def shapes() -> dict[str, Json]:
+    """Name → schema of everything that all services have."""
+    return {
+        "AssetReference": copy.deepcopy(ASSET_REFERENCE),
+        "Workflow": _workflow(),
+        "WorkflowSummary": _summary(),
+        "WorkflowList": _object({"workflows": _array(_ref("WorkflowSummary"))}, ["workflows"]),
+        "Job": _job(),
+        "JobStatus": {"type": "string", "enum": list(STATUSES)},
+        "JobList": _object(
+            {"jobs": _array(_ref("Job")), "truncated": {"type": "boolean"}, "next_cursor": {"type": "string"}}, ["jobs"]
+        ),
+        "JobWorkflow": _object(
+            {"workflow": {"type": "object"}, "format": {"type": "string", "enum": ["api", "save"]}},
+            ["workflow", "format"],
+        ),
+        "JobRequest": _job_request(),
+        "Progress": _progress(),
+        "Output": _output(),
+        "JobError": _object(
+            {
+                "code": _text("What went wrong, for programs.", "node_execution_error"),
+                "message": _text("The same for people."),
+                "node_id": _or_null("string"),
+                "class_type": _or_null("string"),
+                "traceback": _or_null("string"),
+            },
+            ["code", "message"],
+        ),
+        "Asset": _asset(),
+        "AssetFromHash": _object(
+            {
+                "hash": {"type": "string", "pattern": "^blake3:[0-9a-f]{64}$"},
+                "file_path": {"type": "string"},
+                "content_type": {"type": "string"},
+                "tags": {},
+            },
+            ["hash"],
+            is_closed=True,
+        ),
+        "Error": _error(),
+        "Health": _object({"status": {"type": "string"}}, ["status"]),
+    }
+
+
+def _workflow() -> dict[str, Json]:
+    field = _object(
+        {
+            "name": _text("What callers name it by."),
+            "kind": _text(
+                "What it is: text, integer, number, boolean, choice, file, image, mask, video, audio, loras …"
+            ),
+            "title": _text("What people call it."),
+            "description": _text("What it does."),
+            "schema": {"type": "object"},
+            "default": {"description": "The workflow's own value."},
+            "node": _text("Id of the node that it goes to."),
+            "widget": _text("The node's input that it goes to."),
+        },
+        ["name", "kind", "schema"],
+    )
+    output = _object(
+        {"name": _text("Its name."), "kind": {"type": "string", "enum": list(OUTPUT_KINDS)}, "node": _text("Node id.")},
+        ["name", "kind", "node"],
+    )
+    return _object(
+        {
+            "name": _text("Its name."),
+            "version": {"type": "integer", "minimum": 1},
+            "description": {"type": "string"},
+            "inputs": _array(field),
+            "outputs": _array(output),
+            "graph": {"type": "object"},
+            "graph_hash": {"type": "string"},
+            "notes": _array({"type": "string"}),
+            "versions": _array({"type": "integer"}),
+            "urls": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        ["name", "version", "inputs", "outputs"],
+    )
+
+
+def _summary() -> dict[str, Json]:
+    return _object(
+        {
+            "name": _text("Its name."),
+            "version": {"type": "integer", "minimum": 1},
+            "description": {"type": "string"},
+            "inputs": _array({"type": "string"}),
+            "outputs": _array({"type": "string"}),
+            "urls": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        ["name", "version"],
+    )
+
+
+def _job() -> dict[str, Json]:
+    time = {"type": "string", "format": "date-time"}
+    time_or_null = {"type": ["string", "null"], "format": "date-time"}
+    urls = _object(
+        {
+            "self": _text("Where it is."),
+            "events": _text("Where its events come."),
+            "cancel": _text("Where it is canceled."),
+        },
+        ["self", "events", "cancel"],
+    )
+    return {
+        **_object(
+            {
+                "id": _text("A UUID.", _ID),
+                "status": _ref("JobStatus"),
+                "created_at": time,
+                "started_at": time_or_null,
+                "completed_at": time_or_null,
+                "expires_at": time,
+                "queue_position": _or_null("integer"),
+                "progress": {"anyOf": [_ref("Progress"), {"type": "null"}]},
+                "outputs": _array(_ref("Output")),
+                "error": {"anyOf": [_ref("JobError"), {"type": "null"}]},
+                "metrics": {"type": ["object", "null"], "additionalProperties": _or_null("integer")},
+                "urls": urls,
+                "workflow": _text("The published workflow that it runs, with its version."),
+                "metadata": {"description": "Labels that the caller gave."},
+                "priority": {"type": "integer"},
+            },
+            [
+                "id", "status", "created_at", "started_at", "completed_at", "expires_at", "queue_position", "progress",
+                "outputs", "error", "urls",
+            ],
+        ),
+        "description": "One run. Follow its urls; poll it, or read its events, until it has ended.",
+    }  # fmt: skip
+
+
+def _job_request() -> dict[str, Json]:
+    return _object(
+        {
+            "workflow": {
+                "description": "A graph in the form of ComfyUI's API.",
+                "type": "object",
+                "additionalProperties": {"type": "object"},
+                "minProperties": 1,
+            },
+            "extra_data": {
+                "type": ["object", "null"],
+                "properties": {"api_key_comfy_org": {"type": "string"}},
+                "additionalProperties": False,
+            },
+            "metadata": {"description": "Labels, at most 16 by name.", "type": ["object", "string", "null"]},
+            "priority": {"type": ["integer", "null"], "minimum": -1_000_000, "maximum": 1_000_000},
+        },
+        ["workflow"],
+        is_closed=True,
+    )
+
+
+def _progress() -> dict[str, Json]:
+    return _object(
+        {
+            "value": {"type": "number", "minimum": 0, "maximum": 1},
+            "nodes_done": {"type": "integer", "minimum": 0},
+            "nodes_total": {"type": "integer", "minimum": 0},
+            "current_node": _or_null("string"),
+            "current_node_class": _or_null("string"),
+            "step": _or_null("integer"),
+            "steps": _or_null("integer"),
+            "message": _or_null("string"),
+        },
+        ["value", "nodes_done", "nodes_total"],
+    )
+
+
+def _output() -> dict[str, Json]:
+    return _object(
+        {
+            "node_id": _text("The node that made it."),
+            "name": _text("Name of the file.", "ComfyUI_00001_.png"),
+            "type": {"type": "string", "enum": list(OUTPUT_KINDS)},
+            "content_type": _text("Its type.", "image/png"),
+            "size_bytes": {"type": "integer", "minimum": 0},
+            "id": _text("Id of the asset.", _ASSET),
+            "hash": _or_null("string"),
+            "url": _text("Where its bytes are; with outputs=data_uri the bytes themselves."),
+            "url_expires_at": {"type": "string", "format": "date-time"},
+            "job_id": _or_null("string"),
+            "data_base64": _text("Its bytes, with outputs=base64."),
+        },
+        ["node_id", "name", "type", "content_type", "size_bytes", "id", "hash", "url", "url_expires_at"],
+    )
+
+
+def _asset() -> dict[str, Json]:
+    return _object(
+        {
+            "id": _text("A UUID.", _ASSET),
+            "hash": _or_null("string"),
+            "size_bytes": {"type": "integer", "minimum": 0},
+            "content_type": {"type": "string"},
+            "file_path": _or_null("string"),
+            "created_new": _or_null("boolean"),
+            "created_at": {"type": "string", "format": "date-time"},
+            "url": {"type": "string"},
+            "url_expires_at": {"type": "string", "format": "date-time"},
+            "expires_at": {"type": ["string", "null"], "format": "date-time"},
+            "job_id": _or_null("string"),
+        },
+        ["id", "hash", "size_bytes", "content_type", "created_at", "url", "url_expires_at"],
+    )
+
+
+def _error() -> dict[str, Json]:
+    details = {
+        "description": "path is the field that is to blame, such as loras[1].weight; node_errors what ComfyUI says.",
+        "type": ["object", "null"],
+    }
+    inner = _object(
+        {"code": _text("For programs.", "invalid_request"), "message": _text("For people."), "details": details},
+        ["code", "message"],
+    )
+    return {**_object({"error": inner}, ["error"]), "description": "What was wrong, where, and what to do."}
+
+
+def job_example(name: str, version: int) -> dict[str, Json]:
+    """A job that has just been queued."""
+    own = f"/lorchestra/api/v2/jobs/{_ID}"
+    return {
+        "id": _ID,
+        "status": "queued",
+        "created_at": _NOW,
+        "started_at": None,
+        "completed_at": None,
+        "expires_at": _LATER,
+        "queue_position": 1,
+        "progress": None,
+        "outputs": [],
+        "error": None,
+        "metrics": {"queue_ms": None, "execution_ms": None},
+        "urls": {"self": own, "events": f"{own}/events", "cancel": f"{own}/cancel"},
+        "workflow": f"{name}@{version}",
+    }
+
+
+def error_example(code: str, message: str, path: str | None = None) -> dict[str, Json]:
+    """An error as it is answered."""
+    shown = f"{path}: {message}" if path else message
+    return {"error": {"code": code, "message": shown, "details": {"path": path} if path else None}}
+
+
+def _object(properties: dict[str, Json], required: list[str], *, is_closed: bool = False) -> dict[str, Json]:
+    schema: dict[str, Json] = {"type": "object", "properties": properties, "required": required}
+    return schema | {"additionalProperties": False} if is_closed else schema
+
+
+def _array(items: dict[str, Json]) -> dict[str, Json]:
+    return {"type": "array", "items": items}
+
+
+def _ref(name: str) -> dict[str, Json]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _text(description: str, example: str | None = None) -> dict[str, Json]:
+    schema: dict[str, Json] = {"description": description, "type": "string"}
+    return schema if example is None else schema | {"examples": [example]}
+
+
+def _or_null(kind: str) -> dict[str, Json]:
+    return {"type": [kind, "null"]}
