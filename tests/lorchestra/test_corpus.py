@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lorchestra.errors import LorchestraError
-from lorchestra.exchange import parse_stack, read_any, read_stack
+from lorchestra.exchange import DIALECTS, parse_stack, read_any, read_stack, write_any
 from lorchestra.library.plaintext import plain
 from lorchestra.library.sidecars import Sidecars, read_sidecars
 from lorchestra.schedule import Schedule
@@ -61,6 +61,22 @@ def test_html(text: str, tmp_path: Path) -> None:
     assert len(plain(text)) <= 8000
     (tmp_path / "x.json").write_text(json.dumps({"notes": text}))
     assert isinstance(read_sidecars(tmp_path / "x.safetensors"), Sidecars)
+
+
+WRITTEN = (
+    '{"loras": [], "hash": {}}',
+    '{"loras": [{"lora": "a", "hash": "0123456789"}], "hash": "x", "sha256": 1, "air": [], "lora": 2}',
+)
+
+
+@pytest.mark.parametrize("form", [dialect.id for dialect in DIALECTS if dialect.write])
+@pytest.mark.parametrize("text", WRITTEN, ids=range(len(WRITTEN)))
+def test_what_the_whole_stack_says_is_no_row_s(text: str, form: str) -> None:
+    stack = read_any(text).stack
+    with contextlib.suppress(LorchestraError):
+        losses = write_any(stack, form, {"allow_names": True}).losses
+        assert not stack.entries or all(loss.row in (None, 1) for loss in losses)
+        assert {loss.field for loss in losses if loss.row is None} == set(stack.extra)
 
 
 def test_the_fuzzer_runs() -> None:
