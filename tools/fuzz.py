@@ -42,7 +42,7 @@ sys.path.insert(0, str(ROOT))
 
 from lorchestra.architectures.sites import model_sites
 from lorchestra.errors import LorchestraError
-from lorchestra.exchange import DIALECTS, parse_stack, png, read_any, read_stack, write_any
+from lorchestra.exchange import DIALECTS, parse_stack, pictures, png, read_any, read_stack, write_any
 from lorchestra.exchange.registry import find_dialect_or_raise
 from lorchestra.files.gguf import read_gguf
 from lorchestra.files.header import Header, parse_header
@@ -310,6 +310,36 @@ def png_file(chance: random.Random) -> bytes:
     return data
 
 
+def exif_file(chance: random.Random) -> bytes:
+    """A JPEG or WebP picture of nothing but EXIF."""
+    text, order = foreign(chance), chance.choice("<>")
+    comment = chance.choice((b"UNICODE\0", b"ASCII\0\0\0", bytes(8), b"JIS\0\0\0\0\0", b"")) + text.encode(
+        chance.choice(("utf-16-be", "utf-16-le", "utf-8")), "surrogatepass"
+    )
+    tags = [(0x9286, 7, len(comment), 8 + 2 + 12 + 4), (0x8769, 4, 1, 8), (0x0110, 2, 4, 0)]
+    tag, kind, length, at = chance.choice(tags)
+    if chance.random() < 0.3:
+        length, at = chance.choice((length, 0, 3, 2**31, 2**32 - 1)), chance.choice((at, 0, 9, 2**32 - 1))
+    count = 1 if chance.random() < 0.8 else chance.choice((0, 2, 65_535))
+    tiff = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IHHHII", 8, count, tag, kind, length, at)
+    tiff += bytes(4) + comment
+    if chance.random() < 0.3:
+        place = chance.randrange(len(tiff))
+        tiff = tiff[:place] + bytes([chance.randrange(256)]) + tiff[place + chance.randrange(3) :]
+    if chance.random() < 0.5:
+        size = len(tiff) if chance.random() < 0.8 else chance.choice((0, 2**31, 2**32 - 1))
+        return b"RIFF\0\0\0\0WEBP" + b"VP8 \2\0\0\0ab" * chance.randrange(2) + b"EXIF" + struct.pack("<I", size) + tiff
+    size = len(tiff) + 8 if chance.random() < 0.8 else chance.choice((0, 1, 7, 65_535))
+    return (
+        b"\xff\xd8\xff"
+        + b"\xe0\0\2\xff" * chance.randrange(3)
+        + b"\xe1"
+        + struct.pack(">H", size & 65_535)
+        + b"Exif\0\0"
+        + tiff
+    )
+
+
 def mutated_prompt(chance: random.Random) -> str:
     return mutated(chance, prompt(chance), SIGNS)
 
@@ -529,7 +559,14 @@ def use_dialects(text: str) -> Iterator[None]:
 
 
 def use_picture(data: bytes) -> None:
-    text = png.find_parameters(io.BytesIO(data))
+    _use_infotext(png.find_parameters(io.BytesIO(data)))
+
+
+def use_exif(data: bytes) -> None:
+    _use_infotext(pictures.find_parameters(data[: pictures.LONGEST_START], io.BytesIO(data[pictures.LONGEST_START :])))
+
+
+def _use_infotext(text: str) -> None:
     found = read_any(text).stack
     if parse_stack(found.to_text()) != found:
         raise AssertionError("the stack's text reads back as another one")
@@ -577,6 +614,7 @@ def targets(folder: Folder) -> tuple[Target, ...]:
         Target("dialects", request, use_dialects),
         Target("recognised", foreign, use_request),
         Target("pictures", png_file, use_picture),
+        Target("exif", exif_file, use_exif),
         Target("json", stack, read_json),
         Target("html", html, plain),
         Target("sidecars", sidecar, folder.use_sidecar),

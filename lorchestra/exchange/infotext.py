@@ -263,8 +263,10 @@ def write(stack: Stack, *, clamp: bool = False) -> Writing:
 
 
 def _is_told(stack: Stack, row: int | None) -> bool:
-    """Whether the hash that a row keeps is one that an infotext has a place for."""
-    entry = stack.entries[(row or 1) - 1]
+    """Whether the hash that a row keeps is one that an infotext has a place for; what the whole stack has is none."""
+    if row is None:
+        return False
+    entry = stack.entries[row - 1]
     digits = kept_hash(entry) or ""
     return len(digits) == 12 or (len(digits) == 10 and (entry.sha256 or digits).lower().startswith(digits))
 

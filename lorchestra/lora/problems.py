@@ -28,7 +28,7 @@ def first_problem(header: Header, reading: Reading) -> tuple[str, str] | None:
     if reading.problem:
         return "", reading.problem
     dtypes = set(header.places[0])
-    plain = bool(header.places[0]) and dtypes <= FLOATS
+    plain = dtypes <= FLOATS
     for module in _telling(reading) if plain else reading.modules:
         reason = _unsupported(header, module) or module.layout.problem or _odd_tensor(header, module, plain)
         if reason:

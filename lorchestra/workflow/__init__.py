@@ -1,4 +1,7 @@
-"""JSON Schemas of the values that leave Lorchestra; every number in them comes from the code that checks it."""
+"""Workflows of ComfyUI: walked to find models and words, and made APIs; the JSON Schemas of what leaves Lorchestra.
+
+Every number in a schema comes from the code that checks it.
+"""
 
 from __future__ import annotations
 

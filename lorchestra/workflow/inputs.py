@@ -103,7 +103,7 @@ class _Finder:
         self._graph = form.graph
         self._classes = classes
         self._with_files = with_files
-        self._texts = TextRoles(form.graph)
+        self._texts = TextRoles(form.graph, classes)
         self._makes = self._makers()
         self._names = Names()
         self._notes: list[str] = []

@@ -113,7 +113,7 @@ def _run(publication: Publication, type_: str, operation: str) -> dict[str, Json
                 "name": "wait",
                 "in": "query",
                 "description": "Seconds to wait for the end of the job, at most.",
-                "schema": {"type": "integer", "minimum": 0, "maximum": 600},
+                "schema": {"type": "number", "minimum": 0, "maximum": 600},
             },
             {
                 "name": "outputs",
@@ -125,7 +125,7 @@ def _run(publication: Publication, type_: str, operation: str) -> dict[str, Json
                 "name": "Prefer",
                 "in": "header",
                 "description": "respond-async does not wait; wait=30 waits as the parameter does.",
-                "schema": {"type": "string", "enum": ["respond-async", "wait=10", "wait=30", "wait=60"]},
+                "schema": {"type": "string", "examples": ["respond-async", "wait=30"]},
             },
             _idempotency_key(),
         ],
@@ -158,6 +158,15 @@ def _workflows() -> dict[str, Json]:
     json_schema = {"description": "A JSON Schema.", "content": _content({"type": "object"})}
     return {
         "/workflows": {"get": _get("list_workflows", "workflows", "List all workflows", "WorkflowList")},
+        "/openapi.json": {
+            "get": {
+                **_get("get_openapi_of_all", "workflows", "OpenAPI document of all workflows", "Workflow"),
+                "responses": {
+                    "200": {"description": "An OpenAPI document.", "content": _content({"type": "object"})},
+                    **_errors(*_ALWAYS, "500"),
+                },
+            }
+        },
         "/workflows/{name}": {
             "parameters": [name],
             "get": _get("get_workflow", "workflows", "Look at a workflow", "Workflow", "404", "500"),
@@ -259,8 +268,8 @@ def _assets() -> dict[str, Json]:
             {"name": "Range", "in": "header", "description": "A part of them.", "schema": {"type": "string"}}
         ],
         "responses": {
-            "200": {"description": "All bytes.", "content": {"*/*": {"schema": {}}}},
-            "206": {"description": "A part of them.", "content": {"*/*": {"schema": {}}}},
+            "200": {"description": "All bytes.", "content": _bytes()},
+            "206": {"description": "A part of them.", "content": _bytes()},
             "416": {"description": "There is no such part."},
             **_errors(*_ALWAYS, "404"),
         },
@@ -351,6 +360,11 @@ def _content(schema: dict[str, Json], example: Json = None) -> dict[str, Json]:
     return {_JSON: {"schema": schema} if example is None else {"schema": schema, "example": example}}
 
 
+def _bytes() -> dict[str, Json]:
+    """A file of any type; makers of clients know the first one."""
+    return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}, "*/*": {"schema": {}}}
+
+
 def _idempotency_key() -> dict[str, Json]:
     return {
         "name": "Idempotency-Key",
@@ -373,7 +387,8 @@ def _ref(name: str) -> dict[str, Json]:
 
 
 def _with_refs(schema: dict[str, Json]) -> dict[str, Json]:
-    """The same with one reference for what many inputs share."""
+    """The same with one reference for what many inputs share, and without the title, which would be the type's name."""
+    del schema["title"]
     for item in cast("dict[str, dict[str, Any]]", schema["properties"]).values():
         if "anyOf" in item:
             item["anyOf"] = [_ref("AssetReference") if one == ASSET_REFERENCE else one for one in item["anyOf"]]

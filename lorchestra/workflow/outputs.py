@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from ..errors import shortened
 from ..limits import Json
 from .api_form import ApiForm, find_kind, in_order
 from .editor import mapping, sequence
@@ -30,6 +31,8 @@ _SHOWS = re.compile(r"Preview.*|.*Preview|ImageCompare|ShowText\|pysssss|LossGra
 """Classes that show and do not save."""
 _TITLE = re.compile(r"#([A-Za-z][\w-]{0,63})")
 """Example: `#portrait`."""
+_PLAIN_TITLE = re.compile(r"(?:save|preview|show|output|image|video|audio|text)\b", re.IGNORECASE)
+"""Titles that say nothing of what is saved. Example: `Save Image`."""
 
 
 def find_outputs(form: ApiForm, classes: NodeClasses) -> tuple[Output, ...]:
@@ -41,14 +44,20 @@ def find_outputs(form: ApiForm, classes: NodeClasses) -> tuple[Output, ...]:
     rest = saving or ([] if shown else ends)
     chosen: dict[str, None] = dict.fromkeys([*shown, *rest])
     names = Names()
+    titles = {place.targets[0][0]: place.title for place in form.places.values()}
     found: list[Output] = []
     for node in chosen:
         kind = _kind(graph, node, find_kind(classes, graph, node))
         title = mapping(mapping(graph[node]).get("_meta")).get("title")
         match = _TITLE.search(title) if isinstance(title, str) else None
-        name = names.take((slug(match[1]) if match is not None else "") or kind)
-        found.append(Output(name, kind, node))
+        own = match[1] if match is not None else _own_title(titles.get(node, ""))
+        found.append(Output(names.take(slug(own) or kind), kind, node, shortened(own)))
     return tuple(found)
+
+
+def _own_title(title: str) -> str:
+    """What a person calls it; empty for a title that says no more than its class."""
+    return "" if _PLAIN_TITLE.match(title) or title.startswith("$") else title
 
 
 def _is_end(graph: Mapping[str, Json], node: str, classes: NodeClasses) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from .graph import Prompt, class_of, links_of
+from .graph import OTHERS, Prompt, class_of, links_of
+from .node_classes import NodeClasses
 from .roles import NEGATIVE, PROMPT
 
 _AGAINST = re.compile(r"neg(?:ative)?(?:_.*)?|.*_neg(?:ative)?|uncond.*|.*negative.*|cond2", re.IGNORECASE)
@@ -20,6 +21,15 @@ _SYSTEM = re.compile(r".*system.*|.*instruction.*|.*template.*", re.IGNORECASE)
 """Inputs with what a model is told to be, which nobody changes from run to run."""
 _NOTHING = frozenset({"ConditioningZeroOut"})
 """Nodes behind which nothing of the text is left."""
+_TEXTS = frozenset({"STRING", "CONDITIONING", "COMBO", "GUIDER"})
+_HOLDING_NONE = OTHERS | {"MODEL"}
+_NO_TEXT = frozenset(
+    {
+        "model", "clip", "vae", "control_net", "image", "images", "pixels", "mask", "samples", "latent_image", "latent",
+        "schedule", "lora_stack", "sampler", "sigmas", "noise", "audio", "video",
+    }
+)  # fmt: skip
+"""Inputs that take no text, where the types are not known."""
 _MOST_STEPS = 200_000
 """Of all walks in one graph."""
 
@@ -29,13 +39,18 @@ Output = tuple[str, int]
 class TextRoles:
     """The walks of one graph."""
 
-    def __init__(self, graph: Prompt) -> None:
+    def __init__(self, graph: Prompt, classes: NodeClasses) -> None:
         self._graph = graph
         self._steps = 0
         self._takers: dict[str, list[tuple[str, str]]] = {}
+        self._readers: dict[str, list[tuple[str, str]]] = {}
+        """The takers of what may hold a text, or a conditioning that is made of one."""
         for node in graph:
             for name, link in links_of(graph, node):
                 self._takers.setdefault(link[0], []).append((node, name))
+                kind = classes.kind(class_of(graph, link[0]), link[1])
+                if name not in _NO_TEXT if kind is None else kind in _TEXTS or kind not in _HOLDING_NONE:
+                    self._readers.setdefault(link[0], []).append((node, name))
 
     def takers(self, node: str) -> list[tuple[str, str]]:
         """(node, input) of all that a node's outputs go to."""
@@ -56,7 +71,7 @@ class TextRoles:
             return PROMPT if _FOR.fullmatch(name) or name == "text" else ""
         waiting, seen = [node], {node}
         while waiting and self._steps < _MOST_STEPS:
-            for taker, key in self._takers.get(waiting.pop(), ()):
+            for taker, key in self._readers.get(waiting.pop(), ()):
                 self._steps += 1
                 kind = class_of(self._graph, taker)
                 key = key.rpartition(".")[2]

@@ -107,6 +107,14 @@ def test_a_zeroed_conditioning_is_no_negative_prompt() -> None:
     assert "negative_prompt" not in names(published(workflow))
 
 
+def test_a_schedule_is_no_prompt() -> None:
+    """Its text reaches the sampler, too: through the model that it changes."""
+    folder = Path(__file__).parents[3] / "example_workflows"
+    made = publish(json.loads((folder / "lora_schedule.json").read_text(encoding="utf-8")), None, "example")
+    assert names(made)[:3] == ["prompt", "negative_prompt", "loras"]
+    assert made.inputs[0].default == "a lighthouse by the sea, evening light"
+
+
 def test_one_value_for_samplers_that_share_the_work() -> None:
     workflow = text_to_image()
     workflow["nodes"] += [
