@@ -54,7 +54,9 @@ def test_localhost_is_a_name_of_our_own(tmp_path: Path) -> None:
     assert status(tmp_path, host="[::1]:8188") == 200
 
 
-@pytest.mark.parametrize("said", ["", "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}x", TOKEN, "Bearer ünïcode", "Bearer \udcff"])
+@pytest.mark.parametrize(
+    "said", ["", "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}x", TOKEN, "Bearer ünïcode", "Bearer \udcff"]
+)
 def test_the_token_must_be_said(tmp_path: Path, said: str) -> None:
     assert status(tmp_path, token=TOKEN, Authorization=said) == 401
     assert status(tmp_path, "/api/v2/health", token=TOKEN, Authorization=said) == 200
