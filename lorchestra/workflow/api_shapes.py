@@ -24,6 +24,8 @@ def shapes() -> dict[str, Json]:
         "Workflow": _workflow(),
         "WorkflowSummary": _summary(),
         "WorkflowList": _object({"workflows": _array(_ref("WorkflowSummary"))}, ["workflows"]),
+        "PublishRequest": _publish_request(),
+        "Removed": _object({"removed": _array(_text("Name of a version.", "portrait@2"))}, ["removed"]),
         "Job": _job(),
         "JobStatus": {"type": "string", "enum": list(STATUSES)},
         "JobList": _object(
@@ -57,6 +59,8 @@ def shapes() -> dict[str, Json]:
             ["hash"],
             is_closed=True,
         ),
+        "RunwareTasks": _runware_tasks(),
+        "RunwareAnswer": _runware_answer(),
         "Error": _error(),
         "Health": _object({"status": {"type": "string"}}, ["status"]),
     }
@@ -97,6 +101,45 @@ def _workflow() -> dict[str, Json]:
         },
         ["name", "version", "inputs", "outputs"],
     )
+
+
+def _publish_request() -> dict[str, Json]:
+    schema = _object(
+        {
+            "workflow": {"type": "object", "description": "As the editor saves it, or in API form."},
+            "publication": {"type": "object", "description": "A workflow as it is shown by this service, or another."},
+            "description": _text("What it is for."),
+        },
+        [],
+        is_closed=True,
+    )
+    return schema | {"oneOf": [{"required": ["workflow"]}, {"required": ["publication"]}]}
+
+
+def _runware_tasks() -> dict[str, Json]:
+    task = _object(
+        {"taskType": {"type": "string", "enum": ["imageInference", "getResponse", "ping", "authentication"]},
+         "taskUUID": _text("A UUID of the caller's, by which getResponse finds it.", _ID)},
+        ["taskType"],
+    )  # fmt: skip
+    lora = _object({"model": _text("AIR."), "weight": {"type": "number"}}, ["model"])
+    task["properties"] |= {
+        "model": _text("AIR, hash or name of the checkpoint, by which the workflow is found."),
+        "positivePrompt": {"type": "string"},
+        "negativePrompt": {"type": "string"},
+        **{name: {"type": "integer"} for name in ("width", "height", "steps", "seed", "numberResults")},
+        "CFGScale": {"type": "number"},
+        "lora": _array(lora),
+    }
+    return _array(task) | {"minItems": 1}
+
+
+def _runware_answer() -> dict[str, Json]:
+    error = _object(
+        {name: {"type": "string"} for name in ("code", "message", "parameter", "taskType", "taskUUID")},
+        ["code", "message"],
+    )
+    return _object({"data": _array({"type": "object"}), "errors": _array(error)}, ["data"])
 
 
 def _summary() -> dict[str, Json]:

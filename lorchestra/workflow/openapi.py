@@ -19,7 +19,7 @@ from .value_schema import ASSET_REFERENCE
 
 VERSION = "3.1.0"
 _JSON = "application/json"
-_ANY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}(@[0-9]{1,9})?$"
+_ANY_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}(@[1-9][0-9]{0,6})?$"
 """Example: `portrait`, `portrait@3`."""
 
 
@@ -62,7 +62,7 @@ def openapi_of(publications: Sequence[Publication], base_url: str) -> dict[str, 
         schemas[type_] = _with_refs(body_of(publication))
         operation = names.take(f"run_{publication.name.replace('-', '_')}".lower())
         paths[f"/workflows/{publication.name}/jobs"] = {"post": _run(publication, type_, operation)}
-    paths |= _workflows() | _jobs() | _assets()
+    paths |= _workflows() | _jobs() | _assets() | _runware()
     title = publications[0].name if len(publications) == 1 else "Published workflows"
     return {
         "openapi": VERSION,
@@ -77,6 +77,7 @@ def openapi_of(publications: Sequence[Publication], base_url: str) -> dict[str, 
             {"name": "workflows", "description": "Published workflows, and calls of them."},
             {"name": "jobs", "description": "Runs, in the official form of the Comfy API v2."},
             {"name": "assets", "description": "Files that are sent, and files that were made."},
+            {"name": "runware", "description": "Tasks in Runware's form."},
         ],
         "paths": paths,
         "components": {
@@ -170,6 +171,17 @@ def _workflows() -> dict[str, Json]:
         "/workflows/{name}": {
             "parameters": [name],
             "get": _get("get_workflow", "workflows", "Look at a workflow", "Workflow", "404", "500"),
+            "put": _publish(),
+            "delete": {
+                "operationId": "delete_workflow",
+                "tags": ["workflows"],
+                "summary": "Remove a workflow",
+                "description": "Removes all versions of a name; name@3 removes that version.",
+                "responses": {
+                    "200": {"description": "What was removed.", "content": _content(_ref("Removed"))},
+                    **_errors(*_ALWAYS, "404"),
+                },
+            },
         },
         "/workflows/{name}/schema.json": {
             "parameters": [name],
@@ -188,6 +200,46 @@ def _workflows() -> dict[str, Json]:
                 },
             },
         },
+    }
+
+
+def _publish() -> dict[str, Json]:
+    return {
+        "operationId": "put_workflow",
+        "tags": ["workflows"],
+        "summary": "Publish a workflow",
+        "description": "Publishes a workflow of the editor or a graph in API form, or what was published elsewhere; "
+        "under a name that there is, as its next version.",
+        "requestBody": {"required": True, "content": _content(_ref("PublishRequest"))},
+        "responses": {
+            "201": {"description": "It is published.", "content": _content(_ref("Workflow"))},
+            **_errors("400", "401", "403", "409", "413", "422", "503"),
+        },
+    }
+
+
+def _runware() -> dict[str, Json]:
+    answer = _content(_ref("RunwareAnswer"))
+    return {
+        "/v1": {
+            "post": {
+                "operationId": "run_tasks",
+                "tags": ["runware"],
+                "summary": "Do tasks in Runware's form",
+                "description": "Every task is answered, in data or in errors. What the workflow cannot honour is an "
+                "error that names the parameter.",
+                "requestBody": {"required": True, "content": _content(_ref("RunwareTasks"))},
+                "responses": {
+                    "200": {"description": "At least one task was done.", "content": answer},
+                    "400": {"description": "None was.", "content": answer},
+                    **{
+                        item.status: {"description": item.description, "content": answer}
+                        for item in _ERRORS
+                        if item.status in ("401", "403", "413", "429", "503")
+                    },
+                },
+            }
+        }
     }
 
 

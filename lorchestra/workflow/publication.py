@@ -23,7 +23,7 @@ from .validation import find_oddity
 
 __all__ = ["Input", "Output", "Publication", "check_name", "publish", "read_workflow"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 """Example: `portrait-2`. A name is a part of addresses and of file names."""
 FORM = 1
 """Version of the JSON form."""
@@ -100,7 +100,7 @@ def check_name(name: Json) -> str:
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
         raise WorkflowError(
             f"{quoted(name)} cannot be the name of a published workflow. "
-            "Use up to 64 letters, digits, - and _, with a letter or a digit first"
+            "Use up to 64 small letters, digits, - and _, with a letter or a digit first"
         )
     return name
 

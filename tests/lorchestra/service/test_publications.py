@@ -13,6 +13,8 @@ from support.service import Caller, make_service
 
 from lorchestra.service.http import Refusal
 from lorchestra.service.publications import Publications, read_name
+from lorchestra.service.routes import ROUTES
+from lorchestra.workflow.documents import openapi_of
 from lorchestra.workflow.publication import Publication
 
 GRAPH = {"1": {"class_type": "KSampler", "inputs": {"seed": 1}}}
@@ -139,3 +141,19 @@ def test_the_routes_of_publications(tmp_path: Path) -> None:
             await service.close()
 
     asyncio.run(test())
+
+
+def test_the_document_has_every_operation_and_no_other() -> None:
+    def shown(method: str, path: str) -> tuple[str, str]:
+        return method.upper(), path.replace("/x/", "/{name}/")
+
+    paths: dict[str, Any] = openapi_of([publication("x")], "http://127.0.0.1:8188/lorchestra")["paths"]
+    told = {
+        shown(method, path): operation
+        for path, item in paths.items()
+        for method, operation in item.items()
+        if method != "parameters"
+    }
+    assert told.keys() == {(route.method, route.path) for route in ROUTES}
+    open_ones = {at for at, operation in told.items() if operation.get("security") == [{}]}
+    assert open_ones == {(route.method, route.path) for route in ROUTES if route.is_open}

@@ -71,7 +71,7 @@ def test_openapi_of_several_has_names_of_their_own() -> None:
         operation["operationId"]
         for path in document["paths"].values()
         for method, operation in path.items()
-        if method in ("get", "post", "head", "delete")
+        if method in ("get", "post", "put", "head", "delete")
     ]
     assert len(ids) == len(set(ids))
     assert {"DemoInputs", "Demo2Inputs", "Workflow2blurInputs"} <= document["components"]["schemas"].keys()
