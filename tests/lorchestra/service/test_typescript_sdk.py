@@ -30,7 +30,7 @@ try {
   await output.toFile(process.argv[3]);
   console.log(JSON.stringify({ id: job.id, status: job.status }));
 } catch (error) {
-  console.log(JSON.stringify({ error: error.constructor.name, message: error.message, details: error.job?.error ?? error }));
+  console.log(JSON.stringify({ error: error.constructor.name, details: error.job?.error ?? error }));
 }
 """
 
