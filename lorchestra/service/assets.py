@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import mimetypes
-import os
 import re
 import tempfile
 import time
@@ -17,7 +16,7 @@ from typing import Protocol, cast
 from ..errors import FileProblem, quoted
 from ..files.key import find_state
 from ..files.new_file import new_file
-from ..files.opening import is_file, is_folder
+from ..files.opening import is_file, is_folder, open_regular
 from ..limits import Json
 from .backend import Backend, Made
 from .http import Refusal, invalid, not_found
@@ -63,9 +62,8 @@ class Upload:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(".part", ".upload-", folder)
-        self._file = os.fdopen(handle, "wb")
-        self.path = Path(name)
+        self._file = tempfile.NamedTemporaryFile("wb", prefix=".upload-", suffix=".part", dir=folder, delete=False)  # noqa: SIM115
+        self.path = Path(self._file.name)
         self.size = 0
         self._digest = new_digest()
 
@@ -151,6 +149,15 @@ class Assets:
             raise Refusal(404, "output_unavailable", f"the file {quoted(found.name)} is not there any more.")
         return Path(found.path), found.content_type
 
+    def read_content(self, asset: str) -> bytes:
+        """The bytes themselves; raises `Refusal` (404), also for a file that goes meanwhile."""
+        path, _ = self.find_content(asset)
+        try:
+            with open_regular(path) as file:
+                return file.read()
+        except FileProblem as error:
+            raise Refusal(404, "output_unavailable", f"{quoted(path.name)} cannot be read: {error.reason}.") from error
+
     def find_by_hash(self, hash_: str) -> Asset | None:
         """An uploaded asset by its `blake3:…`, if its file is there."""
         found = self._store.find_asset_by_hash(hash_.lower()) if len(hash_) <= 100 else None
@@ -178,7 +185,7 @@ class Assets:
             folder.mkdir(parents=True, exist_ok=True)
             copy = folder / f"{found.id}{path.suffix.lower()}"
             if not is_file(copy):
-                with path.open("rb") as source, new_file(copy, True) as target:
+                with open_regular(path) as source, new_file(copy, True) as target:
                     while block := source.read(1 << 20):
                         target.write(block)
             path = copy
@@ -242,7 +249,7 @@ class Assets:
             raise Refusal(
                 413, "payload_too_large", f"the outputs have more than {most:,} bytes. Ask for URLs.", "outputs"
             )
-        return {output.id: self.find_content(output.id)[0].read_bytes() for output in job.outputs}
+        return {output.id: self.read_content(output.id) for output in job.outputs}
 
 
 def to_json(asset: Asset, base: str, created_new: bool | None = None) -> dict[str, Json]:

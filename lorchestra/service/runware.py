@@ -298,7 +298,7 @@ def _picture(service: Service, base: str, job: Job, picture: Output, form: _Form
     own, content_type = picture.id, picture.content_type
     data = b""
     if kind != content_type or form.type != "URL":
-        data = service.assets.find_content(picture.id)[0].read_bytes()
+        data = service.assets.read_content(picture.id)
     if kind != content_type:
         data, content_type = _converted(data, format_, form.quality), kind
         if form.type == "URL":

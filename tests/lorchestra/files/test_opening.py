@@ -37,6 +37,10 @@ ASKERS = {"is_file", "is_dir", "exists"}
 """Of `Path`: they raise where a name is too long."""
 
 
+OTHER_OPENS = ("files", "cache", "located", "image", "_opener")
+"""Whose `open` is no file's by name: our opened LoRAs, Pillow's picture of bytes, an address."""
+
+
 def calls(path: Path) -> list[str]:
     """What a module calls of what opens files or asks for them, as `open` or `Path.open`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -49,7 +53,7 @@ def calls(path: Path) -> list[str]:
                 found.append(node.func.id)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             name, owner = node.func.attr, ast.unparse(node.func.value)
-            if name in OPENERS | ASKERS and not (name == "open" and owner.split(".")[-1] in ("files", "cache")):
+            if name in OPENERS | ASKERS and not (name == "open" and owner.split(".")[-1] in OTHER_OPENS):
                 found.append(f"{owner}.{name}")
     return found
 
