@@ -163,7 +163,7 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
       create("dt", { class: "lorchestra-quiet", text: label }), create("dd", {}, value));
     if (missing && hashOf(row)) fact(t("Hash"), hashOf(row));
     if (missing && air && air !== row.lora) fact("AIR", air);
-    if (missing && badge.made_for?.length) fact(t("Made for"), badge.made_for.join(", "));
+    if (missing && badge.made_for?.length) fact(t("Made for"), create("span", { text: badge.made_for.join(", ") }));
     if (missing && badge.page) fact(t("Page"), create("a", { href: badge.page, target: "_blank", rel: "noopener", referrerPolicy: "no-referrer", text: badge.page }));
     const files = one.candidates.map((file) => create("li", { class: "lorchestra-missing-file" },
       create("span", {}, create("span", { text: file.name, dir: "auto" }), create("span", { class: "lorchestra-quiet", text: ` ${whyInWords(file)}` })),

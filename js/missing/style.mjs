@@ -24,7 +24,7 @@ export const STYLE = `
 .lorchestra-missing-row p { margin: 4px 0 0; overflow-wrap: anywhere; }
 .lorchestra-missing dl { margin: 6px 0 0; display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 2px 10px; }
 .lorchestra-missing dd { margin: 0; overflow-wrap: anywhere; user-select: text; }
-.lorchestra-missing dd:not(:has(a)) { font-family: var(--lorchestra-mono); font-size: 11px; }
+.lorchestra-missing dd:not(:has(a, span)) { font-family: var(--lorchestra-mono); font-size: 11px; }
 .lorchestra-missing a { color: var(--lorchestra-accent); }
 .lorchestra-missing-files { margin: 6px 0 0; padding: 0; list-style: none; display: flex; flex-direction: column; gap: 4px; }
 .lorchestra-missing-file { display: flex; align-items: center; gap: 10px; padding: 4px 8px; border-radius: 6px; background: var(--lorchestra-field); }
