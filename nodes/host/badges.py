@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, cast
 
 from ...lorchestra.choices import AUTO, MERGE, REFUSE, SKIP, WARN, Choices
 from ...lorchestra.errors import StackError, shortened
-from ...lorchestra.library.catalog import Library
-from ...lorchestra.library.facts import File
-from ...lorchestra.stack import Entry
 from . import bases, process, prompt
 
 if TYPE_CHECKING:
     from ...lorchestra.fit.badge import Badge
+    from ...lorchestra.library.catalog import Library
+    from ...lorchestra.library.facts import File
     from ...lorchestra.library.finder import Candidate
     from ...lorchestra.library.resolve import Resolved
     from ...lorchestra.models.base import Base
+    from ...lorchestra.stack import Entry
     from ...lorchestra.stack.wanted import Wanted
     from ...lorchestra.workflow.prompts import Texts
 
