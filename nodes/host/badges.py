@@ -97,7 +97,9 @@ class _Checker:
                 parsed.append(read_rows(rows))
             except StackError as error:
                 parsed.append(error)
-        for entry in (row for rows in parsed if isinstance(rows, list) for row in rows if isinstance(row, Entry)):
+        for entry in (
+            row for rows in parsed if isinstance(rows, list) for row in rows if not isinstance(row, StackError)
+        ):
             self._resolve(wanted_of(entry))
         names = {found.name for found in self._found.values() if isinstance(found, Resolved)}
         self._files = {file.name: file for file in self._shelf.files(names)}
