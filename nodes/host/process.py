@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...lorchestra.fit.badge import Badge
     from ...lorchestra.library.catalog import Library
     from ...lorchestra.library.database import Database
+    from ...lorchestra.library.facts import Facts, File
     from ...lorchestra.lora.cache import LoraCache
     from ...lorchestra.models.base import Base
     from ...lorchestra.service.service import FindRoute, Service
@@ -135,52 +136,35 @@ def read_files_soon() -> None:
 
 
 @cache
-def model_libraries() -> tuple[Library, ...]:
-    """Checkpoints and diffusion models, each kind by itself; a file is read when something is asked of it."""
-    import folder_paths
-
-    from ...lorchestra.library.catalog import Library
-    from ...lorchestra.library.model_facts import MODEL_FOLDERS, read_model_facts
-
-    return tuple(
-        Library(
-            lambda kind=kind: folder_paths.get_filename_list(kind),
-            lambda kind=kind: folder_paths.get_folder_paths(kind),
-            is_running,
-            catalog(),
-            kind,
-            read_model_facts,
-        )
-        for kind in MODEL_FOLDERS
-    )
-
-
-@cache
 def lora_library() -> Library:
     """The library of LoRA files in ComfyUI's folders; nothing is read until it is asked for something."""
-    import folder_paths
-
-    from ...lorchestra.library.catalog import Library
-
-    return Library(
-        lambda: folder_paths.get_filename_list("loras"),
-        lambda: folder_paths.get_folder_paths("loras"),
-        is_running,
-        catalog(),
-    )
+    return _library("loras")
 
 
 @cache
+def model_libraries() -> tuple[Library, ...]:
+    """Checkpoints and diffusion models, each kind by itself; a file is read when something is asked of it."""
+    from ...lorchestra.library.model_facts import MODEL_FOLDERS, read_model_facts
+
+    return tuple(_library(folder, read_model_facts) for folder in MODEL_FOLDERS)
+
+
 def checkpoint_library() -> Library:
-    """The library of checkpoints, for requests that name a model by its AIR."""
+    """The one of checkpoints among them."""
+    return next(library for library in model_libraries() if library.folder == "checkpoints")
+
+
+def _library(folder: str, read: Callable[[File], Facts] | None = None) -> Library:
+    """One for each kind of folder: two would keep different things of the same file."""
     import folder_paths
 
     from ...lorchestra.library.catalog import Library
 
     return Library(
-        lambda: folder_paths.get_filename_list("checkpoints"),
-        lambda: folder_paths.get_folder_paths("checkpoints"),
+        lambda: folder_paths.get_filename_list(folder),
+        lambda: folder_paths.get_folder_paths(folder),
         is_running,
         catalog(),
-        "checkpoints",
+        folder,
+        read,
     )

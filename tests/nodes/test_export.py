@@ -159,6 +159,7 @@ def test_an_infotext_has_the_hash_of_the_model_that_is_known(
     alone = exchange.write_any(stack, "infotext")
     assert "Model hash" not in write(stack, RUN, alone).text
     (library,) = [one for one in process.model_libraries() if one.folder == "checkpoints"]
+    assert process.checkpoint_library() is library  # what one keeps of a file, the other one would not
     assert library.hashes(library.find_file("sd/base.safetensors"))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert f"Size: 512x768, Model hash: {digest[:10]}, Model: base" in write(stack, RUN, alone).text
