@@ -15,12 +15,13 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar, cast
 
+from ..files import sqlite
 from ..files.hashes import Hashes
 from .facts import Facts
 
@@ -213,13 +214,9 @@ class Database:
 
     def _open(self) -> sqlite3.Connection | None:
         """The connection; None, and `problem`, if the file is of a newer version."""
-        with contextlib.suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=_BUSY_MS / 1000, check_same_thread=False)
+        connection = sqlite.connect(self.path, _BUSY_MS / 1000)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            version = sqlite.find_version(connection)
             if version > len(_STEPS):
                 self.problem = (
                     f"the catalog {self.path.name} was written by a newer version of Lorchestra, so this one does not "
@@ -229,7 +226,7 @@ class Database:
                 self._is_closed = True
                 return None
             if version < len(_STEPS):
-                _migrate(connection)
+                sqlite.migrate(connection, _STEPS)
         except BaseException:
             connection.close()
             raise
@@ -260,31 +257,6 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-
-
-@contextlib.contextmanager
-def _exclusive(connection: sqlite3.Connection) -> Generator[None]:
-    """One process at a time; all of it or nothing."""
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    level, connection.isolation_level = connection.isolation_level, None
-    try:
-        with _exclusive(connection):
-            (version,) = connection.execute("PRAGMA user_version").fetchone()  # another process may have been faster
-            for step in _STEPS[version:]:
-                for statement in filter(str.strip, step.split(";")):
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {len(_STEPS)}")
-    finally:
-        connection.isolation_level = level
 
 
 def _write(connection: sqlite3.Connection, row: Row) -> None:

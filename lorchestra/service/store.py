@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import LorchestraError
+from ..files import sqlite
 from ..limits import Json
 from .job import ENDED, Job
 
@@ -221,23 +222,13 @@ class Store:
                 ) from error
 
     def _open(self) -> sqlite3.Connection:
-        with contextlib.suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        connection = sqlite.connect(self.path, _BUSY_SECONDS)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            version = sqlite.find_version(connection)
             if version > len(_STEPS):
                 raise StoreError(f"the file of jobs {self.path.name} is of a newer Lorchestra. Update Lorchestra.")
-            connection.isolation_level = None
-            for number, step in enumerate(_STEPS[version:], version + 1):
-                connection.execute("BEGIN IMMEDIATE")
-                for statement in filter(str.strip, step.split(";")):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number}")
-                connection.execute("COMMIT")
-            connection.isolation_level = "DEFERRED"
+            if version < len(_STEPS):
+                sqlite.migrate(connection, _STEPS)
         except BaseException:
             connection.close()
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,3 +90,11 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreError, match="newer Lorchestra"):
         Store(file).find("a")
+
+
+def test_several_begin_the_file_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        stores = [Store(tmp_path / "jobs.sqlite") for _ in range(8)]
+        assert list(pool.map(lambda store: store.newest(1), stores)) == [[]] * 8
+    for store in stores:
+        store.close()
