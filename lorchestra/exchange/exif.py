@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import BinaryIO
 
 from ..errors import DialectError
 from ..limits import MAX_TEXT
+from .picture_bytes import Bytes, only_comfyui, skip
 
 JPEG = b"\xff\xd8\xff"
 """What JPEG pictures begin with."""
@@ -26,14 +26,14 @@ _EXIF_START = b"Exif\0\0"
 _FOLDER, _COMMENT = 0x8769, 0x9286
 _OF_COMFYUI: Mapping[int, bytes] = {0x0110: b"prompt:", 0x010F: b"workflow:"}
 """Tag → what its text begins with."""
-_PIECE = 1 << 16
+_PIECE = 1 << 20
 _MOST_FILL = 100
 """Bytes before the kind of a part of a JPEG picture; there is nearly always one."""
 
 Tags = Mapping[int, bytes]
 
 
-def find_in_jpeg(file: BinaryIO) -> str:
+def find_in_jpeg(file: Bytes) -> str:
     """The text of a JPEG picture; the file stands behind `JPEG`.
 
     Raises `DialectError`, in words, for a picture that has none, and for one that is damaged.
@@ -58,7 +58,7 @@ def find_in_jpeg(file: BinaryIO) -> str:
     raise _nothing()
 
 
-def find_in_webp(file: BinaryIO) -> str:
+def find_in_webp(file: Bytes) -> str:
     """The text of a WebP picture; the file stands behind `WEBP`. Errors as `find_in_jpeg`."""
     for _ in range(MAX_CHUNKS):
         head = file.read(8)
@@ -66,7 +66,7 @@ def find_in_webp(file: BinaryIO) -> str:
             break
         kind, size = head[:4], int.from_bytes(head[4:], "little")
         if kind != b"EXIF":
-            _skip(file, size + size % 2)
+            skip(file, size + size % 2)
             continue
         if size > _MOST:
             raise DialectError(f"the text in the picture has {size:,} bytes; at most {_MOST:,} are read")
@@ -90,10 +90,7 @@ def _find_text(tiff: bytes) -> str:
     if comment is not None:
         return _text(comment)
     if any(first.get(tag, b"").startswith(start) for tag, start in _OF_COMFYUI.items()):
-        raise DialectError(
-            "the picture has no list of LoRAs; ComfyUI wrote its workflow into it: drop the picture on the canvas, and "
-            "convert the loaders there"
-        )
+        raise only_comfyui()
     raise _nothing()
 
 
@@ -154,23 +151,11 @@ def _byte_order(data: bytes) -> str:
     return "utf-16-be" if data[::2].count(0) >= data[1::2].count(0) else "utf-16-le"
 
 
-def _exactly(file: BinaryIO, size: int) -> bytes:
+def _exactly(file: Bytes, size: int) -> bytes:
     data = b""
     while len(data) < size:
-        piece = file.read(min(size - len(data), _PIECE * 16))
+        piece = file.read(min(size - len(data), _PIECE))
         if not piece:
             raise DialectError("the picture is cut off")
         data += piece
     return data
-
-
-def _skip(file: BinaryIO, size: int) -> None:
-    """Goes on by so many bytes, or to the end."""
-    if file.seekable():
-        file.seek(size, 1)
-        return
-    while size > 0:
-        piece = file.read(min(size, _PIECE))
-        if not piece:
-            return
-        size -= len(piece)

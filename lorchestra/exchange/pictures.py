@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 from . import exif, png
+from .picture_bytes import Bytes
 
 LONGEST_START = 12
 """Bytes by which a picture is known."""
@@ -15,22 +14,22 @@ def is_picture(start: bytes) -> bool:
     return start.startswith((png.SIGNATURE, exif.JPEG)) or (start[:4], start[8:12]) == exif.WEBP
 
 
-def find_parameters(start: bytes, file: BinaryIO) -> str:
+def find_parameters(start: bytes, file: Bytes) -> str:
     """The text of a picture, of which `start` has been read; raises `DialectError`, in words, where there is none."""
     rest = _Behind(start, file)
     if start.startswith(png.SIGNATURE):
         rest.read(len(png.SIGNATURE))
-        return png.find_parameters(rest)  # pyright: ignore[reportArgumentType]
+        return png.find_parameters(rest)
     if start.startswith(exif.JPEG):
         rest.read(len(exif.JPEG))
-        return exif.find_in_jpeg(rest)  # pyright: ignore[reportArgumentType]
+        return exif.find_in_jpeg(rest)
     return exif.find_in_webp(file)
 
 
 class _Behind:
     """A file of which some bytes have been read already, given again."""
 
-    def __init__(self, start: bytes, file: BinaryIO) -> None:
+    def __init__(self, start: bytes, file: Bytes) -> None:
         self._start = start
         self._file = file
 

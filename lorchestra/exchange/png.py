@@ -9,10 +9,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from ..errors import DialectError, quoted
 from ..limits import MAX_TEXT
+from .picture_bytes import Bytes, only_comfyui, skip
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PARAMETERS = "parameters"
@@ -20,10 +20,9 @@ COMFYUI = ("prompt", "workflow")
 """What ComfyUI writes."""
 MAX_CHUNKS = 200_000
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_PIECE = 1 << 20
 
 
-def find_parameters(file: BinaryIO) -> str:
+def find_parameters(file: Bytes) -> str:
     """The text `parameters` of a picture; the file stands behind its signature.
 
     Raises `DialectError`, in words, for a picture that has none, and for one that is damaged.
@@ -37,14 +36,11 @@ def find_parameters(file: BinaryIO) -> str:
     if PARAMETERS in found:
         return found[PARAMETERS]
     if found:
-        raise DialectError(
-            "the picture has no list of LoRAs; ComfyUI wrote its workflow into it: drop the picture on the canvas, and "
-            "convert the loaders there"
-        )
+        raise only_comfyui()
     raise DialectError('nothing about LoRAs is written in the picture: it has no text "parameters"')
 
 
-def _text_chunks(file: BinaryIO) -> Iterator[tuple[str, bytes, bytes]]:
+def _text_chunks(file: Bytes) -> Iterator[tuple[str, bytes, bytes]]:
     """(keyword, what is behind it, kind) of the chunks with text."""
     for _ in range(MAX_CHUNKS):
         head = file.read(8)
@@ -58,7 +54,7 @@ def _text_chunks(file: BinaryIO) -> Iterator[tuple[str, bytes, bytes]]:
         if kind not in _TEXTS or size > MAX_TEXT:
             if kind in _TEXTS and PARAMETERS.encode() in file.read(80):
                 raise DialectError(f"the text in the picture has {size:,} bytes; at most {MAX_TEXT:,} are read")
-            _skip(file, size + 4 - (min(80, size + 4) if kind in _TEXTS else 0))
+            skip(file, size + 4 - (min(80, size + 4) if kind in _TEXTS else 0))
             continue
         data, check = file.read(size), file.read(4)
         if len(data) < size or len(check) < 4:
@@ -71,18 +67,6 @@ def _text_chunks(file: BinaryIO) -> Iterator[tuple[str, bytes, bytes]]:
             raise DialectError(f"the text {quoted(name)} in the picture is damaged: its checksum is wrong")
         yield name, rest, kind
     raise DialectError(f"the picture has more than {MAX_CHUNKS:,} chunks")
-
-
-def _skip(file: BinaryIO, size: int) -> None:
-    """Goes on by so many bytes, or to the end."""
-    if file.seekable():
-        file.seek(size, 1)
-        return
-    while size > 0:
-        piece = file.read(min(size, _PIECE))
-        if not piece:
-            return
-        size -= len(piece)
 
 
 def _text(data: bytes, kind: bytes) -> str:
