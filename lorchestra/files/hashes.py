@@ -33,9 +33,16 @@ _OF_NOTHING = hashlib.sha256().hexdigest()
 """Repackers write it when they hash nothing; it identifies no file."""
 
 
-class _Digest(Protocol):
-    def update(self, data: memoryview, /) -> object: ...
-    def hexdigest(self) -> str: ...
+class Digest(Protocol):
+    """A hash that is computed piece by piece."""
+
+    def update(self, data: bytes | memoryview, /) -> object:
+        """Adds bytes."""
+        ...
+
+    def hexdigest(self) -> str:
+        """64 hex digits."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,7 @@ def _read(
 ) -> Hashes | None:
     """None if there are not as many bytes as there should be."""
     whole, early, rest = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
-    others = [digest] if (digest := _find_blake3()) else []
+    others = [digest] if (digest := new_blake3()) else []
     crc, done, header_end = 0, 0, size
     while block := read(_BLOCK):
         if done == 0 and len(block) >= 8:
@@ -160,8 +167,9 @@ def _within(view: memoryview, at: int, start: int, end: int) -> memoryview:
     return view[max(0, start - at) : max(0, end - at)]
 
 
-def _find_blake3() -> _Digest | None:
+def new_blake3() -> Digest | None:
+    """BLAKE3 of nothing yet; None if the package `blake3` is not installed."""
     try:
-        return cast("_Digest", import_module("blake3").blake3())
+        return cast("Digest", import_module("blake3").blake3())
     except ImportError:
         return None

@@ -8,12 +8,11 @@ import re
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from importlib import import_module
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, cast
 
 from ..errors import FileProblem, quoted
+from ..files.hashes import new_blake3
 from ..files.key import find_state
 from ..files.new_file import new_file
 from ..files.opening import is_file, is_folder, open_regular
@@ -37,26 +36,6 @@ _SPACE = uuid.UUID("6f1e8d6a-31a1-4f0f-9d2b-6a1f6b8a7c11")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}", re.ASCII)
 
 
-class Digest(Protocol):
-    """A BLAKE3 that is computed."""
-
-    def update(self, data: bytes, /) -> object:
-        """Adds bytes."""
-        ...
-
-    def hexdigest(self) -> str:
-        """64 hex digits."""
-        ...
-
-
-def new_digest() -> Digest | None:
-    """BLAKE3; None if the package `blake3` is not installed."""
-    try:
-        return cast("Callable[[], Digest]", import_module("blake3").blake3)()
-    except ImportError:
-        return None
-
-
 class Upload:
     """A file that comes in; nothing of it is left if it is not kept. From any thread, but one at a time."""
 
@@ -65,7 +44,7 @@ class Upload:
         self._file = tempfile.NamedTemporaryFile("wb", prefix=".upload-", suffix=".part", dir=folder, delete=False)  # noqa: SIM115
         self.path = Path(self._file.name)
         self.size = 0
-        self._digest = new_digest()
+        self._digest = new_blake3()
 
     def write(self, data: bytes) -> None:
         """Adds bytes; raises `Refusal` (413) for too many."""
