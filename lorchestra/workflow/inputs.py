@@ -7,7 +7,7 @@ mode shows) comes with the form.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import quoted, shortened
@@ -368,15 +368,19 @@ class _Finder:
         title = mapping(mapping(self._graph.get(node)).get("_meta")).get("title")
         return title if isinstance(title, str) else ""
 
+    def _free(self, candidates: Sequence[_Candidate], found: Sequence[Input]) -> Iterator[_Candidate]:
+        """Those that no input goes to by now, as long as `found` may become longer."""
+        for one in candidates:
+            if self._is_full(found):
+                return
+            if one.target not in self._taken and not self._is_of_list(one):
+                yield one
+
     # The usual suspects
 
     def _usual(self, candidates: Sequence[_Candidate]) -> list[Input]:
         found: list[Input] = []
-        for one in candidates:
-            if self._is_full(found):
-                break
-            if one.target in self._taken or self._is_of_list(one):
-                continue
+        for one in self._free(candidates, found):
             media = self._media(one)
             role = None if media else self._role(one)
             if not media and role is None:
@@ -441,11 +445,7 @@ class _Finder:
     def _promoted(self, candidates: Sequence[_Candidate]) -> list[Input]:
         """Widgets that somebody has put on a subgraph's own node, and primitives with a title of their own."""
         found: list[Input] = []
-        for one in candidates:
-            if self._is_full(found):
-                break
-            if one.target in self._taken or self._is_of_list(one):
-                continue
+        for one in self._free(candidates, found):
             own = one.place.title if not one.place.is_host else ""
             is_named = one.class_type in PRIMITIVES and own and not _PLAIN_TITLE.fullmatch(own)
             if not one.place.is_host and not is_named:
