@@ -78,7 +78,7 @@ def read_facts(file: File, natures: Natures) -> Facts:
     try:
         text = read_header_text(file.path)
         said = claims(text.metadata) if text.metadata else ()
-        nature = natures.read(text, tuple(dict.fromkeys(name for claim in said for name in claim.architectures)))
+        nature = natures.read(text, said)
     except (LorchestraError, OSError):
         return facts_of(UNREADABLE, beside, {})
     facts = facts_of(nature.kind, beside, text.metadata, nature.architectures, nature.family)

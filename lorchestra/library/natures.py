@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..files.header import HeaderText, parse_text
 
 if TYPE_CHECKING:
+    from ..lora.metadata import Claim
     from ..spelling.modules import Module
 
 BROKEN = "broken"
@@ -41,22 +42,22 @@ class Natures:
         self._known: OrderedDict[tuple[bytes, tuple[str, ...]], Nature] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, text: HeaderText, claimed: tuple[str, ...]) -> Nature:
+    def read(self, text: HeaderText, said: tuple[Claim, ...]) -> Nature:
         """The nature of a file, by its structure if that was met before. Raises `HeaderError` as `read_header` does.
 
-        `claimed` are the architectures that the metadata names. All else that the metadata say must not matter: where
-        it was looked at, nothing is remembered.
+        `said` is what the metadata claims. All else that the metadata say must not matter: where it was looked at,
+        nothing is remembered.
         """
         structure = text.structure
         if structure is None:
-            return _read(text, claimed)
-        key = structure, claimed
+            return _read(text, said)
+        key = structure, tuple(dict.fromkeys(name for claim in said for name in claim.architectures))
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
         watched = _Watched(text.metadata)
-        nature = _read(replace(text, metadata=watched), claimed)
+        nature = _read(replace(text, metadata=watched), said)
         if not watched.was_looked_at:
             with self._lock:
                 self._known[key] = nature
@@ -88,20 +89,15 @@ class _Watched(Mapping[str, str]):
         return len(self._metadata)
 
 
-def _read(text: HeaderText, claimed: tuple[str, ...]) -> Nature:
-    # They need all that is known of models, which takes a while to load.
-    from ..lora.examined import Examined
-    from ..lora.identify import identify
-    from ..lora.reading import read
+def _read(text: HeaderText, said: tuple[Claim, ...]) -> Nature:
+    from ..lora.examined import examine  # it needs all that is known of models, which takes a while to load
     from ..spelling import kinds
 
-    header = parse_text(text)
-    reading, kind = read(header)
-    is_lora = kind == kinds.LORA
-    examined = Examined(header, reading, kind, (), identify(reading.modules if is_lora else (), claimed))
+    examined = examine(parse_text(text), said=said)
+    is_broken = examined.kind == kinds.LORA and examined.problem
     architectures, family = _meant(examined.identity.made_for)
-    algorithm, rank = _kind_and_rank(reading.alike)
-    return Nature(BROKEN if is_lora and examined.problem else kind, architectures, family, algorithm, rank)
+    algorithm, rank = _kind_and_rank(examined.reading.alike)
+    return Nature(BROKEN if is_broken else examined.kind, architectures, family, algorithm, rank)
 
 
 @lru_cache(maxsize=1000)

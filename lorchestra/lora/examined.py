@@ -67,12 +67,18 @@ class Examined:
         return tuple(_warnings(self))
 
 
-def examine(header: Header, reading: Reading | None = None, kind: str = "") -> Examined:
-    """Examines a file by its header; pure and total. `reading` and `kind`, of `read`, save reading it again."""
+def examine(
+    header: Header, reading: Reading | None = None, kind: str = "", said: tuple[Claim, ...] | None = None
+) -> Examined:
+    """Examines a file by its header; pure and total.
+
+    `reading` and `kind`, of `read`, save reading it again, and `said` looking for claims in the metadata.
+    """
     if reading is None:
         reading, kind = read(header)
     kind = kind or kinds.kind(header, reading)
-    said = claims(header.metadata) if header.metadata else ()
+    if said is None:
+        said = claims(header.metadata) if header.metadata else ()
     claimed = [name for claim in said for name in claim.architectures]
     sound = reading.modules if kind == kinds.LORA else ()
     return Examined(header, reading, kind, said, identify(sound, claimed))

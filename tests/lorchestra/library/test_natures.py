@@ -37,10 +37,6 @@ def files(selection: str) -> Iterator[Mapping[str, Shape]]:
             yield synthetic.lora(architecture, spelling, selection)
 
 
-def claimed(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(name for claim in claims(metadata) for name in claim.architectures)
-
-
 def found_plainly(path: Path) -> tuple[str, tuple[str, ...], set[str], str | None, int | None]:
     """Kind, architectures that the tensors tell, all that it is meant for, algorithm and rank, module by module."""
     examined = read_examined(path)
@@ -74,7 +70,7 @@ def test_what_is_remembered_is_what_the_long_way_finds(selection: str, tmp_path:
             continue
         for said in (*SAID, SAID[0]):
             path = write_sparse(tmp_path / "lora.safetensors", shapes, said)
-            nature = natures.read(read_header_text(path), claimed(said))
+            nature = natures.read(read_header_text(path), claims(said))
             same(nature, path)
         count += 1
     assert count > 20
