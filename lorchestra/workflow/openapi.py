@@ -156,21 +156,22 @@ def _workflows() -> dict[str, Json]:
         "description": "Name of a workflow; with @3 behind it, that version.",
         "schema": {"type": "string", "pattern": _ANY_NAME},
     }
-    json_schema = {"description": "A JSON Schema.", "content": _content({"type": "object"})}
+    document: dict[str, Json] = {"type": "object"}
     return {
-        "/workflows": {"get": _get("list_workflows", "workflows", "List all workflows", "WorkflowList")},
+        "/workflows": {"get": _get("list_workflows", "workflows", "List all workflows", _ref("WorkflowList"))},
         "/openapi.json": {
-            "get": {
-                **_get("get_openapi_of_all", "workflows", "OpenAPI document of all workflows", "Workflow"),
-                "responses": {
-                    "200": {"description": "An OpenAPI document.", "content": _content({"type": "object"})},
-                    **_errors(*_ALWAYS, "500"),
-                },
-            }
+            "get": _get(
+                "get_openapi_of_all",
+                "workflows",
+                "OpenAPI document of all workflows",
+                document,
+                "500",
+                answer="An OpenAPI document.",
+            )
         },
         "/workflows/{name}": {
             "parameters": [name],
-            "get": _get("get_workflow", "workflows", "Look at a workflow", "Workflow", "404", "500"),
+            "get": _get("get_workflow", "workflows", "Look at a workflow", _ref("Workflow"), "404", "500"),
             "put": _publish(),
             "delete": {
                 "operationId": "delete_workflow",
@@ -185,20 +186,21 @@ def _workflows() -> dict[str, Json]:
         },
         "/workflows/{name}/schema.json": {
             "parameters": [name],
-            "get": {
-                **_get("get_schema", "workflows", "JSON Schema of its inputs", "Workflow", "404", "500"),
-                "responses": {"200": json_schema, **_errors(*_ALWAYS, "404", "500")},
-            },
+            "get": _get(
+                "get_schema", "workflows", "JSON Schema of its inputs", document, "404", "500", answer="A JSON Schema."
+            ),
         },
         "/workflows/{name}/openapi.json": {
             "parameters": [name],
-            "get": {
-                **_get("get_openapi", "workflows", "OpenAPI document of it", "Workflow", "404", "500"),
-                "responses": {
-                    "200": {"description": "An OpenAPI document.", "content": _content({"type": "object"})},
-                    **_errors(*_ALWAYS, "404", "500"),
-                },
-            },
+            "get": _get(
+                "get_openapi",
+                "workflows",
+                "OpenAPI document of it",
+                document,
+                "404",
+                "500",
+                answer="An OpenAPI document.",
+            ),
         },
     }
 
@@ -257,7 +259,7 @@ def _jobs() -> dict[str, Json]:
             **_errors("400", "401", "403", "413", "422", "429", "503"),
         },
     }
-    lists = _get("list_jobs", "jobs", "List jobs, the newest first", "JobList")
+    lists = _get("list_jobs", "jobs", "List jobs, the newest first", _ref("JobList"))
     lists["parameters"] = [
         _query("status", "Status words, with commas between.", {"type": "string"}),
         _query("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}),
@@ -284,12 +286,12 @@ def _jobs() -> dict[str, Json]:
             **_errors(*_ALWAYS, "404", "429"),
         },
     }
-    cancel = _get("cancel_job", "jobs", "Cancel a job", "Job", "404")
-    workflow = _get("get_job_workflow", "jobs", "The graph that a job runs", "JobWorkflow", "404")
-    health = _get("get_health", "jobs", "Whether the service is there", "Health")
+    cancel = _get("cancel_job", "jobs", "Cancel a job", _ref("Job"), "404")
+    workflow = _get("get_job_workflow", "jobs", "The graph that a job runs", _ref("JobWorkflow"), "404")
+    health = _get("get_health", "jobs", "Whether the service is there", _ref("Health"))
     return {
         "/api/v2/jobs": {"post": post, "get": lists},
-        "/api/v2/jobs/{id}": {"parameters": [id_], "get": _get("get_job", "jobs", "Look at a job", "Job", "404")},
+        "/api/v2/jobs/{id}": {"parameters": [id_], "get": _get("get_job", "jobs", "Look at a job", _ref("Job"), "404")},
         "/api/v2/jobs/{id}/workflow": {"parameters": [id_], "get": workflow},
         "/api/v2/jobs/{id}/events": {"parameters": [id_], "get": events},
         "/api/v2/jobs/{id}/cancel": {"parameters": [id_], "post": cancel},
@@ -372,7 +374,7 @@ def _assets() -> dict[str, Json]:
         },
         "/api/v2/assets/{id}": {
             "parameters": [id_],
-            "get": _get("get_asset", "assets", "Look at an asset", "Asset", "404"),
+            "get": _get("get_asset", "assets", "Look at an asset", _ref("Asset"), "404"),
             "delete": {
                 "operationId": "delete_asset",
                 "tags": ["assets"],
@@ -384,8 +386,10 @@ def _assets() -> dict[str, Json]:
     }
 
 
-def _get(operation: str, tag: str, summary: str, type_: str, *errors: str) -> dict[str, Json]:
-    ok = {"description": "It is here.", "content": _content(_ref(type_))}
+def _get(
+    operation: str, tag: str, summary: str, schema: dict[str, Json], *errors: str, answer: str = "It is here."
+) -> dict[str, Json]:
+    ok = {"description": answer, "content": _content(schema)}
     return {
         "operationId": operation,
         "tags": [tag],
