@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +15,19 @@ from urllib.parse import parse_qsl, urlsplit
 
 from lorchestra.errors import LorchestraError
 from lorchestra.limits import Json
-from lorchestra.service.backend import Changed, Ended, Failure, Graph, GraphRefused, Made, Row, Signal, Started
+from lorchestra.service.backend import (
+    Changed,
+    Ended,
+    Failure,
+    Graph,
+    GraphRefused,
+    Made,
+    NodeState,
+    Row,
+    Signal,
+    Started,
+    Stepped,
+)
 from lorchestra.service.http import File, Part, Refusal, Request, Response, Stream
 from lorchestra.service.routes import find_route
 from lorchestra.service.service import Places, Service
@@ -231,3 +243,24 @@ class Door:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+@contextlib.contextmanager
+def working(door: Door, end: Callable[[str], object]) -> Generator[None]:
+    """Begins the jobs that are queued, one after another, each with one of two steps done; `end` ends each."""
+    is_over = threading.Event()
+
+    def work() -> None:
+        while not is_over.wait(0.005):
+            if door.backend.waiting:
+                job = door.backend.run_next()
+                door.backend.tell(Stepped(job, {"6": NodeState(1, 2, False)}))
+                end(job)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.service import Door
+from support.service import Door, working
 
 from lorchestra.cli import main
 from lorchestra.demo.prompt import demo_prompt
-from lorchestra.service.backend import Failure, Made, NodeState, Stepped
+from lorchestra.service.backend import Failure, Made
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 30
 
@@ -38,22 +37,14 @@ def works(door: Door) -> Iterator[dict[str, Any]]:
     plan: dict[str, Any] = {"files": ["a.png"], "failure": None}
     output = door.backend.folder / "output"
     output.mkdir(parents=True)
-    is_over = threading.Event()
 
-    def work() -> None:
-        while not is_over.wait(0.005):
-            if door.backend.waiting:
-                job = door.backend.run_next()
-                door.backend.tell(Stepped(job, {"6": NodeState(1, 2, False)}))
-                for name in plan["files"]:
-                    (output / name).write_bytes(PNG + name.encode())
-                door.backend.finish(*(Made("8", "image", name) for name in plan["files"]), failure=plan["failure"])
+    def end(job: str) -> None:
+        for name in plan["files"]:
+            (output / name).write_bytes(PNG + name.encode())
+        door.backend.finish(*(Made("8", "image", name) for name in plan["files"]), failure=plan["failure"])
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield plan
-    is_over.set()
-    thread.join()
+    with working(door, end):
+        yield plan
 
 
 def run(door: Door, *arguments: str) -> int:

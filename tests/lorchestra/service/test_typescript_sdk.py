@@ -6,16 +6,15 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.service import Door
+from support.service import Door, working
 
 from lorchestra.demo.prompt import demo_prompt
-from lorchestra.service.backend import Failure, Made, NodeState, Stepped
+from lorchestra.service.backend import Failure, Made
 
 ROOT = Path(__file__).absolute().parents[3]
 SDK = ROOT / "node_modules" / "@comfyorg" / "sdk"
@@ -40,29 +39,20 @@ def door(tmp_path: Path) -> Iterator[Door]:
     """A service that works: a text of the prompt says how a job ends."""
     if not SDK.is_dir() or shutil.which("node") is None:
         pytest.skip("@comfyorg/sdk is not there. Run `make lint`, which installs it, with Node.")
-    is_over = threading.Event()
     with Door(tmp_path / "server") as found:
         output = found.backend.folder / "output"
         output.mkdir(parents=True)
 
-        def work() -> None:
-            while not is_over.wait(0.005):
-                if not found.backend.waiting:
-                    continue
-                job = found.backend.run_next()
-                found.backend.tell(Stepped(job, {"6": NodeState(1, 2, False)}))
-                time.sleep(0.2)  # it is seen running
-                if "fails" in json.dumps(found.backend.graphs[job]):
-                    found.backend.finish(failure=Failure("the node has failed", "8"))
-                else:
-                    (output / "a.png").write_bytes(PNG)
-                    found.backend.finish(Made("8", "image", "a.png"))
+        def end(job: str) -> None:
+            time.sleep(0.2)  # it is seen running
+            if "fails" in json.dumps(found.backend.graphs[job]):
+                found.backend.finish(failure=Failure("the node has failed", "8"))
+            else:
+                (output / "a.png").write_bytes(PNG)
+                found.backend.finish(Made("8", "image", "a.png"))
 
-        thread = threading.Thread(target=work)
-        thread.start()
-        yield found
-        is_over.set()
-        thread.join()
+        with working(found, end):
+            yield found
 
 
 def run(door: Door, folder: Path, prompt: str) -> dict[str, str]:
