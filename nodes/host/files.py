@@ -19,6 +19,7 @@ from . import process
 if TYPE_CHECKING:
     from ...lorchestra.fit.rows import Files, Located
     from ...lorchestra.library.identify_rows import Identified
+    from ...lorchestra.library.resolve import Resolved
     from ...lorchestra.stack import Entry, Stack
 
 
@@ -37,12 +38,12 @@ def row_files(seconds: float = 0.0) -> Files:
     """
     from ...lorchestra.fit.rows import Files
 
-    finder = _Finder(seconds)
+    finder = Finder(seconds)
     return Files(finder.find, process.lora_cache().open, finder.unread)
 
 
-class _Finder:
-    """Finds the files of rows; what is not read yet is read once."""
+class Finder:
+    """Finds the files of rows; what is not read yet is read once, for so many seconds at most."""
 
     def __init__(self, seconds: float) -> None:
         self._shelf = process.lora_library()
@@ -52,6 +53,16 @@ class _Finder:
 
     def find(self, entry: Entry, row: int) -> Located | None:
         from ...lorchestra.fit.rows import CHANGED, Located
+
+        found = self.resolve(entry, row)
+        path = None if found is None else folder_paths.get_full_path("loras", found.name)
+        if found is None or path is None:
+            return None
+        used = f"used {found.name}, {found.how}" if found.how else ""
+        return Located(path, used, CHANGED if found.is_changed else "")
+
+    def resolve(self, entry: Entry, row: int | None = None) -> Resolved | None:
+        """The listed name that a row means; raises `StackError` if it may be any of several."""
         from ...lorchestra.library.resolve import resolve
         from ...lorchestra.stack.wanted import wanted_of
 
@@ -60,11 +71,7 @@ class _Finder:
         if found is None and wanted.is_identified and self._seconds and self._left is None:
             self._left = self._shelf.read_now(self._seconds)
             found = resolve(wanted, self._shelf, self._listing, row)
-        path = None if found is None else folder_paths.get_full_path("loras", found.name)
-        if found is None or path is None:
-            return None
-        used = f"used {found.name}, {found.how}" if found.how else ""
-        return Located(path, used, CHANGED if found.is_changed else "")
+        return found
 
     def unread(self) -> int:
         return len(self._shelf.unread()) if self._left is None else self._left

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import execution
 import folder_paths
@@ -44,9 +44,6 @@ from ...lorchestra.service.backend import (
 from ...lorchestra.service.job import CANCELED, CANCELING
 from . import bases, files, process, prompt
 from .server import find_server
-
-if TYPE_CHECKING:
-    from ...lorchestra.library.catalog import Library
 
 GONE = "gone"
 _PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
@@ -181,7 +178,18 @@ class Queue:
 
     def resolver(self) -> Callable[[str], str]:
         """See `Backend`."""
-        return _Resolver().find_or_raise
+        from ...lorchestra.fit.badge import missing_sentence
+        from ...lorchestra.stack import Entry
+
+        finder = files.Finder(_READ_SECONDS)
+
+        def find(lora: str) -> str:
+            found = finder.resolve(Entry(lora))
+            if found is None:
+                raise LorchestraError(missing_sentence(Entry(lora)))
+            return found.name
+
+        return find
 
     def check(self, graph: Graph, node: str, loras: Sequence[Json]) -> Sequence[Row]:
         """See `Backend`: what the LoRA Stack says when a prompt is queued, of each row for itself."""
@@ -232,32 +240,6 @@ class Queue:
             if isinstance(name := cast("dict[str, Json]", data.get("inputs", {})).get("ckpt_name"), str)
         }
         return (name, _architectures(name)) if len(names) == 1 and (name := names.pop()) else (None, ())
-
-
-class _Resolver:
-    """Finds the files of one request's LoRAs: the folders are looked at once."""
-
-    def __init__(self) -> None:
-        self._shelf: Library = process.lora_library()
-        self._listing = self._shelf.listing()
-        self._was_read = False
-
-    def find_or_raise(self, lora: str) -> str:
-        from ...lorchestra.fit.badge import missing_sentence
-        from ...lorchestra.library.resolve import resolve
-        from ...lorchestra.stack import Entry
-        from ...lorchestra.stack.wanted import wanted_of
-
-        entry = Entry(lora)
-        wanted = wanted_of(entry)
-        found = resolve(wanted, self._shelf, self._listing)
-        if found is None and wanted.is_identified and not self._was_read:
-            self._was_read = True
-            self._shelf.read_now(_READ_SECONDS)
-            found = resolve(wanted, self._shelf, self._listing)
-        if found is None:
-            raise LorchestraError(missing_sentence(entry))
-        return found.name
 
 
 class _Socket:
