@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 from ..errors import quoted
 from ..limits import Json
-from ..workflow.documents import openapi_of, schema_of
-from ..workflow.publication import Publication, publish
+from ..workflow.api_form import Key
+from ..workflow.documents import PROGRAMS, document_of, openapi_of, schema_of
+from ..workflow.publication import Draft, Input, Publication, draft, publish
 from .calls import call
 from .http import MAX_BODY, Request, Response, invalid
 from .job import Job, job_url
@@ -24,6 +25,8 @@ _MOST_INLINE = 64_000_000
 URL, BASE64, DATA_URI = "url", "base64", "data_uri"
 OUTPUT_FORMS = (URL, BASE64, DATA_URI)
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*", re.I | re.ASCII)
+_URL = re.compile(r"https?://[!#-;=?-\[\]_a-z~]{1,500}", re.ASCII)
+"""Example: `https://pictures.example/lorchestra`."""
 _NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
 
 
@@ -68,9 +71,12 @@ async def get_openapi_of_all(service: Service, request: Request) -> Response:
 async def put_workflow(service: Service, request: Request) -> Response:
     """Publishes: `{"workflow": …}` in API or UI form, or `{"publication": …}` as it is shown, with another name or not.
 
-    Answers 201 with the publication, whose version is a new one.
+    Answers 201 with the publication, whose version is a new one. With `?dry_run=true`, 200 with what would be
+    published, and with the programs for `base_url`.
     """
-    _only_queries(request, ())
+    query = _only_queries(request, ("dry_run", "base_url"))
+    is_dry = _is_true(query, "dry_run")
+    base = _base(service, request)
     name = read_name(request.parameters["name"])
     if name.version is not None:
         raise invalid("a version is never published again; leave out what follows @.", "name")
@@ -80,21 +86,62 @@ async def put_workflow(service: Service, request: Request) -> Response:
     description = body.get("description")
     if description is not None and not isinstance(description, str):
         raise invalid(f"{quoted(description)} is not text.", "description")
+    if is_dry:
+        return Response(await service.threads.run(_try, service, name.name, body, description, base))
     published = await service.threads.run(_publish, service, name.name, body, description)
-    base = service.base(request)
     return Response(_shown(published, base), 201, {"Location": f"{base}/workflows/{published.reference}"})
 
 
 def _publish(service: Service, name: str, body: Mapping[str, Json], description: str | None) -> Published:
     if "publication" in body:
-        given = body["publication"]
-        made = Publication.from_json(given | {"name": name} if isinstance(given, dict) else given)
+        made = _given(body["publication"], name)
     else:
         workflow = body["workflow"]
         made = publish(workflow, service.backend.describe(_kinds(workflow)), name)
-    if description is not None:
-        made = replace(made, description=description[:4000])
-    return service.publications.add(made)
+    return service.publications.add(_described(made, description))
+
+
+def _given(publication: Json, name: str) -> Publication:
+    return Publication.from_json(publication | {"name": name} if isinstance(publication, dict) else publication)
+
+
+def _described(made: Publication, description: str | None) -> Publication:
+    return made if description is None else replace(made, description=description[:4000])
+
+
+def _try(service: Service, name: str, body: Mapping[str, Json], description: str | None, base: str) -> dict[str, Json]:
+    """What would be published, what of it the workflow's `extra` may say otherwise, and what is published by now."""
+    if "publication" in body:
+        made = Draft(_given(body["publication"], name))
+    else:
+        workflow = body["workflow"]
+        made = draft(workflow, service.backend.describe(_kinds(workflow)), name)
+    versions = service.publications.find_versions(name)
+    newest = service.publications.find_or_raise(name).publication if versions else None
+    publication = replace(_described(made.publication, description), version=max(versions, default=0) + 1)
+    shown = publication.to_json() | {
+        "inputs": _placed(made.places or [item.targets[0] for item in publication.inputs], publication.inputs),
+        "urls": _urls(name, base),
+    }
+    del shown["graph"]
+    places, found = [place for place, _ in made.found], [item for _, item in made.found]
+    return {
+        "publication": shown,
+        "schema": schema_of(publication),
+        "programs": {id_: document_of(publication, id_, base) for id_ in PROGRAMS},
+        "problems": [{"path": one.path, "message": str(one.error)} for one in made.problems],
+        "found": {
+            "inputs": _placed(places, found),
+            "outputs": [item.to_json() for item in made.outputs],
+        },
+        "others": [list(place) for place in made.others],
+        "versions": versions,
+        "is_published": newest is not None and replace(newest, version=publication.version) == publication,
+    }
+
+
+def _placed(places: Sequence[Key], inputs: Sequence[Input]) -> Json:
+    return [item.to_json() | {"place": list(place)} for place, item in zip(places, inputs, strict=True)]
 
 
 def _kinds(workflow: Json) -> set[str]:
@@ -183,20 +230,36 @@ def _shown(published: Published, base: str) -> dict[str, Json]:
 
 def _summary(published: Published, base: str) -> dict[str, Json]:
     publication = published.publication
-    own = f"{base}/workflows/{publication.name}"
     return {
         "name": publication.name,
         "version": publication.version,
         "description": publication.description,
         "inputs": [item.name for item in publication.inputs],
         "outputs": [item.name for item in publication.outputs],
-        "urls": {
-            "self": own,
-            "jobs": f"{own}/jobs",
-            "schema": f"{own}/schema.json",
-            "openapi": f"{own}/openapi.json",
-        },
+        "urls": _urls(publication.name, base),
     }
+
+
+def _urls(name: str, base: str) -> dict[str, Json]:
+    own = f"{base}/workflows/{name}"
+    return {"self": own, "jobs": f"{own}/jobs", "schema": f"{own}/schema.json", "openapi": f"{own}/openapi.json"}
+
+
+def _base(service: Service, request: Request) -> str:
+    """Where clients reach the service: by the owner's word, by the query's, or as this request did."""
+    said = request.query.get("base_url")
+    if said is None or service.settings.public_url is not None:
+        return service.base(request)
+    if _URL.fullmatch(said) is None:
+        raise invalid(f"{quoted(said)} is not an address; expected one such as https://host/lorchestra.", "base_url")
+    return said.rstrip("/")
+
+
+def _is_true(query: Mapping[str, str], name: str) -> bool:
+    said = query.get(name, "false")
+    if said not in ("true", "false"):
+        raise invalid(f"{quoted(said)} is neither true nor false.", name)
+    return said == "true"
 
 
 def _only_queries(request: Request, known: tuple[str, ...]) -> Mapping[str, str]:

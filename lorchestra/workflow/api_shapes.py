@@ -25,6 +25,7 @@ def shapes() -> dict[str, Json]:
         "WorkflowSummary": _summary(),
         "WorkflowList": _object({"workflows": _array(_ref("WorkflowSummary"))}, ["workflows"]),
         "PublishRequest": _publish_request(),
+        "Draft": _draft(),
         "Removed": _object({"removed": _array(_text("Name of a version.", "portrait@2"))}, ["removed"]),
         "Job": _job(),
         "JobStatus": {"type": "string", "enum": list(STATUSES)},
@@ -67,7 +68,25 @@ def shapes() -> dict[str, Json]:
 
 
 def _workflow() -> dict[str, Json]:
-    field = _object(
+    return _object(
+        {
+            "name": _text("Its name."),
+            "version": {"type": "integer", "minimum": 1},
+            "description": {"type": "string"},
+            "inputs": _array(_input()),
+            "outputs": _array(_result()),
+            "graph": {"type": "object"},
+            "graph_hash": {"type": "string"},
+            "notes": _array({"type": "string"}),
+            "versions": _array({"type": "integer"}),
+            "urls": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        ["name", "version", "inputs", "outputs"],
+    )
+
+
+def _input() -> dict[str, Json]:
+    return _object(
         {
             "name": _text("What callers name it by."),
             "kind": _text(
@@ -79,27 +98,35 @@ def _workflow() -> dict[str, Json]:
             "default": {"description": "The workflow's own value."},
             "node": _text("Id of the node that it goes to."),
             "widget": _text("The node's input that it goes to."),
+            "place": _array(_text("Its node and its widget in the editor.")),
         },
         ["name", "kind", "schema"],
     )
-    output = _object(
+
+
+def _result() -> dict[str, Json]:
+    return _object(
         {"name": _text("Its name."), "kind": {"type": "string", "enum": list(OUTPUT_KINDS)}, "node": _text("Node id.")},
         ["name", "kind", "node"],
     )
+
+
+def _draft() -> dict[str, Json]:
+    problem = _object({"path": _text("The row.", "inputs[3]"), "message": _text("Why it cannot be.")}, ["message"])
+    found = _object({"inputs": _array(_input()), "outputs": _array(_result())}, ["inputs", "outputs"])
     return _object(
         {
-            "name": _text("Its name."),
-            "version": {"type": "integer", "minimum": 1},
-            "description": {"type": "string"},
-            "inputs": _array(field),
-            "outputs": _array(output),
-            "graph": {"type": "object"},
-            "graph_hash": {"type": "string"},
-            "notes": _array({"type": "string"}),
+            "publication": _ref("Workflow"),
+            "schema": {"type": "object", "description": "JSON Schema of its inputs."},
+            "programs": {"type": "object", "additionalProperties": {"type": "string"}},
+            "problems": _array(problem)
+            | {"description": "Rows in the workflow's extra that keep it from being published."},
+            "found": found | {"description": "The same before the workflow's extra says anything."},
+            "others": _array(_array({"type": "string"})) | {"description": "Widgets that may become inputs."},
             "versions": _array({"type": "integer"}),
-            "urls": {"type": "object", "additionalProperties": {"type": "string"}},
+            "is_published": {"type": "boolean", "description": "Whether the newest version is just this."},
         },
-        ["name", "version", "inputs", "outputs"],
+        ["publication", "schema", "programs", "problems", "found", "versions", "is_published"],
     )
 
 

@@ -13,7 +13,7 @@ from .publication import Publication
 from .runware_form import to_runware
 from .schema import example_of, schema_of
 
-__all__ = ["DOCUMENTS", "Document", "document_of", "example_of", "openapi_of", "schema_of"]
+__all__ = ["DOCUMENTS", "PROGRAMS", "Document", "document_of", "example_of", "openapi_of", "schema_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,10 @@ DOCUMENTS = (
     Document("runware", ".runware.json", lambda publication, _: _text(to_runware(publication))),
 )
 """To add one: its row here; the command line takes its choices from it."""
+
+
+PROGRAMS = ("curl", "python", "requests", "typescript")
+"""Those that call it, and that every workflow has."""
 
 
 def document_of(publication: Publication, id: str, base_url: str) -> str:  # noqa: A002 - it is the document's id

@@ -212,8 +212,21 @@ def _publish() -> dict[str, Json]:
         "summary": "Publish a workflow",
         "description": "Publishes a workflow of the editor or a graph in API form, or what was published elsewhere; "
         "under a name that there is, as its next version.",
+        "parameters": [
+            _query(
+                "dry_run",
+                "Publishes nothing, and answers what would be published.",
+                {"type": "string", "enum": ["true", "false"], "default": "false"},
+            ),
+            _query(
+                "base_url",
+                "Where clients reach this service, for the addresses in the answer.",
+                {"type": "string", "pattern": "^https?://[!#-;=?-\\[\\]_a-z~]{1,500}$"},
+            ),
+        ],
         "requestBody": {"required": True, "content": _content(_ref("PublishRequest"))},
         "responses": {
+            "200": {"description": "It would be published so.", "content": _content(_ref("Draft"))},
             "201": {"description": "It is published.", "content": _content(_ref("Workflow"))},
             **_errors("400", "401", "403", "409", "413", "422", "503"),
         },

@@ -1,8 +1,9 @@
 """What a person says of the inputs and outputs that were found, kept in the workflow's `extra`. Pure.
 
-`extra.lorchestra` is `{"description": text, "inputs": [{"node": "3", "widget": "seed"}], "outputs": [{"node": "9"}]}`.
-A row is known by the node and the widget in the editor; the rows' order is the order in which people are shown the
-inputs, and what has no row comes behind them. See `INPUT_KEYS` for what a row may say.
+`extra.lorchestra` is `{"description": text, "inputs": [{"node": "3", "widget": "seed"}], "outputs": [{"node": "9"}]}`,
+and may have the `name` under which the editor publishes it. A row is known by the node and the widget in the editor;
+the rows' order is the order in which people are shown the inputs, and what has no row comes behind them. See
+`INPUT_KEYS` for what a row may say.
 """
 
 from __future__ import annotations
@@ -33,6 +34,15 @@ _MOST_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """A row that cannot be: what it says is left out."""
+
+    path: str
+    """Such as `inputs[3]`."""
+    error: WorkflowError
+
+
+@dataclass(frozen=True, slots=True)
 class Revised:
     """Inputs and outputs as a person wants them."""
 
@@ -40,6 +50,22 @@ class Revised:
     outputs: tuple[Output, ...]
     description: str
     notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An input, and what a person says of it."""
+
+    item: Input
+    path: str
+    is_named: bool
+
+
+def places_of(form: ApiForm, inputs: Sequence[Input]) -> list[Key]:
+    """The node and the widget by which a row in `extra` names each input."""
+    ends = {place.targets[0]: key for key, place in reversed([*form.places.items()])}
+    return [ends.get(item.targets[0]) or item.targets[0] for item in inputs]
 
 
 def revise(
@@ -47,16 +73,17 @@ def revise(
 ) -> Revised:
     """What was found, with what a person says of it.
 
-    Rows for widgets that are gone are told in the notes. Raises `WorkflowError` for what a row cannot say.
+    Rows for widgets that are gone are told in the notes, and those that say what cannot be in the problems. Raises
+    `WorkflowError` where there are no rows to be read.
     """
     description = _text(said, "description", "the workflow") or ""
     notes: list[str] = []
-    ordered: list[Input] = []
+    problems: list[Problem] = []
+    ordered: list[_Row] = []
     rest = list(inputs)
     maker: InputMaker | None = None
-    for row in _rows(said, "inputs"):
+    for number, row in enumerate(_rows(said, "inputs")):
         where = f"the input {shortened(str(row.get('node')))}.{shortened(str(row.get('widget')))}"
-        _check_keys(row, INPUT_KEYS, where)
         key = str(row.get("node")), str(row.get("widget"))
         found = next((item for item in rest if _is_at(form, item, key)), None)
         if found is not None:
@@ -64,14 +91,25 @@ def revise(
         elif row.get("hidden") is not True:
             maker = maker or InputMaker(form, classes)
             found = maker.find(key)
-            if found is None or any(found.targets[0] in item.targets for item in [*ordered, *rest]):
+            taken = [*(one.item for one in ordered), *rest]
+            if found is None or any(found.targets[0] in item.targets for item in taken):
                 notes.append(f"{where}: there is no such widget any more, or it is linked; what was said of it is lost")
                 continue
-        if found is not None and row.get("hidden") is not True:
-            ordered.append(_revised(found, row, where))
+        path, is_named = f"inputs[{number}]", row.get("name") is not None
+        try:
+            _check_keys(row, INPUT_KEYS, where)
+            if found is None or row.get("hidden") is True:
+                continue
+            found = _revised(found, row, where)
+        except WorkflowError as error:
+            problems.append(Problem(path, error))
+            is_named = False
+        if found is not None:
+            ordered.append(_Row(found, path, is_named))
     return Revised(
-        _named([*ordered, *rest]), tuple(_outputs(outputs, said, notes)), shortened(description, 5000), tuple(notes)
-    )
+        _named(ordered, rest, problems), tuple(_outputs(outputs, said, notes, problems)),
+        shortened(description, 5000), tuple(notes), tuple(problems),
+    )  # fmt: skip
 
 
 def _is_at(form: ApiForm, item: Input, key: Key) -> bool:
@@ -82,23 +120,24 @@ def _is_at(form: ApiForm, item: Input, key: Key) -> bool:
     return target in item.targets
 
 
-def _named(inputs: Sequence[Input]) -> tuple[Input, ...]:
+def _named(ordered: Sequence[_Row], rest: Sequence[Input], problems: list[Problem]) -> tuple[Input, ...]:
     """Names that a person gave come first; others make room for them."""
     names = Names()
-    given = {number: names.take(item.name) for number, item in enumerate(inputs) if item.source == PERSON}
-    for number, name in given.items():
-        if name != inputs[number].name:
-            raise WorkflowError(f"two inputs have the name {quoted(inputs[number].name)}; give one of them another")
-    rest = {number: names.take(item.name) for number, item in enumerate(inputs) if number not in given}
-    return tuple(replace(item, name=(given | rest)[number]) for number, item in enumerate(inputs))
+    given: dict[int, str] = {}
+    for number, row in enumerate(ordered):
+        if row.is_named:
+            given[number] = names.take(row.item.name)
+            if given[number] != row.item.name:
+                said = f"two inputs have the name {quoted(row.item.name)}; give one of them another"
+                problems.append(Problem(row.path, WorkflowError(said)))
+    inputs = [*(row.item for row in ordered), *rest]
+    return tuple(replace(item, name=given.get(number) or names.take(item.name)) for number, item in enumerate(inputs))
 
 
 def _revised(item: Input, row: Mapping[str, Json], where: str) -> Input:
     name = row.get("name")
     if name is not None:
-        if not isinstance(name, str) or NAME.fullmatch(name) is None:
-            raise WorkflowError(f"{quoted(name)} cannot be a name: use letters, digits and _, a letter first", where)
-        item = replace(item, name=name, source=PERSON)
+        item = replace(item, name=_name(name, where), source=PERSON)
     title, description = _text(row, "title", where), _text(row, "description", where)
     required = row.get("required", item.is_required)
     if not isinstance(required, bool):
@@ -160,24 +199,36 @@ def _choices(item: Input, value: Json, where: str) -> list[Json]:
     return choices
 
 
-def _outputs(outputs: Sequence[Output], said: Mapping[str, Json], notes: list[str]) -> list[Output]:
-    rows = _rows(said, "outputs")
+def _outputs(
+    outputs: Sequence[Output], said: Mapping[str, Json], notes: list[str], problems: list[Problem]
+) -> list[Output]:
     rest, ordered, names = list(outputs), list[Output](), Names()
-    for row in rows:
+    for number, row in enumerate(_rows(said, "outputs")):
         where = f"the output of node {shortened(str(row.get('node')))}"
-        _check_keys(row, OUTPUT_KEYS, where)
         found = next((item for item in rest if item.node == str(row.get("node"))), None)
         if found is None:
             notes.append(f"{where}: it is none any more; what was said of it is lost")
             continue
         rest.remove(found)
-        if row.get("hidden") is True:
-            continue
-        name, description = row.get("name", found.name), _text(row, "description", where)
-        if not isinstance(name, str) or NAME.fullmatch(name) is None:
-            raise WorkflowError(f"{quoted(name)} cannot be a name: use letters, digits and _, a letter first", where)
-        ordered.append(replace(found, name=name, description=found.description if description is None else description))
+        try:
+            _check_keys(row, OUTPUT_KEYS, where)
+            found = _revised_output(found, row, where)
+        except WorkflowError as error:
+            problems.append(Problem(f"outputs[{number}]", error))
+        if row.get("hidden") is not True:
+            ordered.append(found)
     return [replace(item, name=names.take(item.name)) for item in [*ordered, *rest]]
+
+
+def _revised_output(item: Output, row: Mapping[str, Json], where: str) -> Output:
+    name, description = row.get("name", item.name), _text(row, "description", where)
+    return replace(item, name=_name(name, where), description=item.description if description is None else description)
+
+
+def _name(name: Json, where: str) -> str:
+    if not isinstance(name, str) or NAME.fullmatch(name) is None:
+        raise WorkflowError(f"{quoted(name)} cannot be a name: use letters, digits and _, a letter first", where)
+    return name
 
 
 def _rows(said: Mapping[str, Json], key: str) -> list[Mapping[str, Json]]:

@@ -7,26 +7,30 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, cast
 
 from ..errors import InputError, WorkflowError, quoted
 from ..limits import Json
 from . import overrides
-from .api_form import ApiForm, of_graph, to_api
+from .api_form import ApiForm, Key, of_graph, to_api
 from .editor import is_saved, mapping
 from .graph_check import MOST_VALUES, check_graph, check_links
 from .inputs import find_inputs
 from .interface import Input, Output
 from .node_classes import NodeClasses
 from .outputs import find_outputs
+from .overrides import Problem
 from .validation import find_oddity
 
-__all__ = ["Input", "Output", "Publication", "check_name", "publish", "read_workflow"]
+__all__ = ["Draft", "Input", "Output", "Publication", "check_name", "draft", "publish", "read_workflow"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 """Example: `portrait-2`. A name is a part of addresses and of file names."""
 FORM = 1
 """Version of the JSON form."""
+MOST_OTHERS = 2000
+"""Widgets that a draft names beside the inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,24 @@ def _canonical(value: Json) -> bytes:
     return text.encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a workflow would be published as, and what of it a person may say otherwise."""
+
+    publication: Publication
+    """Without what the rows in `problems` say."""
+    problems: tuple[Problem, ...] = ()
+    """Any of them keeps it from being published."""
+    places: tuple[Key, ...] = ()
+    """The node and the widget in the editor of each input of the publication."""
+    found: tuple[tuple[Key, Input], ...] = ()
+    """The inputs as they are found, before a person says anything, each with its place in the editor."""
+    outputs: tuple[Output, ...] = ()
+    """The outputs as they are found."""
+    others: tuple[Key, ...] = ()
+    """Widgets in the editor that are no inputs and may become some."""
+
+
 def publish(
     workflow: Json,
     object_info: Json | None,
@@ -125,6 +147,22 @@ def publish(
     `extra`. `with_files` lists the files that this machine has as choices. Raises `WorkflowError` that says where for
     what is no workflow or cannot run.
     """
+    made = draft(workflow, object_info, name, version, said=said, with_files=with_files)
+    if made.problems:
+        raise made.problems[0].error
+    return made.publication
+
+
+def draft(
+    workflow: Json,
+    object_info: Json | None,
+    name: str,
+    version: int = 1,
+    *,
+    said: Mapping[str, Json] | None = None,
+    with_files: bool = False,
+) -> Draft:
+    """The same with all that `publish` would refuse of what a person says, and with what they may say it of."""
     check_name(name)
     form, classes = read_workflow(workflow, object_info)
     found, outputs = find_inputs(form, classes, with_files=with_files), find_outputs(form, classes)
@@ -133,8 +171,18 @@ def publish(
     own = mapping(form.extra.get(overrides.KEY)) if said is None else said
     revised = overrides.revise(form, classes, found.inputs, outputs, own)
     notes = (*check_links(form.graph, classes), *found.notes, *revised.notes)
-    return Publication(
+    made = Publication(
         name, version, form.graph, revised.inputs, revised.outputs, revised.description, tuple(dict.fromkeys(notes))
+    )
+    taken = {target for item in (*found.inputs, *revised.inputs) for target in item.targets}
+    others = (key for key, place in form.places.items() if place.targets[0] not in taken)
+    return Draft(
+        made,
+        revised.problems,
+        tuple(overrides.places_of(form, revised.inputs)),
+        tuple(zip(overrides.places_of(form, found.inputs), found.inputs, strict=True)),
+        outputs,
+        tuple(islice(others, MOST_OTHERS)),
     )
 
 

@@ -143,6 +143,52 @@ def test_the_routes_of_publications(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
+def test_a_dry_run_says_what_would_be_published_and_keeps_nothing(tmp_path: Path) -> None:
+    graph: Any = {
+        "1": {"class_type": "KSampler", "inputs": {"seed": 1}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    extra = {"lorchestra": {"inputs": [{"node": "1", "widget": "seed", "minimum": -1}]}}
+    saved = {"nodes": [], "links": [], "version": 0.4, "extra": extra}
+
+    async def test() -> None:
+        service, _ = make_service(tmp_path)
+        caller = Caller(service)
+        url = "/workflows/portrait?dry_run=true&base_url=https://pictures.example/comfy/lorchestra/"
+        try:
+            code, draft = await caller.ask("PUT", url, {"workflow": graph})
+            assert code == 200
+            made = draft["publication"]
+            assert (made["version"], [item["place"] for item in made["inputs"]]) == (1, [["1", "seed"]])
+            assert "graph" not in made
+            assert draft["found"]["inputs"] == made["inputs"]
+            assert draft["others"] == [["2", "filename_prefix"]]
+            assert draft["schema"]["properties"].keys() == {"seed"}
+            assert made["urls"]["jobs"] == "https://pictures.example/comfy/lorchestra/workflows/portrait/jobs"
+            assert set(draft["programs"]) == {"curl", "python", "requests", "typescript"}
+            assert all("https://pictures.example/comfy/lorchestra" in text for text in draft["programs"].values())
+            assert (draft["versions"], draft["is_published"]) == ([], False)
+            assert (await caller.ask("GET", "/workflows"))[1] == {"workflows": []}
+            assert (await caller.ask("PUT", "/workflows/portrait", {"workflow": graph}))[0] == 201
+            draft = (await caller.ask("PUT", url, {"workflow": graph}))[1]
+            assert (draft["versions"], draft["is_published"], draft["publication"]["version"]) == ([1], True, 2)
+            graph["1"]["inputs"]["seed"] = 2
+            draft = (await caller.ask("PUT", url, {"workflow": graph}))[1]
+            assert not draft["is_published"]
+            given = {"publication": publication("x").to_json(), "description": "A portrait."}
+            draft = (await caller.ask("PUT", url, given))[1]
+            assert draft["publication"]["description"] == "A portrait."
+            assert (await caller.ask("PUT", url, {"workflow": saved}))[0] == 422
+            for query, path in (("dry_run=yes", "dry_run"), ("base_url=file:///etc", "base_url"), ("x=1", "x")):
+                code, answer = await caller.ask("PUT", f"/workflows/portrait?{query}", {"workflow": graph})
+                assert (code, answer["error"]["details"]["path"]) == (400, path)
+            assert len((await caller.ask("GET", "/workflows/portrait"))[1]["versions"]) == 1
+        finally:
+            await service.close()
+
+    asyncio.run(test())
+
+
 def test_the_document_has_every_operation_and_no_other() -> None:
     def shown(method: str, path: str) -> tuple[str, str]:
         return method.upper(), path.replace("/x/", "/{name}/")

@@ -13,7 +13,7 @@ from support.workflows import OBJECT_INFO, node, text_to_image, with_subgraph
 from lorchestra.demo.prompt import demo_prompt
 from lorchestra.errors import WorkflowError
 from lorchestra.limits import MAX_ROWS
-from lorchestra.workflow.publication import Publication, publish
+from lorchestra.workflow.publication import Publication, draft, publish
 from lorchestra.workflow.schema import schema_of
 
 Json = Any
@@ -280,6 +280,21 @@ def test_what_a_person_cannot_say(row: Json, message: str) -> None:
 def test_two_inputs_cannot_be_given_one_name() -> None:
     with pytest.raises(WorkflowError, match="two inputs have the name 'x'"):
         revised(STEPS | {"name": "x"}, {"node": "3", "widget": "cfg", "name": "x"})
+
+
+def test_a_draft_tells_all_that_cannot_be_and_keeps_the_rest() -> None:
+    rows = [STEPS | {"minimum": 0, "name": "rounds"}, {"node": "3", "widget": "cfg", "name": "x"}]
+    rows += [{"node": "6", "widget": "text", "name": "x"}, {"node": "3", "widget": "denoise", "hidden": True}]
+    said = {"inputs": rows, "outputs": [{"node": "9", "name": "a b"}]}
+    made = draft(text_to_image(extra={"lorchestra": said}), OBJECT_INFO, "portrait")
+    assert [(one.path, one.error.place) for one in made.problems] == [
+        ("inputs[0]", "the input 3.steps"), ("inputs[2]", ""), ("outputs[0]", "the output of node 9"),
+    ]  # fmt: skip
+    shown = dict(zip(made.places, names(made.publication), strict=True))
+    assert [shown["3", "steps"], shown["3", "cfg"], shown["6", "text"]] == ["steps", "x", "x_2"]
+    assert ("3", "denoise") not in shown and ("3", "denoise") in dict(made.found)
+    assert ("9", "filename_prefix") in made.others and not set(made.others) & set(dict(made.found))
+    assert made.outputs[0].name == "image"
 
 
 def graph(**nodes: Json) -> Json:
