@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
 from ..errors import quoted
 from ..limits import Json
-from ..workflow.api_form import Key
 from ..workflow.documents import PROGRAMS, document_of, openapi_of, schema_of
-from ..workflow.publication import Draft, Input, Publication, draft, publish
+from ..workflow.publication import Draft, Placed, Publication, draft, publish
 from .calls import call
 from .http import MAX_BODY, Request, Response, invalid
 from .job import Job, job_url
@@ -112,7 +111,8 @@ def _described(made: Publication, description: str | None) -> Publication:
 def _try(service: Service, name: str, body: Mapping[str, Json], description: str | None, base: str) -> dict[str, Json]:
     """What would be published, what of it the workflow's `extra` may say otherwise, and what is published by now."""
     if "publication" in body:
-        made = Draft(_given(body["publication"], name))
+        given = _given(body["publication"], name)
+        made = Draft(given, inputs=tuple(Placed(item, item.targets[0]) for item in given.inputs))
     else:
         workflow = body["workflow"]
         made = draft(workflow, service.backend.describe(_kinds(workflow)), name)
@@ -120,28 +120,23 @@ def _try(service: Service, name: str, body: Mapping[str, Json], description: str
     newest = service.publications.find_or_raise(name).publication if versions else None
     publication = replace(_described(made.publication, description), version=max(versions, default=0) + 1)
     shown = publication.to_json() | {
-        "inputs": _placed(made.places or [item.targets[0] for item in publication.inputs], publication.inputs),
+        "inputs": [item.to_json() for item in made.inputs],
         "urls": _urls(name, base),
     }
     del shown["graph"]
-    places, found = [place for place, _ in made.found], [item for _, item in made.found]
     return {
         "publication": shown,
         "schema": schema_of(publication),
         "programs": {id_: document_of(publication, id_, base) for id_ in PROGRAMS},
         "problems": [{"path": one.path, "message": str(one.error)} for one in made.problems],
         "found": {
-            "inputs": _placed(places, found),
+            "inputs": [item.to_json() for item in made.found],
             "outputs": [item.to_json() for item in made.outputs],
         },
         "others": [list(place) for place in made.others],
         "versions": versions,
         "is_published": newest is not None and replace(newest, version=publication.version) == publication,
     }
-
-
-def _placed(places: Sequence[Key], inputs: Sequence[Input]) -> Json:
-    return [item.to_json() | {"place": list(place)} for place, item in zip(places, inputs, strict=True)]
 
 
 def _kinds(workflow: Json) -> set[str]:

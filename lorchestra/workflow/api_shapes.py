@@ -99,6 +99,10 @@ def _input() -> dict[str, Json]:
             "node": _text("Id of the node that it goes to."),
             "widget": _text("The node's input that it goes to."),
             "place": _array(_text("Its node and its widget in the editor.")),
+            "row": {
+                "type": ["integer", "null"],
+                "description": "Number of the row in the workflow's extra that says something of it.",
+            },
         },
         ["name", "kind", "schema"],
     )

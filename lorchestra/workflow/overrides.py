@@ -16,7 +16,7 @@ from ..limits import Json
 from .api_form import ApiForm, Key
 from .editor import mapping, sequence
 from .inputs import InputMaker
-from .interface import CHOICE, INTEGER, LORAS, NUMBER, PERSON, TEXT, Input, Output
+from .interface import CHOICE, INTEGER, LORAS, NUMBER, PERSON, TEXT, Input, Output, Target
 from .names import NAME, Names
 from .node_classes import NodeClasses
 from .validation import find_problem
@@ -51,6 +51,8 @@ class Revised:
     description: str
     notes: tuple[str, ...]
     problems: tuple[Problem, ...]
+    rows: Mapping[Target, int]
+    """The first place in the graph that an input goes to → the number of its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def revise(
     problems: list[Problem] = []
     ordered: list[_Row] = []
     rest = list(inputs)
+    rows: dict[Target, int] = {}
     maker: InputMaker | None = None
     for number, row in enumerate(_rows(said, "inputs")):
         where = f"the input {shortened(str(row.get('node')))}.{shortened(str(row.get('widget')))}"
@@ -95,6 +98,8 @@ def revise(
             if found is None or any(found.targets[0] in item.targets for item in taken):
                 notes.append(f"{where}: there is no such widget any more, or it is linked; what was said of it is lost")
                 continue
+        if found is not None:
+            rows[found.targets[0]] = number
         path, is_named = f"inputs[{number}]", row.get("name") is not None
         try:
             _check_keys(row, INPUT_KEYS, where)
@@ -108,7 +113,7 @@ def revise(
             ordered.append(_Row(found, path, is_named))
     return Revised(
         _named(ordered, rest, problems), tuple(_outputs(outputs, said, notes, problems)),
-        shortened(description, 5000), tuple(notes), tuple(problems),
+        shortened(description, 5000), tuple(notes), tuple(problems), rows,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
@@ -115,6 +115,21 @@ def _canonical(value: Json) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """An input, and where a person finds it."""
+
+    item: Input
+    place: Key
+    """Its node and its widget in the editor."""
+    row: int | None = None
+    """Number of the row in the workflow's `extra` that says something of it; None if none does."""
+
+    def to_json(self) -> dict[str, Json]:
+        """The input as JSON data, with where it is."""
+        return self.item.to_json() | {"place": list(self.place), "row": self.row}
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """What a workflow would be published as, and what of it a person may say otherwise."""
 
@@ -122,10 +137,10 @@ class Draft:
     """Without what the rows in `problems` say."""
     problems: tuple[Problem, ...] = ()
     """Any of them keeps it from being published."""
-    places: tuple[Key, ...] = ()
-    """The node and the widget in the editor of each input of the publication."""
-    found: tuple[tuple[Key, Input], ...] = ()
-    """The inputs as they are found, before a person says anything, each with its place in the editor."""
+    inputs: tuple[Placed, ...] = ()
+    """Those of the publication."""
+    found: tuple[Placed, ...] = ()
+    """The inputs as they are found, before a person says anything."""
     outputs: tuple[Output, ...] = ()
     """The outputs as they are found."""
     others: tuple[Key, ...] = ()
@@ -176,11 +191,18 @@ def draft(
     )
     taken = {target for item in (*found.inputs, *revised.inputs) for target in item.targets}
     others = (key for key, place in form.places.items() if place.targets[0] not in taken)
+
+    def placed(inputs: Sequence[Input]) -> tuple[Placed, ...]:
+        places = overrides.places_of(form, inputs)
+        return tuple(
+            Placed(item, place, revised.rows.get(item.targets[0])) for item, place in zip(inputs, places, strict=True)
+        )
+
     return Draft(
         made,
         revised.problems,
-        tuple(overrides.places_of(form, revised.inputs)),
-        tuple(zip(overrides.places_of(form, found.inputs), found.inputs, strict=True)),
+        placed(revised.inputs),
+        placed(found.inputs),
         outputs,
         tuple(islice(others, MOST_OTHERS)),
     )

@@ -67,7 +67,10 @@ async def _handle(request: web.Request) -> web.StreamResponse:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
-        said = f"the package {error.name} is missing. Install what requirements.txt names, and start ComfyUI again."
+        said = (
+            f"the package {error.name} is missing. In the folder of Lorchestra run, with the Python of ComfyUI: "
+            "python -m pip install -r requirements.txt. Then start ComfyUI again."
+        )
         return web.json_response({"error": {"code": "unavailable", "message": said, "details": None}}, status=503)
     path = request.rel_url.raw_path
     mount = path[: path.index("/lorchestra") + len("/lorchestra")]

@@ -290,10 +290,14 @@ def test_a_draft_tells_all_that_cannot_be_and_keeps_the_rest() -> None:
     assert [(one.path, one.error.place) for one in made.problems] == [
         ("inputs[0]", "the input 3.steps"), ("inputs[2]", ""), ("outputs[0]", "the output of node 9"),
     ]  # fmt: skip
-    shown = dict(zip(made.places, names(made.publication), strict=True))
+    shown = {one.place: one.item.name for one in made.inputs}
+    assert [one.item for one in made.inputs] == list(made.publication.inputs)
+    assert {one.place: one.row for one in made.found if one.row is not None} == {
+        ("3", "steps"): 0, ("3", "cfg"): 1, ("6", "text"): 2, ("3", "denoise"): 3,
+    }  # fmt: skip
     assert [shown["3", "steps"], shown["3", "cfg"], shown["6", "text"]] == ["steps", "x", "x_2"]
-    assert ("3", "denoise") not in shown and ("3", "denoise") in dict(made.found)
-    assert ("9", "filename_prefix") in made.others and not set(made.others) & set(dict(made.found))
+    assert ("3", "denoise") not in shown and ("3", "denoise") in (found := {one.place for one in made.found})
+    assert ("9", "filename_prefix") in made.others and not set(made.others) & found
     assert made.outputs[0].name == "image"
 
 
