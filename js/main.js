@@ -6,19 +6,22 @@ import { api } from "../../scripts/api.js";
 // @ts-ignore served by ComfyUI
 import { app } from "../../scripts/app.js";
 import { installCurve } from "./curve/widget.mjs";
-import { convertItems, installOldMenu } from "./convert/convert.mjs";
+import { convertItems } from "./convert/convert.mjs";
+import { kindOf } from "./convert/loaders.mjs";
 import { installDrop } from "./exchange/drop.mjs";
 import { installPaste } from "./exchange/paste.mjs";
 import { identitiesOf } from "./saving/identities.mjs";
 import { learnAll, noticeMissing } from "./missing/missing.mjs";
 import { libraryOf, refreshLoras } from "./picker/library.mjs";
 import { showResults } from "./result/text.mjs";
+import { installOldMenu } from "./base/node_menu.mjs";
+import { publishCommand, publishItems, publishNodeItems, refreshPublish } from "./publish/publish.mjs";
 import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
 import { LORAS_TYPE, STACK } from "./stack/node.mjs";
 import { createLorasWidget, installPromotion, showLiveElements } from "./stack/widget.mjs";
 import { loadWords, t } from "./base/words.mjs";
 
-/** @import { Comfy } from "./types.d.ts" */
+/** @import { Comfy, GraphNode } from "./types.d.ts" */
 
 /** @type {Comfy} */
 const comfy = { app, api };
@@ -34,8 +37,16 @@ const RESULTS = new Map([
   ["LorchestraApiExport", { label: () => t("What was written") }],
 ]);
 
+/** @param {GraphNode} node @returns {import("./types.d.ts").MenuItem[]} */
+const itemsFor = (node) => [...convertItems(comfy, node), ...publishNodeItems(comfy, node)];
+/** @param {GraphNode} node */
+const addOldMenu = (node) => {
+  if (kindOf(node) || publishNodeItems(comfy, node).length) installOldMenu(comfy.app, node, itemsFor);
+};
+
 comfy.app.registerExtension({
   name: "Lorchestra",
+  ...publishCommand(comfy),
   settings: settingsForComfy(),
   getCustomWidgets: () => ({
     [LORAS_TYPE]: (node, name, inputData) =>
@@ -49,11 +60,12 @@ comfy.app.registerExtension({
       applyToNewNode(comfy.app, node);
       installDrop(comfy, node);
     }
-    installOldMenu(comfy, node);
+    addOldMenu(node);
     if (node.isSubgraphNode?.()) installPromotion(comfy, node);
   },
-  loadedGraphNode: (node) => installOldMenu(comfy, node),
-  getNodeMenuItems: (node) => convertItems(comfy, node),
+  loadedGraphNode: addOldMenu,
+  getNodeMenuItems: itemsFor,
+  getCanvasMenuItems: () => publishItems(comfy),
   setup: () => {
     installPaste(comfy);
     identitiesOf(comfy.app).install();
@@ -64,6 +76,7 @@ comfy.app.registerExtension({
   afterConfigureGraph: () => {
     showLiveElements(comfy.app);
     noticeMissing(comfy);
+    refreshPublish();
   },
   refreshComboInNodes: async () => { // the key R; the badges hear of it from their nodes
     await Promise.all([refreshLoras(comfy), learnAll(comfy)]);

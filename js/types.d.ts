@@ -12,6 +12,7 @@ export interface Comfy {
 export interface Api {
   fetchApi(route: string, options?: RequestInit): Promise<Response>;
   apiURL(route: string): string;
+  fileURL?(route: string): string;
   addEventListener(type: string, listener: () => void): void;
   removeEventListener(type: string, listener: () => void): void;
 }
@@ -35,10 +36,14 @@ export interface App {
 export interface Extension {
   name: string;
   settings?: HandedBack[];
+  commands?: { id: string; label: string; icon: string; function: () => void }[];
+  menuCommands?: { path: string[]; commands: string[] }[];
   getCustomWidgets?(): Record<string, (node: HookedNode, name: string, inputData: InputData) => HandedBack>;
   nodeCreated?(node: HookedNode): void;
   loadedGraphNode?(node: GraphNode): void;
   getNodeMenuItems?(node: GraphNode): MenuItem[];
+  /** Newer frontends; null is a line. */
+  getCanvasMenuItems?(): (MenuItem | null)[];
   setup?(): Promise<void>;
   beforeConfigureGraph?(workflow: unknown): void;
   afterConfigureGraph?(): void;
@@ -48,7 +53,7 @@ export interface Extension {
 export interface ExtensionManager {
   toast?: { add(message: { severity: Severity; summary: string; detail: string; life: number }): void };
   setting?: { get(id: string): unknown };
-  workflow?: { activeWorkflow?: { changeTracker?: ChangeTracker } | null };
+  workflow?: { activeWorkflow?: { filename?: string; changeTracker?: ChangeTracker } | null };
 }
 
 /** ComfyUI's steps of undo. Private to ComfyUI; any of it may be missing. */
@@ -71,7 +76,7 @@ export type Severity = "success" | "info" | "warn" | "error";
 export interface Canvas {
   canvas: HTMLCanvasElement;
   graph: Graph | null;
-  ds: { scale: number };
+  ds: { scale: number; offset?: Point };
   /** Newer frontends. */
   selectedItems?: Iterable<unknown>;
   selected_nodes: Record<string, GraphNode>;
@@ -83,6 +88,10 @@ export interface Canvas {
   processMouseUp(event: PointerEvent): void;
   deselectAll?(): void;
   selectNode?(node: HandedBack): void;
+  centerOnNode?(node: HandedBack): void;
+  setGraph?(graph: HandedBack): void;
+  /** `from`: newer frontends. */
+  openSubgraph?(subgraph: HandedBack, from: HandedBack): void;
   setDirty?(foreground: boolean, background?: boolean): void;
 }
 
@@ -113,6 +122,9 @@ export interface Graph {
   outputs?: SubgraphSlot[];
   /** What was numbered last; a subgraph's is that of the outermost graph. */
   state?: { lastLinkId: number };
+  /** What is saved with it besides. */
+  extra?: HandedBack;
+  serialize?(): object;
   /** Called with every copy that is saved or compared, before it is. */
   onSerialize?(workflow: HandedBack): void;
   add(node: HandedBack): unknown;

@@ -19,17 +19,26 @@ import { t } from "./words.mjs";
  * @param {AbortSignal} [signal] of a POST; it throws when it is aborted
  * @returns {Promise<Answer>}
  */
-export async function request({ api }, path, body, signal) {
+export async function request(comfy, path, body, signal) {
   const options = body === undefined ? undefined : {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
   };
-  let answer;
+  const answer = await reach(comfy, path, options);
+  return { ok: answer.ok, status: answer.status, data: await answer.json().catch(() => null) };
+}
+
+/**
+ * @param {Pick<Comfy, "api">} comfy
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<Response>} whatever the server answers
+ */
+export async function reach({ api }, path, options) {
   try {
-    answer = await api.fetchApi(path, options);
+    return await api.fetchApi(path, options);
   } catch {
     throw new Error(t("the server cannot be reached"));
   }
-  return { ok: answer.ok, status: answer.status, data: await answer.json().catch(() => null) };
 }
 
 /**

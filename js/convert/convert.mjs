@@ -53,25 +53,6 @@ export function convertItems(comfy, node) {
   }];
 }
 
-/** @type {WeakSet<GraphNode>} */
-const withMenu = new WeakSet();
-
-/**
- * The menu where the frontend does not ask extensions for items.
- * @param {Comfy} comfy
- * @param {GraphNode} node
- */
-export function installOldMenu(comfy, node) {
-  if (typeof comfy.app.collectNodeMenuItems === "function" || !kindOf(node) || withMenu.has(node)) return;
-  withMenu.add(node);
-  const original = node.getExtraMenuOptions;
-  node.getExtraMenuOptions = function (canvas, options) {
-    const more = original?.call(this, canvas, options);
-    options.push(...convertItems(comfy, this));
-    return more;
-  };
-}
-
 /**
  * What has been done to a graph, where no link has changed that should not.
  * @typedef {object} Done

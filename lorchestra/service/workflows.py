@@ -128,7 +128,7 @@ def _try(service: Service, name: str, body: Mapping[str, Json], description: str
         "publication": shown,
         "schema": schema_of(publication),
         "programs": {id_: document_of(publication, id_, base) for id_ in PROGRAMS},
-        "problems": [{"path": one.path, "message": str(one.error)} for one in made.problems],
+        "problems": [{"path": one.path, "message": one.error.reason} for one in made.problems],
         "found": {
             "inputs": [item.to_json() for item in made.found],
             "outputs": [item.to_json() for item in made.outputs],

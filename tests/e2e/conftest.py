@@ -10,7 +10,9 @@ import json
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -117,6 +119,8 @@ def server(base: Path) -> Iterator[Server]:
     if comfyui is None:
         skip_or_fail("no ComfyUI was found. Set COMFYUI_PATH.")
         raise AssertionError
+    # The Python of the tests has ComfyUI's packages, and what the pack needs besides.
+    comfyui = replace(comfyui, python=Path(sys.executable))
     SCREENSHOTS.mkdir(exist_ok=True)
     # PyTorch's attention is several times faster on a CPU than what ComfyUI takes by itself.
     arguments = ["--use-pytorch-cross-attention", *shlex.split(os.environ.get("COMFYUI_ARGS", ""))]
