@@ -276,7 +276,7 @@ function createLoras(comfy, field) {
     complain: (text, row) => {
       frame.complain(text);
       const at = row === undefined ? null : list.children[row];
-      [...list.children].forEach((one) => one.querySelectorAll("button, input").forEach((part) => setAttribute(part, "aria-invalid", one === at && text ? true : null)));
+      [...list.children].forEach((one) => one.querySelectorAll(":is(button,input)").forEach((part) => setAttribute(part, "aria-invalid", one === at && text ? true : null)));
       if (text && at) /** @type {HTMLElement | null} */ (at.querySelector("button"))?.focus();
     },
     value: async () => (JSON.stringify(rows) === before && !field.required ? undefined : rows),

@@ -15,7 +15,7 @@ import { nodesAt, showNode } from "./places.mjs";
 import { createRows } from "./rows.mjs";
 import { baseUrl, call, keepToken, readToken, reasonOf, Refused } from "./service.mjs";
 import { ICONS, STYLE, WIDTH } from "./style.mjs";
-import { inputInWords, kindInWords } from "./words.mjs";
+import { inputInWords, kindInWords } from "./phrases.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 /** @import { Draft, Input, Item, Output, Row, Said } from "../values/published.mjs" */

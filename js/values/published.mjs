@@ -202,6 +202,6 @@ export function moved(items, from, to) {
  * @returns {string} e.g. `portrait-second-try`
  */
 export function nameFrom(text) {
-  const plain = text.normalize("NFKD").toLowerCase().replace(/[^a-z0-9_]+/g, "-").replace(/^[^a-z0-9]+/, "");
+  const plain = text.normalize("NFKD").replace(/\p{M}+/gu, "").toLowerCase().replace(/[^a-z0-9_]+/g, "-").replace(/^[^a-z0-9]+/, "");
   return plain.slice(0, 64).replace(/-+$/, "") || "workflow";
 }

@@ -31,6 +31,7 @@ NO_WORDS = re.compile(
     r"\blorchestra-|\[Lorchestra\]|\b(?:input,|button:)|^\s*[\w-]+:[^;]*;"  # CSS, and the console
     r"|^(?:Ctrl\+|Alt\+|Insert$|Delete$)"  # keys
     r"|\d:\d"  # schedules
+    r"|^pi pi-"  # icons
     r"|^(?:<lora:…>|Runware|JSON)$"
 )
 ELSEWHERE = ("base/settings.mjs", "values/easings.mjs", "values/presets.mjs", "convert/loaders.mjs")
@@ -38,6 +39,7 @@ ELSEWHERE = ("base/settings.mjs", "values/easings.mjs", "values/presets.mjs", "c
 NOT_SHOWN = {
     ("curve/widget.mjs", "from text"),  # a value of the node's
     ("convert/convert.mjs", "ComfyUI does not know the LoRA Stack"),
+    ("publish/publish.mjs", "Publish as API"),  # a command's label, which ComfyUI translates
 }
 SHAPE = re.compile(r"^(?:#+ |- |\| ---|\| )", re.MULTILINE)
 INLINE_CODE = re.compile(r"`[^`\n]+`")
@@ -213,7 +215,8 @@ def settings_in_code() -> dict[str, dict[str, Any]]:
 def test_the_languages_are_there() -> None:
     assert {"en", "zh"} <= set(LANGUAGES)
     for language in LANGUAGES:
-        assert {path.name for path in (LOCALES / language).iterdir()} == {"main.json", "nodeDefs.json", "settings.json"}
+        names = {path.name for path in (LOCALES / language).iterdir()}
+        assert names == {"main.json", "nodeDefs.json", "settings.json", "commands.json"}
 
 
 def test_locales_are_in_the_published_pack() -> None:
@@ -304,6 +307,15 @@ def test_the_settings_have_every_word_and_no_others(language: str) -> None:
         if language == "en":
             assert (told["name"], told["tooltip"]) == (one["name"], one["tooltip"])
             assert all(key == value for key, value in told.get("options", {}).items())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_commands_have_every_word_and_no_others(language: str) -> None:
+    code = (ROOT / "js/publish/publish.mjs").read_text(encoding="utf-8")
+    id_, label = (literal(re.findall(pattern, code)[0]) for pattern in (r'const ID = ("[^"]+")', r'label: ("[^"]+")'))
+    words, main = read(language, "commands.json"), read(language, "main.json")
+    assert words == {id_.replace(".", "_"): {"label": main["lorchestra"][label]}}
+    assert main["menuLabels"] == {label: main["lorchestra"][label]}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
