@@ -369,6 +369,7 @@ export function openPanel(comfy, { onClose }) {
     clearTimeout(timer);
     form.close();
     api.removeEventListener("graphChanged", later);
+    window.removeEventListener("keydown", onUndo);
     const hadFocus = panel.contains(document.activeElement);
     panel.remove();
     onClose();
@@ -381,6 +382,12 @@ export function openPanel(comfy, { onClose }) {
     event.preventDefault();
     closePanel();
   });
+  /** The browser would undo what was typed into a field before, and put the focus there. @param {KeyboardEvent} event */
+  const onUndo = (event) => {
+    const isTyping = event.target instanceof Element && event.target.matches("input, textarea");
+    if ((event.ctrlKey || event.metaKey) && ["z", "y"].includes(event.key.toLowerCase()) && !isTyping) event.preventDefault();
+  };
+  window.addEventListener("keydown", onUndo);
   api.addEventListener("graphChanged", later);
   document.body.append(panel);
   select("inputs");

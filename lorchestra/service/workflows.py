@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
-from ..errors import quoted
+from ..errors import LorchestraError, quoted
 from ..limits import Json
 from ..workflow.documents import PROGRAMS, document_of, openapi_of, schema_of
 from ..workflow.publication import Draft, Placed, Publication, draft, publish
+from ..workflow.validation import validators
 from .calls import call
-from .http import MAX_BODY, Request, Response, invalid
+from .http import MAX_BODY, Refusal, Request, Response, invalid
 from .job import Job, job_url
 from .publications import Published, read_name
 from .service import Service, idempotency_key, parse, require_object
@@ -85,10 +86,19 @@ async def put_workflow(service: Service, request: Request) -> Response:
     description = body.get("description")
     if description is not None and not isinstance(description, str):
         raise invalid(f"{quoted(description)} is not text.", "description")
+    await service.threads.run(_require_validators)
     if is_dry:
         return Response(await service.threads.run(_try, service, name.name, body, description, base))
     published = await service.threads.run(_publish, service, name.name, body, description)
     return Response(_shown(published, base), 201, {"Location": f"{base}/workflows/{published.reference}"})
+
+
+def _require_validators() -> None:
+    """Raises `Refusal` (503) where what is published could not be called."""
+    try:
+        validators()
+    except LorchestraError as error:
+        raise Refusal(503, "unavailable", f"{error}.") from error
 
 
 def _publish(service: Service, name: str, body: Mapping[str, Json], description: str | None) -> Published:

@@ -17,7 +17,7 @@ from .api_form import ApiForm, Key, of_graph, to_api
 from .editor import is_saved, mapping
 from .graph_check import MOST_VALUES, check_graph, check_links
 from .inputs import find_inputs
-from .interface import Input, Output
+from .interface import LORAS, Input, Output
 from .node_classes import NodeClasses
 from .outputs import find_outputs
 from .overrides import Problem
@@ -190,7 +190,10 @@ def draft(
         name, version, form.graph, revised.inputs, revised.outputs, revised.description, tuple(dict.fromkeys(notes))
     )
     taken = {target for item in (*found.inputs, *revised.inputs) for target in item.targets}
-    others = (key for key, place in form.places.items() if place.targets[0] not in taken)
+    lists = {item.node for item in found.inputs if item.kind == LORAS}  # whose other widgets are the list's
+    others = (
+        key for key, place in form.places.items() if place.targets[0] not in taken and place.targets[0][0] not in lists
+    )
 
     def placed(inputs: Sequence[Input]) -> tuple[Placed, ...]:
         places = overrides.places_of(form, inputs)

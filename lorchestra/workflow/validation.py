@@ -11,6 +11,7 @@ from ..errors import InputError, LorchestraError, quoted
 from ..limits import MAX_NESTING, MAX_VALUES, Json
 
 if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
 Path = tuple[str | int, ...]
@@ -40,19 +41,24 @@ def check(schema: Mapping[str, Json], value: Json) -> None:
         raise InputError(problem.reason, problem.path)
 
 
+def validators() -> type[Draft202012Validator]:
+    """What makes a validator of a schema; raises `LorchestraError` where the package that has it is missing."""
+    try:  # here, so that a ComfyUI without it still has its nodes
+        from jsonschema import Draft202012Validator
+    except ImportError as error:
+        raise LorchestraError(
+            "the Python package jsonschema is missing, which checks requests. In the pack's folder run, with the Python "
+            "that runs ComfyUI: python -m pip install -r requirements.txt. Then start ComfyUI again"
+        ) from error
+    return Draft202012Validator
+
+
 def find_problem(schema: Mapping[str, Json], value: Json) -> Problem | None:
     """The first thing that is not as the schema says, by its place; None if all is."""
     problem = find_oddity(value)
     if problem is not None:
         return problem
-    try:  # here, so that a ComfyUI without it still has its nodes
-        from jsonschema import Draft202012Validator
-    except ImportError as error:
-        raise LorchestraError(
-            "the Python package jsonschema is missing, which checks requests. Install the pack's requirements.txt with "
-            "the Python that runs ComfyUI"
-        ) from error
-    validator = Draft202012Validator(cast("dict[str, Any]", schema))
+    validator = validators()(cast("dict[str, Any]", schema))
     errors: list[ValidationError] = []
     for error in validator.iter_errors(value):  # pyright: ignore[reportUnknownMemberType] - jsonschema has no types
         errors.append(error)

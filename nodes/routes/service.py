@@ -68,7 +68,7 @@ async def _handle(request: web.Request) -> web.StreamResponse:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
         said = (
-            f"the package {error.name} is missing. In the folder of Lorchestra run, with the Python of ComfyUI: "
+            f"the Python package {error.name} is missing. In the pack's folder run, with the Python that runs ComfyUI: "
             "python -m pip install -r requirements.txt. Then start ComfyUI again."
         )
         return web.json_response({"error": {"code": "unavailable", "message": said, "details": None}}, status=503)

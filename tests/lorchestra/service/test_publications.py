@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,20 @@ def test_a_dry_run_says_what_would_be_published_and_keeps_nothing(tmp_path: Path
                 code, answer = await caller.ask("PUT", f"/workflows/portrait?{query}", {"workflow": graph})
                 assert (code, answer["error"]["details"]["path"]) == (400, path)
             assert len((await caller.ask("GET", "/workflows/portrait"))[1]["versions"]) == 1
+        finally:
+            await service.close()
+
+    asyncio.run(test())
+
+
+def test_without_what_checks_requests_nothing_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        service, _ = make_service(tmp_path)
+        try:
+            monkeypatch.setitem(sys.modules, "jsonschema", None)  # as if it were not installed
+            code, answer = await Caller(service).ask("PUT", "/workflows/portrait?dry_run=true", {"workflow": GRAPH})
+            assert (code, answer["error"]["code"]) == (503, "unavailable")
+            assert "python -m pip install -r requirements.txt" in answer["error"]["message"]
         finally:
             await service.close()
 
