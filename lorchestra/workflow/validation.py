@@ -47,8 +47,8 @@ def validators() -> type[Draft202012Validator]:
         from jsonschema import Draft202012Validator
     except ImportError as error:
         raise LorchestraError(
-            "the Python package jsonschema is missing, which checks requests. In the pack's folder run, with the Python "
-            "that runs ComfyUI: python -m pip install -r requirements.txt. Then start ComfyUI again"
+            "the Python package jsonschema is missing, which checks requests. In the pack's folder run, with the "
+            "Python that runs ComfyUI: python -m pip install -r requirements.txt. Then start ComfyUI again"
         ) from error
     return Draft202012Validator
 
