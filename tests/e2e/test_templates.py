@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from support.exchange import STACK
+from support.frontends import OLDEST
 
 from lorchestra.demo.comfyui import find_comfyui
 
@@ -106,7 +107,7 @@ def lora_free(prompt: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_loaders_of_the_official_templates(face: Any, pack_folder: str) -> None:
-    face.skip_in("1.27.10", "inputs that take any one type, as the templates have them, are newer")
+    face.skip_in(OLDEST, "inputs that take any one type, as the templates have them, are newer")
     files = list(templates())
     if not files:
         pytest.skip("no templates are installed beside ComfyUI")
