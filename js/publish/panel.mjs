@@ -84,7 +84,7 @@ export function openPanel(comfy, { onClose }) {
     type: "button", class: "lorchestra-button", text: t("Copy…"), "aria-haspopup": "menu",
     onclick: () => openMenu({ anchor: copy, label: t("Copy…"), items: [
       { label: t("The URL"), run: () => void copyText(draft?.publication.urls.jobs, t("The URL")) },
-      ...PROGRAMS.map(({ id, label }) => ({ label, run: () => void copyText(draft?.programs[id], label) })),
+      ...PROGRAMS.map(([id, label]) => ({ label: label(), run: () => void copyText(draft?.programs[id], label()) })),
     ] }),
   });
   const document_ = create("button", { type: "button", class: "lorchestra-button", text: t("OpenAPI document"), onclick: () => void openDocument() });
@@ -271,12 +271,17 @@ export function openPanel(comfy, { onClose }) {
   };
 
   const openDocument = async () => {
+    const path = `/workflows/${encodeURIComponent(nameNow())}/openapi.json`;
+    if (!readToken()) {
+      window.open(baseUrl(comfy) + path, "_blank", "noopener");
+      return;
+    }
+    const tab = window.open("", "_blank"); // which could not send the token; and later a browser would not open it
     try {
-      const data = await call(comfy, "GET", `/workflows/${encodeURIComponent(nameNow())}/openapi.json`);
-      const shown = URL.createObjectURL(new Blob([JSON.stringify(data, null, 2)], { type: "application/json" }));
-      window.open(shown, "_blank", "noopener"); // a tab of its own could not send the token
-      setTimeout(() => URL.revokeObjectURL(shown), 60_000);
+      const text = JSON.stringify(await call(comfy, "GET", path), null, 2);
+      if (tab) tab.location.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
     } catch (error) {
+      tab?.close();
       refuse(error);
     }
   };
@@ -397,11 +402,10 @@ export function openPanel(comfy, { onClose }) {
   return { focus: () => name.focus(), refresh: later };
 }
 
+/** The programs of a draft, as the menu has them. @type {[string, () => string][]} */
 const PROGRAMS = [
-  { id: "curl", get label() { return t("As curl"); } },
-  { id: "python", get label() { return t("As Python with comfy-sdk"); } },
-  { id: "requests", get label() { return t("As Python with requests"); } },
-  { id: "typescript", get label() { return t("As TypeScript"); } },
+  ["curl", () => t("As curl")], ["python", () => t("As Python with comfy-sdk")], ["requests", () => t("As Python with requests")],
+  ["typescript", () => t("As TypeScript")],
 ];
 
 /**

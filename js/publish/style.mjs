@@ -22,6 +22,7 @@ export const STYLE = `
 .lorchestra-publish-field { display: flex; flex-direction: column; gap: 3px; margin-top: 8px; min-width: 0; }
 .lorchestra-publish-field > span, .lorchestra-publish-field > label { font-size: 11px; color: var(--lorchestra-quiet); }
 .lorchestra-publish :is(input, textarea, select).lorchestra-field { width: 100%; }
+.lorchestra-publish ::placeholder { color: var(--lorchestra-quiet); opacity: 1; font-style: italic; }
 .lorchestra-publish textarea { resize: vertical; min-height: 44px; line-height: 1.4; }
 .lorchestra-publish [aria-invalid="true"] { border-color: var(--lorchestra-bad); }
 .lorchestra-publish-pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0 8px; }

@@ -22,6 +22,13 @@ SELECTED = """() => [
     app.canvas.graph === (app.rootGraph ?? app.graph.rootGraph ?? app.graph),
     ...Object.values(app.canvas.selected_nodes).map((node) => node.type),
 ]"""
+MENUS = """() => {
+    const node = app.graph.nodes.find((one) => one.type === 'LorchestraApiExport');
+    const items = app.collectNodeMenuItems?.(node) ?? [];
+    if (!app.collectNodeMenuItems) node.getExtraMenuOptions(app.canvas, items);
+    const menus = [items, app.collectCanvasMenuItems?.(app.canvas) ?? items]; // the oldest has none for the canvas
+    return menus.map((menu) => menu.some((item) => item?.content === 'Publish as API'));
+}"""
 COPIED = """() => {
     window.copied = [];
     const write = async (text) => { window.copied.push(text); };
@@ -195,6 +202,7 @@ def test_subgraphs_are_opened_and_their_nodes_shown_on_the_canvas(publishing: Pu
 
 def test_programs_are_copied_with_the_keyboard_alone(publishing: Publishing) -> None:
     publishing.begin()
+    assert publishing.page.evaluate(MENUS) == [True, True]
     publishing.publish()
     publishing.page.evaluate(COPIED)
     copy = publishing.panel.get_by_role("button", name="Copy…")
