@@ -222,11 +222,13 @@ export function openPanel(comfy, { onClose }) {
   const later = () => {
     clearTimeout(timer);
     timer = setTimeout(() => void refresh(), PAUSE);
+    setAttribute(panel, "aria-busy", true);
   };
 
   const refresh = async () => {
     clearTimeout(timer);
     const mine = asked += 1;
+    setAttribute(panel, "aria-busy", true);
     showHead();
     const rows = said();
     const wanted = nameNow();
@@ -244,6 +246,7 @@ export function openPanel(comfy, { onClose }) {
     } catch (error) {
       if (!closed && mine === asked) refuse(error);
     }
+    if (mine === asked) setAttribute(panel, "aria-busy", null);
   };
 
   const workflowBody = () => JSON.stringify({ workflow: rootOf(app).serialize?.() });
@@ -311,11 +314,11 @@ export function openPanel(comfy, { onClose }) {
     body.hidden = !draft || needsToken;
     const isPublished = Boolean(draft?.versions.length) && !refused;
     publish.disabled = !draft || Boolean(refused) || draft.problems.length > 0 || draft.is_published;
-    for (const one of [copy, document_]) {
+    for (const one of [copy, document_, copyUrl]) {
       one.disabled = !isPublished;
-      one.title = isPublished ? "" : t("Publish it first");
+      one.title = isPublished ? one.getAttribute("aria-label") ?? "" : t("Publish it first");
     }
-    address.hidden = !isPublished;
+    address.hidden = !draft; // lines that come and go would move what is below them
     url.value = draft?.publication.urls.jobs ?? "";
     const [words, mood] = needsToken ? [readToken() ? t("This is not the token of the service.") : t("The service of this ComfyUI has a token."), "bad"]
       : isName ? ["", ""] : refused ? [asSentence(reasonOf(refused)), "bad"] : draft ? statusOf(draft) : ["", ""];

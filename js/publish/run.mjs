@@ -37,7 +37,7 @@ export function createRun(comfy, { onChange, onProblem }) {
   const says = create("span", { role: "status", "aria-live": "polite" });
   const cancel = create("button", { type: "button", class: "lorchestra-button", text: t("Cancel"), onclick: () => void stop() });
   const progress = create("div", { class: "lorchestra-publish-progress", hidden: true }, says, bar, cancel);
-  const ended = create("p", { class: "lorchestra-publish-says", role: "status" });
+  const ended = create("p", { class: "lorchestra-publish-says", "aria-live": "polite" });
   const results = create("ul", { class: "lorchestra-publish-results", "aria-label": t("What came out") });
   const element = create("div", {}, progress, ended, results);
 

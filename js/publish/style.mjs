@@ -29,7 +29,8 @@ export const STYLE = `
 .lorchestra-publish-check { display: flex; align-items: center; gap: 6px; margin-top: 8px; }
 .lorchestra-publish-check input { accent-color: var(--lorchestra-accent); }
 .lorchestra-publish-says { margin: 10px 0 0; overflow-wrap: anywhere; }
-.lorchestra-publish-says:empty { display: none; }
+.lorchestra-publish-says[role="status"] { min-height: 1.35em; }
+.lorchestra-publish-says:not([role="status"]):empty { display: none; }
 .lorchestra-publish-buttons { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; margin-top: 10px; }
 .lorchestra-publish-main { font-weight: 600; border-color: var(--lorchestra-accent); }
 .lorchestra-publish-url { display: flex; gap: 6px; margin-top: 8px; align-items: center; }
