@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
@@ -23,7 +22,7 @@ from ..lorchestra.choices import (
 )
 from ..lorchestra.errors import LorchestraError, quoted
 from .host import bases, experts, files, prompt, words
-from .host.schema import schema
+from .host.schema import category, schema
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class LoraStack(io.ComfyNode):
         return schema(
             node_id="LorchestraLoraStack",
             display_name="LoRA Stack",
-            category="loaders/Lorchestra",
+            category=category(),
             description=(
                 "Applies a list of LoRAs at once. The order of the rows does not change the result; "
                 "rows that are off or at weight 0 cost nothing."
@@ -137,9 +136,9 @@ class LoraStack(io.ComfyNode):
 
         try:
             inputs = prompt.find_queued_inputs()
-            missing = missing or _choice(inputs, "missing", ERROR, unknown=SKIP)
-            policy = policy or _choice(inputs, "policy", REFUSE, unknown=IGNORE)
-            mode = mode or _choice(inputs, "mode", AUTO, unknown=AUTO)
+            missing = missing or prompt.find_choice(inputs, "missing", ERROR, unknown=SKIP)
+            policy = policy or prompt.find_choice(inputs, "policy", REFUSE, unknown=IGNORE)
+            mode = mode or prompt.find_choice(inputs, "mode", AUTO, unknown=AUTO)
             # ComfyUI 0.3.64 does not check choices.
             choices = (("missing", missing, MISSING_POLICIES), ("policy", policy, POLICIES), ("mode", mode, MODES))
             for name, value, known in choices:
@@ -229,9 +228,3 @@ def _warnings(plan: Plan, policy: str) -> list[str]:
         for item in plan.outcomes
         if item.verdict in told and (item.row in chosen or item.verdict not in (PARTIAL, INCOMPATIBLE))
     ]
-
-
-def _choice(inputs: Mapping[str, object] | None, name: str, default: str, *, unknown: str) -> str:
-    """A choice in the queued prompt; `unknown` if the prompt is not known yet, or the choice comes by a link."""
-    value = unknown if inputs is None else inputs.get(name, default)
-    return value if isinstance(value, str) else unknown
