@@ -33,7 +33,7 @@ class LoraCheck(io.ComfyNode):
             display_name="LoRA Check",
             category=category(),
             description=(
-                "Says of each LoRA of a stack whether it fits the model, and why not. Only the files' headers and "
+                "Checks whether each LoRA in a stack fits the model, and says why not. Only the files' headers and "
                 "alphas are read, and nothing is changed."
             ),
             search_aliases=["check lora", "lora compatibility", "lora info", "validate lora", "filter lora stack"],

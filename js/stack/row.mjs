@@ -205,7 +205,7 @@ export function createRow(actions) {
       model.element.after(clip.element);
     }
     if (clip) {
-      clip.show({ value: clipValue ?? modelWeight(row), label: t("Clip weight of {name}", { name: called }), letter: "C" });
+      clip.show({ value: clipValue ?? modelWeight(row), label: t("CLIP weight of {name}", { name: called }), letter: "C" });
       clip.element.hidden = !split;
       clip.element.style.visibility = clipValue === null ? "hidden" : "";
     }
