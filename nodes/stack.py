@@ -109,7 +109,9 @@ class LoraStack(io.ComfyNode):
             outputs=[
                 io.Model.Output(display_name="MODEL"),
                 io.Clip.Output(display_name="CLIP"),
-                LoraStackSocket.Output(display_name="LORA_STACK", tooltip="All rows that are on."),
+                LoraStackSocket.Output(
+                    display_name="LORA_STACK", tooltip="All rows that are on and whose file is there."
+                ),
                 io.String.Output(display_name="report", tooltip="One line per row: what was applied."),
                 io.String.Output(
                     display_name="trigger_words",
@@ -180,7 +182,7 @@ class LoraStack(io.ComfyNode):
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.apply.plan import make_plan
         from ..lorchestra.exchange import read_stack
-        from ..lorchestra.fit.outcome import report
+        from ..lorchestra.fit.outcome import MISSING, report
         from ..lorchestra.workflow.words import joined
         from .host import live
         from .host.model import live_base
@@ -208,13 +210,16 @@ class LoraStack(io.ComfyNode):
         notes += applied.notes
         listed = files.with_listed_names([*upstream.entries, *own.entries])
         count = len(upstream.entries)
+        skipped = {outcome.row for outcome in plan.outcomes if outcome.verdict == MISSING}
+        numbers = [*range(len(own.entries) + 1, len(own.entries) + count + 1), *range(1, len(own.entries) + 1)]
+        handed_on = [entry for number, entry in zip(numbers, listed, strict=True) if number not in skipped]
         meant = words.find_meant(words.find_applied(plan.outcomes, listed[count:], listed[:count]))
         text = "\n".join(
             [report(plan.outcomes, notes), *words.missing_lines(meant, getattr(cls.hidden, "prompt", None))]
         )
         files.count_uses(entry.lora for entry in listed if entry.active)
         triggers = joined(word for _, of_row in meant for word in of_row)
-        return io.NodeOutput(applied.model, applied.clip, to_rows(listed), text, triggers, ui={"text": [text]})
+        return io.NodeOutput(applied.model, applied.clip, to_rows(handed_on), text, triggers, ui={"text": [text]})
 
 
 def _warnings(plan: Plan, policy: str) -> list[str]:

@@ -20,7 +20,7 @@ export const DIALECTS = [
   { id: "runware", label: () => t("Runware request") },
   { id: "comfyui", label: () => t("ComfyUI's own list of LoRAs") },
   { id: "rgthree", label: () => t("Power Lora Loader (rgthree)") },
-  { id: "lora-manager", label: () => "LoRA-Manager" },
+  { id: "lora-manager", label: () => t("LoRA-Manager") },
   { id: "diffusers", label: () => t("Python (diffusers)") },
 ];
 

@@ -119,7 +119,8 @@ class _Search:
             return None
         names = self.listing.named(self.wanted.lora)
         if len(names) > 1:
-            raise StackError(_several(self.wanted.lora, names), self.row)
+            where = f"in {len(names)} folders" if _are_apart(names) else f"the name of {len(names)} files"
+            raise StackError(f"{quoted(self.wanted.lora)} is {where}. Choose one: {_some(names)}", self.row)
         if not names or self._is_other(names[0]):
             return None
         return Resolved(names[0], "the only file of that name")
@@ -140,10 +141,8 @@ class _Search:
         return StackError(f"{what} to several files that differ: {_some(names)}. Choose one of them.", self.row)
 
 
-def _several(wanted: str, names: Sequence[str]) -> str:
-    folders = len({name.replace("\\", "/").rpartition("/")[0] for name in names})
-    where = f"is in {folders} folders" if folders == len(names) else f"is the name of {len(names)} files"
-    return f"{quoted(wanted)} {where}. Choose one: {_some(names)}"
+def _are_apart(names: Sequence[str]) -> bool:
+    return len({name.replace("\\", "/").rpartition("/")[0] for name in names}) == len(names)
 
 
 def _some(names: Sequence[str]) -> str:

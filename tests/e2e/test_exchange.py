@@ -99,7 +99,7 @@ def test_rows_are_pasted_onto_a_selected_node_as_one_step(exchange: Exchange) ->
         steps.append(rows)
         if text == PASTED["tags"][0]:
             said = exchange.toasts()
-            assert "twin may be any of one/twin.safetensors, two/twin.safetensors" in said
+            assert "“twin” is the name of 2 files. Choose one: one/twin.safetensors, two/twin.safetensors" in said
             assert "a cat" in said
     exchange.close_toasts()
     for before in reversed(steps[:-1]):
@@ -529,7 +529,7 @@ def test_links_that_cannot_be_kept_are_told(exchange: Exchange) -> None:
     exchange.convert(2)
     said = exchange.toasts()
     assert "trigger_words" in said
-    assert "twin may be any of" in said
+    assert "“twin” is the name of 2 files" in said
     assert exchange.links() == {"model": ["CheckpointLoaderSimple.MODEL"], "MODEL": ["ModelSamplingDiscrete.model"]}
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.oldest
 INK, TWINS = "styles/ink.safetensors", ("one/twin.safetensors", "two/twin.safetensors")
 AIR = "civitai:120096@135931"
 MISSING = "row 1: gone was not found. Add the file to a LoRA folder,"
-AMBIGUOUS = "row 1: twin"
+AMBIGUOUS = "row 1: 'twin' is in 2 folders. Choose one: one/twin.safetensors, two/twin.safetensors"
 
 
 @pytest.fixture
