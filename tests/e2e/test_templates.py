@@ -84,8 +84,8 @@ def test_lora_api_is_an_api(face: Any) -> None:
 
 
 INPUTS = [
-    "prompt", "negative", "loras", "request", "seed", "steps", "cfg", "sampler", "scheduler", "denoise", "width", "height",
-    "batch_size", "checkpoint",
+    "prompt", "negative", "loras", "request", "seed", "steps", "cfg", "sampler", "scheduler", "denoise", "width",
+    "height", "batch_size", "checkpoint",
 ]  # fmt: skip
 SMALL = """() => {
     for (const node of app.graph.nodes) for (const widget of node.widgets ?? []) {
