@@ -137,7 +137,7 @@ class StackFromRequest(io.ComfyNode):
         found = _find(reading.stack, finder)
         if found.lost and missing != SKIP:
             raise missing_error(found.lost, finder.unread())
-        lines = [*found.lines, *(f"Lost in the text: {loss}" for loss in reading.losses)]
+        lines = [*found.lines, *(f"Not kept from the text: {loss}" for loss in reading.losses)]
         text = "\n".join(lines) or "There is no LoRA in the request."
         rows = to_rows([*upstream.entries, *found.entries])
         return io.NodeOutput(rows, text, ui={"text": [text]})

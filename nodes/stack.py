@@ -195,7 +195,7 @@ class LoraStack(io.ComfyNode):
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
         base = live_base(model, clip, lambda: experts.find_listed_name(model))
         plan = make_plan(stack, files.row_files(files.SECONDS), base, Choices(missing, policy, mode))
-        notes = [f"Lost in the text: {loss}" for loss in reading.losses]
+        notes = [f"Not kept from the text: {loss}" for loss in reading.losses]
         for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
         if stack.is_newer:

@@ -53,7 +53,7 @@ export function rowItems({
     { label: t("Schedule…"), run: schedule },
     row.schedule ? { label: t("Remove the schedule"), run: () => change({ schedule: undefined }) } : null,
     {
-      label: t("Prompt"), title: t("The conditioning for which the diffusion model is changed"),
+      label: t("Prompt"), title: t("Which prompt the LoRA acts on"),
       choices: choices("conditioning", [
         [undefined, t("both"), ""], ["positive", "+", t("Only on the positive prompt")], ["negative", "−", t("Only on the negative prompt")],
       ], "both"),
@@ -62,7 +62,7 @@ export function rowItems({
       label: t("High/low-noise model"), title: t("For models that come as a pair, such as Wan 2.2; auto: the file's name decides"),
       choices: choices("expert", [
         [undefined, t("auto"), t("The file's name decides")], ["high", t("high"), t("Only on the high-noise model")],
-        ["low", t("low"), t("Only on the low-noise model")], ["both", t("both"), t("On both models of a pair")],
+        ["low", t("low"), t("Only on the low-noise model")], ["both", t("both"), t("On both the high-noise and the low-noise model")],
       ], undefined),
     },
     { label: t("Trigger words"), checked: open, hint: "T", run: showWords },

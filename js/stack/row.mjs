@@ -234,7 +234,7 @@ function marksOf(row) {
   if (row.conditioning === "negative") words.push(["−", t("Only on the negative prompt")]);
   if (row.expert === "high") words.push(["H", t("Only on the high-noise model")]);
   if (row.expert === "low") words.push(["L", t("Only on the low-noise model")]);
-  if (row.expert === "both") words.push(["HL", t("On both models of a pair")]);
+  if (row.expert === "both") words.push(["HL", t("On both the high-noise and the low-noise model")]);
   if (row.blocks && Object.keys(row.blocks).length) words.push(["B", t("Has block weights")]);
   return words;
 }

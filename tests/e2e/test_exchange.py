@@ -638,7 +638,7 @@ def test_a_stacker_that_feeds_nothing_known_says_why_it_cannot(exchange: Exchang
     exchange.load(
         around(_stacker(3, "CR LoRA Stack"), _stacker(4, "LoRA Stacker"), loader), [[1, 4, 0, 5, 0, "LORA_STACK"]]
     )
-    for node, reason in ((3, "its rows go nowhere"), (4, "neither a LoRA Stack nor a known loader")):
+    for node, reason in ((3, "its LORA_STACK output is not connected"), (4, "neither a LoRA Stack nor a known loader")):
         found = exchange.menu(node)
         assert found and found["disabled"]
         assert reason in found["content"]

@@ -363,12 +363,12 @@ def test_a_text_that_only_python_reads_becomes_the_rows_that_it_reads(face: Any)
     face.add()
     face.type("[<lora:lorchestra-demo/warm:0.5>:<lora:lorchestra-demo/warm:1>:0.2] <lora:lines:0,8>")
     face.wait_for(lambda: bool(held))
-    assert face.status.inner_text() == "The text is being read …"
+    assert face.status.inner_text() == "Reading the text …"
     assert face.editor.locator("textarea").get_attribute("aria-invalid") == "false"
     face.page.unroute("**/lorchestra/read")
     for route in held:
         route.continue_()
-    face.wait_for(lambda: face.status.inner_text().startswith("1 LoRA, lost in the text: "))
+    face.wait_for(lambda: face.status.inner_text().startswith("1 LoRA, not kept from the text: "))
     assert "line 1, column 69, tag: the tag '<lora:lines:0,8>'" in face.status.inner_text()
     before = face.loras()
     face.editor.get_by_role("button", name="Show as list").click()

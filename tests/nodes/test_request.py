@@ -77,7 +77,7 @@ def test_what_is_lost_is_in_the_report(node: Any, library: Path) -> None:
     assert report.splitlines()[:2] == [
         f"ink: weight 0.5; used {INK}, the only file of that name", "gone: weight 0; left out",
     ]  # fmt: skip
-    lost = [line for line in report.splitlines() if line.startswith("Lost in the text: ")]
+    lost = [line for line in report.splitlines() if line.startswith("Not kept from the text: ")]
     assert any("lbw" in line for line in lost)
     assert any("0,8" in line for line in lost)
 
