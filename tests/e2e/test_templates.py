@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.exchange import STACK
+from support.frontends import OLDEST
 
 from lorchestra.demo.comfyui import find_comfyui
 from lorchestra.workflow.publication import publish
@@ -182,7 +183,7 @@ def lora_free(prompt: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_loaders_of_the_official_templates(face: Any, pack_folder: str) -> None:
-    face.skip_in("1.27.10", "inputs that take any one type, as the templates have them, are newer")
+    face.skip_in(OLDEST, "inputs that take any one type, as the templates have them, are newer")
     files = list(templates())
     if not files:
         pytest.skip("no templates are installed beside ComfyUI")
