@@ -69,6 +69,11 @@ BETTER: Mapping[str, tuple[str, ...]] = {
         '{} is not a keyframe; expected {"position": 0.5, "weight": 1}',
     ),
     '{} is no stack; expected {"node": "12", "loras": …}': ('{} is not a stack; expected {"node": "12", "loras": …}',),
+    # Shorter, with what to do first.
+    "{} may be any of {}. Write the folder too.": ("{} is {}. Choose one: {}",),
+    "there is more than <lora:name:weight> tags here: {}; take it out, or import the text as a prompt": (
+        "only <lora:…> tags are allowed here. Remove {}, or import the text as a prompt",
+    ),
     "the sigma {} is no number": ("the sigma {} is not a number",),
 }
 """Old sentence → what is said instead; nothing where it is read now."""
