@@ -76,6 +76,8 @@ class Chosen:
     file: OpenLora
     content: str
     """Equal for equal contents; the canonical order."""
+    rows: tuple[int, ...] = ()
+    """The numbers of its active rows, whose weights are added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,12 @@ def _choose(
     by_content: dict[str, OpenLora] = {}
     for path in sorted(opened):
         by_content.setdefault(contents[path], opened[path])
-    return [Chosen(groups[content], file, content) for content, file in sorted(by_content.items()) if content in groups]
+    numbers = {content: tuple(row for row, _ in members) for content, members in stack.grouped(rows).items()}
+    return [
+        Chosen(groups[content], file, content, numbers[content])
+        for content, file in sorted(by_content.items())
+        if content in groups
+    ]
 
 
 def _added_up(entry: Entry, row: int, first: int | None, outcomes: Mapping[int, Outcome]) -> Outcome:
