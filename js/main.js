@@ -13,6 +13,7 @@ import { installPaste } from "./exchange/paste.mjs";
 import { identitiesOf } from "./saving/identities.mjs";
 import { learnAll, noticeMissing } from "./missing/missing.mjs";
 import { libraryOf, refreshLoras } from "./picker/library.mjs";
+import { showDocuments } from "./result/documents.mjs";
 import { showResults } from "./result/text.mjs";
 import { installOldMenu } from "./base/node_menu.mjs";
 import { publishCommand, publishItems, publishNodeItems, refreshPublish } from "./publish/publish.mjs";
@@ -25,6 +26,7 @@ import { loadWords, t } from "./base/words.mjs";
 
 /** @type {Comfy} */
 const comfy = { app, api };
+const EXPORT = "LorchestraApiExport";
 /**
  * Node → its text after a run.
  * @type {Map<string | undefined, import("./result/text.mjs").Result>}
@@ -34,7 +36,9 @@ const RESULTS = new Map([
   // The first line is the schedule, which the node's own text and its curve show already.
   ["LorchestraLoraSchedule", { label: () => t("The schedule in words"), known: 1 }],
   ["LorchestraLoraCheck", { label: () => t("What fits the model") }],
-  ["LorchestraApiExport", { label: () => t("What was written") }],
+  [EXPORT, { label: () => t("What was written") }],
+  ["LorchestraLoraBalance", { label: () => t("How strong the LoRAs are") }],
+  ["LorchestraStackFromRequest", { label: () => t("What was read") }],
 ]);
 
 /** @param {GraphNode} node @returns {import("./types.d.ts").MenuItem[]} */
@@ -55,6 +59,7 @@ comfy.app.registerExtension({
   nodeCreated(node) {
     const result = RESULTS.get(node.comfyClass);
     if (result) showResults(comfy.app, node, result);
+    if (node.comfyClass === EXPORT) showDocuments(comfy.app, node);
     if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
     if (node.comfyClass === STACK) {
       applyToNewNode(comfy.app, node);

@@ -61,6 +61,8 @@ export function createActions({ host, state, edits, view }) {
   const add = (lora) => {
     const { weight, split } = defaultsOf(comfy.app);
     edits.add({ lora, model: weight, ...(split ? { clip: weight } : {}) });
+    // The button that adds the first one is gone then, and the focus with it.
+    if (document.activeElement === document.body) focusRow(view, state.rows.length - 1);
     const list = view.parts?.list;
     list?.scrollTo?.(0, list.scrollHeight);
   };
@@ -162,7 +164,7 @@ export function createActions({ host, state, edits, view }) {
         toggleText,
         toggleCollapsed: edits.toggleCollapsed,
         paste: async () => edits.append(await rowsInClipboard(comfy)),
-        copyAs: (dialect) => void copyAs(comfy, state.rows, dialect),
+        copyAs: (dialect) => void copyAs(comfy, state.rows, dialect, anchor),
         open: allOpen,
         showWords: () => edits.showWords(loras, !allOpen),
         removeMissing: () => edits.removeAll((index) => missing[index]),

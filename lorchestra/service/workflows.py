@@ -11,6 +11,7 @@ from typing import cast
 from ..errors import LorchestraError, quoted
 from ..limits import Json
 from ..workflow.documents import PROGRAMS, document_of, openapi_of, schema_of
+from ..workflow.node_classes import find_kinds
 from ..workflow.publication import Draft, Placed, Publication, draft, publish
 from ..workflow.validation import validators
 from .calls import call
@@ -106,7 +107,7 @@ def _publish(service: Service, name: str, body: Mapping[str, Json], description:
         made = _given(body["publication"], name)
     else:
         workflow = body["workflow"]
-        made = publish(workflow, service.backend.describe(_kinds(workflow)), name)
+        made = publish(workflow, service.backend.describe(find_kinds(workflow)), name)
     return service.publications.add(_described(made, description))
 
 
@@ -125,7 +126,7 @@ def _try(service: Service, name: str, body: Mapping[str, Json], description: str
         made = Draft(given, inputs=tuple(Placed(item, item.targets[0]) for item in given.inputs))
     else:
         workflow = body["workflow"]
-        made = draft(workflow, service.backend.describe(_kinds(workflow)), name)
+        made = draft(workflow, service.backend.describe(find_kinds(workflow)), name)
     versions = service.publications.find_versions(name)
     newest = service.publications.find_or_raise(name).publication if versions else None
     publication = replace(_described(made.publication, description), version=max(versions, default=0) + 1)
@@ -147,21 +148,6 @@ def _try(service: Service, name: str, body: Mapping[str, Json], description: str
         "versions": versions,
         "is_published": newest is not None and replace(newest, version=publication.version) == publication,
     }
-
-
-def _kinds(workflow: Json) -> set[str]:
-    """Every text in a workflow that may be the class of a node: of API form, of UI form, and in its subgraphs."""
-    found: set[str] = set()
-    left = [workflow]
-    while left:
-        value = left.pop()
-        if isinstance(value, dict):
-            data = cast("dict[str, Json]", value)
-            found.update(kind for key in ("class_type", "type") if isinstance(kind := data.get(key), str))
-            left += data.values()
-        elif isinstance(value, list):
-            left += cast("list[Json]", value)
-    return found
 
 
 async def delete_workflow(service: Service, request: Request) -> Response:
