@@ -7,7 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .check import LoraCheck
 from .export import ApiExport
 from .host import process, prompt
-from .routes import add_routes
+from .routes import add_routes, resume_soon
 from .schedule import LoraSchedule
 from .stack import LoraStack
 
@@ -23,7 +23,8 @@ class Lorchestra(ComfyExtension):
         The catalog is filled in the background.
         """
         prompt.listen()
-        add_routes()
+        if add_routes():
+            resume_soon()
         process.read_files_soon()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

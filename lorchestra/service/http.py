@@ -115,6 +115,11 @@ def invalid(message: str, path: str | None = None) -> Refusal:
     return Refusal(400, "invalid_request", message, path)
 
 
+def unusable(message: str, path: str) -> Refusal:
+    """A value of the form that the schema asks for, and that cannot be used: 422 `invalid_input`."""
+    return Refusal(422, "invalid_input", message, path)
+
+
 def not_found(message: str) -> Refusal:
     """404 `not_found`."""
     return Refusal(404, "not_found", message)

@@ -13,7 +13,7 @@ from ..errors import quoted, shortened
 from ..limits import Json
 from ..workflow.interface import AUDIO, IMAGE, MASK, VIDEO
 from .assets import Assets
-from .http import Refusal, invalid
+from .http import Refusal, unusable
 
 _DATA = re.compile(r"data:(?P<type>[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60})?(?P<options>(?:;[^;,]{1,100}){0,4}),", re.I)
 """What a data URI begins with. Example: `data:image/png;base64,`."""
@@ -49,9 +49,9 @@ def load(value: Json, kind: str, path: str, assets: Assets) -> str:
     if isinstance(value, dict):
         value = _reference(cast("dict[str, Json]", value), path)
     if not isinstance(value, str) or not value:
-        raise invalid(f"{quoted(value)} is not {_WORDS[kind]}; send base64, a data URI, or the id of an asset.", path)
+        raise unusable(f"{quoted(value)} is not {_WORDS[kind]}; send base64, a data URI, or the id of an asset.", path)
     if _URL.match(value):
-        raise invalid("nothing is fetched from elsewhere. Send base64, a data URI, or the id of an asset.", path)
+        raise unusable("nothing is fetched from elsewhere. Send base64, a data URI, or the id of an asset.", path)
     if _is_uuid(value):
         name = assets.loadable(value)
         if name is None:
@@ -60,7 +60,7 @@ def load(value: Json, kind: str, path: str, assets: Assets) -> str:
     data = _decode(value, path)
     content_type = _type_of(data)
     if content_type is None or not content_type.startswith(_FITTING[kind]):
-        raise invalid(f"what was sent is not {_WORDS[kind]} in a format that is known here.", path)
+        raise unusable(f"what was sent is not {_WORDS[kind]} in a format that is known here.", path)
     suffix = mimetypes.guess_extension(content_type) or ".bin"
     asset = assets.add_bytes(data, f"{path}{suffix}", content_type)
     name = assets.loadable(asset.id)
@@ -73,19 +73,19 @@ def _reference(value: dict[str, Json], path: str) -> Json:
     """The id in an official reference to an asset, `{"__type": "core/ASSET", "info": {"id"}}`."""
     info = value.get("info")
     if value.get("__type") != "core/ASSET" or not isinstance(info, dict):
-        raise invalid(f"{quoted(value)} is not a reference to an asset.", path)
+        raise unusable(f"{quoted(value)} is not a reference to an asset.", path)
     return cast("dict[str, Json]", info).get("id")
 
 
 def _decode(text: str, path: str) -> bytes:
     match = _DATA.match(text[:600])
     if match is not None and "base64" not in [option.lower() for option in match["options"].split(";")]:
-        raise invalid("a data URI must be base64 here.", path)
+        raise unusable("a data URI must be base64 here.", path)
     start = match.end() if match else 0
     try:
         return base64.b64decode("".join(text[start:].split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise invalid(
+        raise unusable(
             f"{quoted(shortened(text, 60))} is neither base64, a data URI nor the id of an asset.", path
         ) from error
 
