@@ -44,7 +44,7 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """By names in lower case."""
-    read: Callable[[int], Awaitable[bytes]]
+    read: Callable[[int], Awaitable[bytes | bytearray]]
     """The body, of so many bytes at most; raises `Refusal`."""
     parts: Callable[[], AsyncIterator[Part]]
     """The fields of a form; raises `Refusal` for what is no form."""

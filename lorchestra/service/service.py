@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from ..errors import InputError, LorchestraError, UnusableInput, WorkflowError, quoted
+from ..files import json_steps
 from ..files.json_text import read_json
 from ..limits import Json
 from .access import require_access
@@ -217,7 +217,7 @@ class Service:
         return job.to_json(self.base(request), self.jobs.position(job))
 
 
-def parse(body: bytes) -> Json:
+def parse(body: bytes | bytearray) -> Json:
     """The value of a JSON body; raises `Refusal`."""
     try:
         return read_json(body, "the body", size=MAX_BODY, values=MAX_VALUES)
@@ -264,4 +264,4 @@ def key_used(error: KeyUsed) -> Refusal:
 
 def _write(body: Json | Callable[[], Json]) -> bytes:
     value: Json = body() if callable(body) else body
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return json_steps.write(value).encode("utf-8", "replace")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import LorchestraError
-from ..files import sqlite
+from ..files import json_steps, sqlite
 from ..limits import Json
 from .job import ENDED, Job
 
@@ -129,7 +129,7 @@ class Store:
 
     def add(self, job: Job, graph: Json, key: str | None = None, callback: Callback | None = None) -> None:
         """Keeps a new job and its callback, and marks its idempotency key as used; raises `KeyUsed` if it was."""
-        packed = zlib.compress(json.dumps(graph, separators=(",", ":")).encode(), 1)
+        packed = zlib.compress(json_steps.write(graph).encode("utf-8", "surrogatepass"), 1)
         with self._opened() as connection:
             if key is not None:
                 found = connection.execute("SELECT job FROM keys WHERE key = ?", (key,)).fetchone()
@@ -187,7 +187,7 @@ class Store:
         """The graph of a job."""
         with self._opened() as connection:
             found = connection.execute("SELECT graph FROM jobs WHERE id = ?", (job,)).fetchone()
-        return json.loads(zlib.decompress(found[0])) if found else None
+        return json.loads(zlib.decompress(found[0]).decode("utf-8", "surrogatepass")) if found else None
 
     def newest(self, count: int, before: tuple[float, str] | None = None) -> list[Job]:
         """So many jobs, the newest first; those before the one with this moment and id."""

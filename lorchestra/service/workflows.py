@@ -154,8 +154,8 @@ async def post_job(service: Service, request: Request) -> Response:
     return Response(show, 200 if job.has_ended else 202, headers)
 
 
-def _inputs(body: bytes) -> Json:
-    return parse(body) if body.strip() else {}
+def _inputs(body: bytes | bytearray) -> Json:
+    return parse(body) if body and not body.isspace() else {}
 
 
 def _put_in(service: Service, job: Job, shown: dict[str, Json], form: str) -> None:

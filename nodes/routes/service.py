@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ...lorchestra.errors import LorchestraError
 from ...lorchestra.service.http import File, Refusal, Request, Response, Stream, invalid
 from ..host import process
-from .http import Handler, read_body
+from .http import Handler, read_pieces
 
 if TYPE_CHECKING:
     from aiohttp import BodyPartReader, web
@@ -31,7 +31,7 @@ _PACKAGES = ("jsonschema", "referencing", "jsonschema_specifications", "rpds", "
 
 def service_routes() -> tuple[tuple[str, str, Handler], ...]:
     """Method, path below the prefix, handler: all at once, since what they need is loaded with the first request."""
-    return (("*", r"/{service:(?:workflows|api/v2|v1|openapi\.json)(?:/.*)?}", _handle),)
+    return (("*", r"/{service:(?:workflows|api/v2|v1|openapi\.json)(?:/[\s\S]*)?}", _handle),)
 
 
 def _load(_: object) -> tuple[type[Service], FindRoute]:
@@ -129,11 +129,11 @@ def _peer(request: web.Request) -> str | None:
     return peer[0] if peer else None
 
 
-async def _read(request: web.Request, most: int) -> bytes:
+async def _read(request: web.Request, most: int) -> bytearray:
     if (request.content_length or 0) > most:
         raise Refusal(413, "payload_too_large", f"the body has more than {most:,} bytes.", "body")
     try:
-        return await read_body(request, most)
+        return await read_pieces(request, most)
     except LorchestraError as error:
         raise invalid(f"{error}.", "body") from error
 

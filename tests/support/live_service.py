@@ -99,6 +99,7 @@ def fill(folder: Path) -> None:
     write_lora(loras / "styles/lines.safetensors", layers("*attn2.to_*"), "peft", seed=2)
     write_sparse(loras / "flux.safetensors", lora_shapes("flux1_dev", "*_blocks.*"))
     (loras / "warm.civitai.info").write_text(json.dumps({"modelId": 120096, "id": 135931}))
+    (loras / "styles/lines.civitai.info").write_text(json.dumps({"modelId": 245889, "id": 277389}))
 
 
 def pixels(data: bytes) -> bytes:
