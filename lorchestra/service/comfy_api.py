@@ -12,7 +12,7 @@ from typing import cast
 
 from ..errors import quoted
 from ..limits import Json
-from ..workflow.api_shapes import CURSOR
+from ..workflow.api_shapes import CONTENT_TYPE, CURSOR
 from . import assets
 from .backend import Graph
 from .events import stream
@@ -236,8 +236,10 @@ async def post_asset(service: Service, request: Request) -> Response:
         found = await service.threads.run(upload.hash)
         if expected is not None and found is not None and expected.lower() != found:
             raise Refusal(409, "hash_mismatch", f"what came has the hash {found}.", "expected_hash")
-        kind = fields.get("content_type") or sent.content_type or "application/octet-stream"
-        asset, is_new = await service.threads.run(service.assets.keep_upload, upload, name, kind[:100])
+        kind = fields.get("content_type") or sent.content_type or assets.BYTES
+        if re.fullmatch(CONTENT_TYPE, kind, re.ASCII) is None:  # it becomes a header when the file is asked for
+            raise invalid(f"{quoted(kind)} is not a type such as image/png.", "content_type")
+        asset, is_new = await service.threads.run(service.assets.keep_upload, upload, name, kind)
     finally:
         await service.threads.run(upload.drop)
     return Response(assets.to_json(asset, service.base(request), is_new), 201 if is_new else 200)
@@ -255,6 +257,9 @@ async def _read_field(part: Part) -> str:
 async def post_asset_from_hash(service: Service, request: Request) -> Response:
     """The asset with these bytes, if they were uploaded before."""
     body = require_object(await service.read_json(request), ("hash", "file_path", "content_type", "tags"))
+    for name in ("file_path", "content_type"):
+        if not isinstance(body.get(name, ""), str):
+            raise invalid(f"{quoted(body[name])} is not text.", name)
     asset = await service.threads.run(service.assets.find_by_hash, _hash(body.get("hash")))
     if asset is None:
         raise Refusal(404, "blob_not_found", "no such bytes were uploaded.", "hash")

@@ -15,6 +15,9 @@ from .value_schema import ASSET_REFERENCE
 CURSOR = r"[0-9]{1,12}\.[0-9]{9}_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 """Where a list of jobs goes on: the moment of its last job, and the job's id."""
 UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_WORD = "[A-Za-z0-9!#$&^_.+-]{1,60}"
+CONTENT_TYPE = f"{_WORD}/{_WORD}(?: *; *{_WORD}={_WORD}){{0,3}}"
+"""Example: `text/plain; charset=utf-8`."""
 STATUSES = ("queued", "running", "succeeded", "canceling", "canceled", "failed", "expired")
 _ID = "7f3d2c1b-9a8e-4d6f-b012-3c4d5e6f7a8b"
 _ASSET = "9f8a1c0d-2b3e-4f56-8a7b-1c2d3e4f5a6b"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..limits import Json
-from .api_shapes import CURSOR, STATUSES, error_example, job_example, shapes
+from .api_shapes import CONTENT_TYPE, CURSOR, STATUSES, error_example, job_example, shapes
 from .interface import LORAS
 from .names import Names
 from .publication import Publication
@@ -327,7 +327,7 @@ def _assets() -> dict[str, Json]:
         "properties": {
             "file": {"type": "string", "contentMediaType": "application/octet-stream"},
             "file_path": {"type": "string"},
-            "content_type": {"type": "string"},
+            "content_type": {"type": "string", "pattern": f"^{CONTENT_TYPE}$"},
             "expected_hash": {"type": "string", "pattern": "^blake3:[0-9a-f]{64}$"},
             "tags": {"type": "string"},
         },

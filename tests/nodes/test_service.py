@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
 import os
@@ -27,6 +28,7 @@ from support.sdk import ROOT, run_with_sdk, sdk_python
 
 from lorchestra.demo.comfyui import Server, pack_root
 from lorchestra.demo.prompt import CHECKPOINT, demo_prompt
+from lorchestra.service.service import MAX_STREAMS
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +147,15 @@ def test_waiting_is_asked_for_and_ends(service: Service) -> None:
         ([], 400, None, ""),
         (None, 400, None, ""),
         (b'{"seed": NaN}', 400, "seed", ""),
+        (b'{"loras": [{"model": "warm", "weight": NaN}]}', 400, "loras[0].weight", ""),
+        (b'{"loras": [{"model": "warm", "weight": 1e999}]}', 400, "loras[0].weight", ""),
+        ({"loras": [{"model": "civitai:abc@def"}]}, 422, "loras[0].model", "civitai:abc@def"),
+        ({"loras": [{"model": "urn:air:sd1:lora:civitai:1@x"}]}, 422, "loras[0].model", ""),
+        ({"loras": [{"model": ["warm"]}]}, 400, "loras[0].model", "warm"),
+        ({"loras": [{"model": "warm", "schedule": "0:x"}]}, 422, "loras[0].schedule", ""),
+        ({"checkpoint": "../broken.safetensors"}, 422, "checkpoint", "broken"),
+        ({"checkpoint": "none.safetensors"}, 422, "checkpoint", "none"),
+        ({"prompt": "x" * 400_001}, 400, "prompt", "400,001"),
         (b"[" * 10_000 + b"]" * 10_000, 400, None, "nested"),
         (b'{"prompt": "' + b"x" * 50_000_000 + b'"}', 413, "body", ""),
     ],
@@ -160,6 +171,42 @@ def test_what_is_wrong_is_told_before_anything_is_queued(
     assert said in error["message"]
     assert service.ask("GET", "/api/v2/jobs?limit=1").json["jobs"] == before
     assert service.ask("GET", "/api/v2/health").status == 200
+
+
+def test_a_key_is_good_for_one_call(service: Service) -> None:
+    first = service.ask("POST", "/workflows/empty/jobs", {}, Idempotency_Key="once")
+    again = service.ask("POST", "/workflows/empty/jobs", {"width": 16}, Idempotency_Key="once")
+    assert (first.status, again.status, again.json["error"]["code"]) == (202, 422, "idempotency_key_reuse")
+    assert again.json["error"]["details"]["job_id"] == first.json["id"]
+    assert service.ask("GET", "/api/v2/jobs?limit=1").json["jobs"][0]["id"] == first.json["id"]
+
+
+@pytest.mark.parametrize("count", [MAX_STREAMS + 50, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_too_many_event_streams(service: Service, count: int) -> None:
+    """As many as may be are open; all others are told to come back, and the server answers others meanwhile."""
+    slow = demo_prompt([], steps=5000, width=64, height=64)
+    job = service.ask("POST", "/api/v2/jobs", {"workflow": slow}).json
+    path = job["urls"]["events"].removeprefix(service.server.url)
+    host = service.server.url.removeprefix("http://")
+    answers: Counter[int] = Counter()
+    open_ones: list[http.client.HTTPConnection] = []
+    refused = http.client.HTTPConnection(host, timeout=60)
+    while answers.total() < count:
+        connection = http.client.HTTPConnection(host, timeout=60) if answers[200] < MAX_STREAMS else refused
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answers[answer.status] += 1
+        if answer.status == 200:
+            open_ones.append(connection)
+        else:
+            assert answer.headers["Retry-After"]
+            answer.read()
+    assert answers == {200: MAX_STREAMS, 429: count - MAX_STREAMS}
+    assert service.ask("GET", "/workflows").status == 200
+    for connection in open_ones:
+        connection.close()
+    assert service.ask("POST", f"/api/v2/jobs/{job['id']}/cancel").status == 200
+    assert service.wait(job["id"])["status"] == "canceled"
 
 
 def test_a_lora_is_found_by_its_air(service: Service) -> None:
@@ -265,6 +312,28 @@ def test_a_runware_request_gives_pictures_and_every_task_is_answered(service: Se
     ]
     again = service.ask("POST", "/v1", [good])
     assert (again.status, again.json["errors"][0]["code"]) == (400, "conflictTaskUUID")
+
+
+GUIDE = """[
+  {
+    "lora": [
+      { "model": "civitai:120096@135931", "weight": 0.7 },
+      { "model": "civitai:245889@277389", "weight": 0.5 }
+    ]
+  }
+]"""
+"""Of Runware's guide to LoRAs; `// other parameters...` stands before `lora` there."""
+
+
+def test_the_request_of_the_guide_gives_its_picture(service: Service) -> None:
+    (guide,) = json.loads(GUIDE)
+    answer = service.ask("POST", "/v1", [task(**guide, outputType="base64Data", CFGScale=7)])
+    assert answer.status == 200 and "errors" not in answer.json, answer.content
+    (picture,) = answer.json["data"]
+    rows = [{"lora": "warm.safetensors", "model": 0.7}, {"lora": "styles/lines.safetensors", "model": 0.5}]
+    graph = demo_prompt(rows, positive="a barn", seed=5, steps=1, width=64, height=64, prefix="guide")
+    (image,) = service.server.run(graph)["8"]["images"]
+    assert pixels(base64.b64decode(picture["imageBase64Data"])) == pixels(service.server.view(image))
 
 
 def test_a_runware_task_is_asked_for_later(service: Service) -> None:
