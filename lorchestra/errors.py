@@ -113,6 +113,10 @@ class InputError(LorchestraError):
         super().__init__(f"{self.path}: {reason}" if self.path else reason)
 
 
+class UnusableInput(InputError):
+    """What was sent has the form that the schema asks for, and still cannot be used: a LoRA that is not there."""
+
+
 class ScheduleError(LorchestraError):
     """A schedule that does not parse, is out of range, or is asked what it cannot know.
 

@@ -9,7 +9,7 @@ from .check import LoraCheck
 from .export import ApiExport
 from .host import process, prompt
 from .request import StackFromRequest
-from .routes import add_routes
+from .routes import add_routes, resume_soon
 from .schedule import LoraSchedule
 from .stack import LoraStack
 
@@ -25,7 +25,8 @@ class Lorchestra(ComfyExtension):
         The catalog is filled in the background.
         """
         prompt.listen()
-        add_routes()
+        if add_routes():
+            resume_soon()
         process.read_files_soon()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -11,12 +11,17 @@ from itertools import accumulate
 
 from ..errors import JsonError
 from ..limits import MAX_NESTING, MAX_TEXT, MAX_VALUES, Json
+from . import json_steps
 
+_LARGE = 300_000
+"""Characters from which a text is read in steps: what `json` does at once is over in a few milliseconds for less."""
 _NO_BRACKETS = re.compile(r"[^\[\]{}]+")
 _DEPTHS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
-def read_json(text: str | bytes, what: str = "the text", *, size: int = MAX_TEXT, values: int = MAX_VALUES) -> Json:
+def read_json(
+    text: str | bytes | bytearray, what: str = "the text", *, size: int = MAX_TEXT, values: int = MAX_VALUES
+) -> Json:
     """The value of JSON text, or of UTF-8 bytes of it.
 
     `what` names it in sentences: "the request is not JSON: …". `size` is the most characters, or bytes, `values` the
@@ -26,14 +31,16 @@ def read_json(text: str | bytes, what: str = "the text", *, size: int = MAX_TEXT
     if len(text) > size:
         unit = "characters" if isinstance(text, str) else "bytes"
         raise JsonError(f"{what} has {len(text):,} {unit}; at most {size:,} are read")
-    if isinstance(text, bytes):
+    if not isinstance(text, str):
         try:
-            text = text.decode("utf-8-sig")
+            text = json_steps.decode_utf8(text)
         except UnicodeDecodeError as error:
             raise JsonError(f"{what} is not UTF-8 text at byte {error.start}") from error
-    _check(text, what, values)
+    is_large = len(text) > _LARGE
+    if not is_large:
+        _check(text, what, values)
     try:
-        return json.loads(text)
+        return json_steps.read(text, what, values) if is_large else json.loads(text)
     except RecursionError as error:
         raise JsonError(f"{what} is nested too deeply") from error
     except ValueError as error:  # also a number of more digits than Python reads

@@ -22,6 +22,7 @@ from .http import Refusal, invalid, not_found
 from .job import Job, Output, asset_url, iso
 from .store import Asset, Store
 
+BYTES = "application/octet-stream"
 FOLDER = "lorchestra"
 """Below ComfyUI's folder for inputs: what was uploaded."""
 MAX_UPLOAD = 100 * 1024 * 1024
@@ -207,7 +208,7 @@ class Assets:
             size = path.stat().st_size
         except OSError:
             return None
-        kind = mimetypes.guess_type(made.name)[0] or "application/octet-stream"
+        kind = mimetypes.guess_type(made.name)[0] or BYTES
         asset = Asset(own, str(path), made.name, kind, size, None, time.time(), job)
         return asset, Output(own, made.node, made.name, made.type, kind, size)
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from typing import cast
 
 from ..errors import quoted
 from ..limits import Json
 from ..workflow.create import create
-from ..workflow.interface import LORAS, MEDIA, Input
+from ..workflow.interface import INTEGER, LORAS, MEDIA, Input
 from ..workflow.publication import Publication
+from ..workflow.schema import schema_of
+from ..workflow.validation import check
 from .backend import Graph, GraphRefused
 from .http import Refusal, invalid
 from .job import Job
+from .jobs import Order
 from .media import load
 from .publications import Published
 from .service import Service
+from .store import Callback
 
+_MOST_DRAWN = 2**50
+"""As the editor has it."""
 _CHECKS_ITSELF = "LorchestraLoraStack"
 """The node that says by itself which rows cannot be used, when its prompt is queued, as far as its policy wants it."""
 
@@ -28,14 +35,17 @@ async def call(
     *,
     key: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    callback: Callback | None = None,
+    draws: bool = True,
 ) -> Job:
     """Queues a published workflow with the inputs that `read` gives; both are found in a thread.
 
+    With `draws`, seeds that the editor draws anew for each run are drawn here for a call that does not send them.
     Raises `Refusal` and `InputError` with the path of the field that is to blame; nothing is queued then.
     """
-    calling = _Call(service, find, read)
+    calling = _Call(service, find, read, draws)
     try:
-        return await service.jobs.submit(calling.make, key=key, metadata=metadata)
+        return await service.jobs.submit(calling.make, key=key, metadata=metadata, callback=callback)
     except GraphRefused as error:
         await service.threads.run(calling.check)
         raise _explained(calling.published.publication, error) from error
@@ -48,17 +58,20 @@ class _Call:
     inputs: dict[str, Json]
     graph: Graph
 
-    def __init__(self, service: Service, find: Callable[[], Published], read: Callable[[], Json]) -> None:
+    def __init__(self, service: Service, find: Callable[[], Published], read: Callable[[], Json], draws: bool) -> None:
         self._service = service
         self._find = find
         self._read = read
+        self._draws = draws
 
-    def make(self) -> tuple[Graph, str]:
-        """The graph, and what the job is of."""
+    def make(self) -> Order:
+        """What is to be run."""
         self.published = self._find()
-        self.inputs = _object(self._read())
-        self.graph = prepare(self._service, self.published.publication, self.inputs)
-        return self.graph, self.published.reference
+        publication, sent = self.published.publication, _object(self._read())
+        drawn = draw(publication, sent) if self._draws else {}
+        self.inputs = sent | drawn
+        self.graph = prepare(self._service, publication, self.inputs)
+        return Order(self.graph, self.published.reference, drawn)
 
     def check(self) -> None:
         """Raises `Refusal` for the row that a graph was refused for, if it was one."""
@@ -72,12 +85,30 @@ def _object(inputs: Json) -> dict[str, Json]:
     return cast("dict[str, Json]", inputs)
 
 
+def draw(publication: Publication, sent: Mapping[str, Json]) -> dict[str, Json]:
+    """A value for each input that the editor draws anew for each run, and that was not sent."""
+    return {
+        item.name: _drawn(item.schema)
+        for item in publication.inputs
+        if item.is_random and not item.is_required and item.kind == INTEGER and item.name not in sent
+    }
+
+
+def _drawn(schema: Mapping[str, Json]) -> int:
+    """A whole number that the schema allows, and that JavaScript writes as it is."""
+    step = schema.get("multipleOf", 1)
+    least = -(-max(schema.get("minimum", 0), -_MOST_DRAWN) // step)
+    most = min(schema.get("maximum", _MOST_DRAWN), _MOST_DRAWN) // step
+    return step * (least + secrets.randbelow(max(1, most - least + 1)))
+
+
 def prepare(service: Service, publication: Publication, inputs: Mapping[str, Json]) -> Graph:
     """The graph of a call, as far as it can be checked before it is queued. Not on the event loop."""
     values = dict(inputs)
     resolve = service.backend.resolver()
     media = [item for item in publication.inputs if item.kind in MEDIA and item.name in values]
     if media:
+        check(schema_of(publication), values)
         # All else is looked at first: nothing is kept for a request that is refused.
         standing_in = {item.name: item.default if isinstance(item.default, str) else "-" for item in media}
         create(publication, values | standing_in, resolve=resolve)

@@ -6,27 +6,26 @@ models are not uploaded.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from typing import cast
 
 from ..errors import quoted
 from ..limits import Json
+from ..workflow.api_shapes import CONTENT_TYPE, CURSOR
 from . import assets
 from .backend import Graph
 from .events import stream
 from .http import File, Part, Refusal, Request, Response, Stream, invalid
 from .job import STATUSES, Job, job_url
-from .service import Service, idempotency_key, require_object
+from .jobs import Order
+from .service import Service, find_callback, idempotency_key, require_object
 
 _FIELDS = ("workflow", "extra_data", "metadata", "priority")
 _SECRET = "api_key_comfy_org"
 _MOST_LISTED = 100
 _MOST_LABELS = 16
 _LABEL = re.compile(r"metadata\[(.{1,100})\]", re.S)
-_CURSOR = re.compile(r"([0-9]{1,12}\.[0-9]{1,9})/([0-9a-f-]{36})", re.ASCII)
 _HASH = re.compile(r"blake3:[0-9a-f]{64}", re.ASCII)
 _MAX_FIELD = 10_000
 
@@ -40,14 +39,15 @@ async def post_job(service: Service, request: Request) -> Response:
     """Runs a graph in API form; 201 with the job."""
     if not service.settings.graphs:
         raise Refusal(403, "forbidden", "only published workflows run here: call POST /workflows/{name}/jobs.")
-    key = idempotency_key(request)
+    key, callback = idempotency_key(request), find_callback(service, request)
     body = require_object(await service.read_json(request), _FIELDS)
     metadata, priority = _metadata(body.get("metadata")), _priority(body.get("priority"))
     secrets = _secrets(body.get("extra_data"))
     workflow = body.get("workflow")
     job = await service.jobs.submit(
-        lambda: (_graph(service, workflow), None), key=key, metadata=metadata, priority=priority, secrets=secrets
-    )
+        lambda: Order(_graph(service, workflow)), key=key, metadata=metadata, priority=priority, secrets=secrets,
+        callback=callback,
+    )  # fmt: skip
     return Response(lambda: service.show(job, request), 201, {"Location": job_url(service.base(request), job.id)})
 
 
@@ -121,6 +121,8 @@ def _metadata(value: Json) -> dict[str, str] | str | None:
 
 
 def _priority(value: Json) -> int | None:
+    if isinstance(value, float) and value.is_integer():  # JSON Schema takes 1.0 for a whole number
+        value = int(value)
     if value is not None and (type(value) is not int or abs(value) > 1_000_000):
         raise invalid(f"{quoted(value)} is not a whole number from -1000000 to 1000000.", "priority")
     return value
@@ -166,17 +168,14 @@ async def list_jobs(service: Service, request: Request) -> Response:
 
 
 def _cursor(job: Job) -> str:
-    return base64.urlsafe_b64encode(f"{job.created:.9f}/{job.id}".encode()).decode().rstrip("=")
+    return f"{job.created:.9f}_{job.id}"
 
 
 def _read_cursor(text: str) -> tuple[float, str]:
-    try:
-        found = _CURSOR.fullmatch(base64.urlsafe_b64decode(text[:200] + "=" * (-len(text) % 4)).decode())
-    except (binascii.Error, ValueError):
-        found = None
-    if found is None:
+    if re.fullmatch(CURSOR, text[:200], re.ASCII) is None:
         raise Refusal(400, "invalid_cursor", "this is not a cursor of a list of jobs.", "cursor")
-    return float(found[1]), found[2]
+    created, _, job = text.partition("_")
+    return float(created), job
 
 
 async def get_job(service: Service, request: Request) -> Response:
@@ -237,8 +236,10 @@ async def post_asset(service: Service, request: Request) -> Response:
         found = await service.threads.run(upload.hash)
         if expected is not None and found is not None and expected.lower() != found:
             raise Refusal(409, "hash_mismatch", f"what came has the hash {found}.", "expected_hash")
-        kind = fields.get("content_type") or sent.content_type or "application/octet-stream"
-        asset, is_new = await service.threads.run(service.assets.keep_upload, upload, name, kind[:100])
+        kind = fields.get("content_type") or sent.content_type or assets.BYTES
+        if re.fullmatch(CONTENT_TYPE, kind, re.ASCII) is None:  # it becomes a header when the file is asked for
+            raise invalid(f"{quoted(kind)} is not a type such as image/png.", "content_type")
+        asset, is_new = await service.threads.run(service.assets.keep_upload, upload, name, kind)
     finally:
         await service.threads.run(upload.drop)
     return Response(assets.to_json(asset, service.base(request), is_new), 201 if is_new else 200)
@@ -256,6 +257,9 @@ async def _read_field(part: Part) -> str:
 async def post_asset_from_hash(service: Service, request: Request) -> Response:
     """The asset with these bytes, if they were uploaded before."""
     body = require_object(await service.read_json(request), ("hash", "file_path", "content_type", "tags"))
+    for name in ("file_path", "content_type"):
+        if not isinstance(body.get(name, ""), str):
+            raise invalid(f"{quoted(body[name])} is not text.", name)
     asset = await service.threads.run(service.assets.find_by_hash, _hash(body.get("hash")))
     if asset is None:
         raise Refusal(404, "blob_not_found", "no such bytes were uploaded.", "hash")

@@ -44,7 +44,7 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """By names in lower case."""
-    read: Callable[[int], Awaitable[bytes]]
+    read: Callable[[int], Awaitable[bytes | bytearray]]
     """The body, of so many bytes at most; raises `Refusal`."""
     parts: Callable[[], AsyncIterator[Part]]
     """The fields of a form; raises `Refusal` for what is no form."""
@@ -113,6 +113,11 @@ class Refusal(LorchestraError):
 def invalid(message: str, path: str | None = None) -> Refusal:
     """A request that is not one: 400 `invalid_request`."""
     return Refusal(400, "invalid_request", message, path)
+
+
+def unusable(message: str, path: str) -> Refusal:
+    """A value of the form that the schema asks for, and that cannot be used: 422 `invalid_input`."""
+    return Refusal(422, "invalid_input", message, path)
 
 
 def not_found(message: str) -> Refusal:

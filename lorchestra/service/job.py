@@ -103,6 +103,8 @@ class Job:
     """Labels that the caller gave it."""
     priority: int | None = None
     """Kept and shown, and no more: ComfyUI's queue has its own order."""
+    drawn: Mapping[str, Json] = field(default_factory=dict[str, Json], hash=False)
+    """Inputs that the caller did not send and that were drawn for this run, by name."""
 
     @property
     def has_ended(self) -> bool:
@@ -132,7 +134,7 @@ class Job:
         for name, value in (("workflow", self.workflow), ("metadata", self.metadata), ("priority", self.priority)):
             if value is not None:
                 shown[name] = value
-        return shown
+        return shown | ({"drawn": dict(self.drawn)} if self.drawn else {})
 
     def to_row(self) -> dict[str, Json]:
         """All of it as JSON data, to be kept."""

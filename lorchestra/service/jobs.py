@@ -44,7 +44,7 @@ from .job import (
     Progress,
 )
 from .settings import Settings
-from .store import Store
+from .store import Callback, Store
 from .threads import Threads
 
 _MOST_LISTED = 500
@@ -91,17 +91,36 @@ class Live:
     watches: set[Watch] = field(default_factory=set["Watch"])
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a job is to run."""
+
+    graph: Graph
+    workflow: str | None = None
+    """The publication that it is of, `name@version`; None for a graph that was sent."""
+    drawn: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    """Inputs that the caller did not send and that were drawn, by name."""
+
+
 class Jobs:
     """All jobs of a service."""
 
     def __init__(
-        self, store: Store, assets: Assets, backend: Backend, threads: Threads, settings: Callable[[], Settings]
+        self,
+        store: Store,
+        assets: Assets,
+        backend: Backend,
+        threads: Threads,
+        settings: Callable[[], Settings],
+        on_end: Callable[[], object],
     ) -> None:
+        """`on_end` is called whenever a job has ended and is kept, from any thread."""
         self._store = store
         self._assets = assets
         self._backend = backend
         self._threads = threads
         self._settings = settings
+        self._on_end = on_end
         self._live: dict[str, Live] = {}
         self._lock = threading.RLock()
         self._signals: queue.SimpleQueue[Signal | None] = queue.SimpleQueue()
@@ -117,14 +136,15 @@ class Jobs:
 
     async def submit(
         self,
-        make: Callable[[], tuple[Graph, str | None]],
+        make: Callable[[], Order],
         *,
         key: str | None = None,
         metadata: Mapping[str, str] | str | None = None,
         priority: int | None = None,
         secrets: Mapping[str, str] | None = None,
+        callback: Callback | None = None,
     ) -> Job:
-        """Queues the graph that `make` gives in a thread, with the publication that it is of, `name@version`, or None.
+        """Queues what `make` gives, which is called in a thread.
 
         Raises what it does, `Refusal` if too much waits, `GraphRefused`, and `KeyUsed`.
 
@@ -141,12 +161,13 @@ class Jobs:
                 )
 
         def begin() -> tuple[Live, Graph]:
-            (graph, workflow), now = make(), time.time()
+            order, now = make(), time.time()
+            graph = order.graph
             job = Job(
                 str(uuid.uuid4()), QUEUED, now, now + 3600 * settings.retention_hours, len(graph),
-                workflow=workflow, metadata=metadata, priority=priority,
+                workflow=order.workflow, metadata=metadata, priority=priority, drawn=order.drawn,
             )  # fmt: skip
-            self._store.add(job, dict(graph), key)
+            self._store.add(job, dict(graph), key, callback)
             live = Live(job, {node: str(data.get("class_type", "")) for node, data in graph.items()})
             with self._lock:
                 self._live[job.id] = live
@@ -356,6 +377,7 @@ class Jobs:
             self._store.save([job])
             self._set(live, job)
             self._live.pop(job.id, None)
+        self._on_end()
 
     def _add_outputs(self, live: Live, files: tuple[Made, ...]) -> None:
         known = {output.id for output in live.job.outputs}

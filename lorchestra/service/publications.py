@@ -18,7 +18,7 @@ from ..files.opening import is_file, read_small
 from ..limits import Json
 from ..workflow.documents import schema_of
 from ..workflow.publication import Publication
-from .http import Refusal, not_found
+from .http import Refusal, not_found, unusable
 
 _MOST_BYTES = 32_000_000
 _MOST_VALUES = 500_000
@@ -42,7 +42,7 @@ class Name:
 def read_name(text: str) -> Name:
     """`portrait` or `portrait@3`; raises `Refusal` (400) for what can be no name of one."""
     match = _NAME.fullmatch(text)
-    if match is None or _DEVICES.fullmatch(match[1]):
+    if match is None:
         raise Refusal(
             400,
             "invalid_request",
@@ -98,6 +98,8 @@ class Publications:
         """A publication by `name` or `name@3`; raises `Refusal`: 404 if there is none, 500 if its file is broken."""
         name = read_name(text)
         newest = self._path(name.name)
+        if _DEVICES.fullmatch(name.name):
+            raise not_found(f"there is no published workflow {quoted(text)}.")
         if name.version is None:
             path = newest if is_file(newest) else self._newest_kept(name.name)
         else:
@@ -125,6 +127,8 @@ class Publications:
     def add(self, publication: Publication) -> Published:
         """Publishes; the version is the one after the newest. Raises `Refusal` (409) for too many."""
         name = read_name(publication.name)
+        if _DEVICES.fullmatch(name.name):
+            raise unusable(f"Windows takes {quoted(name.name)} for a device. Choose another name.", "name")
         with self._lock:
             versions = self.versions()
             if sum(len(found) for found in versions.values()) >= MOST:

@@ -7,25 +7,24 @@ honoured is an error that names the parameter; codes that are not Runware's say 
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
-import uuid
+import re
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, cast
+from typing import cast
 
 from ..errors import InputError, quoted
 from ..exchange.runware import WEIGHT_MAX, WEIGHT_MIN
 from ..limits import Json
+from ..workflow.api_shapes import UUID
 from ..workflow.interface import Input
 from ..workflow.publication import Publication
 from .calls import call
 from .http import Refusal, Request, Response, invalid
-from .job import FAILED, SUCCEEDED, Job, Output, asset_url
+from .job import Job
 from .publications import Published
+from .runware_answer import FORMATS, INFER, TYPES, Form, TaskError, answer_of, labels_of
 from .service import Service, key_used
-from .store import KeyUsed
+from .store import Callback, KeyUsed
 
 _MOST_TASKS = 100
 _MOST_RESULTS = 20
@@ -45,18 +44,13 @@ _PLAIN: tuple[tuple[str, str, str, float | None, float | None], ...] = (
 )
 _OWN = (
     "taskType", "taskUUID", "model", "seed", "scheduler", "numberResults", "outputType", "outputFormat",
-    "outputQuality", "deliveryMethod", "lora", "seedImage", "maskImage", "includeCost",
+    "outputQuality", "deliveryMethod", "lora", "seedImage", "maskImage", "includeCost", "webhookURL",
 )  # fmt: skip
 _BLANK = "__BLANK__"
 """Runware's word for no prompt."""
-_TYPES = ("URL", "base64Data", "dataURI")
-_FORMATS: Mapping[str, tuple[str, str]] = {
-    "PNG": ("PNG", "image/png"),
-    "JPG": ("JPEG", "image/jpeg"),
-    "WEBP": ("WEBP", "image/webp"),
-}
-_URL_KEYS = {"URL": "imageURL", "base64Data": "imageBase64Data", "dataURI": "imageDataURI"}
-
+_DEFAULT = "Default"
+"""Its word for the scheduler that the workflow has."""
+_UUID = re.compile(UUID)
 _SAMPLERS: Mapping[str, str] = {
     "Euler": "euler", "Euler a": "euler_ancestral", "EulerAncestralDiscreteScheduler": "euler_ancestral",
     "EulerDiscreteScheduler": "euler", "FlowMatchEulerDiscreteScheduler": "euler", "Heun": "heun", "LMS": "lms",
@@ -70,45 +64,6 @@ _SCHEDULES: Mapping[str, str] = {
     "": "normal", "Karras": "karras", "Exponential": "exponential", "Beta": "beta", "Uniform": "sgm_uniform",
 }  # fmt: skip
 """What it ends with → ComfyUI's scheduler."""
-
-
-class _TaskError(Exception):
-    """What is said of a task that is not done."""
-
-    def __init__(self, code: str, message: str, parameter: str | None = None, **more: Json) -> None:
-        self.code = code
-        self.message = message
-        self.parameter = parameter
-        self.more = more
-        super().__init__(message)
-
-    def to_json(self, task: Mapping[str, Json]) -> dict[str, Json]:
-        shown: dict[str, Json] = {"code": self.code, "message": self.message}
-        if self.parameter is not None:
-            shown["parameter"] = self.parameter
-        for key in ("taskType", "taskUUID"):
-            if isinstance(task.get(key), str):
-                shown[key] = task[key][:100]
-        return shown | self.more
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """How the pictures of a task are given back."""
-
-    type: str
-    format: str | None
-    """None for as they are saved."""
-    quality: int
-
-    def to_labels(self) -> dict[str, str]:
-        return {"outputType": self.type, "outputFormat": self.format or "", "outputQuality": str(self.quality)}
-
-    @staticmethod
-    def of(labels: Mapping[str, str]) -> _Form:
-        return _Form(
-            labels.get("outputType", "URL"), labels.get("outputFormat") or None, int(labels.get("outputQuality", "95"))
-        )
 
 
 async def post_tasks(service: Service, request: Request) -> Response:
@@ -138,7 +93,7 @@ def show_error(error: Refusal, request: Request) -> Response:
         429: "rateLimitExceeded",
         503: "serverError",
     }
-    shown = _TaskError(codes.get(error.status, "invalidRequest"), error.message, error.path).to_json({})
+    shown = TaskError(codes.get(error.status, "invalidRequest"), error.message, error.path).to_json({})
     return Response({"data": [], "errors": [shown]}, error.status, error.headers)
 
 
@@ -148,55 +103,61 @@ async def _answer(
     data = cast("dict[str, Json]", task) if isinstance(task, dict) else {}
     try:
         if not isinstance(task, dict):
-            raise _TaskError("invalidTask", f"a task is {quoted(task)}; expected an object")
+            raise TaskError("invalidTask", f"a task is {quoted(task)}; expected an object")
+        if "taskUUID" in data:
+            _task_id(data, set())
         match data.get("taskType"):
             case "imageInference":
                 return await _infer(service, request, data, _task_id(data, known)), None
             case "getResponse":
+                _require_only(data, ("taskType", "taskUUID"))
                 return await _get_response(service, request, _task_id(data, set())), None
             case "ping":
+                _require_only(data, ("taskType", "taskUUID", "ping"))
+                if type(data.get("ping", True)) is not bool:
+                    raise TaskError("invalidPing", f"{quoted(data['ping'])} is not true or false", "ping")
                 return [{"taskType": "ping", "pong": True}], None
             case "authentication":
+                _require_only(data, ("taskType", "taskUUID", "apiKey"))
                 return [_authenticate(service, data)], None
             case other:
-                raise _TaskError(
+                raise TaskError(
                     "unsupportedTaskType", f"{quoted(other)} is not done here", "taskType",
-                    allowedValues=["imageInference", "getResponse", "ping", "authentication"],
+                    allowedValues=[INFER, "getResponse", "ping", "authentication"],
                 )  # fmt: skip
-    except _TaskError as error:
+    except TaskError as error:
         return [], error.to_json(data)
     except (Refusal, InputError) as error:
         return [], _told(error).to_json(data)
 
 
-def _told(error: Refusal | InputError) -> _TaskError:
+def _told(error: Refusal | InputError) -> TaskError:
     """What a call of a workflow says, in Runware's words."""
     if isinstance(error, InputError):
-        return _TaskError("invalidValue", error.reason, error.path or None)
+        return TaskError("invalidValue", error.reason, error.path or None)
     code = {
         "invalid_lora": "incompatibleLora", "queue_full": "rateLimitExceeded", "missing_asset": "invalidImage",
         "idempotency_key_reuse": "conflictTaskUUID",
     }.get(error.code, "invalidValue")  # fmt: skip
-    return _TaskError(code, error.message, "taskUUID" if code == "conflictTaskUUID" else error.path)
+    return TaskError(code, error.message, "taskUUID" if code == "conflictTaskUUID" else error.path)
 
 
 def _authenticate(service: Service, task: Mapping[str, Json]) -> dict[str, Json]:
     """Who is answered here has access already; a key that is wrong is told all the same."""
+    if "apiKey" in task:
+        _text(task, "apiKey")
     if service.settings.token is not None and task.get("apiKey") != service.settings.token:
-        raise _TaskError("invalidApiKey", "this is not the token", "apiKey")
+        raise TaskError("invalidApiKey", "this is not the token", "apiKey")
     return {"taskType": "authentication"}
 
 
 def _task_id(task: Mapping[str, Json], known: set[str]) -> str:
     own = task.get("taskUUID")
-    try:
-        found = str(uuid.UUID(own)) if isinstance(own, str) and len(own) == 36 else None
-    except ValueError:
-        found = None
-    if found is None:
-        raise _TaskError("invalidTaskUUID", f"{quoted(own)} is not a UUID", "taskUUID")
+    if not isinstance(own, str) or _UUID.fullmatch(own) is None:
+        raise TaskError("invalidTaskUUID", f"{quoted(own)} is not a UUID", "taskUUID")
+    found = own.lower()
     if found in known:
-        raise _TaskError("conflictTaskUUID", "two tasks of the request have this UUID", "taskUUID")
+        raise TaskError("conflictTaskUUID", "two tasks of the request have this UUID", "taskUUID")
     known.add(found)
     return found
 
@@ -205,49 +166,65 @@ async def _infer(service: Service, request: Request, task: dict[str, Json], own:
     _require_known(task)
     form = _form(task)
     results = _whole(task, "numberResults", 1, _MOST_RESULTS, 1)
-    seed = _whole(task, "seed", 0, _MOST_SEED, int.from_bytes(uuid.uuid4().bytes[:4], "big"))
+    seed = _whole(task, "seed", 0, _MOST_SEED, secrets.randbelow(2**32))
     is_async = _choice(task, "deliveryMethod", ("sync", "async"), "sync") == "async"
+    callback = _callback(service, request, task, own)
     published, model = await service.threads.run(_find_publication, service, task.get("model"))
     inputs, names = _inputs(published.publication, task, model)
     if results > 1 and "seed" not in names:
-        raise _TaskError("unsupportedParameter", "the workflow has no seed, so all results were one", "numberResults")
+        raise TaskError("unsupportedParameter", "the workflow has no seed, so all results were one", "numberResults")
     if "seed" in task and "seed" not in names:
-        raise _TaskError("unsupportedParameter", "the workflow has no seed", "seed")
+        raise TaskError("unsupportedParameter", "the workflow has no seed", "seed")
     if not is_async and service.waits.is_full():
-        raise _TaskError("rateLimitExceeded", "too many requests wait. Try again, or with deliveryMethod async")
+        raise TaskError("rateLimitExceeded", "too many requests wait. Try again, or with deliveryMethod async")
     jobs: list[Job] = []
     for number in range(results):
         used = seed + number
         labels = {"seed": str(used), "results": str(results), **form.to_labels()}
         given = inputs | ({names["seed"]: used} if "seed" in names else {})
         try:
-            jobs.append(await _call(service, published, given, _key(own, number), labels))
+            jobs.append(await _call(service, published, given, _key(own, number), labels, callback))
         except (Refusal, InputError) as error:
             for job in jobs:
                 await service.threads.run(service.jobs.cancel, job.id)
             raise _renamed(_told(error), {name: parameter for parameter, name in _parameters(names).items()}) from error
     if is_async:
-        return [{"taskType": "imageInference", "taskUUID": own}]
+        return [{"taskType": INFER, "taskUUID": own}]
     with service.waits.one_more():
         ended = await asyncio.gather(*(service.jobs.wait(job, _SECONDS) for job in jobs))
     shown: list[dict[str, Json]] = []
     for job in ended:
         if not job.has_ended:
-            raise _TaskError(
+            raise TaskError(
                 "timeoutProvider",
                 f"the pictures were not there within {_SECONDS:g} seconds. Ask again with getResponse",
             )
-        shown += await _pictures(service, request, job, own)
+        shown += await service.threads.run(answer_of, service.assets, service.base(request), job, own)
     return shown
 
 
 async def _call(
-    service: Service, published: Published, inputs: dict[str, Json], key: str, labels: dict[str, str]
+    service: Service,
+    published: Published,
+    inputs: dict[str, Json],
+    key: str,
+    labels: dict[str, str],
+    callback: Callback | None,
 ) -> Job:
     try:
-        return await call(service, lambda: published, lambda: inputs, key=key, metadata=labels)
+        # The task's seed is all that its answer tells: other seeds stay, so that it gives the same again.
+        return await call(
+            service, lambda: published, lambda: inputs, key=key, metadata=labels, callback=callback, draws=False
+        )
     except KeyUsed as error:
         raise key_used(error) from error
+
+
+def _callback(service: Service, request: Request, task: Mapping[str, Json], own: str) -> Callback | None:
+    """Who is told of each of the task's pictures."""
+    if "webhookURL" not in task:
+        return None
+    return service.callback(request, _text(task, "webhookURL"), "webhookURL", own)
 
 
 def _key(task: str, number: int) -> str:
@@ -255,84 +232,38 @@ def _key(task: str, number: int) -> str:
     return f"§{task}/{number}"
 
 
-def _labels(job: Job) -> Mapping[str, str]:
-    """What a task has said of its job."""
-    return job.metadata if isinstance(job.metadata, Mapping) else {}
-
-
 async def _get_response(service: Service, request: Request, own: str) -> list[dict[str, Json]]:
     first = await service.threads.run(service.jobs.find_by_key, _key(own, 0))
     if first is None:
-        raise _TaskError("taskNotFound", "there is no task of this UUID", "taskUUID")
-    labels = _labels(first)
+        raise TaskError("taskNotFound", "there is no task of this UUID", "taskUUID")
+    labels = labels_of(first)
     shown: list[dict[str, Json]] = []
     for number in range(int(labels.get("results", "1"))):
         job = await service.threads.run(service.jobs.find_by_key, _key(own, number))
         if job is None or not job.has_ended:
-            shown.append({"taskType": "imageInference", "taskUUID": own, "status": "processing"})
+            shown.append({"taskType": INFER, "taskUUID": own, "status": "processing"})
         else:
-            shown += [{**one, "status": "success"} for one in await _pictures(service, request, job, own)]
+            done = await service.threads.run(answer_of, service.assets, service.base(request), job, own)
+            shown += [{**one, "status": "success"} for one in done]
     return shown
-
-
-async def _pictures(service: Service, request: Request, job: Job, task: str) -> list[dict[str, Json]]:
-    if job.status == FAILED and job.error is not None:
-        raise _TaskError("inferenceError", job.error.message)
-    if job.status != SUCCEEDED:
-        raise _TaskError("aborted", f"the job was {job.status}")
-    labels = _labels(job)
-    form, pictures = _Form.of(labels), [output for output in job.outputs if output.type == "image"]
-    if not pictures:
-        raise _TaskError("inferenceError", "the workflow made no picture")
-    shown: list[dict[str, Json]] = []
-    for picture in pictures:
-        image, place = await service.threads.run(_picture, service, service.base(request), job, picture, form)
-        one: dict[str, Json] = {"taskType": "imageInference", "taskUUID": task, "imageUUID": image}
-        shown.append(one | {_URL_KEYS[form.type]: place, "seed": int(labels.get("seed", "0"))})
-    return shown
-
-
-def _picture(service: Service, base: str, job: Job, picture: Output, form: _Form) -> tuple[str, str]:
-    """The id of a picture's asset, and the picture as it was asked for."""
-    format_, kind = _FORMATS[form.format] if form.format else ("", picture.content_type)
-    own, content_type = picture.id, picture.content_type
-    data = b""
-    if kind != content_type or form.type != "URL":
-        data = service.assets.read_content(picture.id)
-    if kind != content_type:
-        data, content_type = _converted(data, format_, form.quality), kind
-        if form.type == "URL":
-            own = service.assets.add_bytes(data, f"{picture.name}.{format_.lower()}", kind).id
-    if form.type == "URL":
-        return own, asset_url(base, own)
-    text = base64.b64encode(data).decode()
-    return own, text if form.type == "base64Data" else f"data:{content_type};base64,{text}"
-
-
-def _converted(data: bytes, format_: str, quality: int) -> bytes:
-    try:
-        image: Any = import_module("PIL.Image")
-    except ImportError as error:
-        raise _TaskError("unsupportedParameter", "Pillow is not installed", "outputFormat") from error
-    out = io.BytesIO()
-    with image.open(io.BytesIO(data)) as picture:
-        picture.convert("RGB").save(out, format_, quality=quality)
-    return out.getvalue()
 
 
 def _require_known(task: Mapping[str, Json]) -> None:
-    known = {*_OWN, *(parameter for parameter, *_ in _PLAIN)}
+    _require_only(task, (*_OWN, *(parameter for parameter, *_ in _PLAIN)))
+    if task.get("includeCost", False) is not False:
+        raise TaskError("unsupportedParameter", "nothing here has a price", "includeCost")
+
+
+def _require_only(task: Mapping[str, Json], known: Sequence[str]) -> None:
     unknown = next((key for key in task if key not in known), None)
     if unknown is not None:
-        raise _TaskError("unsupportedParameter", f"{quoted(unknown)} is not known here", unknown[:100])
-    if task.get("includeCost") not in (None, False):
-        raise _TaskError("unsupportedParameter", "nothing here has a price", "includeCost")
+        raise TaskError("unsupportedParameter", f"{quoted(unknown)} is not known here", unknown[:100])
 
 
-def _form(task: Mapping[str, Json]) -> _Form:
-    chosen = _choice(task, "outputFormat", tuple(_FORMATS), "") or None
+def _form(task: Mapping[str, Json]) -> Form:
+    chosen = _choice(task, "outputFormat", tuple(FORMATS), "") or None
     quality = _whole(task, "outputQuality", 20, 99, 95)
-    return _Form(_choice(task, "outputType", _TYPES, "URL"), chosen, quality)
+    return Form(_choice(task, "outputType", TYPES, "URL"), chosen, quality)
 
 
 def _find_publication(service: Service, model: Json) -> tuple[Published, str | None]:
@@ -341,12 +272,10 @@ def _find_publication(service: Service, model: Json) -> tuple[Published, str | N
     Its own checkpoint is that model, or it is the default for the model's architecture and takes any checkpoint.
     """
     if not isinstance(model, str) or not 1 <= len(model) <= 1000:
-        raise _TaskError(
-            "invalidModel", f"the model is {quoted(model)}; expected an AIR or the name of a file", "model"
-        )
+        raise TaskError("invalidModel", f"the model is {quoted(model)}; expected an AIR or the name of a file", "model")
     name, architectures = service.backend.find_model(model)
     if name is None:
-        raise _TaskError("invalidModel", f"there is no checkpoint {quoted(model)}", "model")
+        raise TaskError("invalidModel", f"there is no checkpoint {quoted(model)}", "model")
     published = service.publications.newest()
     for one in published:
         if service.backend.model_of(one.publication.graph)[0] == name:
@@ -356,11 +285,11 @@ def _find_publication(service: Service, model: Json) -> tuple[Published, str | N
         if default is not None:
             one = service.publications.find_or_raise(default)
             if _by_role(one.publication).get("checkpoint") is None:
-                raise _TaskError(
+                raise TaskError(
                     "invalidModel", f"the workflow {default} has another checkpoint and takes no other", "model"
                 )
             return one, name
-    raise _TaskError(
+    raise TaskError(
         "invalidModel",
         f"no published workflow is for {name}, and none is the default for {' or '.join(architectures) or 'it'}",
         "model",
@@ -386,54 +315,52 @@ def _inputs(
         inputs[names["checkpoint"]] = model
     prompt = task.get("positivePrompt")
     if not isinstance(prompt, str) or not prompt:
-        raise _TaskError("missingPositivePrompt", f"the prompt is {quoted(prompt)}; expected text", "positivePrompt")
+        raise TaskError("missingPositivePrompt", f"the prompt is {quoted(prompt)}; expected text", "positivePrompt")
     for parameter, role, kind, least, most in _PLAIN:
-        if parameter in task and task[parameter] is not None:
-            value = task[parameter]
+        if parameter in task:
             if kind == "text":
-                if not isinstance(value, str):
-                    raise _TaskError(f"invalid{parameter[0].upper()}{parameter[1:]}", "expected text", parameter)
+                value = _text(task, parameter)
                 value = "" if value == _BLANK else value
             else:
-                _require_number(task, parameter, kind, least or 0, most or 0)
+                value = _number(task[parameter], parameter, kind, least or 0, most or 0)
             inputs[_name(names, role, parameter)] = value
     for parameter, role in (("seedImage", "image"), ("maskImage", "mask")):
-        if task.get(parameter) is not None:
-            inputs[_name(names, role, parameter)] = task[parameter]
-    if task.get("scheduler") not in (None, "Default"):
+        if parameter in task:
+            inputs[_name(names, role, parameter)] = _text(task, parameter)
+    if task.get("scheduler", _DEFAULT) != _DEFAULT:
         sampler, schedule = _scheduler(task["scheduler"])
         inputs[_name(names, "sampler", "scheduler")] = sampler
         inputs[_name(names, "scheduler", "scheduler")] = schedule
-    if task.get("lora") not in (None, []):
+    if task.get("lora", []) != []:
         inputs[_name(names, "loras", "lora")] = _loras(task["lora"])
     return inputs, names
 
 
 def _name(names: Mapping[str, str], role: str, parameter: str) -> str:
     if role not in names:
-        raise _TaskError("unsupportedParameter", f"the workflow has nothing that {parameter} could set", parameter)
+        raise TaskError("unsupportedParameter", f"the workflow has nothing that {parameter} could set", parameter)
     return names[role]
 
 
 def _loras(value: Json) -> list[dict[str, Json]]:
     if not isinstance(value, list):
-        raise _TaskError("invalidLora", f"expected a list, not {quoted(value)}", "lora")
+        raise TaskError("invalidLora", f"expected a list, not {quoted(value)}", "lora")
     rows: list[dict[str, Json]] = []
     for number, item in enumerate(cast("list[Json]", value)):
         path = f"lora[{number}]"
         if not isinstance(item, dict):
-            raise _TaskError("invalidLora", f"expected an object, not {quoted(item)}", path)
+            raise TaskError("invalidLora", f"expected an object, not {quoted(item)}", path)
         row = cast("dict[str, Json]", item)
         unknown = next((key for key in row if key not in ("model", "weight")), None)
         if unknown is not None:
-            raise _TaskError("unsupportedParameter", "a LoRA has a model and a weight here", f"{path}.{unknown[:100]}")
+            raise TaskError("unsupportedParameter", "a LoRA has a model and a weight here", f"{path}.{unknown[:100]}")
         if not isinstance(row.get("model"), str):
-            raise _TaskError("invalidLora", f"{quoted(row.get('model'))} is not an AIR", f"{path}.model")
-        weight = row.get("weight", 1)
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not WEIGHT_MIN <= weight <= WEIGHT_MAX:
-            raise _TaskError(
-                "invalidLora", f"{quoted(weight)} is not a number", f"{path}.weight", min=WEIGHT_MIN, max=WEIGHT_MAX
-            )
+            raise TaskError("invalidLora", f"{quoted(row.get('model'))} is not an AIR", f"{path}.model")
+        try:
+            weight = _number(row.get("weight", 1), f"{path}.weight", "number", WEIGHT_MIN, WEIGHT_MAX)
+        except TaskError as error:
+            error.code = "invalidLora"
+            raise
         rows.append({"model": row["model"], "weight": weight})
     return rows
 
@@ -444,7 +371,7 @@ def _scheduler(value: Json) -> tuple[str, str]:
         start = value.removesuffix(end).rstrip() if isinstance(value, str) else ""
         if start in _SAMPLERS and (not end or start != value):
             return _SAMPLERS[start], schedule
-    raise _TaskError(
+    raise TaskError(
         "unsupportedScheduler", f"{quoted(value)} is not known here", "scheduler",
         allowedValues=["Default", *sorted(_SAMPLERS)],
     )  # fmt: skip
@@ -452,30 +379,41 @@ def _scheduler(value: Json) -> tuple[str, str]:
 
 def _whole(task: Mapping[str, Json], name: str, least: int, most: int, default: int) -> int:
     """A whole number of a task."""
-    if task.get(name) is None:
-        return default
-    _require_number(task, name, "integer", least, most)
-    return task[name]
+    return cast("int", _number(task[name], name, "integer", least, most)) if name in task else default
 
 
-def _require_number(task: Mapping[str, Json], name: str, kind: str, least: float, most: float) -> None:
-    value = task[name]
+def _number(value: Json, name: str, kind: str, least: float, most: float) -> int | float:
+    """The number; a whole one may be written as 2.0, as JSON Schema has it."""
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        value = int(value)
     is_number = isinstance(value, int) or (kind == "number" and isinstance(value, float))
     if isinstance(value, bool) or not is_number or not least <= value <= most:
         word = "a whole number" if kind == "integer" else "a number"
-        raise _TaskError(
-            f"invalid{name[0].upper()}{name[1:]}", f"{quoted(value)} is not {word} from {least:g} to {most:g}", name,
+        raise TaskError(
+            _code("invalid", name), f"{quoted(value)} is not {word} from {least:g} to {most:g}", name,
             min=least, max=most,
         )  # fmt: skip
+    return value
+
+
+def _text(task: Mapping[str, Json], name: str) -> str:
+    value = task[name]
+    if not isinstance(value, str):
+        raise TaskError(_code("invalid", name), f"{quoted(value)} is not text", name)
+    return value
+
+
+def _code(start: str, parameter: str) -> str:
+    return f"{start}{parameter[0].upper()}{parameter[1:]}"
 
 
 def _choice(task: Mapping[str, Json], name: str, known: Sequence[str], default: str) -> str:
-    value = task.get(name)
-    if value is None:
+    if name not in task:
         return default
+    value = task[name]
     if value not in known:
-        raise _TaskError(
-            f"unsupported{name[0].upper()}{name[1:]}", f"{quoted(value)} is not one of {', '.join(known)}", name,
+        raise TaskError(
+            _code("unsupported", name), f"{quoted(value)} is not one of {', '.join(known)}", name,
             allowedValues=list(known),
         )  # fmt: skip
     return value
@@ -488,7 +426,7 @@ def _parameters(names: Mapping[str, str]) -> dict[str, str]:
     return {parameter: names[role] for parameter, role in roles.items() if role in names}
 
 
-def _renamed(error: _TaskError, parameters: Mapping[str, str]) -> _TaskError:
+def _renamed(error: TaskError, parameters: Mapping[str, str]) -> TaskError:
     """With the parameter of the task instead of the input of the workflow."""
     path = error.parameter or ""
     name = path.partition("[")[0].partition(".")[0]

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from ..errors import InputError, LorchestraError, WorkflowError, quoted
+from ..errors import InputError, LorchestraError, UnusableInput, WorkflowError, quoted
+from ..files import json_steps
 from ..files.json_text import read_json
 from ..limits import Json
 from .access import require_access
+from .addresses import AddressError, require_listed
 from .assets import Assets
 from .backend import Backend, GraphRefused
-from .http import MAX_BODY, MAX_VALUES, File, Refusal, Request, Response, Stream, invalid
+from .http import MAX_BODY, MAX_VALUES, File, Refusal, Request, Response, Stream, invalid, unusable
 from .job import Job
 from .jobs import Jobs, fail_open_jobs
 from .publications import Publications
+from .runware_answer import told_of
 from .settings import Settings, SettingsError, read_settings
-from .store import KeyUsed, Store, StoreError
+from .store import Callback, Hook, KeyUsed, Store, StoreError
 from .threads import Threads
+from .webhooks import Webhooks
 
 MAX_STREAMS = 200
 """Event streams at one time."""
+WEBHOOK = "webhook_url"
+"""Query parameter of calls."""
 MAX_WAITS = 1000
 """Requests that wait for their job at one time."""
 
@@ -96,7 +101,8 @@ class Service:
         self._settings: Settings | LorchestraError = SettingsError("the settings were not read yet")
         self._store = Store(places.store)
         self.assets = Assets(self._store, backend, places.texts)
-        self.jobs = Jobs(self._store, self.assets, backend, self.threads, lambda: self.settings)
+        self.jobs = Jobs(self._store, self.assets, backend, self.threads, lambda: self.settings, self._tell_ended)
+        self._webhooks = Webhooks(self._store, lambda: self.settings, self._told)
         self._started: asyncio.Task[None] | None = None
 
     @property
@@ -132,9 +138,8 @@ class Service:
         except KeyUsed as error:
             refusal = key_used(error)
         except InputError as error:
-            refusal = Refusal(
-                400, "invalid_request", error.reason, error.path or None, details={"pointer": error.pointer}
-            )
+            status, code = (422, "invalid_input") if isinstance(error, UnusableInput) else (400, "invalid_request")
+            refusal = Refusal(status, code, error.reason, error.path or None, details={"pointer": error.pointer})
         except WorkflowError as error:
             refusal = Refusal(422, "invalid_workflow", str(error))
         except GraphRefused as error:
@@ -154,6 +159,7 @@ class Service:
     async def close(self) -> None:
         """Ends the service's threads; its files are closed."""
         self.jobs.close()
+        self._webhooks.close()
         self.threads.close()
         self._store.close()
 
@@ -174,6 +180,27 @@ class Service:
             self._started = None  # is tried again with the next request
             raise
         self.jobs.start()
+        if isinstance(self._settings, Settings):
+            self._webhooks.start()
+
+    async def start(self) -> None:
+        """What the first request does otherwise: for a server at whose start somebody waits to be told."""
+        await self._start()
+
+    def callback(self, request: Request, url: str, path: str, task: str | None = None) -> Callback:
+        """Who is to be told how a job ends; raises `Refusal` (422) for an address that is not on the owner's list."""
+        try:
+            require_listed(url, self.settings.webhooks)
+        except AddressError as error:
+            raise unusable(f"{error}.", path) from error
+        return Callback(url, self.base(request), task)
+
+    def _tell_ended(self) -> None:
+        self._webhooks.wake()
+
+    def _told(self, hook: Hook, job: Job) -> Json:
+        """What a webhook is told. Not on the event loop."""
+        return job.to_json(hook.base) if hook.task is None else told_of(self.assets, hook.base, job, hook.task)
 
     def base(self, request: Request) -> str:
         """Where the client reaches the mount, by its own words or by the owner's."""
@@ -190,7 +217,7 @@ class Service:
         return job.to_json(self.base(request), self.jobs.position(job))
 
 
-def parse(body: bytes) -> Json:
+def parse(body: bytes | bytearray) -> Json:
     """The value of a JSON body; raises `Refusal`."""
     try:
         return read_json(body, "the body", size=MAX_BODY, values=MAX_VALUES)
@@ -219,6 +246,12 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
+def find_callback(service: Service, request: Request) -> Callback | None:
+    """Who is to be told, by the query of a request."""
+    url = request.query.get(WEBHOOK)
+    return None if url is None else service.callback(request, url, WEBHOOK)
+
+
 def key_used(error: KeyUsed) -> Refusal:
     """The answer to an idempotency key that was used before."""
     return Refusal(
@@ -231,4 +264,4 @@ def key_used(error: KeyUsed) -> Refusal:
 
 def _write(body: Json | Callable[[], Json]) -> bytes:
     value: Json = body() if callable(body) else body
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return json_steps.write(value).encode("utf-8", "replace")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,10 +14,16 @@ from ..errors import LorchestraError, quoted
 from ..files.json_text import read_json
 from ..files.opening import exists, read_small
 from ..limits import Json
+from .addresses import Address, AddressError, read_address
 
 _MOST_BYTES = 100_000
 _TOKEN = "LORCHESTRA_TOKEN"
 _SHORTEST_TOKEN = 16
+_SECRET_START = "whsec_"
+_MAKE_SECRET = (
+    'Make one with: python -c "import base64, secrets; '
+    "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
+)
 
 
 class SettingsError(LorchestraError):
@@ -36,6 +44,10 @@ class Settings:
     """Sites whose pages may call, such as `https://app.example`; others' pages never may."""
     defaults: Mapping[str, str] = field(default_factory=dict[str, str])
     """Architecture → the publication that makes its pictures, for requests that name a model and no workflow."""
+    webhooks: tuple[Address, ...] = ()
+    """Where jobs may be told to: these addresses and what lies below them."""
+    webhook_secret: bytes = field(default=b"", repr=False)
+    """With which what is told is signed; in the file as Standard Webhooks has it, `whsec_` and base64."""
     retention_hours: float = 24.0
     """How long a job that ended is kept."""
     most_queued: int = 5000
@@ -66,7 +78,29 @@ def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
         raise SettingsError(f"the token has {len(values['token'])} characters; choose one of {_SHORTEST_TOKEN} or more")
     if "origins" in values:
         values["origins"] = tuple(values["origins"])
+    if "webhook_secret" in values:
+        values["webhook_secret"] = _read_secret(values["webhook_secret"])
+    if "webhooks" in values:
+        if values["webhooks"] and not values.get("webhook_secret"):
+            raise SettingsError(f'the settings {path.name} have "webhooks" and no "webhook_secret". {_MAKE_SECRET}')
+        try:
+            values["webhooks"] = tuple(read_address(one) for one in values["webhooks"])
+        except AddressError as error:
+            raise SettingsError(f'"webhooks" in the settings {path.name}: {error}') from error
+        if any(one.query for one in values["webhooks"]):
+            raise SettingsError(f'"webhooks" in the settings {path.name} has an address with a ?; leave it out')
     return Settings(**values)
+
+
+def _read_secret(text: str) -> bytes:
+    """The key in `whsec_` and base64; raises `SettingsError`, which does not show it."""
+    try:
+        key = base64.b64decode(text.removeprefix(_SECRET_START), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not text.startswith(_SECRET_START) or not 24 <= len(key) <= 64:
+        raise SettingsError(f'"webhook_secret" is not {_SECRET_START} and 24 to 64 bytes in base64. {_MAKE_SECRET}')
+    return key
 
 
 def _require(file: str, name: str, value: Json) -> None:
@@ -79,9 +113,11 @@ def _require(file: str, name: str, value: Json) -> None:
         "origins": isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)),
         "defaults": isinstance(value, dict)
         and all(isinstance(item, str) for item in cast("dict[str, object]", value).values()),
+        "webhooks": isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)),
+        "webhook_secret": isinstance(value, str),
         "retention_hours": is_number and 0 < cast("float", value) <= 24 * 366,
         "most_queued": isinstance(value, int) and is_number and 0 < value <= 1_000_000,
     }
     if not fits[name]:
-        shown = quoted(cast("object", value))
+        shown = "of another type" if name.endswith(("token", "secret")) else quoted(cast("object", value))
         raise SettingsError(f'"{name}" in the settings {file} is {shown}, which it cannot be')

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import LorchestraError
-from ..files import sqlite
+from ..files import json_steps, sqlite
 from ..limits import Json
 from .job import ENDED, Job
 
@@ -36,8 +36,16 @@ _STEPS: tuple[str, ...] = (
     CREATE INDEX assets_hash ON assets (hash);
     CREATE INDEX assets_job ON assets (job);
     """,
+    """
+    CREATE TABLE hooks (
+        job TEXT PRIMARY KEY, url TEXT NOT NULL, base TEXT NOT NULL, task TEXT, attempts INTEGER NOT NULL,
+        due REAL NOT NULL
+    ) STRICT;
+    CREATE INDEX hooks_due ON hooks (due);
+    """,
 )
 """The schema's versions, each made from the one before it. `user_version` counts them."""
+_HOOK = "hooks.job, hooks.url, hooks.base, hooks.task, hooks.attempts, hooks.due"
 _ASSET = "id, path, name, content_type, size, hash, created, job"
 _BUSY_SECONDS = 5.0
 _MOST_KEYS = 10_000
@@ -73,6 +81,30 @@ class Asset:
     """The job that made it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """Who wants to be told how a job ended."""
+
+    url: str
+    base: str
+    """Where the caller reaches the service: what is told links there."""
+    task: str | None = None
+    """The UUID of a task in Runware's form, whose answer is told then; else the job is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A callback of a job that has ended."""
+
+    job: str
+    url: str
+    base: str
+    task: str | None
+    attempts: int
+    due: float
+    """When it is to be told next."""
+
+
 @dataclass(slots=True)
 class Store:
     """The file; safe for threads. Every method raises `StoreError` where it cannot be used."""
@@ -95,9 +127,9 @@ class Store:
             found = connection.execute("SELECT job FROM keys WHERE key = ?", (key,)).fetchone()
         return found[0] if found else None
 
-    def add(self, job: Job, graph: Json, key: str | None = None) -> None:
-        """Keeps a new job, and marks its idempotency key as used; raises `KeyUsed` if it was."""
-        packed = zlib.compress(json.dumps(graph, separators=(",", ":")).encode(), 1)
+    def add(self, job: Job, graph: Json, key: str | None = None, callback: Callback | None = None) -> None:
+        """Keeps a new job and its callback, and marks its idempotency key as used; raises `KeyUsed` if it was."""
+        packed = zlib.compress(json_steps.write(graph).encode("utf-8", "surrogatepass"), 1)
         with self._opened() as connection:
             if key is not None:
                 found = connection.execute("SELECT job FROM keys WHERE key = ?", (key,)).fetchone()
@@ -106,6 +138,9 @@ class Store:
                 connection.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, job.id, job.created))
             row = (job.id, job.created, job.expires, job.status, json.dumps(job.to_row()), packed)
             connection.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)", row)
+            if callback is not None:
+                hook = (job.id, callback.url, callback.base, callback.task)
+                connection.execute("INSERT INTO hooks VALUES (?, ?, ?, ?, 0, 0)", hook)
         self._clean()
 
     def save(self, jobs: Iterable[Job]) -> None:
@@ -119,6 +154,28 @@ class Store:
         with self._opened() as connection:
             connection.execute("DELETE FROM jobs WHERE id = ?", (job,))
             connection.execute("DELETE FROM keys WHERE key = ? AND job = ?", (key, job))
+            connection.execute("DELETE FROM hooks WHERE job = ?", (job,))
+
+    def waiting_hooks(self, count: int) -> list[tuple[Hook, Job]]:
+        """So many callbacks of jobs that have ended, with these; what is due first comes first."""
+        marks = ",".join("?" * len(ENDED))
+        with self._opened() as connection:
+            found = connection.execute(
+                f"SELECT {_HOOK}, jobs.data FROM hooks JOIN jobs ON jobs.id = hooks.job WHERE jobs.status IN ({marks}) "
+                "ORDER BY hooks.due LIMIT ?",
+                (*sorted(ENDED), count),
+            )
+            return [(Hook(*row[:-1]), Job.from_row(json.loads(row[-1]))) for row in found]
+
+    def delay_hook(self, job: str, attempts: int, due: float) -> None:
+        """Notes that a callback was not taken, and when it is told again."""
+        with self._opened() as connection:
+            connection.execute("UPDATE hooks SET attempts = ?, due = ? WHERE job = ?", (attempts, due, job))
+
+    def remove_hook(self, job: str) -> None:
+        """Forgets a callback."""
+        with self._opened() as connection:
+            connection.execute("DELETE FROM hooks WHERE job = ?", (job,))
 
     def find(self, job: str) -> Job | None:
         """A job as it was kept last."""
@@ -130,7 +187,7 @@ class Store:
         """The graph of a job."""
         with self._opened() as connection:
             found = connection.execute("SELECT graph FROM jobs WHERE id = ?", (job,)).fetchone()
-        return json.loads(zlib.decompress(found[0])) if found else None
+        return json.loads(zlib.decompress(found[0]).decode("utf-8", "surrogatepass")) if found else None
 
     def newest(self, count: int, before: tuple[float, str] | None = None) -> list[Job]:
         """So many jobs, the newest first; those before the one with this moment and id."""
@@ -201,6 +258,7 @@ class Store:
             ended = (now, *sorted(ENDED))
             gone = f"SELECT id FROM jobs WHERE expires < ? AND status IN ({marks})"
             connection.execute(f"DELETE FROM assets WHERE job IN ({gone})", ended)
+            connection.execute(f"DELETE FROM hooks WHERE job IN ({gone})", ended)
             connection.execute(f"DELETE FROM jobs WHERE expires < ? AND status IN ({marks})", ended)
             connection.execute(
                 "DELETE FROM keys WHERE key IN (SELECT key FROM keys ORDER BY claimed DESC LIMIT -1 OFFSET ?)",

@@ -18,7 +18,7 @@ from .calls import call
 from .http import MAX_BODY, Refusal, Request, Response, invalid
 from .job import Job, job_url
 from .publications import Published, read_name
-from .service import Service, idempotency_key, parse, require_object
+from .service import WEBHOOK, Service, find_callback, idempotency_key, parse, require_object
 
 _MOST_SECONDS = 600.0
 _MOST_INLINE = 64_000_000
@@ -28,7 +28,8 @@ OUTPUT_FORMS = (URL, BASE64, DATA_URI)
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*", re.I | re.ASCII)
 _URL = re.compile(r"https?://[!#-;=?-\[\]_a-z~]{1,500}", re.ASCII)
 """Example: `https://pictures.example/lorchestra`."""
-_NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,30})?(?:e[+-]?[0-9]{1,3})?", re.ASCII | re.I)
+"""As JSON and clients write them. Example: `1e-05`."""
 
 
 async def list_workflows(service: Service, request: Request) -> Response:
@@ -161,16 +162,20 @@ async def post_job(service: Service, request: Request) -> Response:
     """Runs a workflow with the inputs in the body: 200 with the job when it has ended, 202 with it before.
 
     `?wait=30` or `Prefer: wait=30` waits so many seconds at most; `Prefer: respond-async` does not wait at all.
-    `?outputs=base64` or `data_uri` puts what came out into the answer, where `url` is a link.
+    `?outputs=base64` or `data_uri` puts what came out into the answer, where `url` is a link. `?webhook_url=…` is told
+    when the job has ended.
     """
-    query = _only_queries(request, ("wait", "outputs"))
+    query = _only_queries(request, ("wait", "outputs", WEBHOOK))
     seconds, is_preferred = _seconds(request)
     form = query.get("outputs", URL)
     if form not in OUTPUT_FORMS:
         raise invalid(f"{quoted(form)} is not one of {', '.join(OUTPUT_FORMS)}.", "outputs")
+    callback = find_callback(service, request)
     key, body = idempotency_key(request), await request.read(MAX_BODY)
     name = request.parameters["name"]
-    job = await call(service, lambda: service.publications.find_or_raise(name), lambda: _inputs(body), key=key)
+    job = await call(
+        service, lambda: service.publications.find_or_raise(name), lambda: _inputs(body), key=key, callback=callback
+    )
     if seconds > 0 and not service.waits.is_full():
         with service.waits.one_more():
             job = await service.jobs.wait(job, seconds)
@@ -187,8 +192,8 @@ async def post_job(service: Service, request: Request) -> Response:
     return Response(show, 200 if job.has_ended else 202, headers)
 
 
-def _inputs(body: bytes) -> Json:
-    return parse(body) if body.strip() else {}
+def _inputs(body: bytes | bytearray) -> Json:
+    return parse(body) if body and not body.isspace() else {}
 
 
 def _put_in(service: Service, job: Job, shown: dict[str, Json], form: str) -> None:
@@ -208,7 +213,7 @@ def _seconds(request: Request) -> tuple[float, bool]:
     if any(part.strip().lower() == "respond-async" for part in prefer.split(",")):
         return 0.0, True
     if said is not None:
-        if _NUMBER.fullmatch(said) is None or float(said) > _MOST_SECONDS:
+        if _NUMBER.fullmatch(said) is None or not 0 <= float(said) <= _MOST_SECONDS:
             raise invalid(f"{quoted(said)} is not a number of seconds from 0 to {_MOST_SECONDS:g}.", "wait")
         return float(said), False
     match = next((found for part in prefer.split(",") if (found := _WAIT.fullmatch(part))), None)

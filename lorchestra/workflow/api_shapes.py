@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import copy
 
+from ..exchange.runware import WEIGHT_MAX, WEIGHT_MIN
 from ..limits import Json
 from .interface import OUTPUT_KINDS
 from .value_schema import ASSET_REFERENCE
 
+CURSOR = r"[0-9]{1,12}\.[0-9]{9}_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""Where a list of jobs goes on: the moment of its last job, and the job's id."""
+UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_WORD = "[A-Za-z0-9!#$&^_.+-]{1,60}"
+CONTENT_TYPE = f"{_WORD}/{_WORD}(?: *; *{_WORD}={_WORD}){{0,3}}"
+"""Example: `text/plain; charset=utf-8`."""
 STATUSES = ("queued", "running", "succeeded", "canceling", "canceled", "failed", "expired")
 _ID = "7f3d2c1b-9a8e-4d6f-b012-3c4d5e6f7a8b"
 _ASSET = "9f8a1c0d-2b3e-4f56-8a7b-1c2d3e4f5a6b"
@@ -61,6 +68,10 @@ def shapes() -> dict[str, Json]:
             is_closed=True,
         ),
         "RunwareTasks": _runware_tasks(),
+        "RunwareImageInference": _image_inference(),
+        "RunwareGetResponse": _task("getResponse", {}, ["taskUUID"]),
+        "RunwarePing": _task("ping", {"ping": {"type": "boolean"}}, []),
+        "RunwareAuthentication": _task("authentication", {"apiKey": {"type": "string"}}, []),
         "RunwareAnswer": _runware_answer(),
         "Error": _error(),
         "Health": _object({"status": {"type": "string"}}, ["status"]),
@@ -147,22 +158,52 @@ def _publish_request() -> dict[str, Json]:
     return schema | {"oneOf": [{"required": ["workflow"]}, {"required": ["publication"]}]}
 
 
-def _runware_tasks() -> dict[str, Json]:
-    task = _object(
-        {"taskType": {"type": "string", "enum": ["imageInference", "getResponse", "ping", "authentication"]},
-         "taskUUID": _text("A UUID of the caller's, by which getResponse finds it.", _ID)},
-        ["taskType"],
-    )  # fmt: skip
-    lora = _object({"model": _text("AIR."), "weight": {"type": "number"}}, ["model"])
-    task["properties"] |= {
-        "model": _text("AIR, hash or name of the checkpoint, by which the workflow is found."),
-        "positivePrompt": {"type": "string"},
-        "negativePrompt": {"type": "string"},
-        **{name: {"type": "integer"} for name in ("width", "height", "steps", "seed", "numberResults")},
-        "CFGScale": {"type": "number"},
+def _image_inference() -> dict[str, Json]:
+    lora = _object(
+        {
+            "model": _text("AIR, hash or name of the file.", "civitai:120096@135931"),
+            "weight": _number("number", WEIGHT_MIN, WEIGHT_MAX) | {"default": 1},
+        },
+        ["model"],
+        is_closed=True,
+    )
+    own = {
+        "model": _text("AIR or name of the checkpoint, by which the workflow is found.") | {"minLength": 1},
+        "positivePrompt": _text("What is to be made; __BLANK__ for nothing.") | {"minLength": 1},
+        "negativePrompt": _text("What is to be avoided."),
+        "scheduler": _text("As Runware calls them.", "DPM++ 2M Karras"),
+        "CFGScale": _number("number", 0, 100),
+        "strength": _number("number", 0, 1),
+        "width": _number("integer", 16, 16384),
+        "height": _number("integer", 16, 16384),
+        "steps": _number("integer", 1, 10_000),
+        "seed": _number("integer", 0, 2**63 - 1) | {"description": "Drawn by the server if it is not sent."},
+        "numberResults": _number("integer", 1, 20) | {"default": 1},
+        "outputType": {"type": "string", "enum": ["URL", "base64Data", "dataURI"], "default": "URL"},
+        "outputFormat": {"type": "string", "enum": ["PNG", "JPG", "WEBP"]},
+        "outputQuality": _number("integer", 20, 99) | {"default": 95},
+        "deliveryMethod": {"type": "string", "enum": ["sync", "async"], "default": "sync"},
+        "seedImage": _text("Base64, a data URI, or the id of an asset."),
+        "maskImage": _text("Base64, a data URI, or the id of an asset."),
+        "includeCost": {"type": "boolean", "const": False},
+        "webhookURL": _text("Who is told when each picture is there; from the list in the server's settings."),
         "lora": _array(lora),
     }
-    return _array(task) | {"minItems": 1}
+    return _task("imageInference", own, ["taskUUID", "model", "positivePrompt"])
+
+
+def _task(kind: str, own: dict[str, Json], required: list[str]) -> dict[str, Json]:
+    """The schema of a task of this type."""
+    uuid = _text("A UUID of the caller's, by which getResponse finds it.", _ID) | {"pattern": f"^{UUID}$"}
+    return _object(
+        {"taskType": {"type": "string", "enum": [kind]}, "taskUUID": uuid, **own}, ["taskType", *required],
+        is_closed=True,
+    )  # fmt: skip
+
+
+def _runware_tasks() -> dict[str, Json]:
+    kinds = ("RunwareImageInference", "RunwareGetResponse", "RunwarePing", "RunwareAuthentication")
+    return _array({"oneOf": [_ref(kind) for kind in kinds]}) | {"minItems": 1, "maxItems": 100}
 
 
 def _runware_answer() -> dict[str, Json]:
@@ -216,6 +257,12 @@ def _job() -> dict[str, Json]:
                 "workflow": _text("The published workflow that it runs, with its version."),
                 "metadata": {"description": "Labels that the caller gave."},
                 "priority": {"type": "integer"},
+                "drawn": {
+                    "description": "Inputs that were not sent and that the server drew, by name: a seed that the "
+                    "editor randomizes. Send them to get the same again.",
+                    "type": "object",
+                    "additionalProperties": {"type": "integer"},
+                },
             },
             [
                 "id", "status", "created_at", "started_at", "completed_at", "expires_at", "queue_position", "progress",
@@ -356,6 +403,10 @@ def _ref(name: str) -> dict[str, Json]:
 def _text(description: str, example: str | None = None) -> dict[str, Json]:
     schema: dict[str, Json] = {"description": description, "type": "string"}
     return schema if example is None else schema | {"examples": [example]}
+
+
+def _number(kind: str, least: float, most: float) -> dict[str, Json]:
+    return {"type": kind, "minimum": least, "maximum": most}
 
 
 def _or_null(kind: str) -> dict[str, Json]:

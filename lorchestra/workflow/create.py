@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from ..errors import InputError, LorchestraError, ScheduleError, StackError, quoted
+from ..errors import InputError, LorchestraError, ScheduleError, StackError, UnusableInput, quoted
 from ..limits import Json
 from ..schedule import Schedule
 from ..stack import BOTH, Entry, Stack, read_row
@@ -32,7 +32,8 @@ def create(publication: Publication, inputs: Json, *, resolve: Resolve) -> dict[
 
     `inputs` is what `schema_of` describes; images, masks, videos and sounds are by now names of files or references to
     assets, since what was sent as data has to be kept somewhere first. Raises `InputError` with the path of the field
-    that is to blame; nothing else, and nothing but values that were checked gets into the graph.
+    that is to blame, `UnusableInput` where it has the form that it should have; nothing else, and nothing but values
+    that were checked gets into the graph.
     """
     if not isinstance(inputs, dict):
         raise InputError(f"the inputs are {quoted(inputs)}; expected an object")
@@ -51,7 +52,7 @@ def _put(graph: dict[str, Any], item: Input, value: Json, resolve: Resolve) -> N
         for node, _ in item.targets:
             known = find_lora_list(class_of(graph, node))
             if known is None:
-                raise InputError(f"node {node} is no list of LoRAs any more; publish the workflow again", path)
+                raise UnusableInput(f"node {node} is no list of LoRAs any more; publish the workflow again", path)
             graph[node]["inputs"] = known.write(stack, graph[node]["inputs"])
         return
     if item.kind in MEDIA or item.kind == FILE:
@@ -76,19 +77,19 @@ def _check_name(value: Json, item: Input, path: Path) -> None:
     if not isinstance(value, str):
         return
     if value[:5].lower() == "data:":
-        raise InputError("it is a data URI, which has to be kept as a file first", path)
+        raise UnusableInput("it is a data URI, which has to be kept as a file first", path)
     if _ADDRESS.match(value):
-        raise InputError("it is an address; nothing is fetched. Send the data itself, or the id of an asset", path)
+        raise UnusableInput("it is an address; nothing is fetched. Send the data itself, or the id of an asset", path)
     if len(value) > _MOST_NAME:
-        raise InputError(f"it has {len(value):,} characters, which is too long for a name", path)
+        raise UnusableInput(f"it has {len(value):,} characters, which is too long for a name", path)
     parts = value.replace("\\", "/").split("/")
     if ".." in parts or not parts[0] or ":" in parts[0] or "\0" in value:
         kind = "model" if item.kind == FILE else item.kind
-        raise InputError(f"{quoted(value)} leads out of the folder; give the name of the {kind}'s file in it", path)
+        raise UnusableInput(f"{quoted(value)} leads out of the folder; give the name of the {kind}'s file in it", path)
 
 
 def _stack(rows: list[Json], path: Path, resolve: Resolve) -> Stack:
-    """The rows as a stack, their files found; raises `InputError` with the path of the row's field."""
+    """The rows as a stack, their files found; raises `UnusableInput` with the path of the row's field."""
     entries: list[Entry] = []
     for number, row in enumerate(cast("list[dict[str, Json]]", rows)):
         at: Path = (*path, number)
@@ -97,13 +98,13 @@ def _stack(rows: list[Json], path: Path, resolve: Resolve) -> Stack:
             try:
                 Schedule.parse(schedule)
             except ScheduleError as error:
-                raise InputError(str(error), (*at, SCHEDULE)) from error
+                raise UnusableInput(str(error), (*at, SCHEDULE)) from error
         try:
             lora = resolve(row[MODEL])
         except StackError as error:
-            raise InputError(error.reason, (*at, MODEL)) from error
+            raise UnusableInput(error.reason, (*at, MODEL)) from error
         except LorchestraError as error:
-            raise InputError(str(error), (*at, MODEL)) from error
+            raise UnusableInput(str(error), (*at, MODEL)) from error
         own: dict[str, Json] = {
             "lora": lora,
             "model": row.get(WEIGHT, DEFAULT_WEIGHT),
@@ -117,8 +118,8 @@ def _stack(rows: list[Json], path: Path, resolve: Resolve) -> Stack:
         try:
             entries.append(read_row(own, 1))
         except StackError as error:
-            raise InputError(error.reason, at) from error
+            raise UnusableInput(error.reason, at) from error
     try:
         return Stack(tuple(entries)).checked()
     except StackError as error:
-        raise InputError(error.reason, path if error.row is None else (*path, error.row - 1)) from error
+        raise UnusableInput(error.reason, path if error.row is None else (*path, error.row - 1)) from error

@@ -15,6 +15,7 @@ from ..limits import Json
 from .api_form import ApiForm, Key, Place, in_order
 from .editor import mapping, sequence
 from .graph import class_of, inputs_of, link_in, links_of
+from .idle import Idle, is_controlnet
 from .interface import (
     APP,
     BOOLEAN,
@@ -36,7 +37,20 @@ from .interface import (
 from .lora_lists import find_lora_list, is_core, rows_equal
 from .names import Names, slug
 from .node_classes import NodeClass, NodeClasses, Spec
-from .roles import BY_NAME, LOADERS, ORDER, PRIMITIVES, SEED, UPLOADS, Role, find_role
+from .roles import (
+    BY_NAME,
+    CONTROLNET_STRENGTH,
+    LOADERS,
+    LORA_STRENGTH,
+    MEASURES,
+    ORDER,
+    PRIMITIVES,
+    SEED,
+    SIDES,
+    UPLOADS,
+    Role,
+    find_role,
+)
 from .text_roles import TextRoles
 from .value_schema import describe, intersected
 
@@ -105,6 +119,7 @@ class _Finder:
         self._with_files = with_files
         self._texts = TextRoles(form.graph, classes)
         self._makes = self._makers()
+        self._idle = Idle(form.graph, classes, self._texts)
         self._names = Names()
         self._notes: list[str] = []
         self._taken: dict[Target, None] = {}
@@ -140,7 +155,10 @@ class _Finder:
         self._inputs = (
             [*found, *_sorted(usual)] if declared else [*_sorted(titled), *_sorted([*found[len(titled) :], *usual])]
         )
-        named = [replace(item, name=self._names.take(item.name)) for item in self._inputs]
+        # What somebody has called so keeps its name: a measure's own is for what has none.
+        order = sorted(range(len(self._inputs)), key=lambda number: self._inputs[number].role in MEASURES)
+        names = {number: self._names.take(self._inputs[number].name) for number in order}
+        named = [replace(item, name=names[number]) for number, item in enumerate(self._inputs)]
         return Found(tuple(named), tuple(dict.fromkeys(self._notes)))
 
     def make(self, place: Place) -> Input | None:
@@ -206,6 +224,9 @@ class _Finder:
         title = known.title if known is not None else self._title(one)
         tooltip = one.spec.tooltip if one.spec is not None else ""
         description = tooltip or (known.description if known is not None else "")
+        file = inputs_of(self._graph, one.target[0]).get("lora_name")
+        if role == LORA_STRENGTH and isinstance(file, str):
+            description = f"Weight of the LoRA {shortened(file)}."
         return Input(
             name or role or media or slug(title) or "input", described.kind, *one.target, described.schema,
             described.default, shortened(description, 500), source, role or media, one.place.targets[1:], title,
@@ -382,8 +403,8 @@ class _Finder:
         found: list[Input] = []
         for one in self._free(candidates, found):
             media = self._media(one)
-            role = None if media else self._role(one)
-            if not media and role is None:
+            role = None if media else self._role(one) or self._measure(one)
+            if not media and (role is None or self._idle.is_idle(role.name, *one.target)):
                 continue
             name = ""
             if media and one.place.title and not _PLAIN_TITLE.fullmatch(one.place.title):
@@ -408,6 +429,17 @@ class _Finder:
             return None
         role = find_role(one.widget)
         return role if role is not None and self._fits(role, one.spec, one.kind, widget) else None
+
+    def _measure(self, one: _Candidate) -> Role | None:
+        """What a number is by its node; on a subgraph's own node it has the name that somebody gave it."""
+        inputs = inputs_of(self._graph, one.target[0])
+        if one.place.is_host or isinstance(one.place.value, str | bool):
+            return None
+        if one.widget in ("strength_model", "strength_clip") and isinstance(inputs.get("lora_name"), str):
+            return BY_NAME[LORA_STRENGTH]
+        if one.widget == "strength" and is_controlnet(one.class_type, inputs):
+            return BY_NAME[CONTROLNET_STRENGTH]
+        return BY_NAME[one.widget] if one.widget in SIDES and inputs.keys() >= set(SIDES) else None
 
     def _fits(self, role: Role, spec: Spec | None, kind: NodeClass | None, widget: str) -> bool:
         if kind is None or spec is None:
@@ -489,6 +521,8 @@ def _joined(found: list[Input], made: Input) -> bool:
     if made.kind in MEDIA or made.kind in (LORAS, BOOLEAN):
         return False
     for number, item in enumerate(found):
+        if made.role in MEASURES and item.node != made.node:
+            continue  # each LoRA has a weight of its own
         if item.role != made.role or item.kind != made.kind or item.default != made.default or item.default is None:
             continue
         both = intersected(item.schema, made.schema)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..limits import Json
-from .api_shapes import error_example, job_example, shapes
+from .api_shapes import CONTENT_TYPE, CURSOR, STATUSES, error_example, job_example, shapes
 from .interface import LORAS
 from .names import Names
 from .publication import Publication
@@ -19,6 +19,8 @@ from .value_schema import ASSET_REFERENCE
 
 VERSION = "3.1.0"
 _JSON = "application/json"
+_PLAIN_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+_STATUS_WORDS = "^(({0})(,({0}))*)?$".format("|".join(STATUSES))
 _ANY_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}(@[1-9][0-9]{0,6})?$"
 """Example: `portrait`, `portrait@3`."""
 
@@ -42,7 +44,13 @@ _ERRORS = (
     _Error("404", "There is none.", "not_found", "there is no such workflow"),
     _Error("409", "It contradicts what is there.", "hash_mismatch", "what came has another hash"),
     _Error("413", "The body is too large.", "payload_too_large", "the body is too large"),
-    _Error("422", "It cannot be run as it is; details.path names the field.", "invalid_workflow", "a node is missing"),
+    _Error(
+        "422",
+        "It has the form that the schema asks for, and cannot be run: a LoRA is not there or does not fit the model, a "
+        "picture is none, ComfyUI refuses the graph, a key was used before. details.path names the field.",
+        "invalid_input",
+        "no LoRA here is called so",
+    ),
     _Error("429", "Too much at once; try again after Retry-After seconds.", "queue_full", "the queue is full"),
     _Error("500", "Something is broken here.", "publication_broken", "the publication's file is broken"),
     _Error("503", "Not now.", "unavailable", "ComfyUI is busy"),
@@ -129,16 +137,18 @@ def _run(publication: Publication, type_: str, operation: str) -> dict[str, Json
                 "schema": {"type": "string", "examples": ["respond-async", "wait=30"]},
             },
             _idempotency_key(),
+            _webhook_url(),
         ],
         "requestBody": {
             "required": True,
             "content": _content(_ref(type_), example_of(publication)),
         },
+        "callbacks": _callbacks("{$request.query.webhook_url}", "Job"),
         "responses": {
             "200": {"description": "The job, which has ended; look at its status.", "content": example},
             "202": {"description": "The job, which has not ended yet.", "content": example},
             "400": {
-                "description": "The inputs are not what this takes; details.path names the field.",
+                "description": "The inputs are not what the schema says; details.path names the field.",
                 "content": _content(
                     _ref("Error"), error_example("invalid_request", "it is 1000; the most is 100", wrong)
                 ),
@@ -213,6 +223,13 @@ def _publish() -> dict[str, Json]:
         "description": "Publishes a workflow of the editor or a graph in API form, or what was published elsewhere; "
         "under a name that there is, as its next version.",
         "parameters": [
+            {
+                "name": "name",
+                "in": "path",
+                "required": True,
+                "description": "Name of the workflow, without a version.",
+                "schema": {"type": "string", "pattern": _PLAIN_NAME},
+            },
             _query(
                 "dry_run",
                 "Publishes nothing, and answers what would be published.",
@@ -244,6 +261,7 @@ def _runware() -> dict[str, Json]:
                 "description": "Every task is answered, in data or in errors. What the workflow cannot honour is an "
                 "error that names the parameter.",
                 "requestBody": {"required": True, "content": _content(_ref("RunwareTasks"))},
+                "callbacks": _callbacks("{$request.body#/0/webhookURL}", "RunwareAnswer"),
                 "responses": {
                     "200": {"description": "At least one task was done.", "content": answer},
                     "400": {"description": "None was.", "content": answer},
@@ -265,8 +283,9 @@ def _jobs() -> dict[str, Json]:
         "tags": ["jobs"],
         "summary": "Run a graph",
         "description": "Runs a graph as it is; may be switched off, so that published workflows run only.",
-        "parameters": [_idempotency_key()],
+        "parameters": [_idempotency_key(), _webhook_url()],
         "requestBody": {"required": True, "content": _content(_ref("JobRequest"))},
+        "callbacks": _callbacks("{$request.query.webhook_url}", "Job"),
         "responses": {
             "201": {"description": "The job.", "content": _content(_ref("Job"))},
             **_errors("400", "401", "403", "413", "422", "429", "503"),
@@ -274,9 +293,9 @@ def _jobs() -> dict[str, Json]:
     }
     lists = _get("list_jobs", "jobs", "List jobs, the newest first", _ref("JobList"))
     lists["parameters"] = [
-        _query("status", "Status words, with commas between.", {"type": "string"}),
+        _query("status", "Status words, with commas between.", {"type": "string", "pattern": _STATUS_WORDS}),
         _query("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}),
-        _query("cursor", "The next_cursor of the list before.", {"type": "string"}),
+        _query("cursor", "The next_cursor of the list before.", {"type": "string", "pattern": f"^{CURSOR}$"}),
     ]
     events = {
         "operationId": "get_job_events",
@@ -294,7 +313,7 @@ def _jobs() -> dict[str, Json]:
         "responses": {
             "200": {
                 "description": "The events.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "content": {"text/event-stream": {"schema": {"description": "One event: its id, its name, and JSON."}}},
             },
             **_errors(*_ALWAYS, "404", "429"),
         },
@@ -319,7 +338,7 @@ def _assets() -> dict[str, Json]:
         "properties": {
             "file": {"type": "string", "contentMediaType": "application/octet-stream"},
             "file_path": {"type": "string"},
-            "content_type": {"type": "string"},
+            "content_type": {"type": "string", "pattern": f"^{CONTENT_TYPE}$"},
             "expected_hash": {"type": "string", "pattern": "^blake3:[0-9a-f]{64}$"},
             "tags": {"type": "string"},
         },
@@ -332,7 +351,12 @@ def _assets() -> dict[str, Json]:
         "tags": ["assets"],
         "summary": "The bytes of an asset",
         "parameters": [
-            {"name": "Range", "in": "header", "description": "A part of them.", "schema": {"type": "string"}}
+            {
+                "name": "Range",
+                "in": "header",
+                "description": "A part of them, such as bytes=0-99.",
+                "schema": {"type": "string"},
+            }
         ],
         "responses": {
             "200": {"description": "All bytes.", "content": _bytes()},
@@ -443,8 +467,48 @@ def _idempotency_key() -> dict[str, Json]:
     }
 
 
+def _webhook_url() -> dict[str, Json]:
+    return _query(
+        "webhook_url",
+        "Who is told when the job has ended; an address from the list in the server's settings.",
+        {"type": "string", "pattern": "^https?://[!-~]+$", "maxLength": 2000},
+    )
+
+
+def _callbacks(url: str, schema: str) -> dict[str, Json]:
+    """What is posted when a job has ended."""
+    headers = (
+        ("webhook-id", "The same each time that this is told again."),
+        ("webhook-timestamp", "Seconds since 1970, of this attempt."),
+        ("webhook-signature", "v1, and HMAC-SHA256 in base64 of id.timestamp.body, as Standard Webhooks has it."),
+    )
+    return {
+        "ended": {
+            url: {
+                "post": {
+                    "summary": "A job has ended",
+                    "description": "Told again, later and later, until it is answered with 2xx; 410 ends that.",
+                    "parameters": [
+                        {"name": name, "in": "header", "required": True, "description": said,
+                         "schema": {"type": "string"}}
+                        for name, said in headers
+                    ],
+                    "requestBody": {"required": True, "content": _content(_ref(schema))},
+                    "responses": {"2XX": {"description": "It is taken."}},
+                }
+            }
+        }
+    }  # fmt: skip
+
+
 def _id(description: str) -> dict[str, Json]:
-    return {"name": "id", "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+    return {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "string", "maxLength": 100},
+    }
 
 
 def _query(name: str, description: str, schema: dict[str, Json]) -> dict[str, Json]:

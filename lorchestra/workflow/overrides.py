@@ -168,6 +168,7 @@ def _revised(item: Input, row: Mapping[str, Json], where: str) -> Input:
         description=item.description if description is None else shortened(description, 2000),
         is_required=required,
         schema=schema,
+        is_random=item.is_random and "default" not in row,
     )
     default = row.get("default", item.default)
     problem = None if default is None else find_problem(schema, default)

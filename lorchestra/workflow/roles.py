@@ -12,6 +12,12 @@ from .interface import AUDIO, IMAGE, LORAS, MASK, VIDEO
 
 PROMPT, NEGATIVE = "prompt", "negative_prompt"
 SEED, STEPS, CFG, WIDTH, HEIGHT = "seed", "steps", "cfg", "width", "height"
+DENOISE, BATCH_SIZE = "denoise", "batch_size"
+LORA_STRENGTH, CONTROLNET_STRENGTH = "lora_strength", "controlnet_strength"
+SIDES = ("left", "top", "right", "bottom")
+"""Borders that are added to a picture, by nodes that have all four."""
+MEASURES = frozenset({LORA_STRENGTH, CONTROLNET_STRENGTH, *SIDES})
+"""Each node has its own: they are never joined."""
 CHECKPOINT, DIFFUSION_MODEL, VAE = "checkpoint", "diffusion_model", "vae"
 
 
@@ -50,9 +56,12 @@ ROLES: tuple[Role, ...] = (
     Role("guidance", "Guidance", "How closely the prompt is followed.", ("guidance", "guidance_scale"), ("FLOAT",)),
     Role("sampler", "Sampler", "The sampler.", ("sampler_name",), ("COMBO",)),
     Role("scheduler", "Scheduler", "How the noise is spread over the steps.", ("scheduler",), ("COMBO",)),
-    Role("denoise", "Denoise", "How much of the start is replaced: 1 is all of it.", ("denoise",), ("FLOAT",)),
+    Role(LORA_STRENGTH, "LoRA strength", "Weight of the LoRA."),
+    Role(CONTROLNET_STRENGTH, "ControlNet strength", "How closely the ControlNet's picture is followed."),
+    Role(DENOISE, "Denoise", "How much of the start is replaced: 1 is all of it.", (DENOISE,), ("FLOAT",)),
     Role(WIDTH, "Width", "Width in pixels.", ("width",), ("INT",), _MAKERS),
     Role(HEIGHT, "Height", "Height in pixels.", ("height",), ("INT",), _MAKERS),
+    *(Role(side, side.capitalize(), f"Pixels that are added at the {side}.") for side in SIDES),
     Role("aspect_ratio", "Aspect ratio", "Width to height.", ("aspect_ratio", "ratio"), ("COMBO", "STRING")),
     Role("megapixels", "Megapixels", "Size in millions of pixels.", ("megapixels",), ("FLOAT",), ("INT",)),
     Role("resolution", "Resolution", "How large it is.", ("resolution",), ("COMBO",), is_partner=True),
@@ -60,8 +69,11 @@ ROLES: tuple[Role, ...] = (
     Role("quality", "Quality", "How good it is.", ("quality",), ("COMBO",), is_partner=True),
     Role("length", "Length", "How many frames.", ("length", "num_frames"), ("INT",), ("LATENT", "CONDITIONING")),
     Role("duration", "Duration", "How long it is, in seconds.", ("duration", "seconds", "max_duration")),
+    Role("speed", "Speed", "How fast it is spoken.", ("speech_rate", "speed"), ("INT", "FLOAT"), is_partner=True),
+    Role("format", "Format", "Format of the file.", ("output_format",), ("COMBO",), is_partner=True),
+    Role("sample_rate", "Sample rate", "Samples of the sound a second.", ("sample_rate",), ("COMBO",), is_partner=True),
     Role("fps", "FPS", "Frames a second.", ("fps", "frame_rate"), ("INT", "FLOAT", "FLOAT,INT")),
-    Role("batch_size", "Batch size", "How many at once.", ("batch_size",), ("INT",), ("LATENT",)),
+    Role(BATCH_SIZE, "Batch size", "How many at once.", (BATCH_SIZE,), ("INT",), ("LATENT",)),
     Role("number_of_images", "Number of images", "How many at once.", ("n", "number_of_images"), ("INT",), (), True),
     Role("generate_audio", "Generate audio", "Whether there is sound.", ("generate_audio",), ("BOOLEAN",), (), True),
     Role(CHECKPOINT, "Checkpoint", "File of the checkpoint.", ("ckpt_name",)),

@@ -36,11 +36,11 @@ def property_of(item: Input) -> dict[str, Json]:
     said: dict[str, Json] = {"title": item.title or item.name}
     description = item.description
     if item.is_random:
-        description = f"{description} Without one, the workflow's own is used.".strip()
+        description = f"{description} Without one, the server draws one, and says it in the job's drawn.".strip()
     if description:
         said["description"] = description
     said |= copy.deepcopy(dict(item.schema))
-    if item.default is not None:
+    if item.default is not None and not item.is_random:
         said["default"] = copy.deepcopy(item.default)
     if item.role:
         said["x-role"] = item.role

@@ -31,13 +31,14 @@ def is_running() -> bool:
     return bool(getattr(queue, "currently_running", None))
 
 
-def add_routes(prefix: str, routes: Iterable[tuple[str, str, Callable[..., object]]]) -> None:
-    """Adds (method, path, handler) below a prefix; does nothing if there are routes with it already."""
+def add_routes(prefix: str, routes: Iterable[tuple[str, str, Callable[..., object]]]) -> bool:
+    """Adds (method, path, handler) below a prefix; False if there are routes with it already, or no server."""
     known = getattr(find_server(), "routes", None)
     if known is None or any(getattr(route, "path", "").startswith(prefix + "/") for route in known):
-        return
+        return False
     for method, path, handler in routes:
         known.route(method, prefix + path)(handler)
+    return True
 
 
 def listen(handler: Callable[[QueueRequest], QueueRequest]) -> None:

@@ -6,6 +6,7 @@ and are not trusted: only names that ComfyUI lists are looked up. Work is done i
 
 from __future__ import annotations
 
+from .service import resume_soon
 from .table import add_routes
 
-__all__ = ["add_routes"]
+__all__ = ["add_routes", "resume_soon"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ...lorchestra.errors import LorchestraError
 from ...lorchestra.service.http import File, Refusal, Request, Response, Stream, invalid
 from ..host import process
-from .http import Handler, read_body
+from .http import Handler, read_pieces
 
 if TYPE_CHECKING:
     from aiohttp import BodyPartReader, web
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _MOST_PARTS = 20
+_SETTINGS = "service.json"
+_RESUME_SECONDS = 3.0
+"""After ComfyUI's start, which has enough to do."""
 _PACKAGES = ("jsonschema", "referencing", "jsonschema_specifications", "rpds", "attrs", "attr")
 """What only the service needs: without them all else works."""
 
 
 def service_routes() -> tuple[tuple[str, str, Handler], ...]:
     """Method, path below the prefix, handler: all at once, since what they need is loaded with the first request."""
-    return (("*", r"/{service:(?:workflows|api/v2|v1|openapi\.json)(?:/.*)?}", _handle),)
+    return (("*", r"/{service:(?:workflows|api/v2|v1|openapi\.json)(?:/[\s\S]*)?}", _handle),)
 
 
 def _load(_: object) -> tuple[type[Service], FindRoute]:
@@ -54,16 +58,46 @@ async def _open() -> tuple[Service, FindRoute]:
     user = Path(folder_paths.get_user_directory())
     own = user / "__lorchestra"
     store = own / f"jobs-{args.port}.sqlite"
-    places = Places(own / "service.json", store, user / "lorchestra" / "published", own / "texts")
+    places = Places(own / _SETTINGS, store, user / "lorchestra" / "published", own / "texts")
     return make(Queue(), places), find_route
+
+
+def resume_soon() -> None:
+    """Opens the service before anybody calls it, where callers wait to be told how their jobs ended. On the event loop.
+
+    Jobs that had not ended when ComfyUI did have failed: whoever polls finds that out, and whoever waits does not.
+    """
+    asyncio.get_running_loop().call_later(_RESUME_SECONDS, lambda: asyncio.ensure_future(_resume()))
+
+
+async def _resume() -> None:
+    import folder_paths
+
+    settings = Path(folder_paths.get_user_directory()) / "__lorchestra" / _SETTINGS
+    if not await asyncio.to_thread(_has_webhooks, settings):
+        return
+    service, _ = await asyncio.shield(_opening())
+    await service.start()
+
+
+def _has_webhooks(settings: Path) -> bool:
+    from ...lorchestra.service.settings import read_settings
+
+    try:
+        return bool(read_settings(settings).webhooks)
+    except LorchestraError:  # requests are told
+        return False
+
+
+def _opening() -> asyncio.Future[tuple[Service, FindRoute]]:
+    return process.services.find_or_make("service", lambda: asyncio.ensure_future(_open()))
 
 
 async def _handle(request: web.Request) -> web.StreamResponse:
     from aiohttp import web
 
-    opening = process.services.find_or_make("service", lambda: asyncio.ensure_future(_open()))
     try:
-        service, find_route = await asyncio.shield(opening)
+        service, find_route = await asyncio.shield(_opening())
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
@@ -98,11 +132,11 @@ def _peer(request: web.Request) -> str | None:
     return peer[0] if peer else None
 
 
-async def _read(request: web.Request, most: int) -> bytes:
+async def _read(request: web.Request, most: int) -> bytearray:
     if (request.content_length or 0) > most:
         raise Refusal(413, "payload_too_large", f"the body has more than {most:,} bytes.", "body")
     try:
-        return await read_body(request, most)
+        return await read_pieces(request, most)
     except LorchestraError as error:
         raise invalid(f"{error}.", "body") from error
 
@@ -117,26 +151,42 @@ class _Part:
     reader: BodyPartReader
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        while chunk := await self.reader.read_chunk(_CHUNK):
+        while True:
+            with _readable():
+                chunk = await self.reader.read_chunk(_CHUNK)
+            if not chunk:
+                return
             yield bytes(chunk)
 
 
+@contextmanager
+def _readable() -> Generator[None]:
+    """Raises `Refusal` for a form that does not come to its end, or is broken: aiohttp has many words for that."""
+    from aiohttp import ClientError
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    errors = (ValueError, RuntimeError, AssertionError, EOFError, ConnectionError, ClientError, HttpProcessingError)
+    try:
+        yield
+    except errors as error:
+        raise Refusal(422, "invalid_request", "the form cannot be read.", "body") from error
+
+
 async def _parts(request: web.Request) -> AsyncIterator[_Part]:
-    from aiohttp import BodyPartReader, ClientError
+    from aiohttp import BodyPartReader
 
     if not request.content_type.startswith("multipart/"):
         raise Refusal(422, "invalid_request", "expected multipart/form-data.", "Content-Type")
-    try:
+    with _readable():
         reader = await request.multipart()
-        for _ in range(_MOST_PARTS):
+    for _ in range(_MOST_PARTS):
+        with _readable():
             part = await reader.next()
-            if part is None:
-                return
-            if isinstance(part, BodyPartReader):
-                kind = part.headers.get("Content-Type", "")
-                yield _Part(part.name or "", part.filename or "", kind, part)
-    except (ValueError, RuntimeError, AssertionError, ClientError, ConnectionError, EOFError) as error:
-        raise Refusal(422, "invalid_request", "the form cannot be read.", "body") from error
+        if part is None:
+            return
+        if isinstance(part, BodyPartReader):
+            kind = part.headers.get("Content-Type", "")
+            yield _Part(part.name or "", part.filename or "", kind, part)
     raise Refusal(422, "invalid_request", f"the form has more than {_MOST_PARTS} fields.", "body")
 
 

@@ -23,6 +23,9 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
 """Method, path below `PREFIX`, handler. Those of the service are in `lorchestra/service/routes.py`."""
 
 
-def add_routes() -> None:
-    """Adds the routes to ComfyUI's server; to be called when the extension is loaded, also twice."""
-    server.add_routes(PREFIX, (*ROUTES, *service_routes()))
+def add_routes() -> bool:
+    """Adds the routes to ComfyUI's server; to be called when the extension is loaded, also twice.
+
+    False if there is no server, or if it has them.
+    """
+    return server.add_routes(PREFIX, (*ROUTES, *service_routes()))

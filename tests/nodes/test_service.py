@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
 import os
@@ -13,106 +14,28 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from support.live_service import ARGUMENTS, EMPTY, ROWS, Service, comfyui, fill, pixels
 from support.sdk import ROOT, run_with_sdk, sdk_python
-from support.sparse_files import lora_shapes, write_sparse
 
-from lorchestra.demo.checkpoint import write_checkpoint
-from lorchestra.demo.comfyui import ComfyUI, Server, find_comfyui, pack_root
-from lorchestra.demo.loras import layers, write_lora
+from lorchestra.demo.comfyui import Server, pack_root
 from lorchestra.demo.prompt import CHECKPOINT, demo_prompt
-
-EMPTY = {
-    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
-    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "empty"}},
-}
-"""A graph that takes no time."""
-ROWS = [{"model": "warm", "weight": 0.8}, {"model": "lines", "weight": -0.4}]
-
-
-@dataclass
-class Answer:
-    """What a server answers."""
-
-    status: int
-    headers: Any
-    content: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.content)
-
-
-@dataclass
-class Service:
-    """The service of a ComfyUI."""
-
-    server: Server
-
-    @property
-    def url(self) -> str:
-        return f"{self.server.url}/lorchestra"
-
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        named = {name.replace("_", "-"): text for name, text in headers.items()}
-        url = path if path.startswith("http") else self.url + path
-        request = urllib.request.Request(url, data, {"Content-Type": "application/json", **named}, method=method)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(request, timeout=400) as answer:
-                return Answer(answer.status, answer.headers, answer.read())
-        except urllib.error.HTTPError as error:
-            return Answer(error.code, error.headers, error.read())
-
-    def wait(self, job: str, seconds: float = 300) -> Any:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            found = self.ask("GET", f"/api/v2/jobs/{job}").json
-            if found["status"] in ("succeeded", "failed", "canceled"):
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"the job did not end: {found}")
-
-    def is_idle(self) -> bool:
-        queue = self.server.get("/queue")
-        return not queue["queue_running"] and not queue["queue_pending"]
-
-
-def comfyui() -> ComfyUI:
-    """The one of the tests, with the Python of the tests: it has what the pack needs besides."""
-    found = find_comfyui()
-    assert found is not None
-    if found.version.startswith("0.3."):
-        pytest.skip(f"ComfyUI {found.version} does not start beside the newest one's packages; see test_queue.py")
-    return replace(found, python=Path(sys.executable))
-
-
-ARGUMENTS = ("--use-pytorch-cross-attention",)
+from lorchestra.service.service import MAX_STREAMS
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """ComfyUI's base folder: a small model, LoRAs for it and for another one."""
     folder = tmp_path_factory.mktemp("service")
-    loras = folder / "models/loras"
-    write_checkpoint(folder / "models/checkpoints" / CHECKPOINT)
-    (folder / "models/checkpoints/broken.safetensors").write_bytes(b"no model")
-    write_lora(loras / "warm.safetensors", layers("*attn1.to_*"), seed=1)
-    write_lora(loras / "styles/lines.safetensors", layers("*attn2.to_*"), "peft", seed=2)
-    write_sparse(loras / "flux.safetensors", lora_shapes("flux1_dev", "*_blocks.*"))
-    (loras / "warm.civitai.info").write_text(json.dumps({"modelId": 120096, "id": 135931}))
+    fill(folder)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -180,11 +103,6 @@ def test_the_official_sdk_runs_watches_cancels_and_downloads(service: Service) -
     assert found["listed"] == found["expected"]
 
 
-def pixels(data: bytes) -> bytes:
-    with Image.open(io.BytesIO(data)) as picture:
-        return picture.convert("RGB").tobytes()
-
-
 def test_a_call_gives_the_picture_of_the_same_run_by_hand(service: Service) -> None:
     inputs = {"prompt": "a red barn", "loras": ROWS, "seed": 3, "steps": 2, "cfg": 5.0}
     answer = service.ask("POST", "/workflows/portrait/jobs?wait=300&outputs=base64", inputs)
@@ -215,9 +133,9 @@ def test_waiting_is_asked_for_and_ends(service: Service) -> None:
     ("inputs", "status", "path", "said"),
     [
         ({"loras": [ROWS[0], {"model": "flux"}]}, 422, "loras[1].model", "made for FLUX.1"),
-        ({"loras": [{"model": "gone"}]}, 400, "loras[0].model", "gone"),
-        ({"loras": [{"model": "civitai:1@2"}]}, 400, "loras[0].model", "civitai:1@2"),
-        ({"loras": [{"model": "../secret"}]}, 400, "loras[0].model", "secret"),
+        ({"loras": [{"model": "gone"}]}, 422, "loras[0].model", "gone"),
+        ({"loras": [{"model": "civitai:1@2"}]}, 422, "loras[0].model", "civitai:1@2"),
+        ({"loras": [{"model": "../secret"}]}, 422, "loras[0].model", "secret"),
         ({"loras": [{"model": "warm", "weight": 1000}]}, 400, "loras[0].weight", "1000"),
         ({"loras": [{"model": "warm", "wieght": 1}]}, 400, "loras[0].wieght", ""),
         ({"loras": [{"model": "warm"}] * 1001}, 400, "loras", ""),
@@ -229,6 +147,15 @@ def test_waiting_is_asked_for_and_ends(service: Service) -> None:
         ([], 400, None, ""),
         (None, 400, None, ""),
         (b'{"seed": NaN}', 400, "seed", ""),
+        (b'{"loras": [{"model": "warm", "weight": NaN}]}', 400, "loras[0].weight", ""),
+        (b'{"loras": [{"model": "warm", "weight": 1e999}]}', 400, "loras[0].weight", ""),
+        ({"loras": [{"model": "civitai:abc@def"}]}, 422, "loras[0].model", "civitai:abc@def"),
+        ({"loras": [{"model": "urn:air:sd1:lora:civitai:1@x"}]}, 422, "loras[0].model", ""),
+        ({"loras": [{"model": ["warm"]}]}, 400, "loras[0].model", "warm"),
+        ({"loras": [{"model": "warm", "schedule": "0:x"}]}, 422, "loras[0].schedule", ""),
+        ({"checkpoint": "../broken.safetensors"}, 422, "checkpoint", "broken"),
+        ({"checkpoint": "none.safetensors"}, 422, "checkpoint", "none"),
+        ({"prompt": "x" * 400_001}, 400, "prompt", "400,001"),
         (b"[" * 10_000 + b"]" * 10_000, 400, None, "nested"),
         (b'{"prompt": "' + b"x" * 50_000_000 + b'"}', 413, "body", ""),
     ],
@@ -244,6 +171,42 @@ def test_what_is_wrong_is_told_before_anything_is_queued(
     assert said in error["message"]
     assert service.ask("GET", "/api/v2/jobs?limit=1").json["jobs"] == before
     assert service.ask("GET", "/api/v2/health").status == 200
+
+
+def test_a_key_is_good_for_one_call(service: Service) -> None:
+    first = service.ask("POST", "/workflows/empty/jobs", {}, Idempotency_Key="once")
+    again = service.ask("POST", "/workflows/empty/jobs", {"width": 16}, Idempotency_Key="once")
+    assert (first.status, again.status, again.json["error"]["code"]) == (202, 422, "idempotency_key_reuse")
+    assert again.json["error"]["details"]["job_id"] == first.json["id"]
+    assert service.ask("GET", "/api/v2/jobs?limit=1").json["jobs"][0]["id"] == first.json["id"]
+
+
+@pytest.mark.parametrize("count", [MAX_STREAMS + 50, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_too_many_event_streams(service: Service, count: int) -> None:
+    """As many as may be are open; all others are told to come back, and the server answers others meanwhile."""
+    slow = demo_prompt([], steps=5000, width=64, height=64)
+    job = service.ask("POST", "/api/v2/jobs", {"workflow": slow}).json
+    path = job["urls"]["events"].removeprefix(service.server.url)
+    host = service.server.url.removeprefix("http://")
+    answers: Counter[int] = Counter()
+    open_ones: list[http.client.HTTPConnection] = []
+    refused = http.client.HTTPConnection(host, timeout=60)
+    while answers.total() < count:
+        connection = http.client.HTTPConnection(host, timeout=60) if answers[200] < MAX_STREAMS else refused
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answers[answer.status] += 1
+        if answer.status == 200:
+            open_ones.append(connection)
+        else:
+            assert answer.headers["Retry-After"]
+            answer.read()
+    assert answers == {200: MAX_STREAMS, 429: count - MAX_STREAMS}
+    assert service.ask("GET", "/workflows").status == 200
+    for connection in open_ones:
+        connection.close()
+    assert service.ask("POST", f"/api/v2/jobs/{job['id']}/cancel").status == 200
+    assert service.wait(job["id"])["status"] == "canceled"
 
 
 def test_a_lora_is_found_by_its_air(service: Service) -> None:
@@ -293,9 +256,10 @@ def test_pictures_are_sent_in_and_urls_are_not_fetched(service: Service) -> None
         answer = service.ask("POST", "/workflows/copy/jobs?wait=30&outputs=base64", {"image": sent})
         assert answer.status == 200, answer.content
         assert pixels(base64.b64decode(answer.json["outputs"][0]["data_base64"])) == pixels(data.getvalue())
-    for sent in (service.server.url, "file:///etc/passwd", "not base64!", ""):
+    wrong = {service.server.url: 422, "file:///etc/passwd": 422, "not base64!": 422, "": 400}
+    for sent, status in wrong.items():
         answer = service.ask("POST", "/workflows/copy/jobs", {"image": sent})
-        assert (answer.status, answer.json["error"]["details"]["path"]) == (400, "image")
+        assert (answer.status, answer.json["error"]["details"]["path"]) == (status, "image")
 
 
 def task(**fields: Any) -> dict[str, Any]:
@@ -350,6 +314,28 @@ def test_a_runware_request_gives_pictures_and_every_task_is_answered(service: Se
     assert (again.status, again.json["errors"][0]["code"]) == (400, "conflictTaskUUID")
 
 
+GUIDE = """[
+  {
+    "lora": [
+      { "model": "civitai:120096@135931", "weight": 0.7 },
+      { "model": "civitai:245889@277389", "weight": 0.5 }
+    ]
+  }
+]"""
+"""Of Runware's guide to LoRAs; `// other parameters...` stands before `lora` there."""
+
+
+def test_the_request_of_the_guide_gives_its_picture(service: Service) -> None:
+    (guide,) = json.loads(GUIDE)
+    answer = service.ask("POST", "/v1", [task(**guide, outputType="base64Data", CFGScale=7)])
+    assert answer.status == 200 and "errors" not in answer.json, answer.content
+    (picture,) = answer.json["data"]
+    rows = [{"lora": "warm.safetensors", "model": 0.7}, {"lora": "styles/lines.safetensors", "model": 0.5}]
+    graph = demo_prompt(rows, positive="a barn", seed=5, steps=1, width=64, height=64, prefix="guide")
+    (image,) = service.server.run(graph)["8"]["images"]
+    assert pixels(base64.b64decode(picture["imageBase64Data"])) == pixels(service.server.view(image))
+
+
 def test_a_runware_task_is_asked_for_later(service: Service) -> None:
     later = task(deliveryMethod="async", outputType="URL")
     answer = service.ask("POST", "/v1", [later])
@@ -371,7 +357,7 @@ def test_the_snippets_of_the_documentation_run(service: Service, tmp_path: Path)
     text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     shutil.copytree(ROOT / "example_workflows", tmp_path / "example_workflows")
     blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", text, re.S | re.M)
-    assert Counter(kind for kind, _ in blocks) == {"sh": 10, "python": 1}
+    assert Counter(kind for kind, _ in blocks) == {"sh": 10, "python": 2}
     lines = ["set -eu", f'lorchestra() {{ "{sys.executable}" -m lorchestra "$@"; }}']
     for number, (kind, block) in enumerate(blocks):
         if kind == "python":

@@ -1,4 +1,4 @@
-"""The official Python SDK (`comfy-sdk`) in a Python of its own: ComfyUI's packages stay as they are."""
+"""Python tools that tests run in a Python of their own: ComfyUI's packages stay as they are."""
 
 from __future__ import annotations
 
@@ -12,33 +12,45 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).absolute().parents[2]
-OWN = ROOT / ".venv-sdk"
 _PYTHON = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+GENERATOR = "openapi_python_client"
+SCHEMATHESIS = "schemathesis"
+_PACKAGES = {
+    "comfy_sdk": "comfy-sdk>=0.5",
+    GENERATOR: "openapi-python-client==0.29.1",
+    SCHEMATHESIS: "schemathesis==4.32.5",
+}
+
+
+def sdk_python() -> str:
+    """A Python that has the official SDK."""
+    return python_with("comfy_sdk")
 
 
 @cache
-def sdk_python() -> str:
-    """A Python that has the SDK: that of the tests, that of the core's, or one that is made for it.
+def python_with(module: str) -> str:
+    """A Python that has a module of `_PACKAGES`: that of the tests, that of the core's, or one that is made for it.
 
     Where it cannot be installed, the test is skipped with words, or has failed with REQUIRE_COMFYUI=1.
     """
-    for python in (sys.executable, str(ROOT / ".venv" / _PYTHON), str(OWN / _PYTHON)):
-        if Path(python).is_file() and _has_sdk(python):
+    own = ROOT / f".venv-{module}"
+    for python in (sys.executable, str(ROOT / ".venv" / _PYTHON), str(own / _PYTHON)):
+        if Path(python).is_file() and _has(python, module):
             return python
     try:
-        venv.create(OWN, with_pip=True)
-        pip = [str(OWN / _PYTHON), "-m", "pip", "install", "--quiet", "comfy-sdk>=0.5"]
+        venv.create(own, with_pip=True)
+        pip = [str(own / _PYTHON), "-m", "pip", "install", "--quiet", _PACKAGES[module]]
         subprocess.run(pip, check=True, capture_output=True, timeout=300)
     except (OSError, subprocess.SubprocessError) as error:
-        message = f"comfy-sdk cannot be installed: {error}"
+        message = f"{_PACKAGES[module]} cannot be installed: {error}"
         if os.environ.get("REQUIRE_COMFYUI") == "1":
             pytest.fail(message)
         pytest.skip(message)
-    return str(OWN / _PYTHON)
+    return str(own / _PYTHON)
 
 
-def _has_sdk(python: str) -> bool:
-    return subprocess.run([python, "-c", "import comfy_sdk"], capture_output=True, check=False).returncode == 0
+def _has(python: str, module: str) -> bool:
+    return subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
 
 
 def run_with_sdk(code: str, base_url: str, *arguments: str, token: str = "", timeout: float = 600) -> str:

@@ -16,6 +16,8 @@ from support.service import Caller, ListBackend, make_service
 
 from lorchestra.demo.prompt import demo_prompt
 from lorchestra.service.backend import Failure, Made
+from lorchestra.service.calls import draw
+from lorchestra.workflow.publication import Input, Publication
 
 TASK = "imageInference"
 
@@ -75,6 +77,49 @@ def test_inputs_go_to_their_nodes(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+def test_a_seed_that_the_editor_randomizes_is_drawn_for_each_call(tmp_path: Path) -> None:
+    async def test(caller: Caller, backend: ListBackend) -> None:
+        _, shown = await caller.ask("GET", "/workflows/portrait")
+        own = {key: value for key, value in shown.items() if key not in ("urls", "versions")}
+        for item in own["inputs"]:
+            item["random"] = item["name"] == "seed"
+        code, _ = await caller.ask("PUT", "/workflows/drawn", {"publication": own})
+        assert code == 201
+        _, schema = await caller.ask("GET", "/workflows/drawn/schema.json")
+        assert "default" not in schema["properties"]["seed"]
+
+        async def graph_of(**inputs: Any) -> tuple[Any, Any]:
+            code, job = await caller.ask("POST", "/workflows/drawn/jobs", inputs)
+            assert code == 202, job
+            _, again = await caller.ask("GET", f"/api/v2/jobs/{job['id']}")
+            assert again.get("drawn") == job.get("drawn")
+            return backend.graphs[job["id"]], job.get("drawn")
+
+        first, drawn = await graph_of(steps=2)
+        second, other = await graph_of(steps=2)
+        assert first["6"]["inputs"]["seed"] == drawn["seed"] != other["seed"] == second["6"]["inputs"]["seed"]
+        assert await graph_of(steps=2, **drawn) == (first, None)
+        code, _ = await caller.ask("POST", "/v1", [task(seed=7, deliveryMethod="async")])
+        graph = list(backend.graphs.values())[-1]
+        assert code == 200 and graph["6"]["inputs"]["seed"] == 7
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("schema", "least", "most"),
+    [
+        ({"minimum": 0, "maximum": 2**64 - 1}, 0, 2**50), ({"minimum": -5, "maximum": -3}, -5, -3), ({}, 0, 2**50),
+        ({"minimum": 3, "maximum": 9, "multipleOf": 4}, 4, 8), ({"minimum": 2**60, "maximum": 2**62}, 2**60, 2**60),
+    ],
+)  # fmt: skip
+def test_what_is_drawn_is_what_the_schema_allows(schema: dict[str, Any], least: int, most: int) -> None:
+    publication = Publication("x", 1, {}, (Input("seed", "integer", "1", "seed", schema, is_random=True),))
+    found = {draw(publication, {})["seed"] for _ in range(100)}
+    assert all(least <= seed <= most and seed % schema.get("multipleOf", 1) == 0 for seed in found)
+    assert draw(publication, {"seed": 1}) == {}
+
+
 def test_a_lora_that_does_not_fit_is_told_with_its_row(tmp_path: Path) -> None:
     async def test(caller: Caller, backend: ListBackend) -> None:
         backend.misfits["flux"] = "made for FLUX.1"
@@ -84,7 +129,8 @@ def test_a_lora_that_does_not_fit_is_told_with_its_row(tmp_path: Path) -> None:
         assert (code, answer["error"]["code"], details["path"]) == (422, "invalid_lora", "loras[2].model")
         assert details["problems"] == [{"path": "loras[2]", "message": "made for FLUX.1"}]
         code, answer = await caller.ask("POST", "/workflows/portrait/jobs", {"loras": [{"model": "gone"}]})
-        assert (code, answer["error"]["details"]["pointer"]) == (400, "/loras/0/model")
+        error = answer["error"]
+        assert (code, error["code"], error["details"]["pointer"]) == (422, "invalid_input", "/loras/0/model")
         assert backend.waiting == []
 
     run(tmp_path, test)
@@ -156,7 +202,8 @@ def test_runware_tasks_give_pictures_in_each_form(tmp_path: Path) -> None:
         ({"lora": [{"model": "a", "transformer": "high"}]}, "unsupportedParameter", "lora[0].transformer"),
         ({"lora": [{"model": "gone"}]}, "invalidValue", "lora[0].model"),
         ({"seedImage": "http://a/b.png"}, "unsupportedParameter", "seedImage"),
-        ({"webhookURL": "http://a"}, "unsupportedParameter", "webhookURL"),
+        ({"webhookURL": "https://a/b"}, "invalidValue", "webhookURL"),
+        ({"webhookURL": 5}, "invalidWebhookURL", "webhookURL"),
         ({"includeCost": True}, "unsupportedParameter", "includeCost"),
         ({"taskUUID": 5}, "invalidTaskUUID", "taskUUID"),
         ({"taskType": ["x"]}, "unsupportedTaskType", "taskType"),

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import venv
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.sdk import GENERATOR, python_with
 from support.service import Caller, Door
 
 from lorchestra.demo.prompt import demo_prompt
 
-GENERATOR = "openapi-python-client==0.29.1"
 CALL = """
 import json, sys
 from client import Client
@@ -35,19 +33,14 @@ with Client(base_url=sys.argv[1]) as client:
 
 @pytest.mark.slow
 def test_a_generated_client(tmp_path: Path) -> None:
-    venv.create(tmp_path / "env", with_pip=True)
-    python = tmp_path / "env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    try:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", GENERATOR], check=True, timeout=300)
-    except subprocess.SubprocessError as error:
-        pytest.skip(f"{GENERATOR} cannot be installed: {error}")
+    python = python_with(GENERATOR)
     with Door(tmp_path / "server") as door:
         published = door.call(_ask(door, "PUT", "/workflows/demo", {"workflow": demo_prompt([])}))
         assert published[0] == 201
         _, document = door.call(_ask(door, "GET", "/workflows/demo/openapi.json"))
         (tmp_path / "openapi.json").write_text(json.dumps(document))
         made = subprocess.run(
-            [python, "-m", "openapi_python_client", "generate", "--path", "openapi.json", "--output-path", "client",
+            [python, "-m", GENERATOR, "generate", "--path", "openapi.json", "--output-path", "client",
              "--meta", "none"],
             cwd=tmp_path, check=True, timeout=120, capture_output=True, text=True,
         )  # fmt: skip

@@ -20,7 +20,7 @@ from lorchestra.workflow.publication import Publication
 
 GRAPH = {"1": {"class_type": "KSampler", "inputs": {"seed": 1}}}
 STRANGE = [
-    "", "..", "../a", "a/b", "a\\b", "/etc/passwd", "a.json", "a@", "a@0", "a@x", "a@1@2", "A", "con", "nul", "com1",
+    "", "..", "../a", "a/b", "a\\b", "/etc/passwd", "a.json", "a@", "a@0", "a@x", "a@1@2", "A",
     "a b", "é", "a\0", "a" * 65, ".a", "-a", "a@99999999", "%2e%2e", "C:a", "~",
 ]  # fmt: skip
 
@@ -38,6 +38,16 @@ def test_a_name_leads_to_no_other_place(tmp_path: Path, name: str) -> None:
     for use in (store.find_or_raise, store.remove):
         with pytest.raises(Refusal):
             use(name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["con", "nul", "com1"])
+def test_nothing_is_called_as_windows_calls_a_device(tmp_path: Path, name: str) -> None:
+    store = Publications(tmp_path / "published")
+    for use, given, status in ((store.add, publication(name), 422), (store.find_or_raise, f"{name}@1", 404)):
+        with pytest.raises(Refusal) as raised:
+            use(given)  # type: ignore[operator]
+        assert raised.value.status == status
     assert list(tmp_path.iterdir()) == []
 
 

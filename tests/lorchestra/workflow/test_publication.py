@@ -19,8 +19,8 @@ from lorchestra.workflow.schema import schema_of
 Json = Any
 
 USUAL = [
-    "prompt", "negative_prompt", "seed", "steps", "cfg", "sampler", "scheduler", "denoise", "width", "height",
-    "batch_size", "checkpoint",
+    "prompt", "negative_prompt", "seed", "steps", "cfg", "sampler", "scheduler", "width", "height", "batch_size",
+    "checkpoint",
 ]  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def test_a_graph_in_api_form_says_the_same() -> None:
 
 def test_without_object_info_the_classes_of_comfyui_are_known() -> None:
     made = publish(demo_prompt({"version": 1, "loras": [{"lora": "a.safetensors", "model": 0.5}]}), None, "demo")
-    assert names(made) == ["prompt", "negative_prompt", "loras", *USUAL[2:]]
+    assert names(made) == ["prompt", "negative_prompt", "loras", *USUAL[2:7], "denoise", *USUAL[7:]]
     loras = next(item for item in made.inputs if item.name == "loras")
     assert loras.default == [{"model": "a.safetensors", "weight": 0.5}]
     assert loras.schema["maxItems"] == MAX_ROWS
@@ -98,6 +98,70 @@ def test_what_is_no_publication(junk: Json) -> None:
 def test_names_are_parts_of_addresses(name: Json) -> None:
     with pytest.raises(WorkflowError, match="cannot be the name"):
         publish(text_to_image(), OBJECT_INFO, name)
+
+
+def test_what_changes_nothing_is_not_asked_for() -> None:
+    graph = demo_prompt()
+    assert "denoise" in names(publish(graph, None, "test"))  # what the nodes are is not known
+    info = {**OBJECT_INFO}
+
+    def found(**sampler: Json) -> list[str]:
+        changed = {**graph, "6": {**graph["6"], "inputs": {**graph["6"]["inputs"], **sampler}}}
+        return names(publish(changed, info, "test"))
+
+    assert found() == USUAL
+    assert found(denoise=0.5) == [*USUAL[:7], "denoise", *USUAL[7:]]
+    assert found(cfg=1.0) == [name for name in USUAL if name != "negative_prompt"]
+    assert found(cfg=1.5) == USUAL
+    latent = {"latent_image": ["20", 0]}
+    info["VAEEncode"] = {"input": {"required": {"pixels": ["IMAGE"], "vae": ["VAE"]}}, "output": ["LATENT"]}
+    graph = {**graph, "20": {"class_type": "VAEEncode", "inputs": {"pixels": ["21", 0], "vae": ["1", 2]}},
+             "21": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}  # fmt: skip
+    assert "denoise" in found(**latent)
+    graph["20"] = {"class_type": "VideoLatent", "inputs": {"width": 64, "length": 9, "batch_size": 1}}
+    info["VideoLatent"] = {
+        "input": {"required": {"width": ["INT", {}], "length": ["INT", {}], "batch_size": ["INT", {"min": 1}]}},
+        "output": ["LATENT"],
+    }
+    assert {"denoise", "batch_size"}.isdisjoint(found(**latent)) and "length" in found(**latent)
+
+
+def test_measures_of_single_nodes() -> None:
+    """Each LoRA loader has a strength of its own, and each ControlNet; a padding has its four sides."""
+    graph = demo_prompt()
+    info = {
+        **OBJECT_INFO,
+        "LoraLoader": {
+            "input": {"required": {"model": ["MODEL"], "clip": ["CLIP"], "lora_name": [["a.safetensors"], {}],
+                                   "strength_model": ["FLOAT", {"min": -100.0, "max": 100.0}],
+                                   "strength_clip": ["FLOAT", {"min": -100.0, "max": 100.0}]}},
+            "output": ["MODEL", "CLIP"],
+        },
+        "ControlNetApply": {
+            "input": {"required": {"conditioning": ["CONDITIONING"], "control_net": ["CONTROL_NET"],
+                                   "image": ["IMAGE"], "strength": ["FLOAT", {"min": 0.0, "max": 10.0}]}},
+            "output": ["CONDITIONING"],
+        },
+        "Pad": {"input": {"required": {side: ["INT", {"min": 0}] for side in ("left", "top", "right", "bottom")}},
+                "output": ["IMAGE"]},
+        "ControlNetLoader": {"input": {"required": {}}, "output": ["CONTROL_NET"]},
+    }  # fmt: skip
+    for number, weight in (("20", 0.5), ("21", 0.5)):
+        model = ["1", 0] if number == "20" else ["20", 0]
+        inputs = {"model": model, "clip": [model[0], 1], "lora_name": "a.safetensors"}
+        weights = {"strength_model": weight, "strength_clip": weight}
+        graph[number] = {"class_type": "LoraLoader", "inputs": inputs | weights}
+    graph["6"]["inputs"]["model"] = ["21", 0]
+    applied = {"conditioning": ["3", 0], "control_net": ["24", 0], "image": ["23", 0], "strength": 0.8}
+    graph["22"] = {"class_type": "ControlNetApply", "inputs": applied}
+    graph["6"]["inputs"]["positive"] = ["22", 0]
+    graph["23"] = {"class_type": "Pad", "inputs": {"left": 1, "top": 2, "right": 3, "bottom": 4}}
+    graph["24"] = {"class_type": "ControlNetLoader", "inputs": {}}
+    made = publish(graph, info, "test")
+    assert made.find_input("lora_strength").targets == (("20", "strength_model"), ("20", "strength_clip"))  # pyright: ignore
+    assert made.find_input("lora_strength_2").targets == (("21", "strength_model"), ("21", "strength_clip"))  # pyright: ignore
+    assert "a.safetensors" in made.find_input("lora_strength").description  # pyright: ignore
+    assert {"controlnet_strength", "left", "top", "right", "bottom"} <= set(names(made))
 
 
 def test_a_zeroed_conditioning_is_no_negative_prompt() -> None:
