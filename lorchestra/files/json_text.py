@@ -14,19 +14,25 @@ from ..limits import MAX_NESTING, MAX_TEXT, MAX_VALUES, Json
 from . import json_steps
 
 _LARGE = 300_000
-"""Characters from which a text is read in steps: what `json` does at once is over in a few milliseconds for less."""
+"""Characters from which steps are worth it: what `json` does at once is over in a few milliseconds for less."""
 _NO_BRACKETS = re.compile(r"[^\[\]{}]+")
 _DEPTHS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def read_json(
-    text: str | bytes | bytearray, what: str = "the text", *, size: int = MAX_TEXT, values: int = MAX_VALUES
+    text: str | bytes | bytearray,
+    what: str = "the text",
+    *,
+    size: int = MAX_TEXT,
+    values: int = MAX_VALUES,
+    in_steps: bool = False,
 ) -> Json:
     """The value of JSON text, or of UTF-8 bytes of it.
 
     `what` names it in sentences: "the request is not JSON: …". `size` is the most characters, or bytes, `values` the
     most objects, lists, keys, texts and numbers. Takes time and memory in proportion to the text, and builds nothing of
-    one that is too large. Raises `JsonError` and nothing else.
+    one that is too large. With `in_steps`, other threads run while a large text is read, which takes several times as
+    long. Raises `JsonError` and nothing else.
     """
     if len(text) > size:
         unit = "characters" if isinstance(text, str) else "bytes"
@@ -36,11 +42,11 @@ def read_json(
             text = json_steps.decode_utf8(text)
         except UnicodeDecodeError as error:
             raise JsonError(f"{what} is not UTF-8 text at byte {error.start}") from error
-    is_large = len(text) > _LARGE
-    if not is_large:
+    in_steps = in_steps and len(text) > _LARGE
+    if not in_steps:
         _check(text, what, values)
     try:
-        return json_steps.read(text, what, values) if is_large else json.loads(text)
+        return json_steps.read(text, what, values) if in_steps else json.loads(text)
     except RecursionError as error:
         raise JsonError(f"{what} is nested too deeply") from error
     except ValueError as error:  # also a number of more digits than Python reads

@@ -220,7 +220,7 @@ class Service:
 def parse(body: bytes | bytearray) -> Json:
     """The value of a JSON body; raises `Refusal`."""
     try:
-        return read_json(body, "the body", size=MAX_BODY, values=MAX_VALUES)
+        return read_json(body, "the body", size=MAX_BODY, values=MAX_VALUES, in_steps=True)
     except LorchestraError as error:
         raise invalid(f"{error}.") from error
 

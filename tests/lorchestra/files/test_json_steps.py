@@ -68,7 +68,10 @@ def test_bounds_hold_for_large_texts() -> None:
         ('"' + "x" * 400_000 + "\\x" + '"', "not JSON"),
     ):
         with pytest.raises(JsonError, match=said):
-            read_json(text.encode(), values=1000)
-    assert read_json(b"\xef\xbb\xbf" + ('"' + "ü" * 700_000 + '"').encode(), size=2_000_000) == "ü" * 700_000
+            read_json(text.encode(), values=1000, in_steps=True)
+    assert (
+        read_json(b"\xef\xbb\xbf" + ('"' + "ü" * 700_000 + '"').encode(), size=2_000_000, in_steps=True)
+        == "ü" * 700_000
+    )
     with pytest.raises(JsonError, match="not UTF-8"):
-        read_json(b'"' + b"x" * 1_100_000 + b'\xff"', size=2_000_000)
+        read_json(b'"' + b"x" * 1_100_000 + b'\xff"', size=2_000_000, in_steps=True)

@@ -40,7 +40,7 @@ def test_sound_json_is_read(value: object) -> None:
         ("[" * 150_000, "nested too deeply: more than 100 levels"),
         ("[" + "0," * MAX_VALUES + "0]", "more than 200,000 values"),
         ("[" + '"",' * MAX_VALUES + "0]", "more than 200,000 values"),
-        (',"' * 500_000, "the body is not JSON"),
+        (',"' * 500_000, "more than 200,000 values"),
         (" " * (MAX_TEXT + 1), "4,000,001 characters; at most 4,000,000 are read"),
         (b" " * (MAX_TEXT + 1), "4,000,001 bytes; at most 4,000,000 are read"),
     ],
@@ -66,8 +66,8 @@ def test_what_is_too_large_is_not_built(piece: str) -> None:
     body = b"[" + piece.encode() * (30_000_000 // len(piece)) + b"0]"
     tracemalloc.start()
     try:
-        with pytest.raises(JsonError, match="more than 20,000 values"):
-            read_json(body, size=32_000_000, values=20_000)
+        with pytest.raises(JsonError, match="more than 1,000,000 values"):
+            read_json(body, size=32_000_000, values=1_000_000)
         assert tracemalloc.get_traced_memory()[1] < 4 * len(body)
     finally:
         tracemalloc.stop()

@@ -348,7 +348,7 @@ def test_two_inputs_cannot_be_given_one_name() -> None:
 
 def test_a_draft_tells_all_that_cannot_be_and_keeps_the_rest() -> None:
     rows = [STEPS | {"minimum": 0, "name": "rounds"}, {"node": "3", "widget": "cfg", "name": "x"}]
-    rows += [{"node": "6", "widget": "text", "name": "x"}, {"node": "3", "widget": "denoise", "hidden": True}]
+    rows += [{"node": "6", "widget": "text", "name": "x"}, {"node": "3", "widget": "seed", "hidden": True}]
     said = {"inputs": rows, "outputs": [{"node": "9", "name": "a b"}]}
     made = draft(text_to_image(extra={"lorchestra": said}), OBJECT_INFO, "portrait")
     assert [(one.path, one.error.place) for one in made.problems] == [
@@ -357,10 +357,10 @@ def test_a_draft_tells_all_that_cannot_be_and_keeps_the_rest() -> None:
     shown = {one.place: one.item.name for one in made.inputs}
     assert [one.item for one in made.inputs] == list(made.publication.inputs)
     assert {one.place: one.row for one in made.found if one.row is not None} == {
-        ("3", "steps"): 0, ("3", "cfg"): 1, ("6", "text"): 2, ("3", "denoise"): 3,
+        ("3", "steps"): 0, ("3", "cfg"): 1, ("6", "text"): 2, ("3", "seed"): 3,
     }  # fmt: skip
     assert [shown["3", "steps"], shown["3", "cfg"], shown["6", "text"]] == ["steps", "x", "x_2"]
-    assert ("3", "denoise") not in shown and ("3", "denoise") in (found := {one.place for one in made.found})
+    assert ("3", "seed") not in shown and ("3", "seed") in (found := {one.place for one in made.found})
     assert ("9", "filename_prefix") in made.others and not set(made.others) & found
     assert made.outputs[0].name == "image"
 
