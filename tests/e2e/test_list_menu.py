@@ -21,6 +21,13 @@ SIDE_PANEL = """() => {
 }"""
 
 
+HIDE = """(milliseconds) => {
+    const list = [...document.querySelectorAll('.lorchestra-loras')].find((one) => one.checkVisibility());
+    list.style.display = "none";
+    setTimeout(() => { list.style.display = ""; }, milliseconds);
+}"""
+
+
 @pytest.fixture
 def stack(face: Any) -> Any:
     """A LoRA Stack with two rows, one of which has an AIR."""
@@ -93,6 +100,10 @@ def test_an_air_in_a_sidecar_is_copied(face: Any) -> None:
         face.page.evaluate("navigator.clipboard.writeText('')")
         face.menu("Copy as", "Runware")
         assert json.loads(copied(face)) == [{"model": AIR, "weight": 0.5}]
+        face.page.evaluate("navigator.clipboard.writeText('')")
+        face.wait_for(lambda: AIR in json.dumps(face.workflow()))
+        face.menu("Copy as", "JSON")
+        assert [row["air"] for row in json.loads(copied(face))["loras"]] == [AIR]
     finally:
         sidecar.unlink()
 
@@ -113,6 +124,22 @@ def test_a_menu_goes_with_the_node(stack: Any) -> None:
     assert abs(menu.bounding_box()["y"] - before["y"] - 30) < 3
     stack.page.keyboard.press("Escape")
     menu.wait_for(state="detached")
+
+
+def test_a_menu_stays_when_its_node_is_not_drawn_for_a_moment(stack: Any) -> None:
+    """The key that chooses would press the button instead, and the menu would be open again."""
+    stack.editor.get_by_role("button", name="More for all LoRAs").click()
+    menu = stack.page.get_by_role("menu")
+    stack.page.evaluate(HIDE, 60)
+    stack.page.wait_for_timeout(200)
+    stack.page.keyboard.press("E")  # Edit as text
+    stack.page.keyboard.press("Enter")
+    menu.wait_for(state="detached")
+    assert stack.editor.locator("textarea").is_visible()
+    stack.editor.get_by_role("button", name="More for all LoRAs").click()
+    menu.wait_for(state="visible")
+    stack.page.evaluate(HIDE, 3000)
+    menu.wait_for(state="detached", timeout=2500)
 
 
 def test_after_the_first_lora_the_focus_is_on_its_row(face: Any) -> None:
