@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -90,22 +91,23 @@ def test_rows_without_an_air_are_asked_about(stack: Any, choice: str, models: li
 
 def test_an_air_in_a_sidecar_is_copied(face: Any) -> None:
     """As the card shows it, though the row does not have it."""
-    sidecar = (face.server.base / "models/loras" / WARM).with_suffix(".civitai.info")
-    sidecar.write_text(json.dumps({"id": 135931, "modelId": 120096}))
-    try:
-        face.add()
-        face.type(json.dumps({"version": 1, "loras": [{"lora": WARM, "model": 0.5}]}))
-        face.menu("Edit as text")
-        face.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        face.page.evaluate("navigator.clipboard.writeText('')")
-        face.menu("Copy as", "Runware")
-        assert json.loads(copied(face)) == [{"model": AIR, "weight": 0.5}]
-        face.page.evaluate("navigator.clipboard.writeText('')")
-        face.wait_for(lambda: AIR in json.dumps(face.workflow()))
-        face.menu("Copy as", "JSON")
-        assert [row["air"] for row in json.loads(copied(face))["loras"]] == [AIR]
-    finally:
-        sidecar.unlink()
+    name = f"lorchestra-demo/known-{face.name}.safetensors"
+    path = face.server.base / "models/loras" / name
+    shutil.copy(face.server.base / "models/loras" / LINES, path)
+    path.with_suffix(".civitai.info").write_text(json.dumps({"id": 135931, "modelId": 120096}))
+    face.add()
+    face.type(json.dumps({"version": 1, "loras": [{"lora": name, "model": 0.5}]}))
+    face.menu("Edit as text")
+    face.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    face.page.evaluate("navigator.clipboard.writeText('')")
+    face.menu("Copy as", "Runware")
+    assert json.loads(copied(face)) == [{"model": AIR, "weight": 0.5}]
+    face.page.evaluate("navigator.clipboard.writeText('')")
+    face.wait_for(lambda: AIR in json.dumps(face.workflow()))
+    face.menu("Copy as", "JSON")
+    assert [row["air"] for row in json.loads(copied(face))["loras"]] == [AIR]
+    path.unlink()
+    path.with_suffix(".civitai.info").unlink()
 
 
 def test_missing_rows_are_in_the_menu_only_if_there_are_any(stack: Any) -> None:
