@@ -34,6 +34,7 @@ const RESULTS = new Map([
   ["LorchestraLoraSchedule", { label: () => t("The schedule in words"), known: 1 }],
   ["LorchestraLoraCheck", { label: () => t("What fits the model") }],
   [EXPORT, { label: () => t("What was written") }],
+  ["LorchestraLoraBalance", { label: () => t("How strong the LoRAs are") }],
   ["LorchestraStackFromRequest", { label: () => t("What was read") }],
 ]);
 

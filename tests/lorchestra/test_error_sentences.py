@@ -20,6 +20,8 @@ BETTER: Mapping[str, tuple[str, ...]] = {
         "the file exists already; use --force to replace it",
     ),
     "the index has more than {} bytes": ("the file has {} bytes; at most {} are read",),
+    # They are applied.
+    "{} has block weights; this version applies whole LoRAs only": (),
     # One reader of FILE=WEIGHT, for `bake --lora` and for `balance`.
     "--lora {} has no weight; write FILE=0.7 or FILE=0.7:0.3": ("{} has no weight; write FILE=0.7 or FILE=0.7:0.3",),
     "--lora {}: the weight is not a number": ("{}: the weight is not a number",),
