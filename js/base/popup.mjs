@@ -5,6 +5,7 @@ import { create, ROOT_CLASS, useStyle } from "./dom.mjs";
 
 const MARGIN = 8; // to the window's edge, in pixels
 const GAP = 4; // to the anchor
+const GONE = 300; // milliseconds after which an anchor that cannot be seen is not waited for
 const RESTS = 150; // milliseconds after which the pointer opens a menu beside an item
 const STYLE = `
 .lorchestra-popup {
@@ -48,8 +49,8 @@ const KEPT_INSIDE = ["keydown", "keyup", "keypress", "wheel", "pointerdown", "mo
 const open = [];
 
 /**
- * Shows an element in a pop-up. It closes on Escape, on a press or the wheel outside, and when its anchor goes away; it
- * follows an anchor that moves. The focus goes in and comes back.
+ * Shows an element in a pop-up. It closes on Escape, on a press or the wheel outside, and soon after its anchor has gone
+ * away; it follows an anchor that moves. The focus goes in and comes back.
  * @param {object} options
  * @param {Anchor} options.anchor
  * @param {HTMLElement} options.element
@@ -104,18 +105,22 @@ export function openPopup({ anchor, element, label, onClose, placement = "below"
     event.stopPropagation();
     close();
   };
+  // A node that grows, or that ComfyUI does not draw for a moment, takes its buttons along. If that closed the pop-up, keys
+  // that were meant for it would press the button again.
+  let seen = performance.now();
   const watch = () => {
     if (closed) return;
     const now = rectOf(anchor);
-    if (!now || !shown) {
+    if (now) {
+      const moved = !shown || Math.abs(now.left - shown.left) > 2 || Math.abs(now.top - shown.top) > 2;
+      seen = performance.now();
+      if (moved) {
+        shown = now;
+        place();
+      }
+    } else if (performance.now() - seen > GONE) {
       close();
       return;
-    }
-    // A node that grows, or finds its place a moment late, takes its buttons along: keys that were meant for the pop-up
-    // must not press the button again.
-    if (Math.abs(now.left - shown.left) > 2 || Math.abs(now.top - shown.top) > 2) {
-      shown = now;
-      place();
     }
     requestAnimationFrame(watch);
   };

@@ -5,6 +5,7 @@ import { writeToClipboard } from "../base/clipboard.mjs";
 import { ask, listLoras } from "../base/server.mjs";
 import { tell } from "../base/toast.mjs";
 import { asSentence, t } from "../base/words.mjs";
+import { identitiesOf } from "../saving/identities.mjs";
 import { splitName } from "../values/numbers.mjs";
 import { withListedNames } from "../values/names.mjs";
 import { mayBeRows } from "../values/pasted.mjs";
@@ -86,8 +87,9 @@ export async function copyAs(comfy, rows, dialect, anchor) {
   let answer;
   let copied = rows;
   try {
-    if (dialect === "json") answer = { text: writeStack(readStack(EMPTY), rows) }; // as in the widget: needs no server
-    else {
+    if (dialect === "json") { // as in a saved workflow: needs no server, and others find the files by hash and AIR
+      answer = { text: identitiesOf(comfy.app).completed(writeStack(readStack(EMPTY), rows)) };
+    } else {
       answer = await write(comfy, rows, dialect, { asks: Boolean(anchor) });
       const unnamed = new Set(answer.unnamed?.map((row) => row - 1));
       if (anchor && unnamed.size) {

@@ -21,6 +21,7 @@ const MOST_TEXTS = 500; // that are remembered
 /**
  * @typedef {object} Identities
  * @property {(text: string, rows: (Badge | undefined)[]) => void} learn takes what the server says of a stack's rows
+ * @property {(text: string) => string} completed a stack's text with what is known of its rows
  * @property {() => void} install adds what is known to every saved copy from now on
  * @property {(workflow: unknown) => void} forget takes it away again from a copy that undo or redo is about to show
  */
@@ -75,6 +76,8 @@ function createIdentities(app) {
         done = new WeakSet();
       });
     },
+
+    completed: add,
 
     install() {
       const graph = rootOf(app);

@@ -95,7 +95,7 @@ def test_all_that_is_known_is_shown_as_text(card: Card) -> None:
     count = len(lora_shapes("sdxl", "*attn?.to_*")) // 2
     for expected in (
         f"Pixel {ONERROR} (v1)", "cards/", "SDXL", "Pony", f"LoRA {count}", "16", f"model {count}", "pixel art",
-        ONERROR, "0.80 · clip 0.40 · 0.50 to 1.10 work", "mine", "Best at 0.8", f"{SHA[:10]}…", "civitai:1@2", "kohya",
+        ONERROR, "0.80 · CLIP 0.40 · 0.50 to 1.10 work", "mine", "Best at 0.8", f"{SHA[:10]}…", "civitai:1@2", "kohya",
     ):  # fmt: skip
         assert expected in text, expected
     assert element.locator("script").count() == 0

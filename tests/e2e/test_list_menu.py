@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -18,6 +19,13 @@ IS_CUT = "(all) => all.some((one) => one.scrollWidth > one.clientWidth + 1)"
 SIDE_PANEL = """() => {
     const panel = document.querySelector('[data-testid="properties-panel"]');
     return panel?.checkVisibility() ? panel.innerText : "";
+}"""
+
+
+HIDE = """(milliseconds) => {
+    const list = [...document.querySelectorAll('.lorchestra-loras')].find((one) => one.checkVisibility());
+    list.style.display = "none";
+    setTimeout(() => { list.style.display = ""; }, milliseconds);
 }"""
 
 
@@ -83,18 +91,27 @@ def test_rows_without_an_air_are_asked_about(stack: Any, choice: str, models: li
 
 def test_an_air_in_a_sidecar_is_copied(face: Any) -> None:
     """As the card shows it, though the row does not have it."""
-    sidecar = (face.server.base / "models/loras" / WARM).with_suffix(".civitai.info")
-    sidecar.write_text(json.dumps({"id": 135931, "modelId": 120096}))
-    try:
-        face.add()
-        face.type(json.dumps({"version": 1, "loras": [{"lora": WARM, "model": 0.5}]}))
-        face.menu("Edit as text")
-        face.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    name = f"lorchestra-demo/known-{face.name}.safetensors"
+    path = face.server.base / "models/loras" / name
+    shutil.copy(face.server.base / "models/loras" / LINES, path)
+    path.with_suffix(".civitai.info").write_text(json.dumps({"id": 135931, "modelId": 120096}))
+    face.add()
+    face.type(json.dumps({"version": 1, "loras": [{"lora": name, "model": 0.5}]}))
+    face.menu("Edit as text")
+    face.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    face.page.evaluate("navigator.clipboard.writeText('')")
+    face.menu("Copy as", "Runware")
+    assert json.loads(copied(face)) == [{"model": AIR, "weight": 0.5}]
+
+    def is_kept() -> bool:
+        """As soon as the badge knows it."""
         face.page.evaluate("navigator.clipboard.writeText('')")
-        face.menu("Copy as", "Runware")
-        assert json.loads(copied(face)) == [{"model": AIR, "weight": 0.5}]
-    finally:
-        sidecar.unlink()
+        face.menu("Copy as", "JSON")
+        return [row.get("air") for row in json.loads(copied(face))["loras"]] == [AIR]
+
+    face.wait_for(is_kept)
+    path.unlink()
+    path.with_suffix(".civitai.info").unlink()
 
 
 def test_missing_rows_are_in_the_menu_only_if_there_are_any(stack: Any) -> None:
@@ -113,6 +130,22 @@ def test_a_menu_goes_with_the_node(stack: Any) -> None:
     assert abs(menu.bounding_box()["y"] - before["y"] - 30) < 3
     stack.page.keyboard.press("Escape")
     menu.wait_for(state="detached")
+
+
+def test_a_menu_stays_when_its_node_is_not_drawn_for_a_moment(stack: Any) -> None:
+    """The key that chooses would press the button instead, and the menu would be open again."""
+    stack.editor.get_by_role("button", name="More for all LoRAs").click()
+    menu = stack.page.get_by_role("menu")
+    stack.page.evaluate(HIDE, 60)
+    stack.page.wait_for_timeout(200)
+    stack.page.keyboard.press("E")  # Edit as text
+    stack.page.keyboard.press("Enter")
+    menu.wait_for(state="detached")
+    assert stack.editor.locator("textarea").is_visible()
+    stack.editor.get_by_role("button", name="More for all LoRAs").click()
+    menu.wait_for(state="visible")
+    stack.page.evaluate(HIDE, 3000)
+    menu.wait_for(state="detached", timeout=2500)
 
 
 def test_after_the_first_lora_the_focus_is_on_its_row(face: Any) -> None:
