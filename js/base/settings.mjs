@@ -74,7 +74,7 @@ export const SETTINGS = {
   pickerFits: {
     id: "Lorchestra.PickerFits",
     section: "LoRA picker",
-    name: "Start with the LoRAs that fit the model",
+    name: "Show only fitting LoRAs at first",
     tooltip: "Otherwise the picker starts with all LoRAs.",
     type: "boolean",
     defaultValue: true,

@@ -26,7 +26,7 @@ const DOWN = "M4 6l4 4 4-4";
 /**
  * @param {Choice} choice is changed in place
  * @param {object} options
- * @param {import("../values/search.mjs").Model | null} options.model
+ * @param {() => import("../values/search.mjs").Model | null} options.model as far as it is known by now
  * @param {() => Map<string, number>} options.families titles and how many there are
  * @param {() => void} options.onChange
  * @returns {FilterBar}
@@ -42,8 +42,7 @@ export function createFilterBar(choice, { model, families, onChange }) {
     },
   }, create("span", { text }));
 
-  const fits = model && createToggle("fits", t("Fits {model}", { model: model.title }),
-    t("Only LoRAs that may fit {model}. Those not read yet are shown, too.", { model: model.title }));
+  const fits = createToggle("fits", "", "");
   const familyText = create("span");
   const family = create("button", {
     type: "button", class: "lorchestra-picker-chip", "aria-haspopup": "menu", onclick: () => openFamilies(),
@@ -77,9 +76,15 @@ export function createFilterBar(choice, { model, families, onChange }) {
   return {
     element,
     show() {
+      const title = model()?.title;
+      fits.hidden = title === undefined;
+      if (title !== undefined) {
+        fits.children[0].textContent = t("Fits {model}", { model: title });
+        fits.title = t("Only LoRAs that may fit {model}. Those not read yet are shown, too.", { model: title });
+      }
       for (const [chip, on] of /** @type {const} */ ([
         [fits, choice.fits], [favourites, choice.favourites], [recent, choice.recent], [newest, choice.newest],
-      ])) if (chip) setAttribute(chip, "aria-pressed", on);
+      ])) setAttribute(chip, "aria-pressed", on);
       familyText.textContent = choice.family === null ? t("Architecture") : choice.family || t("Unknown");
       family.classList.toggle("lorchestra-picker-chosen", choice.family !== null);
       family.hidden = !families().size;

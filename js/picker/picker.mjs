@@ -17,9 +17,11 @@ import { STYLE } from "./style.mjs";
 import { createVirtualList } from "./virtual_list.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
+/** @typedef {import("../values/search.mjs").Model} Model */
 
 const FEWEST_ROWS = 5; // that the list has room for
 const MOST_ROWS = 40;
+const EXTENDING = ["ArrowDown", "ArrowUp", "PageDown", "PageUp"]; // with Shift; Home and End are the search field's
 
 let opened = 0;
 let newest = false; // as it was left, until the page is closed
@@ -29,18 +31,22 @@ let newest = false; // as it was left, until the page is closed
  * @param {object} options
  * @param {import("../base/popup.mjs").Anchor} options.anchor the picker opens under it
  * @param {string} [options.current] the LoRA that is chosen now
- * @param {import("../values/search.mjs").Model | null} [options.model] what the LoRA is for
+ * @param {Model | null} [options.model] what the LoRA is for, as far as it is known by now
  * @param {(name: string) => void} options.onChoose called after the picker has closed
- * @returns {{close: () => void}}
+ * @param {(names: string[]) => boolean} [options.onAdd] lets people add several, and is called while the picker stays
+ *   open; false if there is no room for them
+ * @param {() => void} [options.onClose]
+ * @returns {{close: () => void, setModel: (model: Model | null) => void}} `setModel` tells what is known later
  */
-export function openPicker(comfy, { anchor, current = "", model = null, onChoose }) {
+export function openPicker(comfy, { anchor, current = "", model = null, onChoose, onAdd, onClose }) {
   useStyle("picker", STYLE);
   const id = `lorchestra-picker-${opened += 1}`;
-  const { listed, refresh, watch, hash } = libraryOf(comfy);
+  const { listed, refresh, retry, watch, hash } = libraryOf(comfy);
   const favourites = favouritesOf(comfy);
-  const target = model?.architectures?.length ? model : null;
+  /** @type {Model | null} */
+  let target = null;
   const choice = {
-    query: "", folder: "", fits: target !== null && setting(comfy.app, "pickerFits"),
+    query: "", folder: "", fits: false,
     family: /** @type {string | null} */ (null), favourites: false, recent: false, newest,
   };
   /** @type {import("../values/search.mjs").Entry[]} */
@@ -48,6 +54,12 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
   /** @type {import("../values/search.mjs").Unusable[]} what stands behind them and cannot be chosen */
   let unusable = [];
   let active = -1;
+  /** The other end of the range that is selected; -1 if it is the active one alone. */
+  let from = -1;
+  /** @type {Set<string>} what was added since it was opened */
+  const added = new Set();
+  /** Whether the user has filtered or moved. */
+  let touched = false;
   let closed = false;
   /** The list that is shown, and what follows from it. */
   let known = { entries: listed.entries, byDate: newestFirst([]), families: countFamilies(listed.entries) };
@@ -60,21 +72,31 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
   const list = createVirtualList({
     rowHeight: ROW_HEIGHT,
     class: "lorchestra-picker-list",
-    properties: { role: "listbox", id: `${id}-list`, "aria-label": t("LoRAs"), tabIndex: -1 },
-    createRow,
+    properties: {
+      role: "listbox", id: `${id}-list`, "aria-label": t("LoRAs"), tabIndex: -1, "aria-multiselectable": onAdd ? true : null,
+    },
+    createRow: () => createRow(onAdd !== undefined),
     showRow: (row, index) => index >= found.length ? showUnusable(row, unusable[index - found.length], {
       id: `${id}-${index}`, index, count: found.length + unusable.length,
     }) : showRow(row, found[index], {
-      id: `${id}-${index}`, index, count: found.length + unusable.length, active: index === active, current: nameAt(index) === current,
-      favourite: favourites.has(nameAt(index)), words: wordsOf(choice.query), folder: choice.folder, model: target,
+      id: `${id}-${index}`, index, count: found.length + unusable.length, active: index === active,
+      selected: isSelected(index), current: nameAt(index) === current, added: added.has(nameAt(index)), favourite: favourites.has(nameAt(index)), words: wordsOf(choice.query), folder: choice.folder, model: target,
     }),
   });
   const tree = createFolderTree(id, (folder) => {
+    touched = true;
     choice.folder = folder;
     update(0);
   });
   const families = () => known.families;
-  const bar = createFilterBar(choice, { model: target, families, onChange: () => { update(0); search.focus(); } });
+  const bar = createFilterBar(choice, {
+    model: () => target, families,
+    onChange() {
+      touched = true;
+      update(0);
+      search.focus();
+    },
+  });
   const says = create("div", { class: "lorchestra-picker-says", hidden: true, "aria-live": "polite" });
   const status = create("span", { role: "status", "aria-live": "polite" });
   const hint = create("span", { class: "lorchestra-quiet" });
@@ -96,7 +118,13 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     family: chosen.family,
     favourite: chosen.favourites ? favourites.has : null,
     recent: chosen.recent ? favourites.recent() : null,
+    before: chosen.newest ? [] : favourites.recent(),
   });
+
+  /** The first and the last of the rows that are selected. @returns {[number, number]} */
+  const range = () => (from < 0 ? [active, active] : [Math.min(from, active), Math.max(from, active)]);
+  /** @param {number} index */
+  const isSelected = (index) => index >= range()[0] && index <= range()[1];
 
   const inOrder = () => {
     if (!choice.newest) return known.entries;
@@ -111,6 +139,7 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
    */
   const update = (next, place) => {
     newest = choice.newest;
+    from = -1;
     if (!listed.folders.has(choice.folder)) choice.folder = "";
     const result = select(inOrder(), filterOf(choice));
     found = result.found;
@@ -135,11 +164,14 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
 
   const showPreview = () => preview.show(found[active]?.lora ?? null, document.getElementById(`${id}-${active}`));
 
-  /** @param {number} index */
-  const move = (index) => {
+  /** @param {number} index @param {boolean} [extend] selects all from the one that was active */
+  const move = (index, extend = false) => {
     if (!found.length) return;
+    touched = true;
+    from = !extend || !onAdd ? -1 : from < 0 ? active : from;
     active = Math.max(Math.min(index, found.length - 1), 0);
     list.render();
+    sayCount();
     showActive();
   };
 
@@ -147,6 +179,9 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     const total = listed.entries.length;
     const [count, all] = [formatCount(found.length), formatCount(total)];
     const words = [];
+    const [first, last] = range();
+    if (last > first) words.push(t("{count} selected", { count: formatCount(last - first + 1) }));
+    if (added.size) words.push(t("{count} added", { count: formatCount(added.size) }));
     if (listed.loaded) {
       const every = total === 1 ? t("1 LoRA") : t("{count} LoRAs", { count: all });
       words.push(found.length === total ? every : t("{count} of {all} LoRAs", { count, all }));
@@ -158,19 +193,21 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     const { hashing } = listed;
     if (hashing.total) words.push(t("hashing {done} of {total}", { done: formatCount(hashing.done), total: formatCount(hashing.total) }));
     if (listed.namesOnly) words.push(t("only their names are known"));
+    if (listed.loaded && listed.late) words.push(t("the server has not answered yet"));
     if (listed.loaded && listed.problem) words.push(t("the list is out of date: {problem}", { problem: listed.problem }));
     if (favourites.problem) words.push(favourites.problem);
     const text = words.join(" · ");
     if (status.textContent !== text) status.textContent = text;
     if (unkept.textContent !== listed.unkept) unkept.textContent = asSentence(listed.unkept);
     unkept.hidden = !listed.unkept;
-    const offer = listed.loaded && (listed.problem || listed.namesOnly) ? "again" : hashing.total ? "stop" : "keys";
+    const offer = listed.loaded && (listed.late || listed.problem || listed.namesOnly) ? "again" : hashing.total ? "stop" : "keys";
     if (hint.dataset.offer === offer) return; // a button that has the focus stays
     hint.dataset.offer = offer;
     hint.replaceChildren({
-      again: () => createButton(t("Try again"), refresh),
+      again: () => createButton(t("Try again"), retry),
       stop: () => createButton(t("Stop hashing"), () => void hash(false).catch(refresh)),
-      keys: () => t("Enter: choose · Ctrl+F: favourite"),
+      keys: () => (onAdd
+        ? t("Enter to add · Ctrl+Enter to add more · Ctrl+F to favourite") : t("Enter to choose · Ctrl+F to favourite")),
     }[offer]());
   };
 
@@ -186,7 +223,10 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     if (!listed.loaded) {
       if (listed.problem && !listed.loading) {
         says.replaceChildren(t("The LoRAs cannot be listed: {problem}.", { problem: listed.problem }),
-          create("div", {}, createButton(t("Try again"), refresh)));
+          create("div", {}, createButton(t("Try again"), retry)));
+      } else if (listed.late) {
+        says.replaceChildren(t("The server has not answered yet. It may be busy, or gone."),
+          create("div", {}, createButton(t("Try again"), retry)));
       } else says.replaceChildren(t("Reading the list of LoRAs…"));
     } else if (!listed.entries.length) {
       says.replaceChildren(t("There are no LoRAs in ComfyUI's LoRA folders."));
@@ -226,13 +266,30 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     return [sentence, create("div", {}, ...buttons)];
   };
 
-  /** @param {number} index */
-  const choose = (index) => {
-    const name = nameAt(index);
-    if (!name) return;
+  const namesInRange = () => {
+    const [first, last] = range();
+    return found.slice(Math.max(first, 0), last + 1).map((entry) => entry.lora.name);
+  };
+
+  /** Takes what is selected, and closes. */
+  const choose = () => {
+    const names = namesInRange();
+    if (!names.length || (names.length > 1 && !onAdd?.(names))) return;
     popup.close();
-    void favourites.addRecent(name);
-    onChoose(name);
+    void favourites.addRecent(...names);
+    if (names.length === 1) onChoose(names[0]);
+  };
+
+  /** Adds what is selected, and stays open. */
+  const add = () => {
+    const names = namesInRange();
+    if (!names.length || !onAdd?.(names)) return;
+    touched = true;
+    for (const name of names) added.add(name);
+    void favourites.addRecent(...names);
+    from = -1;
+    list.render();
+    sayCount();
   };
 
   /** @param {number} index */
@@ -247,6 +304,7 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
   };
 
   search.addEventListener("input", () => {
+    touched = true;
     choice.query = search.value;
     update(0);
   });
@@ -257,7 +315,13 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
       event.preventDefault();
       void toggleStar(active);
     }
-    if (control || event.altKey || event.shiftKey && event.key.length > 1) return;
+    if (control && event.key === "Enter" && event.target === search) {
+      event.preventDefault();
+      if (onAdd) add();
+      else choose();
+    }
+    const extend = event.shiftKey && EXTENDING.includes(event.key);
+    if (control || event.altKey || event.shiftKey && event.key.length > 1 && !extend) return;
     const moves = {
       ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + list.page(), PageUp: active - list.page(),
       Home: 0, End: found.length - 1,
@@ -265,10 +329,10 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     if (event.key in moves) {
       event.preventDefault();
       search.focus();
-      move(moves[/** @type {keyof typeof moves} */ (event.key)]);
+      move(moves[/** @type {keyof typeof moves} */ (event.key)], extend);
     } else if (event.key === "Enter" && event.target === search) {
       event.preventDefault();
-      choose(active);
+      choose();
     } else if (event.key.length === 1 && event.key !== " " && event.target !== search) search.focus();
   });
   // The focus stays in the search field.
@@ -276,8 +340,17 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
   list.element.addEventListener("click", (event) => {
     const index = list.indexOf(event.target);
     if (index < 0) return;
-    if (/** @type {Element} */ (event.target).closest(".lorchestra-picker-star")) void toggleStar(index);
-    else choose(index);
+    const { classList } = /** @type {Element} */ (event.target).closest(".lorchestra-picker-star, .lorchestra-picker-add") ?? list.element;
+    if (classList.contains("lorchestra-picker-star")) void toggleStar(index);
+    else if (index >= found.length) return;
+    else if (event.shiftKey && onAdd) move(index, true);
+    else {
+      // What is selected is taken whole by a press on its "+".
+      const isPlus = classList.contains("lorchestra-picker-add");
+      if (!isPlus || !isSelected(index)) move(index);
+      if (isPlus || (onAdd && (event.ctrlKey || event.metaKey))) add();
+      else choose();
+    }
   });
   list.element.addEventListener("pointermove", (event) => {
     const entry = found[list.indexOf(event.target)];
@@ -310,17 +383,31 @@ export function openPicker(comfy, { anchor, current = "", model = null, onChoose
     anchor, element: panel, label: t("Choose a LoRA"), class: "lorchestra-picker",
     onClose() {
       closed = true;
+      onClose?.();
       stopWatching();
       list.close();
       tree.close();
       preview.close();
     },
   });
+  /** @param {Model | null} known */
+  const setModel = (known) => {
+    const next = known?.architectures?.length ? known : null;
+    if (closed || next?.title === target?.title) return;
+    const isFirst = !target;
+    target = next;
+    if (!target) choice.fits = false;
+    else if (isFirst && !touched) choice.fits = setting(comfy.app, "pickerFits");
+    if (touched) update(nameAt(active), "stay");
+    else update(current, "center");
+  };
+
   popup.element.append(preview.element);
   bar.show();
   popup.place();
-  update(current, "center");
+  setModel(model);
+  if (!target) update(current, "center");
   void refresh();
   void favourites.load().then(() => { if (!closed) update(nameAt(active), "stay"); });
-  return { close: popup.close };
+  return { close: popup.close, setModel };
 }

@@ -63,6 +63,17 @@ export const STYLE = `
 .lorchestra-picker-starred { visibility: visible; }
 .lorchestra-picker-starred { color: var(--lorchestra-warn); }
 .lorchestra-picker-starred path { fill: currentColor; }
+.lorchestra-picker-row.lorchestra-picker-selected {
+  background: color-mix(in srgb, var(--lorchestra-accent) 14%, var(--lorchestra-field));
+}
+.lorchestra-picker-add { flex: none; display: flex; padding: 5px 3px; visibility: hidden; border-radius: 4px; }
+.lorchestra-picker-row:hover .lorchestra-picker-add, .lorchestra-picker-active .lorchestra-picker-add,
+.lorchestra-picker-added .lorchestra-picker-add { visibility: visible; }
+.lorchestra-picker-add:hover { background: var(--lorchestra-line); }
+.lorchestra-picker-add > :last-child, .lorchestra-picker-added .lorchestra-picker-add > :first-child { display: none; }
+.lorchestra-picker-added .lorchestra-picker-add > :last-child { display: block; }
+.lorchestra-picker-added .lorchestra-picker-add { color: var(--lorchestra-good); }
+.lorchestra-picker-unusable > .lorchestra-picker-add { visibility: hidden !important; }
 .lorchestra-picker-says {
   flex: 1; display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 8px; padding: 16px;
   min-width: 0; overflow: auto; text-align: center; overflow-wrap: anywhere;
@@ -73,11 +84,15 @@ export const STYLE = `
 .lorchestra-picker-foot { display: flex; gap: 12px; justify-content: space-between; flex: none; font-size: 11px; }
 .lorchestra-picker-foot > :last-child { text-align: end; }
 .lorchestra-picker-preview {
-  position: fixed; pointer-events: none; overflow: hidden; border-radius: 8px; border: 1px solid var(--lorchestra-line);
+  position: fixed; z-index: 9999; pointer-events: none; overflow: hidden; border-radius: 8px; border: 1px solid var(--lorchestra-line);
   background: var(--lorchestra-surface); box-shadow: 0 8px 28px rgb(0 0 0 / 45%);
 }
 .lorchestra-picker-preview[hidden] { display: none; }
 .lorchestra-picker-image { display: block; width: 100%; max-height: 320px; object-fit: contain; }
 .lorchestra-picker-caption { padding: 4px 8px; overflow-wrap: anywhere; }
-.lorchestra-picker-caption:empty { display: none; }
+.lorchestra-picker-caption > :empty { display: none; }
+.lorchestra-picker-caption:not(:has(> :not(:empty))) { display: none; }
+.lorchestra-picker-caption > :last-child {
+  font-size: 11px; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 5; overflow: hidden;
+}
 `;

@@ -166,6 +166,7 @@ def _row(file: File, facts: Facts | None) -> dict[str, object]:
         "modified": file.modified_ns // 1_000_000_000,
         "title": facts.title if facts else None,
         "triggers": facts.triggers if facts else (),
+        "stated": bool(facts and facts.words),
         "architectures": facts.architectures if facts else (),
         "family": facts.family if facts else (),
         "kind": facts.kind if facts else None,
