@@ -15,6 +15,7 @@ from pathlib import Path
 from ..errors import FileProblem
 from ..files.hashes import Hashes, read_hashes, read_mark
 from ..files.key import find_state
+from ..files.opening import is_file
 from ..stack.air import Air
 from .background import Background, Hashing, IsWanted
 from .database import Content, Database, Row
@@ -120,6 +121,17 @@ class Library:
     def find_file(self, name: str) -> File | None:
         """The file of a listed name."""
         return next(iter(self.files([name])), None)
+
+    def find_path(self, name: str) -> str | None:
+        """The path of a listed name, if the file is there; nothing is read for it."""
+        if name not in self.listing():
+            return None
+        late = self.scanner.hanging
+        for root in self._roots():
+            path = Path(root, name)
+            if not str(path).startswith(late) and is_file(path):
+                return str(path)
+        return None
 
     # What is known.
 

@@ -54,7 +54,10 @@ class File:
     path: str
     size: int
     modified_ns: int
-    has_preview: bool
+    images: int = 0
+    """How many preview images are beside it."""
+    videos: int = 0
+    """How many preview videos."""
     beside: tuple[str, ...] = field(repr=False, default=())
     """The sidecars that are there."""
     stamp: tuple[int, ...] = field(repr=False, default=())

@@ -48,6 +48,9 @@ MAX_VIDEO = 64_000_000
 PREVIEWS = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in IMAGES)
 """Endings of preview images after a LoRA's name, the first that is there wins: `pixel.preview.png`, `pixel.jpg`."""
 
+MOVING = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in VIDEOS)
+"""The same of videos."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sidecars:
@@ -93,8 +96,12 @@ def find_preview(path: str | Path, listed: Collection[str] | None = None) -> str
 def find_previews(path: str | Path) -> tuple[str, ...]:
     """The paths of all previews beside a LoRA file: images first, then videos."""
     path = Path(path)
-    ends = (*PREVIEWS, *(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in VIDEOS))
-    return tuple(str(file) for end in ends if is_file(file := path.with_name(path.stem + end)))
+    return tuple(str(file) for end in (*PREVIEWS, *MOVING) if is_file(file := path.with_name(path.stem + end)))
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a preview's name says that it is one of `VIDEOS`."""
+    return str(path).lower().endswith(tuple(suffix for suffix, _, _ in VIDEOS))
 
 
 def read_image(path: str | Path) -> tuple[bytes, str] | None:
@@ -108,7 +115,7 @@ def read_image(path: str | Path) -> tuple[bytes, str] | None:
 
 def read_preview(path: str | Path) -> tuple[bytes, str] | None:
     """The same for an image or one of `VIDEOS`."""
-    if not str(path).lower().endswith(tuple(suffix for suffix, _, _ in VIDEOS)):
+    if not is_video(path):
         return read_image(path)
     data = _read(path, MAX_VIDEO)
     return None if data is None else next(((data, kind) for _, kind, test in VIDEOS if test(data[:16])), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from ...lorchestra.errors import LorchestraError, quoted
@@ -110,24 +111,45 @@ def preview(query: Query) -> Answer:
 
     `number` counts from 0 through the previews that `info` lists; without it the first image.
     """
-    from ...lorchestra.library.sidecars import find_preview, find_previews, read_preview
+    from ...lorchestra.library.sidecars import find_preview, read_preview
 
-    number, file = query.get("number"), _file(query)
-    if number is None:
-        path = find_preview(file.path)
-    else:
-        paths = find_previews(file.path)
-        path = paths[int(number)] if number.isdecimal() and len(number) < 4 and int(number) < len(paths) else None
+    path = _find_numbered(query) if "number" in query else find_preview(_path(query))
     image = read_preview(path) if path else None
-    headers = {
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "Cache-Control": "private, max-age=300",
-    }
     if image is None:
-        return Answer({"error": "there is no preview image beside this LoRA"}, status=404, headers=headers)
+        return Answer({"error": NO_PREVIEW}, status=404, headers=_PICTURE_HEADERS)
     data, content_type = image
-    return Answer(data, content_type, headers=headers)
+    return Answer(data, content_type, headers=_PICTURE_HEADERS)
+
+
+def thumbnail(query: Query) -> Answer:
+    """The same image, small, as WebP; the status is 415 where there is one and it cannot be shown, with the reason."""
+    from ...lorchestra.library.sidecars import is_video
+    from ...lorchestra.library.thumbnails import PictureError
+
+    path = _find_numbered({"number": "0", **query})
+    if path is None or is_video(path):
+        return Answer({"error": NO_PREVIEW}, status=404, headers=_PICTURE_HEADERS)
+    try:
+        data = process.thumbnails().read(path)
+    except PictureError as error:
+        sentence = f"{PurePath(path).name}: {error.reason}"
+        return Answer({"error": sentence}, status=415, headers=_PICTURE_HEADERS)
+    return Answer(data, "image/webp", headers=_PICTURE_HEADERS)
+
+
+NO_PREVIEW = "there is no preview image beside this LoRA"
+_PICTURE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cache-Control": "private, max-age=300, stale-while-revalidate=86400",
+}
+
+
+def _find_numbered(query: Query) -> str | None:
+    from ...lorchestra.library.sidecars import find_previews
+
+    number, paths = query["number"], find_previews(_path(query))
+    return paths[int(number)] if number.isdecimal() and len(number) < 4 and int(number) < len(paths) else None
 
 
 def is_deep(body: Body) -> bool:
@@ -170,7 +192,9 @@ def _row(file: File, facts: Facts | None) -> dict[str, object]:
         "architectures": facts.architectures if facts else (),
         "family": facts.family if facts else (),
         "kind": facts.kind if facts else None,
-        "preview": file.has_preview,
+        "preview": file.images > 0,
+        "images": file.images,
+        "videos": file.videos,
         "known": facts is not None,
     }
 
@@ -179,5 +203,18 @@ def _file(query: Query) -> File:
     name = query.get("lora")
     file = process.lora_library().find_file(name) if name else None
     if file is None:
-        raise LorchestraError(f"there is no LoRA {quoted(name or '', 300)}")
+        raise _no_such(name)
     return file
+
+
+def _path(query: Query) -> str:
+    """The same for who needs nothing but the path: its folder is not read."""
+    name = query.get("lora")
+    path = process.lora_library().find_path(name) if name else None
+    if path is None:
+        raise _no_such(name)
+    return path
+
+
+def _no_such(name: str | None) -> LorchestraError:
+    return LorchestraError(f"there is no LoRA {quoted(name or '', 300)}")
