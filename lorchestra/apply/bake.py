@@ -123,12 +123,9 @@ def _changes(header: Header, plan: Plan, quantization: str) -> Mapping[str, Sequ
     result: dict[str, Sequence[Part]] = {}
     for change, parts in plan.changes.items():
         info = header.tensors[change.key]
-        stem = change.key.removesuffix(".weight")
-        is_plain = info.dtype in DTYPES and DTYPES[info.dtype].is_floating_point
-        is_packed = not is_plain and quantization
-        if is_packed:
+        if quantization and not _is_floating(info):
             raise CheckpointError(header.path, no_bake(quantization))
-        if not is_plain or any(stem + scale in header.tensors for scale in _SCALES):
+        if not is_plain(header, change.key):
             raise CheckpointError(
                 header.path,
                 f"tensor {change.key} is quantized ({info.dtype}); bake into the fp16, bf16 or fp8 checkpoint",
@@ -142,6 +139,16 @@ def _changes(header: Header, plan: Plan, quantization: str) -> Mapping[str, Sequ
             )
         result[change.key] = parts
     return result
+
+
+def is_plain(header: Header, name: str) -> bool:
+    """True if a tensor's numbers are the weight itself: it is floating point, and nothing beside it scales it."""
+    stem = name.removesuffix(".weight")
+    return _is_floating(header.tensors[name]) and not any(stem + scale in header.tensors for scale in _SCALES)
+
+
+def _is_floating(info: TensorInfo) -> bool:
+    return info.dtype in DTYPES and DTYPES[info.dtype].is_floating_point
 
 
 def _is_wider(part: Part, shape: Sequence[int]) -> bool:

@@ -88,11 +88,19 @@ def add_updates(weight: Tensor, parts: Parts, *, exact: bool = True) -> Tensor:
             if isinstance(term.adapter, LoRA) and term.adapter.padded:
                 _add_padded(total, term, term.adapter.padded, offset)
             else:
-                _part(sums, offset).add_(_update(term, _part(original, offset)), alpha=term.weight)
+                _part(sums, offset).add_(update_of(term, _part(original, offset)), alpha=term.weight)
     if total.shape != weight.shape:
         sums.add_(original)
         return total.to(weight.dtype)
     return weight.copy_(total.add_(original)) if is_wide else weight.add_(total)
+
+
+def update_of(term: Term, original: Tensor) -> Tensor:
+    """The term's Δ at strength 1, its rows as the model has them; `original` is the weight, or the part meant."""
+    if term.transposed:
+        return term.adapter.update(original.T.contiguous()).T
+    update = term.adapter.update(to_file(original, term.swapped, term.heads))
+    return to_model(update, term.swapped, term.heads)
 
 
 def padded_shape(parts: Parts) -> tuple[int, ...] | None:
@@ -129,14 +137,6 @@ def _corner(weight: Tensor, shape: Sequence[int]) -> Tensor:
     for dim, length in enumerate(shape):
         weight = weight.narrow(dim, 0, length)
     return weight
-
-
-def _update(term: Term, original: Tensor) -> Tensor:
-    """The term's Δ at strength 1, its rows as the model has them."""
-    if term.transposed:
-        return term.adapter.update(original.T.contiguous()).T
-    update = term.adapter.update(to_file(original, term.swapped, term.heads))
-    return to_model(update, term.swapped, term.heads)
 
 
 def _add_padded(total: Tensor, term: Term, shape: tuple[int, ...], offset: Offset | None) -> None:

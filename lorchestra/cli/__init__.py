@@ -15,7 +15,22 @@ from typing import Any
 
 from .. import __version__
 from ..errors import LorchestraError
-from . import bake, call, check, convert, demo, export, find, identify, index, inspect, missing, publish, schedule
+from . import (
+    bake,
+    balance,
+    call,
+    check,
+    convert,
+    demo,
+    export,
+    find,
+    identify,
+    index,
+    inspect,
+    missing,
+    publish,
+    schedule,
+)
 from .hash import add_hash
 from .terminal import printable
 
@@ -37,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_check(commands)
     convert.add_convert(commands)
     bake.add_bake(commands)
+    balance.add_balance(commands)
     export.add_export(commands)
     export.add_import(commands)
     publish.add_publish(commands)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from dataclasses import replace
 
 from tqdm import tqdm
 
-from ..errors import LorchestraError, StackError
+from ..errors import LorchestraError
 from ..fit.outcome import OFF
-from ..stack import Entry, Stack
-from ..stack.rows import check_row
 from .export import Subparsers
+from .rows import FORM, read_rows
 from .terminal import printable
 
 
@@ -30,7 +27,7 @@ def add_bake(subparsers: Subparsers) -> None:
         "--lora",
         action="append",
         required=True,
-        metavar="FILE=WEIGHT[:CLIP]",
+        metavar=FORM,
         help="a LoRA and its weight, or its weights for the model and the text encoders; may be given many times",
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT")
@@ -46,7 +43,7 @@ def run_bake(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise LorchestraError(f"bake needs torch, which cannot be loaded ({error}): pip install torch") from error
 
-    stack = Stack(tuple(_entry(text, row) for row, text in enumerate(args.lora, 1)))
+    stack = read_rows(args.lora, "--lora ")
     hidden = True if args.quiet or not sys.stderr else None  # None: shown on terminals alone
     with tqdm(unit="B", unit_scale=True, desc="baking", disable=hidden, file=sys.stderr) as bar:
 
@@ -62,23 +59,3 @@ def run_bake(args: argparse.Namespace) -> int:
         what = "a copy of the base" if unchanged else f"{result.changed} tensors changed"
         print(printable(f"{result.output}: {what}"))
     return 0
-
-
-def _entry(text: str, row: int) -> Entry:
-    file, equals, weights = text.rpartition("=")
-    if not equals or not file:
-        raise StackError(f"--lora {text!r} has no weight; write FILE=0.7 or FILE=0.7:0.3", row)
-    model, colon, clip = weights.partition(":")
-    entry = Entry(file, model=_number(model, text, row), clip=_number(clip, text, row) if colon else None)
-    check_row(replace(entry, lora="a file"), row)  # any name that a file has will do
-    return entry
-
-
-def _number(text: str, whole: str, row: int) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise StackError(f"--lora {whole!r}: {text!r} is not a number", row) from None
-    if math.isnan(value):
-        raise StackError(f"--lora {whole!r}: the weight is not a number", row)
-    return value

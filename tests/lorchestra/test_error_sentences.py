@@ -20,6 +20,10 @@ BETTER: Mapping[str, tuple[str, ...]] = {
         "the file exists already; use --force to replace it",
     ),
     "the index has more than {} bytes": ("the file has {} bytes; at most {} are read",),
+    # One reader of FILE=WEIGHT, for `bake --lora` and for `balance`.
+    "--lora {} has no weight; write FILE=0.7 or FILE=0.7:0.3": ("{} has no weight; write FILE=0.7 or FILE=0.7:0.3",),
+    "--lora {}: the weight is not a number": ("{}: the weight is not a number",),
+    "--lora {}: {} is not a number": ("{}: {} is not a number",),
     # One reader for JSON, which says what it reads.
     "the request has {} characters; at most {} are read": ("the request has more than {} bytes",),
     "the request is not JSON: {}": ("{} is not JSON: {}",),

@@ -12,7 +12,7 @@ from support.lora_files import BLOCK, factors, named, read, unet, weight, write
 
 from lorchestra.apply.bake import read_baked
 from lorchestra.cli import main
-from lorchestra.cli.bake import _entry
+from lorchestra.cli.rows import read_rows
 from lorchestra.errors import StackError
 from lorchestra.files.header import read_header
 
@@ -47,7 +47,7 @@ def files(folder: Path, name: str = "a.safetensors") -> tuple[Path, Path, Path]:
     ],
 )
 def test_a_row(text: str, file: str, model: float, clip: float | None) -> None:
-    entry = _entry(text, 1)
+    (entry,) = read_rows([text], "--lora ").entries
     assert (entry.lora, entry.model, entry.clip) == (file, model, clip)
 
 
@@ -69,7 +69,7 @@ def test_a_row(text: str, file: str, model: float, clip: float | None) -> None:
 )
 def test_a_row_that_is_none(text: str, reason: str) -> None:
     with pytest.raises(StackError, match=reason) as error:
-        _entry(text, 2)
+        read_rows(["a.safetensors=1", text], "--lora ")
     assert error.value.row == 2
 
 

@@ -1,0 +1,1 @@
+"""What each LoRA of a stack does: how strong it is, where, and against which other one."""

@@ -1,0 +1,242 @@
+"""How strong each LoRA of a stack is, where, and against which other one: measured at weight 1, told at any weights.
+
+Everything comes from the files' factors by small matrices (`products.py`); nothing is applied. Strength is ‖s·Δ‖
+(Frobenius), over the layers of a block or of the whole model: √Σ ‖s·Δ‖². Two LoRAs compete where their updates point
+the same way, cos = ⟨Δᵢ, Δⱼ⟩ / (‖Δᵢ‖·‖Δⱼ‖): there they add up, and one does the other's work again; below 0, they undo
+each other's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..apply.plan import Change, Part, Plan
+from ..architectures.blocks import find_block, find_part, in_order
+from ..errors import StackError
+from ..spelling.prefixes import MODEL
+from .deltas import Delta, find_delta, meeting
+from .products import Products, products
+
+MOST_LORAS = 64
+"""LoRAs that are compared; the pairs grow with the square."""
+
+FindWeight = Callable[[Change], Tensor | None]
+"""The model's weight of a change in fp32, or None if it is not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One LoRA of the plan."""
+
+    row: int
+    """Number of its first row, from 1."""
+    name: str
+    model: float
+    """Weight for the diffusion model, without what changes over the steps."""
+    clip: float
+    """Weight for the text encoders."""
+    changes: bool
+    """True if the weight for the diffusion model changes over the steps or with the conditioning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The layers of one kind in one block of one component."""
+
+    component: str
+    """`MODEL`, or `CLIP` for all text encoders."""
+    block: str
+    """See `architectures.blocks.find_block`."""
+    part: str
+    """Of `architectures.blocks.PARTS`."""
+    gram: Tensor = field(repr=False)
+    """`[count, count]`: ⟨Δᵢ, Δⱼ⟩ at weight 1, over all these layers."""
+    spectral: Tensor = field(repr=False)
+    """`[count]`: the largest singular value of any of these layers at weight 1."""
+    base: float | None = None
+    """‖W‖ of the layers that any LoRA changes; None if the model's weights are not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Figures of pairs over all layers, each `[count, count]`; NaN where they cannot be told."""
+
+    inputs: Tensor = field(repr=False)
+    """Share of the input directions of the smaller one that the other has, 0 … 1, weighted by what both add there."""
+    outputs: Tensor = field(repr=False)
+    conflicts: Tensor = field(repr=False)
+    """Share of the elements whose signs are opposite, 0 … 1; estimated. Chance gives 0.5."""
+    errors: Tensor = field(repr=False)
+    """Standard error of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What was measured; the methods tell it at any weights."""
+
+    loras: tuple[Compared, ...]
+    """In the order of their rows."""
+    groups: tuple[Group, ...]
+    """In the order in which data flows through a UNet, other blocks by name and number; text encoders last."""
+    pairs: Pairs
+    left_out: tuple[tuple[int, str, int], ...]
+    """(number of the LoRA, why, in how many layers) for what is not counted."""
+
+    def weights(self) -> Tensor:
+        """`[count, 2]`: the rows' own weights for the diffusion model and the text encoders."""
+        return torch.tensor([[lora.model, lora.clip] for lora in self.loras], dtype=torch.float64).reshape(-1, 2)
+
+    def gram(self, weights: Tensor | None = None, groups: Sequence[Group] | None = None) -> Tensor:
+        """`[count, count]`: ⟨sᵢ·Δᵢ, sⱼ·Δⱼ⟩ over some groups, or all."""
+        weights = self.weights() if weights is None else weights
+        total = _zeros(len(self.loras), len(self.loras))
+        for group in self.groups if groups is None else groups:
+            scale = weights[:, 0 if group.component == MODEL else 1]
+            total += group.gram * scale[:, None] * scale
+        return total
+
+    def strengths(self, weights: Tensor | None = None, groups: Sequence[Group] | None = None) -> Tensor:
+        """`[count]`: ‖s·Δ‖ over some groups, or all."""
+        return _norms(self.gram(weights, groups))
+
+    def spectral(self, weights: Tensor | None = None) -> Tensor:
+        """`[count]`: the largest singular value that s·Δ has in any layer."""
+        weights = self.weights() if weights is None else weights
+        rows = [group.spectral * weights[:, 0 if group.component == MODEL else 1].abs() for group in self.groups]
+        return torch.stack(rows).amax(0) if rows else _zeros(len(self.loras))
+
+    def cosines(self, groups: Sequence[Group] | None = None, weights: Tensor | None = None) -> Tensor:
+        """`[count, count]`: the cosine between what two rows add; 0 where one of them adds nothing."""
+        gram = self.gram(weights, groups)
+        norms = _norms(gram)
+        both = norms[:, None] * norms
+        return torch.where(both > 0, gram / both, 0).clamp(-1, 1)
+
+    def blocks(self) -> Mapping[str, tuple[Group, ...]]:
+        """The groups by their blocks, in order."""
+        result: dict[str, tuple[Group, ...]] = {}
+        for group in self.groups:
+            result[group.block] = (*result.get(group.block, ()), group)
+        return result
+
+    def base(self, groups: Sequence[Group] | None = None) -> float | None:
+        """‖W‖ of the layers of some groups, or of all; None if it is not known."""
+        return _base(group.base for group in (self.groups if groups is None else groups))
+
+
+def measure(
+    plan: Plan, find_weight: FindWeight | None = None, progress: Callable[[int, int], None] | None = None
+) -> Balance:
+    """Measures the LoRAs of a plan, layer by layer; of each only the tensors of one layer are in memory.
+
+    `find_weight` gives the model's weights, for ‖W‖ and for adapters whose Δ depends on them. `progress` is called with
+    (layers done, layers in all). Raises `StackError` for more LoRAs than `MOST_LORAS`, `AdapterError` for a file that
+    cannot be read.
+    """
+    if len(plan.chosen) > MOST_LORAS:
+        raise StackError(f"{len(plan.chosen)} LoRAs cannot be compared at once; at most {MOST_LORAS} can")
+    order = sorted(range(len(plan.chosen)), key=lambda index: plan.chosen[index].weighted.row)
+    number = {plan.chosen[index].file.path: place for place, index in enumerate(order)}
+    loras = tuple(_compared(plan, index) for index in order)
+    sums = _Sums(len(loras))
+    for done, (change, parts) in enumerate(plan.changes.items()):
+        weight = find_weight(change) if find_weight else None
+        sums.add(change, [(number[part.file.path], part) for part in parts], weight)
+        if progress:
+            progress(done + 1, len(plan.changes))
+    return Balance(loras, sums.groups(), sums.pairs(), sums.left_out())
+
+
+def _compared(plan: Plan, index: int) -> Compared:
+    weighted = plan.chosen[index].weighted
+    return Compared(weighted.row, weighted.entry.lora, weighted.model, weighted.clip, not weighted.is_constant)
+
+
+class _Sums:
+    """What layers add up to."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._groups: dict[tuple[str, str, str], tuple[Tensor, Tensor, list[float | None]]] = {}
+        self._left_out: Counter[tuple[int, str]] = Counter()
+        self._shared, self._added = _zeros(2, count, count), _zeros(2, count, count)
+        self._runs: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, change: Change, parts: Sequence[tuple[int, Part]], weight: Tensor | None) -> None:
+        """The parts of one change, with the numbers of their LoRAs."""
+        deltas: list[Delta] = []
+        for lora, part in parts:
+            delta = find_delta(lora, part, weight)
+            if isinstance(delta, str):
+                self._left_out[lora, delta] += 1
+            else:
+                deltas.append(delta)
+        key = change.component, find_block(change.key, change.component != MODEL), find_part(change.key)
+        if key not in self._groups:
+            self._groups[key] = _zeros(self._count, self._count), _zeros(self._count), []
+        gram, spectral, base = self._groups[key]
+        base.append(None if weight is None else math.sqrt(float(weight.square().sum(dtype=torch.float64))))
+        generator = torch.Generator().manual_seed(_seed(change.key))
+        for run in meeting(deltas):
+            found = products(run, self._count, generator)
+            gram += found.gram
+            torch.maximum(spectral, found.spectral, out=spectral)
+            self._add_pairs(found)
+
+    def _add_pairs(self, found: Products) -> None:
+        norms = _norms(found.gram)
+        both = norms[:, None] * norms
+        for place, table in enumerate((found.inputs, found.outputs)):
+            is_known = ~table.isnan()
+            self._shared[place] += torch.where(is_known, table * both, 0)
+            self._added[place] += torch.where(is_known, both, 0)
+        self._runs.append((found.opposite, found.sampled))
+
+    def groups(self) -> tuple[Group, ...]:
+        """In the order of `Balance.groups`."""
+        found = [Group(*key, gram, spectral, _base(base)) for key, (gram, spectral, base) in self._groups.items()]
+        return tuple(sorted(found, key=lambda group: (group.component != MODEL, in_order(group.block), group.part)))
+
+    def pairs(self) -> Pairs:
+        """0 / 0 is NaN: where nothing was compared, nothing is known."""
+        empty = _zeros(1, self._count, self._count)
+        opposite = torch.cat([empty, *(run[0][None] for run in self._runs)])
+        sampled = torch.cat([empty, *(run[1][None] for run in self._runs)])
+        total = sampled.sum(0)
+        conflicts = opposite.sum(0) / total
+        # The elements of one layer hang together, so layers are what is counted as independent.
+        runs = (sampled > 0).sum(0)
+        errors = ((opposite - conflicts * sampled).square().sum(0) * runs / (runs - 1)).sqrt() / total
+        shared = self._shared / self._added
+        return Pairs(shared[0], shared[1], conflicts, errors)
+
+    def left_out(self) -> tuple[tuple[int, str, int], ...]:
+        """As `Balance.left_out`."""
+        return tuple((lora, why, count) for (lora, why), count in sorted(self._left_out.items()))
+
+
+def _zeros(*shape: int) -> Tensor:
+    return torch.zeros(shape, dtype=torch.float64)
+
+
+def _norms(gram: Tensor) -> Tensor:
+    return gram.diagonal().clamp_min(0).sqrt()
+
+
+def _base(norms: Iterable[float | None]) -> float | None:
+    """The norm of all layers from those of each; None where one is not known."""
+    squares = [None if norm is None else norm * norm for norm in norms]
+    known = [square for square in squares if square is not None]
+    return math.sqrt(math.fsum(known)) if known and len(known) == len(squares) else None
+
+
+def _seed(key: str) -> int:
+    """The same rows are sampled each time."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "little")

@@ -1,0 +1,107 @@
+"""What the LoRAs of a stack add to one weight at weight 1, brought to the same rows; plain LoRAs stay in their halves.
+
+The parts of a change may be for the whole weight or for some of its rows, as q, k and v of a fused layer are. The
+weight is cut where any of them begins or ends, so that two LoRAs are compared where they meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ..algorithms.boft import BOFT
+from ..algorithms.dora import DoRA
+from ..algorithms.glora import GLoRA
+from ..algorithms.ia3 import IA3
+from ..algorithms.lora import LoRA, down_matrix, up_matrix
+from ..algorithms.oft import OFT, InputOFT
+from ..algorithms.replacement import Replacement
+from ..algorithms.row_order import to_model
+from ..apply.fuse import update_of
+from ..apply.plan import Part
+from ..errors import AdapterError
+
+_NEED_WEIGHT = (DoRA, OFT, InputOFT, BOFT, IA3, GLoRA, Replacement)
+"""Adapters whose Δ depends on the weight that they change."""
+
+NEEDS_BASE = "what it does depends on the model's own weights, which are not at hand"
+WIDENS = "it makes the layer wider"
+COLUMNS = "it is for columns of a layer"
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one LoRA adds to some rows of a weight, at weight 1: either `up @ down` or `dense`."""
+
+    lora: int
+    """Number of the LoRA in the plan."""
+    start: int
+    """First row of the model's weight."""
+    up: Tensor
+    """`[rows, rank]` in fp32, the scale folded in; of a dense one `[rows, in · kernel]`, Δ itself."""
+    down: Tensor | None
+    """`[rank, in · kernel]` in fp32; None for a dense one."""
+
+    @property
+    def stop(self) -> int:
+        """The row after its last."""
+        return self.start + self.up.shape[0]
+
+    @property
+    def columns(self) -> int:
+        """Columns of the weight as a matrix."""
+        return self.up.shape[1] if self.down is None else self.down.shape[1]
+
+    def within(self, start: int, stop: int) -> Delta:
+        """The same for some of its rows."""
+        return replace(self, start=start, up=self.up[start - self.start : stop - self.start])
+
+
+def find_delta(lora: int, part: Part, weight: Tensor | None) -> Delta | str:
+    """What a part adds; or in words why that cannot be told.
+
+    `weight` is the model's whole weight in fp32, `[out, in, kernel …]`, or None if it is not at hand. Raises
+    `AdapterError` for a file that cannot be read or does not fit.
+    """
+    term = part.term()
+    adapter, offset = term.adapter, part.place.offset
+    if offset is not None and offset[0] != 0:
+        return COLUMNS
+    start = 0 if offset is None else offset[1]
+    if isinstance(adapter, LoRA):
+        if adapter.padded is not None:
+            return WIDENS
+        up, down = up_matrix(adapter).float() * adapter.scale, down_matrix(adapter, torch.float32)
+        if term.transposed:
+            return Delta(lora, start, down.T.contiguous(), up.T.contiguous())
+        return Delta(lora, start, to_model(up, term.swapped, term.heads), down)
+    if weight is None and isinstance(adapter, _NEED_WEIGHT):
+        return NEEDS_BASE
+    try:
+        original = _like(part, offset[2] if offset else None) if weight is None else weight
+        own = original if weight is None or offset is None else original.narrow(*offset)
+        update = update_of(term, own)
+    except ValueError as error:
+        raise AdapterError(part.file.path, part.module.name, str(error)) from error
+    return Delta(lora, start, update.flatten(1) if update.dim() > 1 else update[:, None], None)
+
+
+def _like(part: Part, rows: int | None) -> Tensor:
+    """Zeros of the shape that the part is made for."""
+    layout = part.module.layout
+    out = rows or (part.rows.length if part.rows else layout.out) or 0
+    return torch.zeros(out, *(layout.inner or ()))
+
+
+def meeting(deltas: Sequence[Delta]) -> list[list[Delta]]:
+    """For each run of rows in which the same LoRAs meet, what each of them adds there."""
+    edges = sorted({edge for delta in deltas for edge in (delta.start, delta.stop)})
+    runs = [
+        [delta.within(low, high) for delta in deltas if delta.start <= low and high <= delta.stop]
+        for low, high in pairwise(edges)
+    ]
+    return [run for run in runs if run]

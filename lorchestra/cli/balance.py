@@ -1,0 +1,114 @@
+"""`lorchestra balance`: how strong the LoRAs of a stack are, and which of them do the same work."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from ..architectures.names import family_titles
+from ..choices import AUTO, Choices
+from ..errors import LorchestraError
+from ..files.opening import is_file
+from ..fit.rows import Files, Located
+from ..lora.examined import read_examined
+from ..models.base import Base, base_by_name
+from ..stack import Stack
+from .check import read_model
+from .export import Subparsers
+from .files import SUFFIX
+from .rows import FORM, read_rows
+from .terminal import printable
+
+if TYPE_CHECKING:
+    from ..analysis.balance import Balance
+
+
+def add_balance(subparsers: Subparsers) -> None:
+    """Adds `lorchestra balance`."""
+    parser = subparsers.add_parser(
+        "balance",
+        help="say how strong each LoRA of a stack is, and which do the same work",
+        description="Measures the LoRAs of a stack against each other, without a model and without a picture: how "
+        "strong each is and where, which pairs do the same work or undo each other's, and weights to try.",
+    )
+    parser.add_argument("loras", nargs="+", metavar=FORM, help="a LoRA and its weight")
+    parser.add_argument(
+        "--model",
+        metavar="CKPT|ARCHITECTURE",
+        help="the model, or the id of its architecture (default: what all LoRAs are made for); with a .safetensors "
+        "file, strengths are told in percent of the model's own weights, too",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run_balance)
+
+
+def run_balance(args: argparse.Namespace) -> int:
+    """Prints the report; raises `LorchestraError` for input that cannot be used."""
+    try:
+        from ..analysis.report import report, to_json  # torch is loaded for this command alone
+    except ImportError as error:
+        raise LorchestraError(f"balance needs torch, which cannot be loaded ({error}): pip install torch") from error
+
+    stack = read_rows(args.loras, "")
+    base = read_model(args.model) if args.model else _common_base(stack)
+    balance = _measure(stack, base, args.model)
+    if args.json:
+        print(json.dumps({"model": base.title, **to_json(balance)}, indent=2))
+    else:
+        print(printable(f"{base.title}\n\n{report(balance)}"))
+    return 0
+
+
+def _measure(stack: Stack, base: Base, model: str | None) -> Balance:
+    from ..analysis.balance import measure
+    from ..analysis.base_weights import open_weights
+    from ..apply.plan import make_plan
+    from ..lora.cache import open_lora
+
+    files = Files(lambda entry, _: Located(entry.lora), lambda path: open_lora(path, keep=False))
+    plan = make_plan(stack, files, base, Choices(mode=AUTO))
+    has_weights = model is not None and is_file(model) and model.lower().endswith(SUFFIX)
+    hidden = None if sys.stderr else True
+    with (
+        contextlib.ExitStack() as open_files,
+        tqdm(desc="measuring", unit=" layers", disable=hidden, leave=False) as bar,
+    ):
+        find_weight = open_files.enter_context(open_weights(model)) if model and has_weights else None
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return measure(plan, find_weight, progress)
+
+
+def _common_base(stack: Stack) -> Base:
+    """The architecture that all files are made for, the likeliest one; raises `LorchestraError` if there is none."""
+    known = {entry.lora: read_examined(entry.lora).identity.architectures for entry in stack.entries}
+    lost = next((file for file, made_for in known.items() if not made_for), None)
+    if lost is not None:
+        raise LorchestraError(f"{Path(lost).name}: the model that it is for is not known; name it with --model")
+    first, named = next(iter(known.items()))
+    common = list(named)
+    for file, made_for in known.items():
+        common = [architecture for architecture in common if architecture in made_for]
+        if not common:
+            raise LorchestraError(
+                f"{Path(first).name} is for {_titles(named)}, {Path(file).name} for {_titles(made_for)}. LoRAs are "
+                "compared on one model: leave one out, or name the model with --model"
+            )
+    base = base_by_name(common[0])
+    if base is None:
+        raise LorchestraError(f"nothing is known of the layers of {common[0]}; name a model's file with --model")
+    return base
+
+
+def _titles(architectures: Sequence[str]) -> str:
+    return " or ".join(family_titles(architectures, 2))
