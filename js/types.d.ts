@@ -47,7 +47,7 @@ export interface Extension {
 
 export interface ExtensionManager {
   toast?: { add(message: { severity: Severity; summary: string; detail: string; life: number }): void };
-  setting?: { get(id: string): unknown };
+  setting?: { get(id: string): unknown; set?(id: string, value: unknown): unknown };
   workflow?: { activeWorkflow?: { changeTracker?: ChangeTracker } | null };
 }
 

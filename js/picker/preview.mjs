@@ -79,6 +79,7 @@ export function createPreview({ app, api }, panelOf, { pause = PAUSE, gap = GAP 
         title.textContent = lora.title;
         triggers.textContent = triggersInWords(lora);
         image.hidden = !lora.preview;
+        image.classList.toggle("lorchestra-blurred", lora.nsfw && setting(app, "blurNsfw"));
         if (lora.preview) image.src = api.apiURL(`/lorchestra/preview?lora=${encodeURIComponent(lora.name)}`);
         else place();
       }, pause);

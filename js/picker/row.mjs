@@ -9,10 +9,10 @@ import { BROKEN, MISFIT } from "../values/verdicts.mjs";
 export const ROW_HEIGHT = 28;
 const WHOLE = 24; // letters of a text that is not cut in two
 const END = 12; // letters of its end that stay
-const STAR = "M8 1.8l1.9 3.9 4.3.6-3.1 3 .7 4.3L8 11.6l-3.8 2 .7-4.3-3.1-3 4.3-.6z";
+export const STAR = "M8 1.8l1.9 3.9 4.3.6-3.1 3 .7 4.3L8 11.6l-3.8 2 .7-4.3-3.1-3 4.3-.6z";
 
-const PLUS = "M8 3v10M3 8h10";
-const CHECK = "M3 8.5l3.5 3.5L13 4.5";
+export const PLUS = "M8 3v10M3 8h10";
+export const CHECK = "M3 8.5l3.5 3.5L13 4.5";
 
 /**
  * @param {boolean} several whether it can be added while the picker stays open

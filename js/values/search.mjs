@@ -17,8 +17,14 @@ import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
  * @property {string[]} family titles of the families it is for, the likeliest first
  * @property {string} kind `lora`, another kind of file, or "" if it is not known
  * @property {boolean} preview whether an image lies beside it
+ * @property {number} images how many previews lie beside it
+ * @property {number} videos how many of those move; their numbers follow those of the images
+ * @property {boolean} nsfw whether a sidecar says that its pictures are not safe for work
  * @property {boolean} known false until it has been read
- * @property {number} modified
+ * @property {number} modified in seconds
+ * @property {number} size in bytes
+ * @property {number} used when a run applied it for the last time, in seconds; 0 for never
+ * @property {number} uses how often
  */
 
 /**
@@ -97,9 +103,20 @@ export function readLora(raw) {
     family: textsOf(row.family),
     kind: typeof row.kind === "string" ? row.kind : "",
     preview: row.preview === true,
+    images: numberIn(row.images),
+    videos: numberIn(row.videos),
+    nsfw: row.nsfw === true,
     known: row.known === true,
-    modified: typeof row.modified === "number" ? row.modified : 0,
+    modified: numberIn(row.modified),
+    size: numberIn(row.size),
+    used: numberIn(row.used),
+    uses: numberIn(row.uses),
   };
+}
+
+/** @param {unknown} value */
+function numberIn(value) {
+  return typeof value === "number" && Number.isFinite(value) ? value : 0;
 }
 
 /**
@@ -465,10 +482,25 @@ export function countFamilies(entries) {
   return new Map([...counts].sort(([one, many], [other, more]) => more - many || (one < other ? -1 : 1)));
 }
 
+/** The orders of a list, and what each compares: more comes first, and equal ones are in the order of their names. */
+export const ORDERS = /** @type {const} */ (["name", "newest", "last-used", "most-used", "size"]);
+/** @typedef {(typeof ORDERS)[number]} Order */
+
+/** @type {Record<Exclude<Order, "name">, (lora: Lora) => number>} */
+const VALUES = {
+  newest: ({ modified }) => modified,
+  "last-used": ({ used }) => used,
+  "most-used": ({ uses }) => uses,
+  size: ({ size }) => size,
+};
+
 /**
- * @param {Entry[]} entries
- * @returns {Entry[]} the same, the newest first
+ * @param {Entry[]} entries by name
+ * @param {Order} order
+ * @returns {Entry[]}
  */
-export function newestFirst(entries) {
-  return [...entries].sort((one, other) => other.lora.modified - one.lora.modified);
+export function inOrder(entries, order) {
+  if (order === "name") return entries;
+  const valueOf = VALUES[order];
+  return [...entries].sort((one, other) => valueOf(other.lora) - valueOf(one.lora));
 }

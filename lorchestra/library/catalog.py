@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ..files.key import find_state
 from ..files.opening import is_file
 from ..stack.air import Air
 from .background import Background, Hashing, IsWanted
-from .database import Content, Database, Row
+from .database import Content, Database, Row, Use
 from .facts import Facts, File, read_facts, with_hash
 from .finder import Candidate, Finder, Found
 from .index import Hit, Index, contradicts, digests_of
@@ -322,6 +322,10 @@ class Library:
         """Counts that these files were applied, for lists that show what was used last."""
         if self._database:
             self._database.count_use(self.folder, sorted(set(names)))
+
+    def uses(self) -> Mapping[str, Use]:
+        """Name → how often a run applied it, and when for the last time; of those that one did."""
+        return self._database.uses(self.folder) if self._database else {}
 
     # What is kept.
 

@@ -79,6 +79,9 @@ class Sidecars:
     air: str | None = None
     """`civitai:120096@135931`."""
     tags: tuple[str, ...] = ()
+    nsfw: bool | None = None
+    """Whether its pictures are not safe for work, in the words of the site: from R on."""
+    favourite: bool | None = None
     sources: tuple[str, ...] = ()
     """Names of the files that this comes from."""
 
@@ -184,7 +187,24 @@ def _civitai(version: Mapping[str, Any]) -> Sidecars:
         hashes=_other_hashes(_hashes_of_files(version.get("files"))),
         air=_air(version.get("modelId"), version.get("id")),
         tags=_list(model.get("tags")),
+        nsfw=_nsfw(version, model),
     )
+
+
+_FROM_R_ON = 4
+"""Civitai's level: 1 is PG, 2 PG-13, 4 R, 8 X, 16 XXX."""
+
+
+def _nsfw(version: Mapping[str, Any], model: Mapping[str, Any]) -> bool | None:
+    """Of the first picture, which is the one that tools put beside the file; else of the model."""
+    first = _mapping(next(iter(_items(version.get("images"))), None))
+    level, word = first.get("nsfwLevel"), first.get("nsfw")
+    if type(level) is int:
+        return level >= _FROM_R_ON
+    if isinstance(word, str):  # of older answers
+        return word in ("Mature", "X")
+    said = word if isinstance(word, bool) else model.get("nsfw")
+    return said if isinstance(said, bool) else None
 
 
 def _lora_manager(data: bytes) -> Sidecars | None:
@@ -210,6 +230,8 @@ def _lora_manager(data: bytes) -> Sidecars | None:
         hashes=_other_hashes({"AutoV3": found.get("autov3")}) or civitai.hashes,
         air=civitai.air,
         tags=_list(found.get("tags")) or civitai.tags,
+        nsfw=level >= _FROM_R_ON if type(level := found.get("preview_nsfw_level")) is int else civitai.nsfw,
+        favourite=found.get("favorite") is True or None,
     )
 
 
@@ -246,6 +268,7 @@ def _stability_matrix(data: bytes) -> Sidecars | None:
         hashes=_other_hashes(_mapping(found.get("Hashes"))),
         air=_air(found.get("ModelId"), found.get("VersionId")),
         tags=_list(found.get("Tags")),
+        nsfw=nsfw if isinstance(nsfw := found.get("Nsfw"), bool) else None,
     )
 
 

@@ -14,6 +14,7 @@ from .jobs import IsWanted
 
 if TYPE_CHECKING:
     from ...lorchestra.library.background import Hashing
+    from ...lorchestra.library.database import Use
     from ...lorchestra.library.facts import Facts, File
 
 SEARCH_SECONDS = 5.0
@@ -35,7 +36,8 @@ def loras(query: Query) -> dict[str, object]:
         files = shelf.files()
         pending = shelf.read_in_background(files)
         problems = {file.name: find_name_problem(file.name) for file in files}
-        rows = [_row(file, shelf.find_read(file)) for file in files if problems[file.name] is None]
+        uses = shelf.uses()
+        rows = [_row(file, shelf.find_read(file), uses.get(file.name)) for file in files if problems[file.name] is None]
         if shelf.problem:
             process.warn_once(shelf.problem)
         unusable = [
@@ -181,7 +183,16 @@ def _until(seconds: float, is_wanted: IsWanted) -> IsWanted:
     return lambda: is_wanted() and time.monotonic() < end
 
 
-def _row(file: File, facts: Facts | None) -> dict[str, object]:
+def _row(file: File, facts: Facts | None, use: Use | None) -> dict[str, object]:
+    more: dict[str, object] = {}  # what few have: ten thousand rows are to stay small
+    if use:
+        more |= {"used": use.last, "uses": use.times}
+    if facts and facts.nsfw:
+        more["nsfw"] = True
+    if facts and facts.tags:
+        more["tags"] = facts.tags
+    if facts and facts.favourite is not None:
+        more["favourite"] = facts.favourite
     return {
         "name": file.name,
         "size": file.size,
@@ -192,10 +203,12 @@ def _row(file: File, facts: Facts | None) -> dict[str, object]:
         "architectures": facts.architectures if facts else (),
         "family": facts.family if facts else (),
         "kind": facts.kind if facts else None,
+        "algorithm": facts.algorithm if facts else None,
         "preview": file.images > 0,
         "images": file.images,
         "videos": file.videos,
         "known": facts is not None,
+        **more,
     }
 
 

@@ -22,6 +22,7 @@ SDXL = {"title": "SDXL", "architectures": ["sdxl"]}
 LISTED = re.compile(r"/api/lorchestra/loras$")
 NAMES = re.compile(r"/api/models/loras$")
 PREVIEW = re.compile(r"/api/lorchestra/preview")
+PICTURES = re.compile(r"/api/lorchestra/(thumbnail|preview)\b.*number=")
 KEPT = "/api/userdata/lorchestra.json"
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -161,9 +162,12 @@ def picker(face: Any, pack_folder: str) -> Iterator[Picker]:
             const anchor = document.getElementById("picker-anchor");
             anchor?.picker.close();
             anchor?.remove();
+            const asBefore = { PickerView: "list", PickerOrder: "name", PictureSize: "medium" };
+            const settings = app.extensionManager.setting;
+            for (const [name, value] of Object.entries(asBefore)) settings.set(`Lorchestra.${name}`, value);
         }"""
     )
-    for address in (LISTED, NAMES, PREVIEW):
+    for address in (LISTED, NAMES, PREVIEW, PICTURES):
         face.page.unroute(address)
 
 
@@ -386,8 +390,8 @@ def test_every_control_is_reached_by_tab_and_typing_returns(picker: Picker) -> N
     for _ in range(8):
         picker.page.keyboard.press("Tab")
         seen.append(picker.page.evaluate(FOCUSED))
-    expected = ["Fits SDXL", "Architecture", "Favourites", "Recent", "Newest first", "Folders", "Find a LoRA"]
-    assert seen[:7] == expected
+    chips = ["Fits SDXL", "Architecture", "Favourites", "Recent", "Order: By name", "Show as grid"]
+    assert seen == [*chips, "Folders", "Find a LoRA"]
     picker.page.keyboard.press("Tab")
     picker.page.keyboard.type("top")
     expect(picker.search).to_have_value("top")
@@ -475,14 +479,87 @@ def test_a_server_that_lets_people_wait_is_said_so_and_asked_again(picker: Picke
     assert len(waiting) == 2
 
 
-def test_newest_first(picker: Picker) -> None:
+def test_the_order_is_chosen_and_remembered(picker: Picker) -> None:
+    rows = [sdxl("a.safetensors", modified=5, size=9), sdxl("b.safetensors", used=10, uses=1, modified=9)]
+    picker.answer([*rows, sdxl("c.safetensors", used=9, uses=7, size=20), sdxl("d.safetensors")])
     picker.open()
-    expect(picker.rows).to_have_count(len(LIBRARY))
-    newest = picker.root.get_by_role("button", name="Newest first")
-    newest.click()
-    assert picker.shown()[:3] == ["Pixel-Art-10", "Pixel-Art-2", "top"]
-    newest.click()
-    assert picker.shown()[:2] == ["broken", "puzzle"]
+    expect(picker.rows).to_have_count(4)
+    orders = {"Newest": "bacd", "Last used": "bcad", "Most used": "cbad", "Largest": "cabd", "By name": "abcd"}
+    for order, expected in orders.items():
+        picker.root.get_by_role("button", name="Order").click()
+        picker.page.get_by_role("menuitemcheckbox", name=order).click()
+        assert "".join(picker.shown()) == expected
+        expect(picker.search).to_be_focused()
+        if order == "Most used":
+            picker.page.keyboard.press("Escape")
+            picker.open()
+            assert "".join(picker.shown()) == expected
+
+
+def test_a_grid_of_pictures(picker: Picker) -> None:
+    """The keyboard in two directions, several pictures, videos, blurred ones, and those that cannot be shown."""
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        asked.append(f"{query['lora'][0][:2]}:{query['number'][0]}")
+        if query["lora"] == ["02.safetensors"]:
+            route.fulfill(status=415, json={"error": "02.png: this is SVG"})
+        elif query["lora"] != ["04.safetensors"]:  # its video is on its way
+            route.fulfill(body=PIXEL, content_type="image/png")
+
+    rows = [sdxl(f"{n:02}.safetensors", preview=True, images=1) for n in range(300)]
+    rows[1].update(images=3)
+    rows[3].update(nsfw=True)
+    rows[4].update(images=0, videos=1)
+    rows[5].update(images=0)
+    picker.answer(rows)
+    picker.page.route(PREVIEW, lambda route: route.fulfill(body=PIXEL, content_type="image/png"))
+    picker.page.route(PICTURES, answer)
+    picker.open(several=True)
+    expect(picker.status).to_contain_text("300 LoRAs")
+    picker.root.get_by_role("button", name="Show as grid").click()
+    expect(picker.root.get_by_role("button", name="Show as grid")).to_have_attribute("aria-pressed", "true")
+    pictures = picker.root.locator(".lorchestra-cell-picture")
+    expect(pictures.nth(0).locator("img")).to_have_js_property("complete", True)
+    expect(pictures.nth(2)).to_have_text("The picture cannot be shown")
+    expect(pictures.nth(5)).to_have_text("No picture")
+    assert "blur" in pictures.nth(3).locator("img").evaluate("(one) => getComputedStyle(one).filter")
+    assert len(asked) < 60
+    # Several pictures lie side by side under the pointer, and a video plays.
+    box = pictures.nth(1).bounding_box()
+    assert box
+    picker.page.mouse.move(box["x"] + box["width"] - 5, box["y"] + 20)
+    picker.face.wait_for(lambda: "01:2" in asked)
+    pictures.nth(4).hover()
+    expect(pictures.nth(4).locator("video")).to_have_count(1)
+    pictures.nth(0).hover()
+    expect(pictures.locator("video")).to_have_count(0)
+    columns = picker.page.evaluate(
+        "new Set([...document.querySelectorAll('.lorchestra-cell')].map((one) => one.style.insetInlineStart)).size"
+    )
+    assert columns > 3
+    press = picker.page.keyboard.press
+    for key, expected in (("ArrowDown", columns), ("ArrowRight", columns + 1), ("ArrowUp", 1), ("ArrowLeft", 0)):
+        press(key)
+        assert picker.active() == f"{expected:02}", key
+    press("Shift+ArrowDown")
+    press("Control+Enter")
+    assert len(picker.chosen()[0]) == columns + 1
+    picker.face.screenshot("picker-grid")
+    press("End")
+    assert picker.active() == "299"
+    expect(picker.rows.filter(has_text=re.compile("^299"))).to_be_in_viewport()
+    assert picker.rows.count() < 90
+    picker.root.get_by_role("button", name="Order").click()
+    picker.page.get_by_role("menuitemradio", name="Large").click()
+    picker.face.screenshot("picker-grid-large")
+    wide = pictures.first.bounding_box()
+    assert wide and wide["width"] > box["width"]
+    # It is as it was left, also for another picker.
+    press("Escape")
+    picker.open()
+    expect(pictures.first).to_be_visible()
 
 
 def test_ten_thousand_files(picker: Picker) -> None:

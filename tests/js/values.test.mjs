@@ -7,7 +7,7 @@ import { clamp, formatCount, formatWeight, readNumber, rounded, splitName } from
 import { mayBeRows } from "../../js/values/pasted.mjs";
 import { offerFor } from "../../js/values/verdicts.mjs";
 import {
-  countFamilies, createEntries, createFolders, fitOf, fold, foundBy, isFor, newestFirst, readLora, select, wordsOf,
+  countFamilies, createEntries, createFolders, fitOf, fold, foundBy, isFor, inOrder, ORDERS, readLora, select, wordsOf,
 } from "../../js/values/search.mjs";
 
 describe("numbers", () => {
@@ -190,8 +190,11 @@ describe("the picker's search", () => {
   test("recent ones in their order, new ones first", () => {
     const recent = ["styles/v10.safetensors", "pixel art.safetensors"];
     assert.deepEqual(found(entries, { recent }), recent);
-    const dated = createEntries([lora("a", { modified: 1 }), lora("b", { modified: 3 })]);
-    assert.deepEqual(newestFirst(dated).map((entry) => entry.lora.name), ["b", "a"]);
+    const all = createEntries([
+      lora("a", { modified: 1, size: 5, uses: 2, used: 3 }), lora("b", { modified: 3, uses: 1, used: 9 }), lora("c", { modified: 3, size: 5 }),
+    ]);
+    const orders = { name: "abc", newest: "bca", "last-used": "bac", "most-used": "abc", size: "acb" };
+    assert.deepEqual(Object.fromEntries(ORDERS.map((order) => [order, inOrder(all, order).map((entry) => entry.lora.name).join("")])), orders);
   });
   test("a row of the server is of the types that it should be", () => {
     assert.equal(readLora({ name: 3 }), null);
