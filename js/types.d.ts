@@ -48,6 +48,7 @@ export interface Extension {
 export interface ExtensionManager {
   toast?: { add(message: { severity: Severity; summary: string; detail: string; life: number }): void };
   setting?: { get(id: string): unknown; set?(id: string, value: unknown): unknown };
+  registerSidebarTab?(tab: HandedBack): void;
   workflow?: { activeWorkflow?: { changeTracker?: ChangeTracker } | null };
 }
 
@@ -71,7 +72,7 @@ export type Severity = "success" | "info" | "warn" | "error";
 export interface Canvas {
   canvas: HTMLCanvasElement;
   graph: Graph | null;
-  ds: { scale: number };
+  ds: { scale: number; offset?: Point };
   /** Newer frontends. */
   selectedItems?: Iterable<unknown>;
   selected_nodes: Record<string, GraphNode>;
@@ -81,6 +82,7 @@ export interface Canvas {
   processMouseDown(event: PointerEvent): void;
   processMouseMove(event: PointerEvent): void;
   processMouseUp(event: PointerEvent): void;
+  convertEventToCanvasOffset?(event: MouseEvent): Point;
   deselectAll?(): void;
   selectNode?(node: HandedBack): void;
   setDirty?(foreground: boolean, background?: boolean): void;
@@ -119,6 +121,7 @@ export interface Graph {
   remove(node: HandedBack): void;
   /** A subgraph's; its nodes lose theirs with it. */
   removeInput?(input: HandedBack): void;
+  getNodeOnPos?(x: number, y: number): GraphNode | null | undefined;
   getNodeById(id: NodeId | null | undefined): GraphNode | null;
   getLink?(id: number | null | undefined): Link | undefined;
 }
@@ -213,6 +216,7 @@ export interface Point {
   [index: number]: number;
   0: number;
   1: number;
+  [Symbol.iterator](): Iterator<number>;
 }
 
 export interface Widget {

@@ -14,6 +14,7 @@ import { createFilterBar } from "./filter_bar.mjs";
 import { createFolderTree } from "./folder_tree.mjs";
 import { cellSize, createCell, showCell, showUnusableCell } from "./cell.mjs";
 import { libraryOf } from "./library.mjs";
+import { writeSidecars } from "./sidecars.mjs";
 import { createPreview } from "./preview.mjs";
 import { createRow, ROW_HEIGHT, showRow, showUnusable } from "./row.mjs";
 import { STYLE } from "./style.mjs";
@@ -35,7 +36,10 @@ let opened = 0;
  * @property {HTMLInputElement} search
  * @property {HTMLElement} preview beside the element; for its owner to put into the page
  * @property {() => string[]} selected names, in the order in which they are shown
+ * @property {() => import("../values/search.mjs").Lora | null} active the one that was moved to last
  * @property {() => void} start asks the server; to be called when it is in the page
+ * @property {() => void} refilter shows what the filters leave, after the owner's has changed
+ * @property {() => Entry[]} entries all that are known
  * @property {(model: Model | null) => void} setModel tells what is known later
  * @property {() => void} close
  */
@@ -52,10 +56,14 @@ let opened = 0;
  * @param {() => void} [options.onSelect] called when something else is selected
  * @param {(count: number) => void} [options.onCount] called when another number of LoRAs is known
  * @param {() => void} [options.onView] called when it is a list or a grid now
+ * @param {() => ((lora: import("../values/search.mjs").Lora) => boolean) | null} [options.also] a filter of the owner's
+ * @param {(event: DragEvent, names: string[]) => void} [options.onDrag] called when what is selected is dragged
+ * @param {() => void} [options.onClear] called when all filters are taken off
  * @returns {Browser}
  */
 export function createBrowser(comfy, {
   current = "", model = null, onChoose, onAdd, selects = false, onSelect, onCount, onView,
+  also, onDrag, onClear,
 }) {
   useStyle("picker", STYLE);
   const id = `lorchestra-picker-${opened += 1}`;
@@ -102,15 +110,17 @@ export function createBrowser(comfy, {
   const shownAt = (index) => ({
     id: `${id}-${index}`, index, count: found.length + unusable.length, active: index === active,
     selected: selection.has(nameAt(index)), current: nameAt(index) === current, added: added.has(nameAt(index)),
-    favourite: favourites.has(nameAt(index)), words: wordsOf(choice.query), folder: choice.folder, model: target,
+    favourite: index < found.length && isFavourite(found[index].lora), words: wordsOf(choice.query), folder: choice.folder, model: target,
   });
   const properties = {
     role: "listbox", "aria-label": t("LoRAs"), tabIndex: -1, "aria-multiselectable": several ? true : null,
   };
+  /** @param {HTMLElement} row */
+  const draggable = (row) => Object.assign(row, { draggable: onDrag !== undefined });
   const lists = {
     list: () => createVirtualList({
       rowHeight: ROW_HEIGHT, class: "lorchestra-picker-list", properties: { ...properties, id: `${id}-list` },
-      createRow: () => createRow(onAdd !== undefined),
+      createRow: () => draggable(createRow(onAdd !== undefined)),
       showRow(row, index) {
         if (index < found.length) showRow(row, found[index], shownAt(index));
         else showUnusable(row, unusable[index - found.length], shownAt(index));
@@ -119,7 +129,7 @@ export function createBrowser(comfy, {
     grid: () => createVirtualList({
       ...cellSize(choice.size), class: `lorchestra-picker-list lorchestra-picker-grid lorchestra-picker-${choice.size}`,
       properties: { ...properties, id: `${id}-list` },
-      createRow: () => createCell(comfy, onAdd !== undefined),
+      createRow: () => draggable(createCell(comfy, onAdd !== undefined)),
       showRow(row, index) {
         if (index < found.length) showCell(row, found[index], shownAt(index));
         else showUnusableCell(row, unusable[index - found.length], shownAt(index));
@@ -161,13 +171,20 @@ export function createBrowser(comfy, {
   /** @param {number} index */
   const nameAt = (index) => found[index]?.lora.name ?? "";
 
+  /**
+   * What a sidecar says counts before the user's own list: it goes with the file.
+   * @param {import("../values/search.mjs").Lora} lora
+   */
+  const isFavourite = (lora) => lora.favourite ?? favourites.has(lora.name);
+
   /** @param {typeof choice} chosen @returns {import("../values/search.mjs").Filter} */
   const filterOf = (chosen) => ({
     query: chosen.query,
     folder: chosen.folder,
     fits: chosen.fits ? target : null,
     family: chosen.family,
-    favourite: chosen.favourites ? favourites.has : null,
+    favourite: chosen.favourites ? isFavourite : null,
+    also: also?.() ?? null,
     recent: chosen.recent ? favourites.recent() : null,
     before: chosen.order === "name" ? favourites.recent() : [],
   });
@@ -315,7 +332,7 @@ export function createBrowser(comfy, {
     ].filter(Boolean).join(", ");
     const values = { query: choice.query.trim(), where };
     const sentence = !values.query
-      ? t("There are no LoRAs in {where}.", values)
+      ? where ? t("There are no LoRAs in {where}.", values) : t("No LoRA is left by the filters.")
       : where ? t("No LoRA matches “{query}” in {where}.", values) : t("No LoRA matches “{query}”.", values);
     /** @type {[boolean, string, Partial<typeof choice>][]} */
     const ways = [
@@ -325,15 +342,18 @@ export function createBrowser(comfy, {
       [choice.recent, t("Not only recent ones"), { recent: false }],
     ];
     const offered = ways.filter(([on]) => on);
-    if (offered.length > 1) {
+    if (offered.length > 1 || also?.()) {
       const none = { fits: false, family: null, folder: "", favourites: false, recent: false };
       offered.push([true, t("Clear all filters"), none]);
     }
     const buttons = offered.map(([, text, change]) => {
-      const count = select(known.entries, filterOf({ ...choice, ...change })).found.length;
+      const clears = Object.keys(change).length > 2;
+      const filter = filterOf({ ...choice, ...change });
+      const count = select(known.entries, clears ? { ...filter, also: null } : filter).found.length;
       if (!count) return null;
       return createButton(`${text} (${formatCount(count)})`, () => {
         Object.assign(choice, change);
+        if (clears) onClear?.();
         update(0);
       });
     });
@@ -363,12 +383,19 @@ export function createBrowser(comfy, {
 
   /** @param {number} index */
   const toggleStar = async (index) => {
-    const name = nameAt(index);
-    if (!name) return;
+    const lora = found[index]?.lora;
+    if (!lora) return;
+    const { name } = lora;
     active = index;
-    const stored = favourites.toggle(name);
-    update(name);
-    await stored;
+    if (lora.favourite === null) {
+      const stored = favourites.toggle(name);
+      update(name);
+      await stored;
+    } else {
+      lora.favourite = !lora.favourite;
+      update(name);
+      await writeSidecars(comfy, [name], { favourite: lora.favourite });
+    }
     if (!closed) update(nameAt(active), "stay");
   };
 
@@ -413,7 +440,13 @@ export function createBrowser(comfy, {
   const listen = () => {
     const { element } = list;
     // The focus stays in the search field.
-    element.addEventListener("mousedown", (event) => { if (list.indexOf(event.target) >= 0) event.preventDefault(); });
+    element.addEventListener("mousedown", (event) => { if (!onDrag && list.indexOf(event.target) >= 0) event.preventDefault(); });
+    element.addEventListener("dragstart", (event) => {
+      const index = list.indexOf(event.target);
+      if (index < 0 || index >= found.length) return;
+      if (!selection.has(nameAt(index))) move(index);
+      onDrag?.(event, names());
+    });
     element.addEventListener("click", (event) => {
       const index = list.indexOf(event.target);
       if (index < 0) return;
@@ -482,6 +515,12 @@ export function createBrowser(comfy, {
 
   return {
     element: panel, body, search, preview: preview.element, selected: names, setModel,
+    refilter() {
+      touched = true;
+      update(0);
+    },
+    entries: () => known.entries,
+    active: () => found[active]?.lora ?? null,
     start() {
       bar.show();
       onCount?.(listed.entries.length + listed.unusable.length);

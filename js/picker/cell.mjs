@@ -8,7 +8,7 @@ import { CHECK, PLUS, showRow, showUnusable, STAR } from "./row.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
-const PAUSE = 80; // before a picture is asked for, in milliseconds: those that are scrolled past are not
+const PAUSE = 120; // before a picture is asked for, in milliseconds: those that are scrolled past are not
 const NAME_HEIGHT = 26; // pixels
 const SIZES = { small: 96, medium: 144, large: 216 }; // width of a picture in pixels
 const SHAPE = 4 / 3; // height of a picture by its width

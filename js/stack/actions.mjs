@@ -7,7 +7,7 @@ import { tell } from "../base/toast.mjs";
 import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { copyAs, readPasted } from "../exchange/clipboard.mjs";
-import { readDropped } from "../exchange/drop.mjs";
+import { lorasIn, readDropped } from "../exchange/drop.mjs";
 import { rowsInClipboard } from "../exchange/paste.mjs";
 import { showMissing } from "../missing/missing.mjs";
 import { adopting } from "../values/identity.mjs";
@@ -15,7 +15,7 @@ import { MAX_ROWS } from "../values/limits.mjs";
 import { formatCount, rounded } from "../values/numbers.mjs";
 import { MISSING, NOTHING, usedFile } from "../values/verdicts.mjs";
 import { isChosen, toggledWord } from "../values/triggers.mjs";
-import { defaultsOf } from "./defaults.mjs";
+import { defaultsOf, newRows } from "./defaults.mjs";
 import { dragRow } from "./drag.mjs";
 import { openExplanation } from "./explain.mjs";
 import { focusedPart, focusRow } from "./focus.mjs";
@@ -65,8 +65,7 @@ export function createActions({ host, state, edits, view }) {
       tell(comfy.app, "warn", t("A stack has at most {count} rows", { count: formatCount(MAX_ROWS) }));
       return false;
     }
-    const { weight, split } = defaultsOf(comfy.app);
-    edits.add(loras.map((lora) => ({ lora, model: weight, ...(split ? { clip: weight } : {}) })));
+    edits.add(newRows(comfy.app, loras));
     const list = view.parts?.list;
     list?.scrollTo?.(0, list.scrollHeight);
     return true;
@@ -195,6 +194,8 @@ export function createActions({ host, state, edits, view }) {
     noticeModel: () => picker?.setModel(host.model()),
     /** @param {string} text that was pasted onto the list */
     pasteText: async (text) => edits.append((await readPasted(comfy, text))?.rows ?? []),
+    /** @param {DragEvent} event with LoRAs of the library */
+    dropLoras: (event) => add(lorasIn(event)),
     /** @param {DragEvent} event with pictures */
     dropPictures: (event) => readDropped(comfy, event, edits.append),
     /** @type {import("./view.mjs").HeadActions} */

@@ -15,6 +15,10 @@ import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
  * @property {boolean} stated whether they are trigger words, and not tags
  * @property {string[]} architectures ids of all that it is meant to work on
  * @property {string[]} family titles of the families it is for, the likeliest first
+ * @property {string} algorithm that of most of its modules, or ""
+ * @property {string[]} tags that a sidecar says
+ * @property {boolean | null} favourite whether a sidecar says that it is one; null if none says anything
+ * @property {number | null} twin the number of its group, if other files have the same content
  * @property {string} kind `lora`, another kind of file, or "" if it is not known
  * @property {boolean} preview whether an image lies beside it
  * @property {number} images how many previews lie beside it
@@ -65,7 +69,8 @@ import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
  * @property {string} folder "" for all
  * @property {Model | null} fits only LoRAs that may fit this model
  * @property {string | null} family only LoRAs for this family; "" asks for those whose family is not known
- * @property {((name: string) => boolean) | null} favourite only those
+ * @property {((lora: Lora) => boolean) | null} favourite only those
+ * @property {((lora: Lora) => boolean) | null} [also] only those
  * @property {string[] | null} recent only those, the last one first
  * @property {string[]} [before] of equally good ones, these come first
  */
@@ -101,6 +106,10 @@ export function readLora(raw) {
     stated: row.stated === true,
     architectures: textsOf(row.architectures),
     family: textsOf(row.family),
+    algorithm: typeof row.algorithm === "string" ? row.algorithm : "",
+    tags: textsOf(row.tags),
+    favourite: typeof row.favourite === "boolean" ? row.favourite : null,
+    twin: typeof row.twin === "number" ? row.twin : null,
     kind: typeof row.kind === "string" ? row.kind : "",
     preview: row.preview === true,
     images: numberIn(row.images),
@@ -136,7 +145,7 @@ export function readUnusable(raw) {
  * @returns {Unusable[]}
  */
 export function selectUnusable(unusable, filter) {
-  if (filter.folder || filter.favourite || filter.recent) return [];
+  if (filter.folder || filter.favourite || filter.recent || filter.also) return [];
   const words = wordsOf(filter.query);
   return unusable.filter(({ name }) => words.every((word) => fold(name).replaceAll("\\", "/").includes(word)));
 }
@@ -416,7 +425,8 @@ export function select(entries, filter) {
   const held = new Map();
   for (const entry of entries) {
     const { lora } = entry;
-    if (filter.favourite && !filter.favourite(lora.name)) continue;
+    if (filter.favourite && !filter.favourite(lora)) continue;
+    if (filter.also && !filter.also(lora)) continue;
     if (recent && !recent.has(lora.name)) continue;
     if (filter.fits && fitOf(lora, filter.fits) === MISFIT) continue;
     if (filter.family !== null && !isFor(lora, filter.family)) continue;
@@ -466,6 +476,19 @@ function createSearch(words) {
       return rank;
     },
   };
+}
+
+/**
+ * How many LoRAs say each of some words, the most first.
+ * @param {Entry[]} entries
+ * @param {(lora: Lora) => string[]} wordsIn
+ * @returns {Map<string, number>}
+ */
+export function countWords(entries, wordsIn) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const { lora } of entries) for (const word of wordsIn(lora)) counts.set(word, (counts.get(word) ?? 0) + 1);
+  return new Map([...counts].sort(([one, many], [other, more]) => more - many || (one < other ? -1 : 1)));
 }
 
 /**

@@ -104,6 +104,7 @@ def _details(path: str | Path, beside: Sidecars, metadata: Mapping[str, str]) ->
         "software": trained.software,
         "about": {name: shorten(metadata[key]) for key, name in _ABOUT if metadata.get(key, "").strip()},
         "nsfw": beside.nsfw is True,
+        "favourite": beside.favourite,
         "sha256": beside.sha256,
         "model_hash": _hash(metadata.get("sshs_model_hash", "")),
         "air": beside.air,

@@ -327,6 +327,18 @@ class Library:
         """Name → how often a run applied it, and when for the last time; of those that one did."""
         return self._database.uses(self.folder) if self._database else {}
 
+    def find_twins(self, files: Iterable[File]) -> dict[str, int]:
+        """Name → number of its group, for files that have the content of another: by hash, taken or stated."""
+        groups: dict[str, list[str]] = {}
+        for file in files:
+            hashes = self.find_hashes(file)
+            facts = None if hashes else self.find_read(file)
+            digits = hashes.sha256 if hashes else facts.sha256 if facts else None
+            if digits:
+                groups.setdefault(digits, []).append(file.name)
+        shared = (names for names in groups.values() if len(names) > 1)
+        return {name: number for number, names in enumerate(shared) for name in names}
+
     # What is kept.
 
     def _read_lora(self, file: File) -> Facts:

@@ -17,6 +17,7 @@ from ..files.json_text import read_json
 from ..files.opening import is_file, read_small
 from ..limits import WEIGHT_LIMIT
 from ..lora.metadata import shorten
+from .own_sidecar import OWN_SUFFIX
 from .plaintext import plain, tidy
 
 MAX_JSON = 2_000_000
@@ -312,7 +313,22 @@ def _text(data: bytes) -> Sidecars | None:
     return Sidecars(notes=_plain(data.decode("utf-8-sig", "replace")))
 
 
+def _own(data: bytes) -> Sidecars | None:
+    """`.lorchestra.json`, which people write in our library: see `own_sidecar`."""
+    found = _object(data)
+    if found is None:
+        return None
+    favourite = found.get("favourite")
+    return Sidecars(
+        triggers=_words(found.get("trigger_words")),
+        weight=_weight(found.get("weight")),
+        notes=_plain(found.get("notes")),
+        favourite=favourite if isinstance(favourite, bool) else None,
+    )
+
+
 _READERS: tuple[tuple[str, Callable[[bytes], Sidecars | None]], ...] = (
+    (OWN_SUFFIX, _own),
     (".metadata.json", _lora_manager),
     (".json", _a1111),
     (".civitai.info", _civitai_info),
@@ -321,7 +337,9 @@ _READERS: tuple[tuple[str, Callable[[bytes], Sidecars | None]], ...] = (
     (".safetensors.rgthree-info.json", _rgthree),
     (".txt", _text),
 )
-"""All sidecars, those that users write themselves first. To add one: a function and a row with a test."""
+"""All sidecars: ours before all others, and those that users write themselves before sites'.
+
+To add one: a function and a row with a test."""
 
 SIDECARS = tuple(suffix for suffix, _ in _READERS)
 """Endings of sidecars after a LoRA's name: `pixel.civitai.info`."""

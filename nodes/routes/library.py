@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from ...lorchestra.errors import LorchestraError, quoted
+from ...lorchestra.errors import FileProblem, LorchestraError, quoted
 from ..host import process
 from ..host.badges import shown_candidates
 from .http import Answer, Body, Query, read_text
@@ -36,8 +36,12 @@ def loras(query: Query) -> dict[str, object]:
         files = shelf.files()
         pending = shelf.read_in_background(files)
         problems = {file.name: find_name_problem(file.name) for file in files}
-        uses = shelf.uses()
-        rows = [_row(file, shelf.find_read(file), uses.get(file.name)) for file in files if problems[file.name] is None]
+        uses, twins = shelf.uses(), shelf.find_twins(files)
+        rows = [
+            _row(file, shelf.find_read(file), uses.get(file.name), twins.get(file.name))
+            for file in files
+            if problems[file.name] is None
+        ]
         if shelf.problem:
             process.warn_once(shelf.problem)
         unusable = [
@@ -106,6 +110,42 @@ def info(query: Query, is_wanted: IsWanted) -> dict[str, object]:
         **details,
         "sha256": sha256 or details["sha256"],
     }
+
+
+MOST_EDITED = 1000
+"""LoRAs of one request to write sidecars."""
+
+
+def edit(body: Body) -> dict[str, object]:
+    """Writes trigger words, notes, a weight or a favourite into the sidecars of `loras`: our own, never another tool's.
+
+    `changes` are the keys of the sidecar, null takes one away. Each LoRA is a step by itself: `problems` says of which
+    it could not be done, and why.
+    """
+    from ...lorchestra.library.own_sidecar import own_path, read_changes, write_own
+
+    given, changes = body.get("loras"), body.get("changes")
+    if not isinstance(given, list) or not 0 < len(given) <= MOST_EDITED:
+        raise LorchestraError(f'"loras" has to be a list of 1 to {MOST_EDITED:,} names')
+    if not isinstance(changes, dict):
+        raise LorchestraError('"changes" has to be a JSON object')
+    checked = read_changes(cast("dict[str, object]", changes))
+    shelf = process.lora_library()
+    written: list[str] = []
+    problems: list[dict[str, str]] = []
+    for name in cast("list[object]", given):
+        try:
+            path = _path({"lora": name if isinstance(name, str) else ""})
+            write_own(path, checked)
+            written.append(own_path(path).name)
+        except FileProblem as error:
+            problems.append({"lora": str(name), "error": f"{PurePath(error.file).name}: {error.reason}"})
+        except LorchestraError as error:
+            problems.append({"lora": quoted(name, 300), "error": str(error)})
+    for file in shelf.files([name for name in cast("list[object]", given) if isinstance(name, str)]):
+        shelf.facts(file)
+    shelf.save()
+    return {"written": written, "problems": problems}
 
 
 def preview(query: Query) -> Answer:
@@ -183,10 +223,12 @@ def _until(seconds: float, is_wanted: IsWanted) -> IsWanted:
     return lambda: is_wanted() and time.monotonic() < end
 
 
-def _row(file: File, facts: Facts | None, use: Use | None) -> dict[str, object]:
+def _row(file: File, facts: Facts | None, use: Use | None, twin: int | None) -> dict[str, object]:
     more: dict[str, object] = {}  # what few have: ten thousand rows are to stay small
     if use:
         more |= {"used": use.last, "uses": use.times}
+    if twin is not None:
+        more["twin"] = twin
     if facts and facts.nsfw:
         more["nsfw"] = True
     if facts and facts.tags:

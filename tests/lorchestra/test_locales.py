@@ -38,6 +38,7 @@ ELSEWHERE = ("base/settings.mjs", "values/easings.mjs", "values/presets.mjs", "c
 NOT_SHOWN = {
     ("curve/widget.mjs", "from text"),  # a value of the node's
     ("convert/convert.mjs", "ComfyUI does not know the LoRA Stack"),
+    ("library/tab.mjs", "pi pi-images"),  # an icon
 }
 SHAPE = re.compile(r"^(?:#+ |- |\| ---|\| )", re.MULTILINE)
 INLINE_CODE = re.compile(r"`[^`\n]+`")

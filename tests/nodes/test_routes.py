@@ -315,6 +315,24 @@ def test_thumbnails_are_small_kept_and_never_of_what_is_no_picture(
     process.thumbnails.cache_clear()
 
 
+def test_what_people_say_is_written_into_our_own_sidecars(files: Path, ask: Callable[..., Any]) -> None:
+    listed(ask)
+    before = (files / "styles/sdxl.civitai.info").read_bytes()
+    changes = {"trigger_words": ["mine"], "weight": 0.6, "favourite": True}
+    names = ["styles/sdxl.safetensors", "flux.safetensors", "../secret.safetensors", 3]
+    status, _, body = ask("POST", "edit", {"loras": names, "changes": changes})
+    assert status == 200
+    assert body["written"] == ["sdxl.lorchestra.json", "flux.lorchestra.json"]
+    assert [one["error"].startswith("there is no LoRA") for one in body["problems"]] == [True, True]
+    assert not (files.parent / "secret.lorchestra.json").exists()
+    assert (files / "styles/sdxl.civitai.info").read_bytes() == before
+    row = {one["name"]: one for one in ask("GET", "loras")[2]["loras"]}["styles/sdxl.safetensors"]
+    assert (row["triggers"], row["favourite"], row["known"], row["title"]) == (["mine"], True, True, "Nice")
+    assert ask("GET", "info", lora="styles/sdxl.safetensors")[2]["weight"] == 0.6
+    for bad in ({"loras": [], "changes": changes}, {"loras": names, "changes": {"path": "x"}}, {"loras": names}):
+        assert ask("POST", "edit", bad)[0] == 400
+
+
 def test_finding_reads_what_it_needs(files: Path, ask: Callable[..., Any]) -> None:
     by_air = ask("POST", "find", {"lora": "gone.safetensors", "air": "urn:air:sdxl:lora:civitai:1@2"})[2]
     sdxl = {"name": "styles/sdxl.safetensors", "sha256": SHA, "air": "civitai:1@2"}
