@@ -2,8 +2,8 @@
 #
 # `make quick` is for every commit, `make test` for every change, and takes minutes. `make test-oldest` has what goes
 # through ComfyUI's own interfaces in the oldest one. `make test-slow` has the extras: long tests, and all others in the
-# oldest ComfyUI. `make test-frontends` has the tests of the face in the classic renderer, and in ComfyUI's newest and
-# oldest frontend, and its long ones in all. `make test-all` is all of them.
+# oldest ComfyUI and in the oldest frontend. `make test-frontends` has the tests of the face in the classic renderer, those
+# in Nodes 2.0 that `make test` has in the other of two frontends, and the long ones. `make test-all` is all of them.
 
 PYTHON ?= python3
 VENV := .venv

@@ -13,6 +13,7 @@ import { identitiesOf } from "./saving/identities.mjs";
 import { learnAll, noticeMissing } from "./missing/missing.mjs";
 import { installLibrary } from "./library/tab.mjs";
 import { libraryOf, refreshLoras } from "./picker/library.mjs";
+import { showDocuments } from "./result/documents.mjs";
 import { showResults } from "./result/text.mjs";
 import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
 import { LORAS_TYPE, STACK } from "./stack/node.mjs";
@@ -23,6 +24,7 @@ import { loadWords, t } from "./base/words.mjs";
 
 /** @type {Comfy} */
 const comfy = { app, api };
+const EXPORT = "LorchestraApiExport";
 /**
  * Node → its text after a run.
  * @type {Map<string | undefined, import("./result/text.mjs").Result>}
@@ -32,7 +34,9 @@ const RESULTS = new Map([
   // The first line is the schedule, which the node's own text and its curve show already.
   ["LorchestraLoraSchedule", { label: () => t("The schedule in words"), known: 1 }],
   ["LorchestraLoraCheck", { label: () => t("What fits the model") }],
-  ["LorchestraApiExport", { label: () => t("What was written") }],
+  [EXPORT, { label: () => t("What was written") }],
+  ["LorchestraLoraBalance", { label: () => t("How strong the LoRAs are") }],
+  ["LorchestraStackFromRequest", { label: () => t("What was read") }],
 ]);
 
 comfy.app.registerExtension({
@@ -45,6 +49,7 @@ comfy.app.registerExtension({
   nodeCreated(node) {
     const result = RESULTS.get(node.comfyClass);
     if (result) showResults(comfy.app, node, result);
+    if (node.comfyClass === EXPORT) showDocuments(comfy.app, node);
     if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
     if (node.comfyClass === STACK) {
       applyToNewNode(comfy.app, node);

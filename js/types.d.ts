@@ -243,6 +243,8 @@ export interface DomWidgetOptions {
   getMinHeight?(): number;
   getMaxHeight?(): number | undefined;
   hideOnZoom?: boolean;
+  /** Newer frontends: not in the panel at the side. */
+  hideInPanel?: boolean;
   serialize?: boolean;
 }
 

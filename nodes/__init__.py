@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .balance import LoraBalance
 from .check import LoraCheck
 from .export import ApiExport
 from .host import process, prompt
+from .request import StackFromRequest
 from .routes import add_routes
 from .schedule import LoraSchedule
 from .stack import LoraStack
 
-NODES: tuple[type[io.ComfyNode], ...] = (LoraStack, LoraSchedule, LoraCheck, ApiExport)
+NODES: tuple[type[io.ComfyNode], ...] = (LoraStack, LoraSchedule, LoraCheck, ApiExport, StackFromRequest, LoraBalance)
 
 
 class Lorchestra(ComfyExtension):

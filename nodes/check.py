@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..lorchestra.choices import IGNORE, Choices
 from .host import files
-from .host.schema import schema
+from .host.schema import category, schema
 from .sockets import LoraStackSocket, read_rows, to_rows
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class LoraCheck(io.ComfyNode):
         return schema(
             node_id="LorchestraLoraCheck",
             display_name="LoRA Check",
-            category="loaders/Lorchestra",
+            category=category(),
             description=(
-                "Says of each LoRA of a stack whether it fits the model, and why not. Only the files' headers and "
+                "Checks whether each LoRA in a stack fits the model, and says why not. Only the files' headers and "
                 "alphas are read, and nothing is changed."
             ),
             search_aliases=["check lora", "lora compatibility", "lora info", "validate lora", "filter lora stack"],

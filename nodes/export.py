@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+
 from comfy_api.latest import io
 
 from .host import files
+from .host.documents import NO_DOCUMENTS, write_documents
 from .host.infotext import write_infotext
-from .host.schema import schema
+from .host.schema import category, schema
 from .sockets import LoraStackSocket, read_rows
 
 FORMS = (
@@ -30,12 +33,13 @@ class ApiExport(io.ComfyNode):
         return schema(
             node_id="LorchestraApiExport",
             display_name="API Export",
-            category="loaders/Lorchestra",
+            category=category(),
             description=(
                 "Writes a LoRA stack for other programs: Runware's lora array, <lora:…> text for A1111 and Forge, "
-                "our own JSON, or its JSON Schema. What a format cannot say is listed, never dropped quietly."
+                "our own JSON, or its JSON Schema; and the whole workflow as an API. What a format can't store is "
+                "listed, never dropped quietly."
             ),
-            search_aliases=["export api", "runware", "a1111", "json schema", "lora stack export"],
+            search_aliases=["export api", "runware", "a1111", "json schema", "openapi", "lora stack export"],
             is_output_node=True,
             inputs=[
                 LoraStackSocket.Input("lora_stack", tooltip="The rows to write, from a LoRA Stack node."),
@@ -56,28 +60,55 @@ class ApiExport(io.ComfyNode):
                     optional=True,
                     tooltip="Write the nearest weight that the program takes, instead of stopping with an error.",
                 ),
+                io.Boolean.Input(
+                    "documents",
+                    default=False,
+                    optional=True,
+                    tooltip=(
+                        "Also write this workflow as an API: the schema of its inputs, an OpenAPI document and an "
+                        "example request. The workflow's name is the end of filename_prefix."
+                    ),
+                ),
             ],
             outputs=[io.String.Output(display_name="text", tooltip="What was written.")],
-            hidden=[io.Hidden.prompt],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
+
+    @classmethod
+    def fingerprint_inputs(
+        cls,
+        format: str | None = None,  # noqa: A002 - the name of the input
+        documents: bool | None = None,
+        **_: object,
+    ) -> str:
+        """The node runs each time where what it writes depends on more than its inputs: on the whole workflow."""
+        return uuid.uuid4().hex if documents or format == INFOTEXT else ""
 
     @classmethod
     def execute(
         cls,
         lora_stack: object,
-        format: str,  # noqa: A002 - the name of the input
+        format: str,  # noqa: A002
         filename_prefix: str,
         allow_names: bool,
         clamp: bool = False,
+        documents: bool = False,
     ) -> io.NodeOutput:
-        """Writes one file and shows it."""
+        """Writes the files and shows them."""
         from ..lorchestra.exchange import suffix, write_any
 
+        queued, pnginfo = (getattr(cls.hidden, name, None) for name in ("prompt", "extra_pnginfo"))
         known = files.identified(read_rows(lora_stack))
         writing = write_any(known.stack, format, {"allow_names": allow_names, "clamp": clamp})
         if format == INFOTEXT:
-            writing = write_infotext(known.stack, getattr(cls.hidden, "prompt", None), writing)
+            writing = write_infotext(known.stack, queued, writing)
         losses = known.without_added(writing.losses)
-        written = files.write_output(filename_prefix, suffix(format), writing.text)
-        shown = "\n".join([writing.text.rstrip(), "", *(f"Not said: {loss}" for loss in losses)]).rstrip()
-        return io.NodeOutput(writing.text, ui={"text": [shown], "files": [written]})
+        made = write_documents(filename_prefix, queued, pnginfo) if documents else NO_DOCUMENTS
+        own = suffix(format)
+        texts = {own: writing.text}
+        for end, text in made.files.items():
+            texts[f".workflow{end}" if end == own else end] = text  # the stack's own schema ends in the same way
+        written = files.write_outputs(filename_prefix, texts)
+        lost = "\n".join(f"This format can't store: {loss}" for loss in losses)
+        shown = "\n\n".join(filter(None, (writing.text.rstrip(), lost, "\n".join(made.sentences))))
+        return io.NodeOutput(writing.text, ui={"text": [shown], "files": written, "documents": list(made.shown)})

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..lorchestra.errors import LorchestraError, ScheduleError, quoted
 from ..lorchestra.schedule.presets import PRESETS
 from .host import files, prompt
-from .host.schema import schema
+from .host.schema import category, schema
 from .sockets import ScheduleSocket
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class LoraSchedule(io.ComfyNode):
         return schema(
             node_id="LorchestraLoraSchedule",
             display_name="LoRA Schedule",
-            category="loaders/Lorchestra",
+            category=category(),
             description=(
                 "A weight that changes over the steps, for the rows of a LoRA Stack: each row's model weight is "
                 "multiplied by it. The picture shows it over one run; a dot is the start of a step."

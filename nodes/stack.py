@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
@@ -23,7 +22,7 @@ from ..lorchestra.choices import (
 )
 from ..lorchestra.errors import LorchestraError, quoted
 from .host import bases, experts, files, prompt, words
-from .host.schema import schema
+from .host.schema import category, schema
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class LoraStack(io.ComfyNode):
         return schema(
             node_id="LorchestraLoraStack",
             display_name="LoRA Stack",
-            category="loaders/Lorchestra",
+            category=category(),
             description=(
                 "Applies a list of LoRAs at once. The order of the rows does not change the result; "
                 "rows that are off or at weight 0 cost nothing."
@@ -110,7 +109,9 @@ class LoraStack(io.ComfyNode):
             outputs=[
                 io.Model.Output(display_name="MODEL"),
                 io.Clip.Output(display_name="CLIP"),
-                LoraStackSocket.Output(display_name="LORA_STACK", tooltip="All rows that are on."),
+                LoraStackSocket.Output(
+                    display_name="LORA_STACK", tooltip="All rows that are on and whose file is there."
+                ),
                 io.String.Output(display_name="report", tooltip="One line per row: what was applied."),
                 io.String.Output(
                     display_name="trigger_words",
@@ -137,9 +138,9 @@ class LoraStack(io.ComfyNode):
 
         try:
             inputs = prompt.find_queued_inputs()
-            missing = missing or _choice(inputs, "missing", ERROR, unknown=SKIP)
-            policy = policy or _choice(inputs, "policy", REFUSE, unknown=IGNORE)
-            mode = mode or _choice(inputs, "mode", AUTO, unknown=AUTO)
+            missing = missing or prompt.find_choice(inputs, "missing", ERROR, unknown=SKIP)
+            policy = policy or prompt.find_choice(inputs, "policy", REFUSE, unknown=IGNORE)
+            mode = mode or prompt.find_choice(inputs, "mode", AUTO, unknown=AUTO)
             # ComfyUI 0.3.64 does not check choices.
             choices = (("missing", missing, MISSING_POLICIES), ("policy", policy, POLICIES), ("mode", mode, MODES))
             for name, value, known in choices:
@@ -181,7 +182,7 @@ class LoraStack(io.ComfyNode):
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.apply.plan import make_plan
         from ..lorchestra.exchange import read_stack
-        from ..lorchestra.fit.outcome import report
+        from ..lorchestra.fit.outcome import MISSING, report
         from ..lorchestra.workflow.words import joined
         from .host import live
         from .host.model import live_base
@@ -194,7 +195,7 @@ class LoraStack(io.ComfyNode):
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
         base = live_base(model, clip, lambda: experts.find_listed_name(model))
         plan = make_plan(stack, files.row_files(files.SECONDS), base, Choices(missing, policy, mode))
-        notes = [f"Lost in the text: {loss}" for loss in reading.losses]
+        notes = [f"Not kept from the text: {loss}" for loss in reading.losses]
         for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
         if stack.is_newer:
@@ -209,13 +210,16 @@ class LoraStack(io.ComfyNode):
         notes += applied.notes
         listed = files.with_listed_names([*upstream.entries, *own.entries])
         count = len(upstream.entries)
+        skipped = {outcome.row for outcome in plan.outcomes if outcome.verdict == MISSING}
+        numbers = [*range(len(own.entries) + 1, len(own.entries) + count + 1), *range(1, len(own.entries) + 1)]
+        handed_on = [entry for number, entry in zip(numbers, listed, strict=True) if number not in skipped]
         meant = words.find_meant(words.find_applied(plan.outcomes, listed[count:], listed[:count]))
         text = "\n".join(
             [report(plan.outcomes, notes), *words.missing_lines(meant, getattr(cls.hidden, "prompt", None))]
         )
         files.count_uses(entry.lora for entry in listed if entry.active)
         triggers = joined(word for _, of_row in meant for word in of_row)
-        return io.NodeOutput(applied.model, applied.clip, to_rows(listed), text, triggers, ui={"text": [text]})
+        return io.NodeOutput(applied.model, applied.clip, to_rows(handed_on), text, triggers, ui={"text": [text]})
 
 
 def _warnings(plan: Plan, policy: str) -> list[str]:
@@ -229,9 +233,3 @@ def _warnings(plan: Plan, policy: str) -> list[str]:
         for item in plan.outcomes
         if item.verdict in told and (item.row in chosen or item.verdict not in (PARTIAL, INCOMPATIBLE))
     ]
-
-
-def _choice(inputs: Mapping[str, object] | None, name: str, default: str, *, unknown: str) -> str:
-    """A choice in the queued prompt; `unknown` if the prompt is not known yet, or the choice comes by a link."""
-    value = unknown if inputs is None else inputs.get(name, default)
-    return value if isinstance(value, str) else unknown

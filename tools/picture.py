@@ -1,6 +1,9 @@
 """Writes `docs/lora-stack.webp`, the moving picture of the README, from a real ComfyUI in a browser.
 
     .venv-comfyui/bin/python tools/picture.py [--renderer nodes2|classic] [--frames FOLDER] [-o OUT]
+    .venv-comfyui/bin/python tools/picture.py --examples
+
+The second writes the pictures of `example_workflows/` instead, each after a run.
 
 `make test` makes that environment; any Python with playwright and Pillow will do. The ComfyUI is the one that the tests
 find, with a base folder of its own that is removed afterwards; the models and LoRAs in it have names and shapes of real
@@ -30,9 +33,16 @@ sys.path += [str(ROOT), str(ROOT / "tests")]  # at the end: in front, our `nodes
 
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
+from lorchestra.demo.checkpoint import write_checkpoint
 from lorchestra.demo.comfyui import Server, find_comfyui, pack_root
+from lorchestra.demo.loras import layers, write_lora
+from lorchestra.demo.prompt import CHECKPOINT as SMALL_CHECKPOINT
 
 OUT = ROOT / "docs" / "lora-stack.webp"
+EXAMPLES = ROOT / "example_workflows"
+WIDTH = 1000
+"""Of the pictures of the examples, in pixels."""
+MARGIN = 20
 LARGEST = 1_000_000
 """Bytes that the picture may have."""
 SIZE = {"width": 940, "height": 590}
@@ -45,6 +55,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+FAST = ("--use-pytorch-cross-attention",)
+"""Several times faster on a CPU than what ComfyUI takes by itself."""
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.UseNewMenu": "Disabled",
@@ -86,6 +98,29 @@ BUILD = """([checkpoint, rows]) => {
     stack.setSize([540, stack.size[1]]);
     app.canvas.ds.scale = 1;
     app.canvas.ds.offset = [0, 0];
+    app.canvas.setDirty(true, true);
+}"""
+BOX = """() => {
+    const boxes = app.graph.nodes.map((node) => [...node.pos, ...node.size]);
+    const left = Math.min(...boxes.map(([x]) => x)), top = Math.min(...boxes.map(([, y]) => y - 40));
+    return [left, top, Math.max(...boxes.map(([x, , width]) => x + width)),
+        Math.max(...boxes.map(([, y, , height]) => y + height + 40))];
+}"""
+SMALL = """() => app.graph.nodes.flatMap((node) => (node.widgets ?? []).flatMap((widget) => {
+    const small = { width: 192, height: 192, steps: node.type === "KSampler" ? 4 : widget.value }[widget.name];
+    if (small === undefined) return [];
+    const before = widget.value;
+    widget.value = small;
+    return [[node.id, widget.name, before]];
+}))"""
+"""Drawing takes long."""
+RESTORE = """(all) => {
+    for (const [id, name, value] of all)
+        app.graph.getNodeById(id).widgets.find((one) => one.name === name).value = value;
+}"""
+LOOK = """([scale, x, y]) => {
+    app.canvas.ds.scale = scale;
+    app.canvas.ds.offset = [x, y];
     app.canvas.setDirty(true, true);
 }"""
 POINTER = """() => {
@@ -244,6 +279,42 @@ def save(film: Film, out: Path) -> int:
     raise SystemExit(f"{out} has {size:,} bytes, which is more than {LARGEST:,}.")
 
 
+def shoot_examples(page: Page, server: Server) -> None:
+    """A picture of each example, with what its nodes show after a run."""
+    page.evaluate("document.getElementById('pointer').remove()")
+    for path in sorted(EXAMPLES.glob("*.json")):
+        page.locator("#comfy-file-input").set_input_files(path)
+        page.locator(".lorchestra-loras:visible").first.wait_for()
+        page.wait_for_timeout(1500)
+        done = len(server.get("/history"))
+        before = page.evaluate(SMALL)
+        page.evaluate("app.queuePrompt(0, 1)")
+        while len(server.get("/history")) == done:
+            page.wait_for_timeout(200)
+        page.evaluate(RESTORE, before)
+        page.wait_for_timeout(1500)
+        left, top, right, bottom = page.evaluate(BOX)
+        width, height = right - left + 2 * MARGIN, bottom - top + 2 * MARGIN
+        scale = 2 * WIDTH / width  # twice as large as it will be, for sharp letters
+        page.set_viewport_size({"width": 2 * WIDTH, "height": round(height * scale)})
+        page.evaluate(LOOK, [scale, MARGIN - left, MARGIN - top])
+        page.wait_for_timeout(1500)
+        taken = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        out = path.with_suffix(".jpg")
+        taken.resize((WIDTH, round(WIDTH * taken.height / taken.width)), Image.Resampling.LANCZOS).save(out, quality=88)
+        print(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def write_small(base: Path) -> None:
+    """A checkpoint and LoRAs that the examples can run with; one is for another model."""
+    write_checkpoint(base / "models/checkpoints" / SMALL_CHECKPOINT)
+    folder = base / "models/loras/lorchestra-demo"
+    attention, text = layers("*.attn?.to_*"), layers("text_model.*.self_attn.q_proj")
+    write_lora(folder / "warm.safetensors", attention | text, "kohya", rank=4, alpha=2, seed=1)
+    write_lora(folder / "lines.safetensors", attention, "peft", rank=4, seed=2)
+    write_sparse(folder / "for-flux.safetensors", lora_shapes("flux1_dev", "*_blocks.*"))
+
+
 def open_page(browser: Any, server: Server, renderer: str) -> Page:
     """ComfyUI with a checkpoint and a LoRA Stack on the canvas, and nothing else."""
     page: Page = browser.new_context(viewport=SIZE, color_scheme="dark").new_page()
@@ -271,6 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Starts ComfyUI and the browser, and makes the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--renderer", choices=("nodes2", "classic"), default="nodes2")
+    parser.add_argument("--examples", action="store_true", help="write the pictures of example_workflows/ instead")
     parser.add_argument("--frames", type=Path, help="a folder for the single frames, to look at")
     parser.add_argument("-o", "--output", type=Path, default=OUT)
     options = parser.parse_args(arguments)
@@ -280,12 +352,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit("A ComfyUI and a Chromium are needed. Set COMFYUI_PATH and CHROMIUM.")
     with tempfile.TemporaryDirectory(prefix="lorchestra-picture-") as folder:
         base = Path(folder)
+        if options.examples:
+            write_small(base)
         write_sparse(base / "models/checkpoints" / CHECKPOINT, base_shapes("sdxl"))
         for name, architecture, pattern in LORAS:
             write_sparse(base / "models/loras" / name, lora_shapes(architecture, pattern, rank=16))
-        with Server(comfyui, base, pack=pack_root()) as server, sync_playwright() as playwright:
+        with Server(comfyui, base, pack=pack_root(), arguments=FAST) as server, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
             page = open_page(browser, server, options.renderer)
+            if options.examples:
+                shoot_examples(page, server)
+                browser.close()
+                return
             try:
                 taken = film(page)
             except Exception:

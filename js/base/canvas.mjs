@@ -160,6 +160,7 @@ export function addShownWidget(app, node, { name, type, element, value = () => "
     getMinHeight: least,
     ...(most && { getMaxHeight: most }),
     hideOnZoom: false,
+    hideInPanel: true, // where ComfyUI would leave a gap
     serialize: false,
   });
   widget.serialize = false;

@@ -5,6 +5,7 @@ import { create, ROOT_CLASS, useStyle } from "./dom.mjs";
 
 const MARGIN = 8; // to the window's edge, in pixels
 const GAP = 4; // to the anchor
+const RESTS = 150; // milliseconds after which the pointer opens a menu beside an item
 const STYLE = `
 .lorchestra-popup {
   position: fixed; z-index: 10000; overflow: auto; overscroll-behavior: contain; border-radius: 8px;
@@ -47,8 +48,8 @@ const KEPT_INSIDE = ["keydown", "keyup", "keypress", "wheel", "pointerdown", "mo
 const open = [];
 
 /**
- * Shows an element in a pop-up. It closes on Escape, on a press outside, and when its anchor moves, as it does when
- * the canvas is moved or zoomed, or goes away. The focus goes in and comes back.
+ * Shows an element in a pop-up. It closes on Escape, on a press or the wheel outside, and when its anchor goes away; it
+ * follows an anchor that moves. The focus goes in and comes back.
  * @param {object} options
  * @param {Anchor} options.anchor
  * @param {HTMLElement} options.element
@@ -65,7 +66,7 @@ export function openPopup({ anchor, element, label, onClose, placement = "below"
   const root = create("div", {
     class: `${ROOT_CLASS} lorchestra-popup ${more}`, role, "aria-label": label, tabIndex: -1,
   }, element);
-  const shown = rectOf(anchor);
+  let shown = rectOf(anchor);
   let closed = false;
 
   const close = () => {
@@ -106,9 +107,17 @@ export function openPopup({ anchor, element, label, onClose, placement = "below"
   const watch = () => {
     if (closed) return;
     const now = rectOf(anchor);
-    const moved = !now || !shown || Math.abs(now.left - shown.left) > 2 || Math.abs(now.top - shown.top) > 2;
-    if (moved) close();
-    else requestAnimationFrame(watch);
+    if (!now || !shown) {
+      close();
+      return;
+    }
+    // A node that grows, or finds its place a moment late, takes its buttons along: keys that were meant for the pop-up
+    // must not press the button again.
+    if (Math.abs(now.left - shown.left) > 2 || Math.abs(now.top - shown.top) > 2) {
+      shown = now;
+      place();
+    }
+    requestAnimationFrame(watch);
   };
 
   for (const kind of KEPT_INSIDE) root.addEventListener(kind, (event) => event.stopPropagation());
@@ -141,43 +150,82 @@ export function closePopups() {
  * @property {string} [title]
  * @property {() => void} [run]
  * @property {{label: string, checked?: boolean, title?: string, run: () => void}[]} [choices] one of several, in one line
+ * @property {Item[]} [items] of a menu of its own, beside the item
  */
 
 /**
- * Opens a menu: arrows, Home, End and letters move, Enter and Space choose, and what is chosen closes it.
+ * Opens a menu: arrows, Home, End and letters move, Enter and Space choose, and what is chosen closes it. An item with
+ * `items` opens its own menu beside it, also by the right arrow and when the pointer rests on it; the left arrow closes it.
  * @param {object} options
  * @param {Anchor} options.anchor
  * @param {(Item | "-" | null | undefined | false)[]} options.items "-" is a line
  * @param {string} options.label
  * @param {() => void} [options.onClose]
  * @param {"below" | "above" | "beside"} [options.placement]
+ * @param {() => void} [options.onChosen] closes the menu that this one was opened from
  * @returns {Popup}
  */
-export function openMenu({ anchor, items, label, onClose, placement }) {
+export function openMenu({ anchor, items, label, onClose, placement, onChosen }) {
   const list = create("div", { class: "lorchestra-menu", role: "presentation" });
   /** @type {HTMLElement[][]} lines of items that can be reached */
   const lines = [];
   /** @type {Popup} */
   let popup;
+  /** @type {Map<Element, Item[]>} items that have a menu of their own */
+  const inner = new Map();
+  /** @type {{of: Element, popup: Popup} | undefined} the one that is open */
+  let beside;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let resting;
+
+  /** @param {HTMLElement} element */
+  const openBeside = (element) => {
+    const own = inner.get(element);
+    if (!own || beside?.of === element) return;
+    beside?.popup.close();
+    element.focus({ preventScroll: true });
+    element.setAttribute("aria-expanded", "true");
+    const opened = openMenu({
+      anchor: element, items: own, label: labelOf(element), placement: "beside",
+      onClose: () => {
+        element.setAttribute("aria-expanded", "false");
+        beside = undefined;
+      },
+      onChosen: () => {
+        popup.close();
+        onChosen?.();
+      },
+    });
+    beside = { of: element, popup: opened };
+  };
 
   /**
    * @param {Item | {label: string, checked?: boolean, title?: string, run: () => void}} item
    * @param {string} role
    */
   const createItem = (item, role) => {
-    const { hint, disabled, danger } = /** @type {Item} */ (item);
-    return create("button", {
+    const { hint, disabled, danger, items: own } = /** @type {Item} */ (item);
+    const element = create("button", {
       type: "button", role, tabIndex: -1, title: item.title ?? "",
       class: `lorchestra-menu-item${danger ? " lorchestra-bad" : ""}`,
       "aria-disabled": disabled ? true : null, "aria-checked": role === "menuitem" ? null : Boolean(item.checked),
+      "aria-haspopup": own ? "menu" : null, "aria-expanded": own ? false : null,
       onclick: () => {
         if (disabled) return;
+        if (own) {
+          openBeside(element);
+          return;
+        }
         popup.close();
+        onChosen?.();
         item.run?.();
       },
     }, role === "menuitemcheckbox" && create("span", { text: item.checked ? "✓" : "", style: "width:1em", "aria-hidden": "true" }),
     create("span", { class: "lorchestra-menu-label", text: item.label }),
+    own ? create("span", { class: "lorchestra-quiet", text: "▸", "aria-hidden": "true" }) : null,
     hint ? create("span", { class: "lorchestra-quiet", text: hint }) : null);
+    if (own && !disabled) inner.set(element, own);
+    return element;
   };
   for (const item of items) {
     if (!item) continue;
@@ -209,6 +257,8 @@ export function openMenu({ anchor, items, label, onClose, placement }) {
     let next;
     if (event.key === "ArrowDown") next = startOf(lines[(at + 1) % lines.length]);
     else if (event.key === "ArrowUp") next = startOf(lines[(Math.max(at, 0) - 1 + lines.length) % lines.length]);
+    else if (event.key === "ArrowRight" && line.some((one) => inner.has(one))) openBeside(line[inLine]);
+    else if (event.key === "ArrowLeft" && onChosen) popup.close();
     else if (event.key === "ArrowRight") next = line[(inLine + 1) % line.length];
     else if (event.key === "ArrowLeft") next = line[(inLine - 1 + line.length) % line.length];
     else if (event.key === "Home") next = startOf(lines[0]);
@@ -222,6 +272,17 @@ export function openMenu({ anchor, items, label, onClose, placement }) {
     event.preventDefault();
     next?.focus({ preventScroll: false });
   });
+  list.addEventListener("pointerover", (event) => {
+    const over = /** @type {Element} */ (event.target).closest("[role^=menuitem]");
+    clearTimeout(resting);
+    if (!over || over === beside?.of) return;
+    resting = setTimeout(() => {
+      if (!over.isConnected) return;
+      if (inner.has(over)) openBeside(/** @type {HTMLElement} */ (over));
+      else beside?.popup.close();
+    }, RESTS);
+  });
+  list.addEventListener("pointerleave", () => clearTimeout(resting));
   popup = openPopup({ anchor, element: list, label, onClose, placement, role: "menu" });
   startOf(lines[0])?.focus({ preventScroll: true });
   return popup;

@@ -45,7 +45,7 @@ export const SETTINGS = {
   splitClip: {
     id: "Lorchestra.SplitClip",
     section: "New rows",
-    name: "New rows have their own clip weight",
+    name: "New rows have a separate CLIP weight",
     tooltip: "Otherwise the text encoders get the model weight, until a row's menu splits the two.",
     type: "boolean",
     defaultValue: false,
@@ -64,7 +64,7 @@ export const SETTINGS = {
   policy: {
     id: "Lorchestra.Policy",
     section: "New nodes",
-    name: "LoRAs that do not fit, in new LoRA Stacks",
+    name: "LoRAs that don't fit, in new LoRA Stacks",
     tooltip: "Refuse with an error, skip with a warning, or skip silently. Existing nodes keep theirs.",
     type: "combo",
     defaultValue: "refuse",

@@ -132,7 +132,7 @@ function planInto(node) {
 function planBehind(node) {
   const [model, clip] = [outputOf(node, "MODEL"), outputOf(node, "CLIP")];
   const [models, clips] = [targetsAt(node, "MODEL"), targetsAt(node, "CLIP")];
-  if (model < 0 || !models.length) return { reason: t("its model goes nowhere") };
+  if (model < 0 || !models.length) return { reason: t("its MODEL output is not connected") };
   return {
     loaders: [], stackers: [], into: null, behind: node, ...heldTogether([node], () => false), stack: null,
     model: { node, slot: model }, clip: clips.length ? { node, slot: clip } : null, models, clips,
@@ -283,7 +283,7 @@ function endOf(node) {
   let one = node;
   for (let steps = 0; steps < LONGEST; steps++) {
     const targets = targetsAt(one, "LORA_STACK");
-    if (!targets.length) return { reason: t("its rows go nowhere; connect it to a LoRA Stack first") };
+    if (!targets.length) return { reason: t("its LORA_STACK output is not connected; connect it to a LoRA Stack first") };
     if (targets.length > 1) return { reason: t("its rows go to several nodes") };
     const { node: next, slot } = targets[0];
     if (!next || slot !== stackInput(next)) return { reason: t("it feeds neither a LoRA Stack nor a known loader") };
@@ -295,7 +295,7 @@ function endOf(node) {
     if (kind?.role !== "stacker") return { node: next };
     one = next;
   }
-  return { reason: t("its rows go nowhere; connect it to a LoRA Stack first") };
+  return { reason: t("its LORA_STACK output is not connected; connect it to a LoRA Stack first") };
 }
 
 /**

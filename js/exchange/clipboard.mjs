@@ -5,19 +5,23 @@ import { writeToClipboard } from "../base/clipboard.mjs";
 import { ask, listLoras } from "../base/server.mjs";
 import { tell } from "../base/toast.mjs";
 import { asSentence, t } from "../base/words.mjs";
+import { splitName } from "../values/numbers.mjs";
 import { withListedNames } from "../values/names.mjs";
 import { mayBeRows } from "../values/pasted.mjs";
 import { EMPTY, failed, readStack, told, writeStack } from "../values/stack.mjs";
+import { askAboutNames } from "./unnamed.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
 /** What rows can be copied as: the server's word and ours. */
 export const DIALECTS = [
-  { id: "json", label: () => t("Lorchestra JSON") },
-  { id: "a1111", label: () => t("<lora:…> text") },
-  { id: "runware", label: () => t("Runware array") },
-  { id: "rgthree", label: () => t("Power Lora Loader rows (rgthree)") },
-  { id: "lora-manager", label: () => t("LoRA-Manager rows") },
+  { id: "json", label: () => t("JSON (Lorchestra)") },
+  { id: "a1111", label: () => t("<lora:…> text (A1111, Forge)") },
+  { id: "runware", label: () => t("Runware request") },
+  { id: "comfyui", label: () => t("ComfyUI's own list of LoRAs") },
+  { id: "rgthree", label: () => t("Power Lora Loader (rgthree)") },
+  { id: "lora-manager", label: () => t("LoRA-Manager") },
+  { id: "diffusers", label: () => t("Python (diffusers)") },
 ];
 
 /**
@@ -70,31 +74,56 @@ export async function readWhole(comfy, text) {
 }
 
 /**
- * Puts rows into the clipboard. What the dialect cannot say, and what it refuses, is told in a toast.
+ * Puts rows into the clipboard. What the dialect cannot store, and what it refuses, is told in a toast.
  * @param {Comfy} comfy
  * @param {import("../values/stack.mjs").Row[]} rows
  * @param {string} dialect one of `DIALECTS`
+ * @param {Element} [anchor] where it is asked what becomes of rows without an AIR; without it, they are an error
  * @returns {Promise<boolean>} whether the clipboard has them
  */
-export async function copyAs(comfy, rows, dialect) {
-  /** @type {{text: string, losses?: string[]}} */
+export async function copyAs(comfy, rows, dialect, anchor) {
+  /** @type {Written} */
   let answer;
+  let copied = rows;
   try {
-    answer = dialect === "json" // as it stands in the widget; the server is not needed
-      ? { text: writeStack(readStack(EMPTY), rows) }
-      : /** @type {typeof answer} */ (await ask(comfy, "/lorchestra/write", { loras: { version: 1, loras: rows }, as: dialect }));
+    if (dialect === "json") answer = { text: writeStack(readStack(EMPTY), rows) }; // as in the widget: needs no server
+    else {
+      answer = await write(comfy, rows, dialect, { asks: Boolean(anchor) });
+      const unnamed = new Set(answer.unnamed?.map((row) => row - 1));
+      if (anchor && unnamed.size) {
+        const names = rows.filter((_, index) => unnamed.has(index)).map(({ lora }) => splitName(lora).title);
+        const choice = await askAboutNames(anchor, names, unnamed.size < rows.length);
+        if (!choice) return false;
+        if (choice === "out") copied = rows.filter((_, index) => !unnamed.has(index));
+        answer = await write(comfy, copied, dialect, { allow_names: choice === "names" });
+      }
+    }
   } catch (error) {
     tell(comfy.app, "error", t("The LoRAs could not be copied"), [/** @type {Error} */ (error).message]);
     return false;
   }
-  if (!(await writeToClipboard(answer.text))) {
+  if (!(await writeToClipboard(answer.text ?? ""))) {
     tell(comfy.app, "error", t("The browser does not allow copying"));
     return false;
   }
-  const count = rows.length;
+  const count = copied.length;
   const summary = count === 1 ? t("Copied 1 LoRA") : t("Copied {count} LoRAs", { count });
   const losses = Array.isArray(answer.losses) ? answer.losses : [];
-  if (losses.length) tell(comfy.app, "warn", summary, [t("Lost in this format:"), ...losses]);
+  if (losses.length) tell(comfy.app, "warn", summary, [t("This format can't store:"), ...losses]);
   else tell(comfy.app, "success", summary);
   return true;
+}
+
+/** @typedef {{text?: string, losses?: string[], unnamed?: number[]}} Written with the numbers of rows that it asks about */
+
+/**
+ * @param {Comfy} comfy
+ * @param {import("../values/stack.mjs").Row[]} rows
+ * @param {string} dialect
+ * @param {Record<string, boolean>} options
+ * @returns {Promise<Written>}
+ */
+async function write(comfy, rows, dialect, options) {
+  const loras = { version: 1, loras: rows };
+  return /** @type {Written} */ (await ask(comfy, "/lorchestra/write", { loras, as: dialect, ...options }));
 }

@@ -81,7 +81,7 @@ export async function appendRows(comfy, node, rows) {
       widget.value = writeStack(stack, [...stack.rows, ...rows]);
       widget.callback?.(widget.value);
     });
-    if (stack.notes?.length) tell(comfy.app, "info", t("Lost in the text that was there"), stack.notes);
+    if (stack.notes?.length) tell(comfy.app, "info", t("Not kept from the text"), stack.notes);
   }
 }
 

@@ -76,7 +76,7 @@ export function createDetails(info, actions) {
     createWords(t("For the negative prompt"), info.negative ? [info.negative] : [], actions),
     ...info.notes.map((note) => createText(NOTES[note.kind]?.() ?? note.kind, note.text)),
     createWords(t("Frequent training tags"), info.tags, actions),
-    createFacts(t("Base model, as stated"), claims(info)),
+    createFacts(t("Base model (from metadata)"), claims(info)),
     createList(t("Good to know"), info.warnings),
     createIdentity(info, actions),
     createFile(info, actions),
@@ -142,8 +142,8 @@ function factsOf(info) {
     [t("Rank"), spread(info.rank, String)],
     [t("Alpha / rank"), spread(info.scale, (value) => String(Number(value.toPrecision(4))))],
     [t("Modules"), counts(info.components)],
-    [t("Spelling"), Object.keys(info.spellings).join(", ")],
-    [t("Numbers"), Object.keys(info.dtypes).join(", ")],
+    [t("Key format"), Object.keys(info.spellings).join(", ")],
+    [t("Data type"), Object.keys(info.dtypes).join(", ")],
     [t("Software"), info.software],
   ];
 }
@@ -195,7 +195,7 @@ function createWeight(info, { onChange, say }) {
   const hasClip = clip !== null && clip !== weight;
   const parts = [];
   if (weight !== null) parts.push(formatWeight(weight));
-  if (hasClip) parts.push(t("clip {weight}", { weight: formatWeight(clip) }));
+  if (hasClip) parts.push(t("CLIP {weight}", { weight: formatWeight(clip) }));
   if (range) {
     const [low, high] = range.map(formatWeight);
     parts.push(t("{low} to {high} work", { low, high }));
@@ -266,7 +266,7 @@ function createIdentity(info, actions) {
     if (sha256) facts.push(["SHA-256", copyable(sha256, `${sha256.slice(0, SHORT_HASH)}…`, actions)]);
     else {
       const find = create("button", {
-        type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Compute it"),
+        type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Calculate"),
         title: t("Reads the whole file once"),
         onclick: async () => {
           find.disabled = true;
@@ -290,12 +290,12 @@ function createIdentity(info, actions) {
       ...(sha256 && row && row.sha256 !== sha256 ? { sha256 } : {}), ...(info.air && row && row.air !== info.air ? { air: info.air } : {}),
     };
     const keep = onChange && Object.keys(changes).length > 0 && create("button", {
-      type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Keep in the row"),
+      type: "button", class: "lorchestra-button lorchestra-info-small", text: t("Save with this row"),
       title: t("So that others who open this workflow can find the file, whatever it is called there"),
       onclick: () => {
         onChange(changes);
         keep && keep.remove();
-        say(t("Saved in the row"));
+        say(t("Saved with this row"));
       },
     });
     line.replaceChildren(definitions(facts), ...(keep ? [keep] : []));

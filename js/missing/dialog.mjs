@@ -41,7 +41,7 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
   const searched = new Set();
 
   const status = create("div", { role: "status", "aria-live": "polite" });
-  const list = create("ul", { class: "lorchestra-missing-rows", "aria-label": t("LoRAs to look at") });
+  const list = create("ul", { class: "lorchestra-missing-rows", "aria-label": t("LoRAs to check") });
   const useAll = create("button", { type: "button", class: "lorchestra-button", onclick: () => take(certain()) });
   const searchAll = create("button", {
     type: "button", class: "lorchestra-button", text: t("Search all by hash"), title: t("Reads all LoRA files, until those are found"),
@@ -144,8 +144,8 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
     list.replaceChildren(...found.map(rowOf));
     const sure = certain().length;
     useAll.hidden = sure < 2;
-    useAll.textContent = t("Use all {count} certain ones", { count: sure });
-    useAll.title = t("For each row for which there is one file with the same content, the same AIR or the same name");
+    useAll.textContent = t("Use all {count} sure matches", { count: sure });
+    useAll.title = t("For each row that has exactly one file with the same content, AIR or name");
     searchAll.hidden = searchable().length < 2 || search !== undefined;
     progress.hidden = !search;
     if (focused) /** @type {HTMLElement | null} */ (list.querySelector(`[data-key="${CSS.escape(focused)}"]`))?.focus();

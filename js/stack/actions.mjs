@@ -66,6 +66,8 @@ export function createActions({ host, state, edits, view }) {
       return false;
     }
     edits.add(newRows(comfy.app, loras));
+    // The button that adds the first one is gone then, and the focus with it.
+    if (document.activeElement === document.body) focusRow(view, state.rows.length - 1);
     const list = view.parts?.list;
     list?.scrollTo?.(0, list.scrollHeight);
     return true;
@@ -175,7 +177,7 @@ export function createActions({ host, state, edits, view }) {
         toggleText,
         toggleCollapsed: edits.toggleCollapsed,
         paste: async () => edits.append(await rowsInClipboard(comfy)),
-        copyAs: (dialect) => void copyAs(comfy, state.rows, dialect),
+        copyAs: (dialect) => void copyAs(comfy, state.rows, dialect, anchor),
         open: allOpen,
         showWords: () => edits.showWords(loras, !allOpen),
         removeMissing: () => edits.removeAll((index) => missing[index]),

@@ -31,7 +31,7 @@ export async function insertWords(app, root, field, words) {
   const text = words.join(", ");
   if (!widget) {
     const copied = await writeToClipboard(text);
-    if (copied) tell(app, "info", t("Copied, because the prompt is not in one text that can be found"), [text]);
+    if (copied) tell(app, "info", t("Copied to the clipboard: no single prompt text was found to insert into"), [text]);
     else tell(app, "error", t("The browser does not allow copying"));
     return;
   }

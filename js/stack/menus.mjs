@@ -48,21 +48,21 @@ export function rowItems({
       label: t("Weight"),
       choices: PRESETS.map((value) => ({ label: formatWeight(value).replace(/\.?0+$/, ""), checked: model === value, run: () => change({ model: value }) })),
     },
-    { label: t("Own clip weight"), checked: clip !== null, title: t("Otherwise the text encoders get the model weight"),
+    { label: t("Separate CLIP weight"), checked: clip !== null, title: t("Without it, the text encoders get the model weight"),
       run: () => change({ clip: clip === null ? model : undefined }) },
     { label: t("Schedule…"), run: schedule },
     row.schedule ? { label: t("Remove the schedule"), run: () => change({ schedule: undefined }) } : null,
     {
-      label: t("Prompt"), title: t("The conditioning for which the diffusion model is changed"),
+      label: t("Prompt"), title: t("Which prompt the LoRA acts on"),
       choices: choices("conditioning", [
         [undefined, t("both"), ""], ["positive", "+", t("Only on the positive prompt")], ["negative", "−", t("Only on the negative prompt")],
       ], "both"),
     },
     {
-      label: t("Model of a pair"), title: t("For models that come as a pair, such as Wan 2.2; auto: the file's name decides"),
+      label: t("High/low-noise model"), title: t("For models that come as a pair, such as Wan 2.2; auto: the file's name decides"),
       choices: choices("expert", [
         [undefined, t("auto"), t("The file's name decides")], ["high", t("high"), t("Only on the high-noise model")],
-        ["low", t("low"), t("Only on the low-noise model")], ["both", t("both"), t("On both models of a pair")],
+        ["low", t("low"), t("Only on the low-noise model")], ["both", t("both"), t("On both the high-noise and the low-noise model")],
       ], undefined),
     },
     { label: t("Trigger words"), checked: open, hint: "T", run: showWords },
@@ -123,20 +123,19 @@ export function listItems({
       ],
       disabled: !some,
     },
-    { label: split ? t("Lock all clip weights to the model") : t("Own clip weights for all"), disabled: !some,
+    { label: split ? t("Use the model weight for CLIP") : t("Separate CLIP weights for all"), disabled: !some,
       run: () => setRows(rows.map((row) => ({ ...row, clip: split ? undefined : modelWeight(row) }))) },
     "-",
-    {
-      label: t("Copy as"), disabled: !some,
-      choices: some ? DIALECTS.map(({ id, label }) => ({ label: label(), run: () => copyAs(id) })) : undefined,
-    },
+    { label: t("Copy as"), disabled: !some, items: DIALECTS.map(({ id, label }) => ({ label: label(), run: () => copyAs(id) })) },
     { label: t("Paste rows"), disabled: !readable, run: paste },
     "-",
     { label: t("Missing LoRAs…"), title: t("All missing LoRAs of this workflow, and where they may be"), run: showMissing },
     { label: t("Identify all files…"), title: t("Reads every LoRA file once, so that rows find it under any name"), run: identify },
     "-",
-    { label: missing === 1 ? t("Remove 1 missing LoRA") : t("Remove {count} missing LoRAs", { count: missing }), danger: true,
-      disabled: !missing, run: removeMissing },
+    missing ? {
+      label: missing === 1 ? t("Remove 1 missing LoRA") : t("Remove {count} missing LoRAs", { count: missing }), danger: true,
+      run: removeMissing,
+    } : null,
     { label: t("Remove all"), danger: true, disabled: !some, run: () => setRows([]) },
   ];
 }

@@ -205,7 +205,7 @@ export function createRow(actions) {
       model.element.after(clip.element);
     }
     if (clip) {
-      clip.show({ value: clipValue ?? modelWeight(row), label: t("Clip weight of {name}", { name: called }), letter: "C" });
+      clip.show({ value: clipValue ?? modelWeight(row), label: t("CLIP weight of {name}", { name: called }), letter: "C" });
       clip.element.hidden = !split;
       clip.element.style.visibility = clipValue === null ? "hidden" : "";
     }
@@ -234,7 +234,7 @@ function marksOf(row) {
   if (row.conditioning === "negative") words.push(["−", t("Only on the negative prompt")]);
   if (row.expert === "high") words.push(["H", t("Only on the high-noise model")]);
   if (row.expert === "low") words.push(["L", t("Only on the low-noise model")]);
-  if (row.expert === "both") words.push(["HL", t("On both models of a pair")]);
+  if (row.expert === "both") words.push(["HL", t("On both the high-noise and the low-noise model")]);
   if (row.blocks && Object.keys(row.blocks).length) words.push(["B", t("Has block weights")]);
   return words;
 }

@@ -78,13 +78,14 @@ export const STYLE = `
 .lorchestra-switch[aria-checked="true"]::after { transform: translateX(10px); }
 .lorchestra-switch[aria-checked="mixed"]::after { transform: translateX(5px); }
 .lorchestra-loras .lorchestra-name {
-  flex: 1; min-width: 0; height: 20px; display: flex; align-items: baseline; gap: 6px; padding: 0 4px; border-radius: 4px; text-align: start;
-  line-height: 20px; white-space: nowrap;
+  flex: 1; min-width: 0; height: 20px; display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 6px; padding: 0 4px; border-radius: 4px;
+  text-align: start; line-height: 20px; white-space: nowrap; overflow: hidden;
 }
 .lorchestra-loras .lorchestra-name:hover { background: var(--lorchestra-hover); }
-.lorchestra-name-title { flex: 0 1 auto; min-width: 40px; overflow: hidden; text-overflow: ellipsis; unicode-bidi: isolate; }
+.lorchestra-name-title { flex: 0 1 auto; min-width: 40px; max-width: 100%; overflow: hidden; text-overflow: ellipsis; unicode-bidi: isolate; }
+/* Where there is no room for a few letters and an ellipsis, it wraps, and is not seen. */
 .lorchestra-name-folder {
-  flex: 1 10 0; min-width: 0; overflow: hidden; text-overflow: ellipsis; font-size: 11px; color: var(--lorchestra-quiet); unicode-bidi: isolate;
+  flex: 1 1 36px; min-width: 0; overflow: hidden; text-overflow: ellipsis; font-size: 11px; color: var(--lorchestra-quiet); unicode-bidi: isolate;
 }
 .lorchestra-row-off :is(.lorchestra-name, .lorchestra-weight-number) { color: var(--lorchestra-quiet); }
 .lorchestra-row-off .lorchestra-name-title { text-decoration: line-through; text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }

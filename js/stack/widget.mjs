@@ -39,6 +39,7 @@ export function createLorasWidget(comfy, node, name, inputData) {
     },
     getMinHeight: () => list.height() + 2 * MARGIN,
     hideOnZoom: false,
+    hideInPanel: true, // where ComfyUI would leave a gap
   });
   // A widget that was promoted to a subgraph's node goes into the prompt with its whole text; Python takes what is on.
   widget.serializeValue = () => promptText(text);
@@ -99,6 +100,7 @@ function createPromotedWidget(comfy, node, input) {
       },
       getMinHeight: () => list.height() + 2 * MARGIN,
       hideOnZoom: false,
+      hideInPanel: true, // where ComfyUI would leave a gap
     },
   });
   // Into the store of DOM widgets only: node.addDOMWidget would make a second widget of the same name.

@@ -38,7 +38,7 @@ export function withListedNames(rows, listed) {
     if (found.length === 1) {
       notes.push(t("Row {row}: {name} is not there. The row offers {found}, which has the same file name.", { row: index + 1, name: wanted, found: found[0] }));
     }
-    if (found.length > 1) notes.push(t("Row {row}: {name} may be any of {names}.", { row: index + 1, name: wanted, names: found.join(", ") }));
+    if (found.length > 1) notes.push(t("Row {row}: “{name}” is the name of {count} files. Choose one: {names}", { row: index + 1, name: wanted, count: found.length, names: found.join(", ") }));
     return row;
   });
   return { rows: result, notes };

@@ -128,7 +128,7 @@ export function inWords({ rows, version, error, notes }) {
   const parts = [rows.length === 0 ? t("No LoRAs") : rows.length === 1 ? t("1 LoRA") : t("{count} LoRAs", { count: rows.length })];
   if (off) parts.push(t("{count} off", { count: off }));
   if (version > VERSION) parts.push(t("written by a newer version ({version})", { version }));
-  if (notes?.length) parts.push(t("lost in the text: {notes}", { notes: notes.join("; ") }));
+  if (notes?.length) parts.push(t("not kept from the text: {notes}", { notes: notes.join("; ") }));
   return parts.join(", ");
 }
 
@@ -200,7 +200,7 @@ export function failed(error) {
 
 /** @returns {Stack} of a text that Python has to be asked about */
 function unread() {
-  return { ...failed(t("The text is being read …")), asks: true };
+  return { ...failed(t("Reading the text …")), asks: true };
 }
 
 /**

@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -148,10 +148,19 @@ def measure(
     sums = _Sums(len(loras))
     for done, (change, parts) in enumerate(plan.changes.items()):
         weight = find_weight(change) if find_weight else None
-        sums.add(change, [(number[part.file.path], part) for part in parts], weight)
+        placed = [
+            (place, part, _factor(loras[place], change, part)) for part in parts for place in (number[part.file.path],)
+        ]
+        sums.add(change, placed, weight)
         if progress:
             progress(done + 1, len(plan.changes))
     return Balance(loras, sums.groups(), sums.pairs(), sums.left_out())
+
+
+def _factor(lora: Compared, change: Change, part: Part) -> float:
+    """What a part's block makes of the LoRA's weight: a LoRA without a weight of its own is compared without it."""
+    own = lora.model if change.component == MODEL else lora.clip
+    return part.weight / own if own else 1.0
 
 
 def _compared(plan: Plan, index: int) -> Compared:
@@ -169,15 +178,15 @@ class _Sums:
         self._shared, self._added = _zeros(2, count, count), _zeros(2, count, count)
         self._runs: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, change: Change, parts: Sequence[tuple[int, Part]], weight: Tensor | None) -> None:
-        """The parts of one change, with the numbers of their LoRAs."""
+    def add(self, change: Change, parts: Sequence[tuple[int, Part, float]], weight: Tensor | None) -> None:
+        """The parts of one change, with the numbers of their LoRAs and the factors of their blocks."""
         deltas: list[Delta] = []
-        for lora, part in parts:
+        for lora, part, factor in parts:
             delta = find_delta(lora, part, weight)
             if isinstance(delta, str):
                 self._left_out[lora, delta] += 1
             else:
-                deltas.append(delta)
+                deltas.append(delta if factor == 1 else replace(delta, up=delta.up * factor))
         key = change.component, find_block(change.key, change.component != MODEL), find_part(change.key)
         if key not in self._groups:
             self._groups[key] = _zeros(self._count, self._count), _zeros(self._count), []

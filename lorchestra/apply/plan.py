@@ -5,13 +5,15 @@ The plan is made before anything is changed; the parts of a change stand in cano
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..algorithms.base import Adapter
+from ..architectures.blocks import BlockNames
 from ..architectures.sites import WHOLE, Offset, Place, has_text_encoders
 from ..choices import MERGE, REFUSE, Choices
-from ..errors import FileProblem, NotALora, StackError
+from ..errors import FileProblem, NotALora, StackError, shortened
 from ..fit.outcome import BROKEN, INCOMPATIBLE, NOT_A_LORA, OFF, Outcome, outcome
 from ..fit.rows import Files, find_rows, missing_error
 from ..lora.cache import OpenLora, content_ids
@@ -21,6 +23,8 @@ from ..spelling.modules import Module
 from ..spelling.prefixes import MODEL
 from ..spelling.rows import Rows
 from ..stack import Entry, Stack, Weighted
+from ..stack.blocks import factor_of, means
+from ..stack.weights import add_up
 from .fuse import Term
 
 MERGED = Choices(mode=MERGE)
@@ -72,6 +76,8 @@ class Chosen:
     file: OpenLora
     content: str
     """Equal for equal contents; the canonical order."""
+    rows: tuple[int, ...] = ()
+    """The numbers of its active rows, whose weights are added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +90,14 @@ class Plan:
     """One per row, in the order of the rows. Rows of one file are added up; the first of them has the outcome."""
     chosen: tuple[Chosen, ...]
     """In canonical order."""
+    split: tuple[Weighted, ...] = ()
+    """What `entries` are where any row has weights per block."""
 
     @property
     def entries(self) -> tuple[Weighted, ...]:
-        """The weights of the LoRAs, each with all its rows added up, in canonical order."""
-        return tuple(item.weighted for item in self.chosen)
+        """The weights that parts of the diffusion model have, in canonical order: one for each LoRA, all its rows added
+        up; of one with weights per block, one for each set of blocks that have the same factors."""
+        return self.split or tuple(item.weighted for item in self.chosen)
 
     @property
     def is_constant(self) -> bool:
@@ -123,14 +132,24 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
     chosen = _choose(stack, rows, opened, contents)
     changes: dict[Change, list[Part]] = {}
     refused: list[Outcome] = []
-    for index, item in enumerate(chosen):
+    entries: list[Weighted] = []
+    told = {row: [note] for row, note in found.notes.items()}
+    grouped = stack.grouped(rows)
+    for item in chosen:
         placement = _place(item, base)
         result = outcome(item.weighted, placement, item.file.examined, base)
         if result.verdict == INCOMPATIBLE and choices.policy == REFUSE:
             refused.append(result)
         outcomes[item.weighted.row] = result
-        for placed in sorted(placement.placed, key=_order):
-            change, part = _change(item, index, placed)
+        in_order = sorted(placement.placed, key=_order)
+        if item.weighted.by_block:
+            by_block = _ByBlock(item, grouped[item.content], base.block_names, entries)
+            parts = [part for placed in in_order if (part := by_block.part(placed))]
+            told.setdefault(item.weighted.row, []).extend(by_block.notes())
+        else:
+            parts = [_whole(item, len(entries), placed) for placed in in_order]
+            entries.append(item.weighted)
+        for change, part in parts:
             changes.setdefault(change, []).append(part)
     if refused:
         raise _refusal(refused)
@@ -140,8 +159,9 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
             outcomes[row] = _added_up(stack.entries[row - 1], row, firsts.get(rows.get(row, "")), outcomes)
     return Plan(
         {change: tuple(parts) for change, parts in changes.items()},
-        tuple(replace(outcomes[row], used=found.notes.get(row, "")) for row in sorted(outcomes)),
+        tuple(replace(outcomes[row], used="; ".join(told.get(row, ()))) for row in sorted(outcomes)),
         tuple(chosen),
+        tuple(entries) if any(item.weighted.by_block for item in chosen) else (),
     )
 
 
@@ -181,7 +201,7 @@ def _place(item: Chosen, base: Base) -> Placement:
     modules = [
         module
         for module in item.file.reading.modules
-        if (weighted.shares if module.component == MODEL else weighted.clip)
+        if weighted.by_block or (weighted.shares if module.component == MODEL else weighted.clip)
     ]
     placement = place(modules, base.targets)
     if placement.unmatched or placement.misshapen:
@@ -219,7 +239,12 @@ def _choose(
     by_content: dict[str, OpenLora] = {}
     for path in sorted(opened):
         by_content.setdefault(contents[path], opened[path])
-    return [Chosen(groups[content], file, content) for content, file in sorted(by_content.items()) if content in groups]
+    numbers = {content: tuple(row for row, _ in members) for content, members in stack.grouped(rows).items()}
+    return [
+        Chosen(groups[content], file, content, numbers[content])
+        for content, file in sorted(by_content.items())
+        if content in groups
+    ]
 
 
 def _added_up(entry: Entry, row: int, first: int | None, outcomes: Mapping[int, Outcome]) -> Outcome:
@@ -229,11 +254,71 @@ def _added_up(entry: Entry, row: int, first: int | None, outcomes: Mapping[int, 
     return Outcome(entry, outcomes[first].verdict, f"the same file as row {first}, where it is added up", row=row)
 
 
-def _change(item: Chosen, index: int, placed: Placed) -> tuple[Change, Part]:
-    component = MODEL if placed.module.component == MODEL else CLIP
-    weight, entry = (item.weighted.model, index) if component == MODEL else (item.weighted.clip, None)
-    site = placed.site
+def _whole(item: Chosen, entry: int, placed: Placed) -> tuple[Change, Part]:
+    """A part at the weight of its LoRA."""
+    weighted, is_model = item.weighted, placed.module.component == MODEL
+    return _part(item, placed, weighted.model if is_model else weighted.clip, entry if is_model else None)
+
+
+def _part(item: Chosen, placed: Placed, weight: float, entry: int | None) -> tuple[Change, Part]:
+    site, component = placed.site, CLIP if entry is None else MODEL
     return Change(component, site.key), Part(item.file, placed.module, weight, site.place, entry, placed.rows)
+
+
+class _ByBlock:
+    """The parts of a LoRA whose rows have weights per block.
+
+    Where all rows have the same factors, the parts have one entry; where all weights are 0, there is no part.
+    """
+
+    def __init__(
+        self, item: Chosen, rows: Sequence[tuple[int, Entry]], names: BlockNames, entries: list[Weighted]
+    ) -> None:
+        """`entries` gets those that are new."""
+        self._item = item
+        self._rows = rows
+        self._names = names
+        self._entries = entries
+        self._known: dict[tuple[float, ...], int | None] = {}
+        self._untouched = list(dict.fromkeys(pattern for _, entry in rows for pattern in entry.blocks))
+
+    def part(self, placed: Placed) -> tuple[Change, Part] | None:
+        """The part at the weight of its block; None if that is always 0."""
+        is_model = placed.module.component == MODEL
+        labels = self._names.labels(placed.site.key, not is_model)
+        self._untouched = [pattern for pattern in self._untouched if not means(pattern, labels)]
+        factors = tuple(factor_of(entry.blocks, labels) for _, entry in self._rows)
+        if not is_model:
+            weights = (entry.clip_weight * factor for (_, entry), factor in zip(self._rows, factors, strict=True))
+            clip = math.fsum(weights)
+            return _part(self._item, placed, clip, None) if clip else None
+        if factors not in self._known:
+            self._known[factors] = self._add(factors)
+        entry = self._known[factors]
+        return None if entry is None else _part(self._item, placed, self._entries[entry].model, entry)
+
+    def _add(self, factors: Sequence[float]) -> int | None:
+        scaled = (
+            replace(entry, model=entry.model * factor) for (_, entry), factor in zip(self._rows, factors, strict=True)
+        )
+        model, shares = add_up(scaled)
+        if not shares:
+            return None
+        self._entries.append(replace(self._item.weighted, model=model, shares=shares))
+        return len(self._entries) - 1
+
+    def notes(self) -> Iterator[str]:
+        """What the blocks' factors are, and which patterns mean no layer of the LoRA on this model."""
+        told = dict.fromkeys(
+            f"{pattern} × {factor:g}" for _, entry in self._rows for pattern, factor in entry.blocks.items()
+        )
+        yield f"by block: {shortened(', '.join(told), _LONGEST_NOTE)}"
+        if self._untouched:
+            yield f"none of its layers here is in {shortened(', '.join(self._untouched), _LONGEST_NOTE)}"
+
+
+_LONGEST_NOTE = 200
+"""Characters of patterns in a sentence."""
 
 
 def _order(placed: Placed) -> tuple[Offset, str, str]:

@@ -7,6 +7,7 @@ A block is what a model repeats: `input.4` … `output.2` of a UNet, `double_blo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 ATTENTION, MLP, OTHER = "attention", "MLP", "other"
 PARTS = (ATTENTION, MLP, OTHER)
@@ -45,10 +46,63 @@ def find_part(key: str) -> str:
 
 def in_order(block: str) -> tuple[int, str, int]:
     """Sorts blocks as the data flows through a UNet, and others by name and number."""
-    name, _, number = block.rpartition(".")
-    if not number.isdigit():
-        name, number = block, "0"
-    return (_FLOW.index(name) if name in _FLOW else 1, "" if name in _FLOW else name, int(number))
+    name, number = _numbered(block)
+    return (_FLOW.index(name) if name in _FLOW else 1, "" if name in _FLOW else name, number or 0)
 
 
 _FLOW = ("input", "", "middle", "output")
+
+
+_AUDIO = re.compile(r"(?:^|[._])audio", re.I)  # transformer_blocks.3.audio_attn1.to_q of LTX-2
+_VIDEO = re.compile(r"(?:^|[._])(?:video|v2a|a2v)", re.I)
+TEXT_ENCODER = "text_encoder"
+_PART_NAMES = {ATTENTION: ("attn", "attention"), MLP: ("mlp", "ff"), OTHER: ("other",)}
+_SHORT = {"double_blocks": "double", "single_blocks": "single"}
+_THIRDS = ("early", "mid", "late")
+_UNET_THIRDS = {"input": "early", "middle": "mid", "output": "late"}
+
+
+class BlockNames:
+    """What the layers of one model are called in weights per block."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        """From the keys of the diffusion model's weights."""
+        self._counts: dict[str, int] = {}
+        self._has_audio = False
+        for key in keys:
+            stack, number = _numbered(find_block(key))
+            if number is not None:
+                self._counts[stack] = max(self._counts.get(stack, 0), number + 1)
+            self._has_audio = self._has_audio or _AUDIO.search(key) is not None
+
+    def labels(self, key: str, is_encoder: bool = False) -> Mapping[str, int | None]:
+        """Names of a weight's layer → its number among those of that name: `{"double_blocks": 3, "attn": None, …}`.
+
+        `early`, `mid` and `late` are thirds of a stack of blocks, and the three parts of a UNet. `audio` and `video`
+        are there in models that make both.
+        """
+        stack, number = _numbered(find_block(key, is_encoder))
+        result: dict[str, int | None] = {stack: number}
+        if stack in _SHORT:
+            result[_SHORT[stack]] = number
+        result.update(dict.fromkeys(_PART_NAMES[find_part(key)]))
+        if is_encoder:
+            result[TEXT_ENCODER] = result[stack.partition(".")[0]] = None
+            return result
+        if stack in _UNET_THIRDS:
+            result[_UNET_THIRDS[stack]] = None
+        elif number is not None and self._counts.get(stack, 0) >= len(_THIRDS):
+            result[_THIRDS[number * len(_THIRDS) // self._counts[stack]]] = None
+        if self._has_audio:
+            is_audio = _AUDIO.search(key) is not None
+            if is_audio:
+                result["audio"] = None
+            if not is_audio or _VIDEO.search(key):
+                result["video"] = None
+        return result
+
+
+def _numbered(block: str) -> tuple[str, int | None]:
+    """`double_blocks.3` → `("double_blocks", 3)`."""
+    name, _, number = block.rpartition(".")
+    return (name, int(number)) if number.isdigit() else (block, None)

@@ -6,19 +6,17 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ..architectures.names import family_titles
 from ..choices import AUTO, Choices
 from ..errors import LorchestraError
 from ..files.opening import is_file
 from ..fit.rows import Files, Located
 from ..lora.examined import read_examined
-from ..models.base import Base, base_by_name
+from ..models.base import Base
 from ..stack import Stack
 from .check import read_model
 from .export import Subparsers
@@ -90,25 +88,7 @@ def _measure(stack: Stack, base: Base, model: str | None) -> Balance:
 
 
 def _common_base(stack: Stack) -> Base:
-    """The architecture that all files are made for, the likeliest one; raises `LorchestraError` if there is none."""
-    known = {entry.lora: read_examined(entry.lora).identity.architectures for entry in stack.entries}
-    lost = next((file for file, made_for in known.items() if not made_for), None)
-    if lost is not None:
-        raise LorchestraError(f"{Path(lost).name}: the model that it is for is not known; name it with --model")
-    first, named = next(iter(known.items()))
-    common = list(named)
-    for file, made_for in known.items():
-        common = [architecture for architecture in common if architecture in made_for]
-        if not common:
-            raise LorchestraError(
-                f"{Path(first).name} is for {_titles(named)}, {Path(file).name} for {_titles(made_for)}. LoRAs are "
-                "compared on one model: leave one out, or name the model with --model"
-            )
-    base = base_by_name(common[0])
-    if base is None:
-        raise LorchestraError(f"nothing is known of the layers of {common[0]}; name a model's file with --model")
-    return base
+    from ..analysis.common_base import common_base
 
-
-def _titles(architectures: Sequence[str]) -> str:
-    return " or ".join(family_titles(architectures, 2))
+    made_for = {Path(entry.lora).name: read_examined(entry.lora).identity.architectures for entry in stack.entries}
+    return common_base(made_for, "name it with --model")

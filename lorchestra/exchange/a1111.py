@@ -43,8 +43,7 @@ def read_tags(text: str, *, order: str = "te-first") -> Stack:
     read = _Reader(text, order, strict=True).read()
     if read.rest:
         raise StackError(
-            f"there is more than <lora:name:weight> tags here: {quoted(read.rest)}; "
-            "take it out, or import the text as a prompt"
+            f"only <lora:…> tags are allowed here. Remove {quoted(read.rest)}, or import the text as a prompt"
         )
     if read.losses:
         loss = read.losses[0]
@@ -62,8 +61,7 @@ def read_rows(text: str, *, order: str = "te-first") -> Reading:
     read = _Reader(text, order).read()
     if read.rest:
         raise StackError(
-            f"there is more than <lora:name:weight> tags here: {quoted(read.rest)}; "
-            "take it out, or import the text as a prompt"
+            f"only <lora:…> tags are allowed here. Remove {quoted(read.rest)}, or import the text as a prompt"
         )
     return Reading(read.stack, read.losses)
 

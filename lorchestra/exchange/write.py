@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..errors import DialectError, quoted
 from ..limits import Json
@@ -14,6 +15,7 @@ from .registry import DIALECTS, find_dialect
 
 STACK = "json"
 SCHEMA = "schema"
+_NAMES = "allow_names"
 FORMS = (*(dialect.id for dialect in DIALECTS), STACK, SCHEMA)
 """The words for all forms."""
 
@@ -33,6 +35,27 @@ def write_any(stack: Stack, form: str, options: Mapping[str, Json] | None = None
         raise DialectError(f"there is no dialect {quoted(form)}; choose one of {', '.join(FORMS)}")
     given = options or {}
     return dialect.write(stack, **{name: given[name] for name in dialect.write_options if name in given})
+
+
+def find_unnamed(stack: Stack, form: str) -> tuple[int, ...]:
+    """Numbers of the rows whose file the program cannot know, so that only `allow_names` would write them."""
+    dialect = find_dialect(form)
+    if dialect is None or _NAMES not in dialect.write_options:
+        return ()
+    options = {"clamp": True} if "clamp" in dialect.write_options else {}
+    found: list[int] = []
+    for row, entry in stack.rows:
+        if entry.active:
+            one = replace(stack, entries=(entry,))
+            try:
+                dialect.write(one, **options)
+            except DialectError:
+                try:
+                    dialect.write(one, **options, **{_NAMES: True})
+                except DialectError:  # something else is wrong with it
+                    continue
+                found.append(row)
+    return tuple(found)
 
 
 def suffix(form: str) -> str:

@@ -11,6 +11,7 @@ from ..errors import MissingLora, ScheduleError, StackError
 from ..models.base import Base
 from ..models.experts import find_expert
 from ..stack import BOTH, Entry, Stack
+from ..stack.blocks import check_blocks
 from ..stack.wanted import wanted_of
 from .outcome import MISSING, OFF, Outcome
 
@@ -173,8 +174,7 @@ def _refuse_unsupported(entry: Entry, row: int, takes_schedules: bool) -> None:
             what = "has a schedule"
         if what:
             raise StackError(f"{entry.lora} {what}; {_MERGE_HINT}", row)
-    if entry.blocks:
-        raise StackError(f"{entry.lora} has block weights; this version applies whole LoRAs only", row)
+    check_blocks(entry.blocks, row)
 
 
 def _changes(entry: Entry, row: int) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import StackError
+from ..errors import StackError, quoted
 from ..stack.air import Air
 from ..stack.wanted import Wanted
 from .index import CONTENT, SAID, TENSORS, Hit
@@ -119,7 +119,8 @@ class _Search:
             return None
         names = self.listing.named(self.wanted.lora)
         if len(names) > 1:
-            raise StackError(f"{self.wanted.lora} may be any of {_some(names)}. Write the folder too.", self.row)
+            where = f"in {len(names)} folders" if _are_apart(names) else f"the name of {len(names)} files"
+            raise StackError(f"{quoted(self.wanted.lora)} is {where}. Choose one: {_some(names)}", self.row)
         if not names or self._is_other(names[0]):
             return None
         return Resolved(names[0], "the only file of that name")
@@ -138,6 +139,10 @@ class _Search:
 
     def _ambiguous(self, what: str, names: Sequence[str]) -> StackError:
         return StackError(f"{what} to several files that differ: {_some(names)}. Choose one of them.", self.row)
+
+
+def _are_apart(names: Sequence[str]) -> bool:
+    return len({name.replace("\\", "/").rpartition("/")[0] for name in names}) == len(names)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+from ..architectures.blocks import BlockNames
 from ..architectures.encoders import find_encoder
 from ..architectures.names import ARCHITECTURES, family_titles, find_architecture
 from ..architectures.signatures import find_signature
@@ -52,6 +53,11 @@ class Base:
     def architectures(self) -> tuple[str, ...]:
         """What it is, the likeliest id first; empty if its layers are those of no model we know."""
         return self.find_architectures()
+
+    @cached_property
+    def block_names(self) -> BlockNames:
+        """What its layers are called in weights per block."""
+        return BlockNames({site.key for site in self.targets.get(MODEL, _no_sites()).values()})
 
     @cached_property
     def fallback(self) -> Mapping[str, Site]:

@@ -11,6 +11,7 @@ from typing import cast
 from ..errors import quoted
 from ..limits import Json
 from ..workflow.documents import openapi_of, schema_of
+from ..workflow.node_classes import find_kinds
 from ..workflow.publication import Publication, publish
 from .calls import call
 from .http import MAX_BODY, Request, Response, invalid
@@ -91,25 +92,10 @@ def _publish(service: Service, name: str, body: Mapping[str, Json], description:
         made = Publication.from_json(given | {"name": name} if isinstance(given, dict) else given)
     else:
         workflow = body["workflow"]
-        made = publish(workflow, service.backend.describe(_kinds(workflow)), name)
+        made = publish(workflow, service.backend.describe(find_kinds(workflow)), name)
     if description is not None:
         made = replace(made, description=description[:4000])
     return service.publications.add(made)
-
-
-def _kinds(workflow: Json) -> set[str]:
-    """Every text in a workflow that may be the class of a node: of API form, of UI form, and in its subgraphs."""
-    found: set[str] = set()
-    left = [workflow]
-    while left:
-        value = left.pop()
-        if isinstance(value, dict):
-            data = cast("dict[str, Json]", value)
-            found.update(kind for key in ("class_type", "type") if isinstance(kind := data.get(key), str))
-            left += data.values()
-        elif isinstance(value, list):
-            left += cast("list[Json]", value)
-    return found
 
 
 async def delete_workflow(service: Service, request: Request) -> Response:

@@ -130,23 +130,29 @@ class Stack:
             entries.append(made)
         return replace(self, entries=tuple(entries)).checked()
 
+    def grouped(self, keys: Mapping[int, K]) -> dict[K, list[tuple[int, Entry]]]:
+        """The active rows with their numbers, by their keys; rows without one are left out."""
+        groups: dict[K, list[tuple[int, Entry]]] = {}
+        for row, entry in self.rows:
+            if entry.active and row in keys:
+                groups.setdefault(keys[row], []).append((row, entry))
+        return groups
+
     def combined(self, keys: Mapping[int, K]) -> dict[K, Weighted]:
         """The active rows grouped by their keys, their weights added up, groups that add up to zero left out.
 
         `keys` is number of the row → whatever tells one file from another (its real path, its hash); rows without one
         are left out. The sums are correctly rounded (`math.fsum`), so they do not depend on the order of the rows.
         Weights that change over the steps in different ways stay side by side, and their sum is taken at each moment.
+        Weights per block are not in the sums, and rows that have some are never left out.
         """
-        groups: dict[K, list[tuple[int, Entry]]] = {}
-        for row, entry in self.rows:
-            if entry.active and row in keys:
-                groups.setdefault(keys[row], []).append((row, entry))
         result: dict[K, Weighted] = {}
-        for key, rows in groups.items():
+        for key, rows in self.grouped(keys).items():
             model, shares = add_up(entry for _, entry in rows)
             clip = math.fsum(entry.clip_weight for _, entry in rows)
-            if shares or clip != 0:
-                result[key] = Weighted(*rows[0], model, clip, shares)
+            by_block = any(entry.blocks for _, entry in rows)
+            if shares or clip != 0 or by_block:
+                result[key] = Weighted(*rows[0], model, clip, shares, by_block)
         return result
 
 

@@ -54,6 +54,8 @@ class Weighted:
     """Weight for the text encoders, which no schedule touches."""
     shares: tuple[Share, ...]
     """What the weight for the diffusion model is made of, in canonical order; empty if it is always 0."""
+    by_block: bool = False
+    """True if a row has weights per block, which these are without."""
 
     @property
     def is_constant(self) -> bool:

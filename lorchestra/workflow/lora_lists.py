@@ -13,7 +13,7 @@ from typing import cast
 from ..errors import LorchestraError
 from ..exchange import comfyui, lora_manager, parse_stack, rgthree
 from ..limits import MAX_NAME, MAX_ROWS, WEIGHT_LIMIT, Json
-from ..stack import BOTH, CONDITIONINGS, Entry, Stack
+from ..stack import BOTH, CONDITIONINGS, Entry, Stack, blocks
 from .loras import OURS
 
 DEFAULT_WEIGHT = 1.0
@@ -97,7 +97,7 @@ def _fields() -> dict[str, dict[str, Json]]:
             "maxLength": MAX_SCHEDULE,
         },
         BLOCKS: {
-            "description": "Factor per block, by a pattern of block names.",
+            "description": blocks.DESCRIPTION,
             "type": "object",
             "additionalProperties": weight,
             "maxProperties": MAX_BLOCKS,

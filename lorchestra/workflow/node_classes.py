@@ -146,6 +146,21 @@ class NodeClasses:
         return None if spec is None else spec.type
 
 
+def find_kinds(workflow: Json) -> set[str]:
+    """Every text in a workflow that may be the class of a node: of API form, of UI form, and in its subgraphs."""
+    found: set[str] = set()
+    left = [workflow]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            data = cast("dict[str, Json]", value)
+            found.update(kind for key in ("class_type", "type") if isinstance(kind := data.get(key), str))
+            left += data.values()
+        elif isinstance(value, list):
+            left += cast("list[Json]", value)
+    return found
+
+
 def _read_class(name: str, data: Mapping[str, Json]) -> NodeClass:
     inputs, order = _mapping(data.get("input")), _mapping(data.get("input_order"))
     types = [item if isinstance(item, str) else COMBO for item in _list(data.get("output"))]

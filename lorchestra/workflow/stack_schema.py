@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..limits import MAX_NAME, MAX_ROWS, MAX_WORD, MAX_WORDS, WEIGHT_LIMIT, Json
-from ..stack import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, VERSION
+from ..stack import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, VERSION, blocks
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_ID = f"urn:lorchestra:schema:stack:{VERSION}"
@@ -59,7 +59,7 @@ def _row() -> dict[str, Json]:
                 _weight("Weight for the text encoders; null, like a missing one, means the same as the model's."),
             ),
             "blocks": {
-                "description": "Factor per block, by a pattern of block names.",
+                "description": blocks.DESCRIPTION,
                 "type": ["object", "null"],
                 "additionalProperties": {"$ref": "#/$defs/weight"},
                 "default": {},

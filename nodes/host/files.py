@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,35 +115,45 @@ def fingerprint(stack: Stack) -> str:
     return repr([[find_key(path) for path in found.paths.values()], words])
 
 
-def write_output(prefix: str, suffix: str, text: str) -> dict[str, str]:
-    """Writes a text as `<prefix>_<number>_<suffix>` into ComfyUI's output folder; gives ComfyUI's description of it.
+def write_outputs(prefix: str, texts: Mapping[str, str]) -> list[dict[str, str]]:
+    """Writes texts as `<prefix>_<number>_<suffix>` into ComfyUI's output folder; gives ComfyUI's description of each.
 
-    `suffix` has its dot. The number is the next free one, also where others write at the same time. Raises
-    `StackError` if the prefix leads out of the output folder or cannot be a file's name, and `CheckpointError` if the
-    file cannot be written.
+    Each text is under its suffix, which has its dot. The number, which all of them share, is the next free one, also
+    where others write at the same time. Raises `StackError` if the prefix leads out of the output folder or cannot be a
+    file's name, and if a file cannot be written.
     """
-    try:
-        data = text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        broken = text[max(0, error.start - 20) : error.end]
-        raise StackError(f"the text has broken Unicode at {quoted(broken)} and cannot be written") from error
+    data = {suffix: _encoded(text) for suffix, text in texts.items()}
     output = folder_paths.get_output_directory()
     try:
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, output)
     except Exception as error:  # ComfyUI raises a bare Exception for a path outside of the output folder
         raise StackError(f"files cannot be written under {quoted(prefix)}: {_why(error)}") from error
     for number in range(counter, counter + _MOST_AT_ONCE):
-        file = f"{name}_{number:05}_{suffix}"
-        if exists(Path(folder, file)):
+        names = {suffix: f"{name}_{number:05}_{suffix}" for suffix in data}
+        if any(exists(Path(folder, file)) for file in names.values()):
             continue
-        try:
-            write_new(Path(folder, file), data)
-        except CheckpointError as error:
-            if exists(Path(folder, file)):  # another prompt was faster
-                continue
-            raise StackError(f"files cannot be written under {quoted(prefix)}: {error.reason}") from error
-        return {"filename": file, "subfolder": subfolder, "type": "output"}
+        if all(_write(prefix, Path(folder, names[suffix]), content) for suffix, content in data.items()):
+            return [{"filename": file, "subfolder": subfolder, "type": "output"} for file in names.values()]
     raise StackError(f"files cannot be written under {quoted(prefix)}: no number is free")
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        broken = text[max(0, error.start - 20) : error.end]
+        raise StackError(f"the text has broken Unicode at {quoted(broken)} and cannot be written") from error
+
+
+def _write(prefix: str, path: Path, data: bytes) -> bool:
+    """False if another prompt was faster with that name."""
+    try:
+        write_new(path, data)
+    except CheckpointError as error:
+        if exists(path):
+            return False
+        raise StackError(f"files cannot be written under {quoted(prefix)}: {error.reason}") from error
+    return True
 
 
 _MOST_AT_ONCE = 1000

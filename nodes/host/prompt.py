@@ -67,6 +67,12 @@ def find_queued_inputs() -> Mapping[str, object] | None:
     return cast("dict[str, object]", inputs) if isinstance(inputs, dict) else None
 
 
+def find_choice(inputs: Mapping[str, object] | None, name: str, default: str, *, unknown: str) -> str:
+    """A choice in the queued prompt; `unknown` if the prompt is not known yet, or the choice comes by a link."""
+    value = unknown if inputs is None else inputs.get(name, default)
+    return value if isinstance(value, str) else unknown
+
+
 def _validated() -> tuple[Prompt, str] | None:
     """The prompt that is being validated and the id of the node whose turn it is."""
     request, context = process.request.get(), get_executing_context()

@@ -42,7 +42,7 @@ from ...lorchestra.service.backend import (
     Stepped,
 )
 from ...lorchestra.service.job import CANCELED, CANCELING
-from . import bases, files, process, prompt
+from . import bases, files, node_info, process, prompt
 from .server import find_server
 
 GONE = "gone"
@@ -163,18 +163,8 @@ class Queue:
         return Path(folder_paths.get_input_directory())
 
     def describe(self, kinds: Iterable[str]) -> Mapping[str, Json]:
-        """See `Backend`. A node that cannot describe itself is left out, as if it was not there."""
-        found: dict[str, Json] = {}
-        for kind in sorted(kinds):
-            node = core_nodes.NODE_CLASS_MAPPINGS.get(kind)
-            if node is not None:
-                try:
-                    found[kind] = json.loads(json.dumps(_described(kind, node), default=str))
-                except Exception:  # it is another pack's code
-                    process.warn_once(
-                        f"the node {kind} cannot describe its inputs, and is left out of what is published"
-                    )
-        return found
+        """See `Backend`."""
+        return node_info.describe(kinds)
 
     def resolver(self) -> Callable[[str], str]:
         """See `Backend`."""
@@ -360,28 +350,6 @@ def _line(error: Mapping[str, Any]) -> str:
 def _plain(node_errors: Any) -> dict[str, Json]:
     """As JSON: what nodes say of their inputs may be anything."""
     return json.loads(json.dumps(node_errors, default=quoted))
-
-
-def _described(kind: str, node: Any) -> Mapping[str, Any]:
-    """What `/object_info` says of a node."""
-    describe = getattr(node, "GET_NODE_INFO_V1", None)
-    if callable(describe):
-        return cast("Mapping[str, Any]", describe())
-    inputs = node.INPUT_TYPES()
-    outputs = getattr(node, "RETURN_TYPES", ())
-    return {
-        "input": inputs,
-        "input_order": {group: list(items) for group, items in inputs.items()},
-        "output": outputs,
-        "output_is_list": getattr(node, "OUTPUT_IS_LIST", [False] * len(outputs)),
-        "output_name": getattr(node, "RETURN_NAMES", outputs),
-        "name": kind,
-        "display_name": core_nodes.NODE_DISPLAY_NAME_MAPPINGS.get(kind, kind),
-        "description": getattr(node, "DESCRIPTION", ""),
-        "category": getattr(node, "CATEGORY", ""),
-        "output_node": getattr(node, "OUTPUT_NODE", False) is True,
-        "python_module": getattr(node, "RELATIVE_PYTHON_MODULE", "nodes"),
-    }
 
 
 def _architectures(checkpoint: str) -> Sequence[str]:

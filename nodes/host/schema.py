@@ -7,6 +7,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from .prompt import core_nodes
+
+
+def category() -> str:
+    """Where our nodes stand in the menu: beside the LoRA loaders of the running ComfyUI, which newer ones moved."""
+    return f"{core_nodes.LoraLoader.CATEGORY}/Lorchestra"
+
 
 def schema(**fields: Any) -> io.Schema:
     """An `io.Schema` of those fields that the running ComfyUI knows.

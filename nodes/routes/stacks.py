@@ -54,8 +54,12 @@ def read(body: Body) -> dict[str, object]:
 
 
 def write(body: Body) -> dict[str, object]:
-    """Text in a dialect from rows."""
-    from ...lorchestra.exchange import parse_stack, write_any
+    """Text in a dialect from rows.
+
+    With `asks`, no text but the numbers of the rows whose file the program cannot know, if there are any: the caller
+    decides whether they go by their names (`allow_names`), or not at all.
+    """
+    from ...lorchestra.exchange import find_unnamed, parse_stack, write_any
     from ..host import files
 
     rows, name = body.get("loras"), body.get("as")
@@ -64,6 +68,9 @@ def write(body: Body) -> dict[str, object]:
     form = name if isinstance(name, str) else ""
     options = {key: body.get(key) is True for key in ("allow_names", "clamp", "paths")}
     known = files.identified(parse_stack(rows))
+    unnamed = find_unnamed(known.stack, form) if body.get("asks") is True and not options["allow_names"] else ()
+    if unnamed:
+        return {"unnamed": list(unnamed)}
     writing = write_any(known.stack, form, options)
     return {"text": writing.text, "losses": [str(loss) for loss in known.without_added(writing.losses)]}
 

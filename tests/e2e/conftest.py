@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, sync_playwright
-from support.frontends import OTHERS, Frontend, unpacked
+from support.frontends import NEWEST, OLDEST, Frontend, unpacked
 
 from lorchestra.demo.checkpoint import write_checkpoint
 from lorchestra.demo.comfyui import PACK_FOLDER, Server, find_comfyui, pack_root
@@ -399,7 +400,7 @@ class Face:
         self.wait_for(lambda: bool(self.page.evaluate("app.lastNodeErrors")))
         self.errors.clear()  # the frontend itself reports the refusal in the console
         dialog = self.page.locator(".p-dialog")  # old frontends open one that covers the nodes
-        if self.version == "1.27.10":
+        if self.version == OLDEST:
             dialog.wait_for(state="visible")
             self.page.keyboard.press("Escape")
             dialog.wait_for(state="detached")
@@ -414,15 +415,27 @@ class Face:
         self.page.screenshot(path=SCREENSHOTS / f"{name}-{self.name}.png")
 
 
-# `make test` is quick: one renderer. `make test-frontends` has the other one, too, in CI and before a release.
 # Where several processes share the tests, all tests of a renderer are one's: opening its page takes ten seconds.
+QUICK = ("nodes2", f"nodes2-{NEWEST}")
+"""Nodes 2.0 of ComfyUI's own frontend and of the newest one: `make test` has each test in one of them."""
 RENDERERS = [
-    pytest.param("nodes2", marks=pytest.mark.xdist_group("nodes2")),
+    *(pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in QUICK),
     *(
         pytest.param(name, marks=[pytest.mark.xdist_group(name), pytest.mark.other_frontend])
-        for name in ("classic", *OTHERS)
+        for name in ("classic", f"classic-{NEWEST}")
     ),
+    pytest.param(f"classic-{OLDEST}", marks=[pytest.mark.xdist_group("oldest"), pytest.mark.slow]),
 ]
+
+
+@pytest.hookimpl(tryfirst=True)  # before marks choose what is run
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves one of the quick renderers to `make test`, by the test's name, and the other to `make test-frontends`."""
+    for item in items:
+        name, _, renderer = item.nodeid.rstrip("]").partition("[")
+        renderer = next((one for one in sorted(QUICK, key=len, reverse=True) if renderer.startswith(one)), None)
+        if renderer is not None and QUICK[zlib.crc32(name.encode()) % len(QUICK)] != renderer:
+            item.add_marker(pytest.mark.other_frontend)
 
 
 @pytest.fixture(scope="session", params=RENDERERS)

@@ -63,7 +63,7 @@ def test_runware_text_is_read(server: Any) -> None:
         ("nonsense", "the stack is neither JSON nor <lora:name:weight> text"),
         ({"loras": [{"lora": WARM}, {"lora": LINES, "model": "much"}]}, 'row 2: the weight "model" is'),
         ({"loras": [{"lora": "../../../etc/passwd"}]}, "../../../etc/passwd"),
-        ({"loras": [{"lora": "twin"}]}, "may be any of one/twin.safetensors, two/twin.safetensors"),
+        ({"loras": [{"lora": "twin"}]}, "is in 2 folders. Choose one: one/twin.safetensors, two/twin.safetensors"),
     ],
 )
 def test_what_cannot_be_applied_is_refused_with_our_sentence(server: Any, loras: Any, sentence: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.frontends import OLDEST
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 from lorchestra.demo.prompt import CHECKPOINT
@@ -49,7 +50,6 @@ SET = """([id, name, value]) => {
     app.canvas.emitBeforeChange(); widget.value = value; widget.callback?.(value); app.canvas.emitAfterChange();
 }"""
 
-OLDEST = "1.27.10"
 HOST = "app.graph.nodes.filter((node) => node.isSubgraphNode?.())"
 ENCLOSE = """() => {
     const graph = app.graph, isInner = (node) => node.isSubgraphNode?.() || node.type === 'LorchestraLoraStack';

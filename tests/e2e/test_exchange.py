@@ -99,7 +99,7 @@ def test_rows_are_pasted_onto_a_selected_node_as_one_step(exchange: Exchange) ->
         steps.append(rows)
         if text == PASTED["tags"][0]:
             said = exchange.toasts()
-            assert "twin may be any of one/twin.safetensors, two/twin.safetensors" in said
+            assert "“twin” is the name of 2 files. Choose one: one/twin.safetensors, two/twin.safetensors" in said
             assert "a cat" in said
     exchange.close_toasts()
     for before in reversed(steps[:-1]):
@@ -529,7 +529,7 @@ def test_links_that_cannot_be_kept_are_told(exchange: Exchange) -> None:
     exchange.convert(2)
     said = exchange.toasts()
     assert "trigger_words" in said
-    assert "twin may be any of" in said
+    assert "“twin” is the name of 2 files" in said
     assert exchange.links() == {"model": ["CheckpointLoaderSimple.MODEL"], "MODEL": ["ModelSamplingDiscrete.model"]}
 
 
@@ -638,7 +638,7 @@ def test_a_stacker_that_feeds_nothing_known_says_why_it_cannot(exchange: Exchang
     exchange.load(
         around(_stacker(3, "CR LoRA Stack"), _stacker(4, "LoRA Stacker"), loader), [[1, 4, 0, 5, 0, "LORA_STACK"]]
     )
-    for node, reason in ((3, "its rows go nowhere"), (4, "neither a LoRA Stack nor a known loader")):
+    for node, reason in ((3, "its LORA_STACK output is not connected"), (4, "neither a LoRA Stack nor a known loader")):
         found = exchange.menu(node)
         assert found and found["disabled"]
         assert reason in found["content"]

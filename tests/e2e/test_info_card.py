@@ -131,12 +131,12 @@ def test_without_a_clipboard_the_old_way_is_taken(card: Card) -> None:
 def test_weight_and_identity_are_taken_over(card: Card) -> None:
     element = card.open(CARD, {"lora": CARD, "model": 1})
     element.get_by_role("button", name="Use the recommended weight").click()
-    element.get_by_role("button", name="Keep in the row").click()
+    element.get_by_role("button", name="Save with this row").click()
     assert card.changes() == [{"model": 0.8, "clip": 0.4}, {"sha256": SHA, "air": "civitai:1@2"}]
-    assert element.get_by_role("button", name="Keep in the row").count() == 0
+    assert element.get_by_role("button", name="Save with this row").count() == 0
     card.page.evaluate("card.close()")
     element = card.open(CARD)
-    for name in ("Use the recommended weight", "Keep in the row"):
+    for name in ("Use the recommended weight", "Save with this row"):
         assert element.get_by_role("button", name=name).count() == 0
 
 
@@ -149,7 +149,7 @@ def test_by_keys_alone(card: Card) -> None:
         card.page.keyboard.press("Tab")
         reached.append(card.page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
         assert card.page.evaluate("document.activeElement.closest('.lorchestra-info') !== null")
-    for wanted in ("Copy pixel art", "Use the recommended weight", "Keep in the row", "Close", f"Copy {SHA}"):
+    for wanted in ("Copy pixel art", "Use the recommended weight", "Save with this row", "Close", f"Copy {SHA}"):
         assert wanted in reached, wanted
     card.page.keyboard.press("Escape")
     assert card.element.count() == 0
@@ -161,8 +161,8 @@ def test_a_hash_that_nobody_knows_is_worked_out(card: Card) -> None:
     element.get_by_text("None of its 1 tensors").or_(element.get_by_text("not a LoRA")).or_(
         element.get_by_text("Nothing more is known")
     ).or_(element.get_by_text("No layer of any model")).first.wait_for()
-    element.get_by_role("button", name="Compute it").click()
-    element.get_by_role("button", name="Keep in the row").click()
+    element.get_by_role("button", name="Calculate").click()
+    element.get_by_role("button", name="Save with this row").click()
     (change,) = card.changes()
     assert len(change["sha256"]) == 64
 

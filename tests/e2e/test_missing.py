@@ -145,7 +145,7 @@ def test_one_file_is_used_and_all_certain_ones_with_one_step_for_each_node(
     assert (twin["lora"], twin.get("air")) == ("two/twin.safetensors", None)
     assert twin.get("sha256") != "d" * 64  # what was said of another file is gone
     missing.dialog.get_by_role("button", name="Search all by hash").click()
-    all_certain = missing.dialog.get_by_role("button", name="Use all 3 certain ones")
+    all_certain = missing.dialog.get_by_role("button", name="Use all 3 sure matches")
     expect(all_certain).to_be_visible(timeout=20_000)
     before = missing.page.evaluate(UNDO)
     all_certain.click()

@@ -189,17 +189,17 @@ def test_clip_weights_are_split_and_locked(face: Any) -> None:
     face.add()
     set_rows(face, [{"lora": WARM, "model": 0.5}, {"lora": LINES, "model": 0.6}])
     assert face.row(0).get_by_role("spinbutton").count() == 1
-    face.menu("Own clip weight", row=0)
+    face.menu("Separate CLIP weight", row=0)
     assert face.same() == [{"lora": WARM, "model": 0.5, "clip": 0.5}, {"lora": LINES, "model": 0.6}]
     weight(face, 0, "Clip").focus()
     face.page.keyboard.type("0.2")
     face.page.keyboard.press("Enter")
     assert face.same()[0] == {"lora": WARM, "model": 0.5, "clip": 0.2}
-    face.menu("Own clip weight", row=0)
+    face.menu("Separate CLIP weight", row=0)
     assert face.same()[0] == {"lora": WARM, "model": 0.5}
-    face.menu("Own clip weights for all")
+    face.menu("Separate CLIP weights for all")
     assert [row["clip"] for row in face.same()] == [0.5, 0.6]
-    face.menu("Lock all clip weights")
+    face.menu("Use the model weight for CLIP")
     assert all("clip" not in row for row in face.same())
 
 
@@ -399,12 +399,12 @@ def test_a_text_that_only_python_reads_becomes_the_rows_that_it_reads(face: Any)
     face.add()
     face.type("[<lora:lorchestra-demo/warm:0.5>:<lora:lorchestra-demo/warm:1>:0.2] <lora:lines:0,8>")
     face.wait_for(lambda: bool(held))
-    assert face.status.inner_text() == "The text is being read …"
+    assert face.status.inner_text() == "Reading the text …"
     assert face.editor.locator("textarea").get_attribute("aria-invalid") == "false"
     face.page.unroute("**/lorchestra/read")
     for route in held:
         route.continue_()
-    face.wait_for(lambda: face.status.inner_text().startswith("1 LoRA, lost in the text: "))
+    face.wait_for(lambda: face.status.inner_text().startswith("1 LoRA, not kept from the text: "))
     assert "line 1, column 69, tag: the tag '<lora:lines:0,8>'" in face.status.inner_text()
     before = face.loras()
     face.editor.get_by_role("button", name="Show as list").click()
@@ -418,7 +418,7 @@ def test_a_text_that_only_python_reads_becomes_the_rows_that_it_reads(face: Any)
 def test_a_text_that_python_refuses_too(face: Any) -> None:
     face.add()
     face.type("<lora:lorchestra-demo/warm:0.5> by the sea")
-    face.wait_for(lambda: "There is more than <lora:name:weight> tags here: 'by the sea'" in face.status.inner_text())
+    face.wait_for(lambda: "Only <lora:…> tags are allowed here. Remove 'by the sea'" in face.status.inner_text())
     assert face.editor.locator("textarea").get_attribute("aria-invalid") == "true"
     assert face.editor.get_by_role("button", name="Show as list").count() == 0
     face.page.route("**/lorchestra/read", lambda route: route.abort())

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route
 from playwright.sync_api import TimeoutError as Timeout
+from support.frontends import OLDEST
 
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 NODES, ROWS = 200, 20
-OLDEST = "1.27.10"
 TOGGLE_APP = "app.extensionManager.command.execute('Comfy.ToggleLinear')"
 SET = """([id, text]) => {
     const widget = app.canvas.graph.getNodeById(id).widgets.find((one) => one.type === 'LORCHESTRA_LORAS');
@@ -131,7 +131,7 @@ def test_muted_bypassed_collapsed_resized_grouped_and_zoomed(face: Any) -> None:
 
 
 def test_the_renderer_is_switched_there_and_back(face: Any) -> None:
-    face.skip_in("1.27.10", "Nodes 2.0 are an experiment there, in which no widget of a pack is shown.")
+    face.skip_in(OLDEST, "Nodes 2.0 are an experiment there, in which no widget of a pack is shown.")
     node = face.add()
     face.page.evaluate(SET, [node, stack({"lora": WARM, "model": 1})])
     for step, nodes2 in enumerate([face.renderer == "classic", face.renderer != "classic"]):

@@ -1,8 +1,8 @@
-"""Every LoRA loader in ComfyUI's own templates and blueprints becomes a LoRA Stack, whatever subgraph holds its name.
+"""Templates: ours run and leave room for what nodes show; the LoRA loaders of ComfyUI's own become LoRA Stacks.
 
-What would be run afterwards is what would have been run before, but for the loaders and the stacks in their place.
-A few files are tried, each with loaders that are placed in another way. `ALL_TEMPLATES=1` tries all of them, for some
-nine minutes.
+Every loader in ComfyUI's own templates and blueprints does, whatever subgraph holds its name. What would be run
+afterwards is what would have been run before, but for the loaders and the stacks in their place. A few files are tried,
+each with loaders that are placed in another way. `ALL_TEMPLATES=1` tries all of them, for some nine minutes.
 """
 
 from __future__ import annotations
@@ -10,15 +10,91 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.exchange import STACK
+from support.frontends import OLDEST
 
 from lorchestra.demo.comfyui import find_comfyui
+from lorchestra.workflow.publication import publish
 
-pytestmark = [pytest.mark.slow]
+OURS = sorted((Path(__file__).parents[2] / "example_workflows").glob("*.json"))
+ROWS = 7
+"""Of a stack in a template that somebody has worked with."""
+BOXES = """() => app.graph.nodes.map((node) => {
+    const drawn = document.querySelector(`[data-node-id="${node.id}"]`);
+    const box = drawn?.getBoundingClientRect();
+    const { scale } = app.canvas.ds;
+    const [left, top, width, height] = box ? [box.x, box.y, box.width / scale, box.height / scale]
+        : [...node.pos, ...node.size];
+    const at = box ? app.canvas.convertEventToCanvasOffset({ clientX: left, clientY: top }) : [left, top - 30];
+    return { type: node.type, left: at[0], top: at[1], right: at[0] + width, bottom: at[1] + height + (box ? 0 : 30) };
+})"""
+"""Where the nodes are, with their titles."""
+
+
+def overlapping(boxes: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [
+        (one["type"], other["type"])
+        for one, other in combinations(boxes, 2)
+        if one["left"] < other["right"] and other["left"] < one["right"]
+        and one["top"] < other["bottom"] and other["top"] < one["bottom"]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_our_templates_run_and_leave_room(face: Any, path: Path) -> None:
+    """Also with more rows than they come with, and with all that the nodes show after a run."""
+    face.load(path)
+    assert face.marked() == []
+    assert overlapping(face.page.evaluate(BOXES)) == []
+    row = {"lora": "lorchestra-demo/lines.safetensors", "model": 0.1}
+    face.set_widget("LorchestraLoraStack", "loras", json.dumps({"version": 1, "loras": [row] * ROWS}))
+    face.page.evaluate(SMALL)
+    face.settle()
+    face.queue()
+    face.settle()
+    assert overlapping(face.page.evaluate(BOXES)) == []
+    face.page.evaluate("app.canvas.ds.scale = 0.5; app.canvas.ds.offset = [60, 120]; app.canvas.setDirty(true, true)")
+    face.settle()
+    face.screenshot(f"template-{path.stem}")
+
+
+def test_lora_api_is_an_api(face: Any) -> None:
+    """Its inputs are those of the titles; API Export copies the documents of the very workflow that ran."""
+    path = next(path for path in OURS if path.stem == "lora_api")
+    face.load(path)
+    face.page.evaluate(SMALL)
+    face.queue()
+    copied = face.page.get_by_role("group", name="Copy the workflow as an API")
+    names = copied.get_by_role("button").all_inner_texts()
+    assert names == ["Schema", "OpenAPI", "Request", "curl", "Python"]
+    face.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    copied.get_by_role("button", name="Copy Schema").click()
+    face.page.get_by_text("Copied: Schema").first.wait_for(state="visible")
+    schema = json.loads(face.page.evaluate("navigator.clipboard.readText()"))
+    assert list(schema["properties"]) == INPUTS
+    newest = max((face.server.base / "output/lorchestra").glob("lighthouse_*.schema.json"))
+    assert json.loads(newest.read_text("utf-8")) == schema
+    published = publish(json.loads(path.read_text("utf-8")), face.server.object_info(), "lighthouse")
+    assert [item.name for item in published.inputs] == INPUTS
+    assert published.notes == ()
+
+
+INPUTS = [
+    "prompt", "negative", "loras", "request", "seed", "steps", "cfg", "sampler", "scheduler", "denoise", "width",
+    "height", "batch_size", "checkpoint",
+]  # fmt: skip
+SMALL = """() => {
+    for (const node of app.graph.nodes) for (const widget of node.widgets ?? []) {
+        if (["width", "height"].includes(widget.name)) widget.value = 64;
+        if (widget.name === "steps" && node.type === "KSampler") widget.value = 2;
+    }
+}"""
+"""Drawing takes long."""
 
 LOADERS = {"LoraLoader", "LoraLoaderModelOnly"}
 CONVERT_ALL = """async (folder) => {
@@ -105,8 +181,9 @@ def lora_free(prompt: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_loaders_of_the_official_templates(face: Any, pack_folder: str) -> None:
-    face.skip_in("1.27.10", "inputs that take any one type, as the templates have them, are newer")
+    face.skip_in(OLDEST, "inputs that take any one type, as the templates have them, are newer")
     files = list(templates())
     if not files:
         pytest.skip("no templates are installed beside ComfyUI")

@@ -26,13 +26,13 @@ describe("what only Python can tell is left to it, and enters the prompt as it i
     test(text, () => {
       const stack = readStack(text);
       assert.equal(stack.asks, true);
-      assert.equal(inWords(stack), "The text is being read …");
+      assert.equal(inWords(stack), "Reading the text …");
       assert.equal(promptText(text), text);
     });
   }
   test("what it tells", () => {
     const stack = told([{ lora: "a", model: 1 }], ["tag: one", "tag: two"]);
-    assert.equal(inWords(stack), "1 LoRA, lost in the text: tag: one; tag: two");
+    assert.equal(inWords(stack), "1 LoRA, not kept from the text: tag: one; tag: two");
     assert.equal(inWords(told([{ lora: "a" }], [])), "1 LoRA");
     assert.equal(writeStack(stack, stack.rows), '{"version": 1, "loras": [\n  {"lora": "a", "model": 1}\n]}');
   });

@@ -54,7 +54,7 @@ describe("names that leave out the folder or the ending", () => {
       rows: [{ lora: "old/pixel.safetensors", model: 1 }],
       notes: ["Row 1: old/pixel.safetensors is not there. The row offers styles/pixel.safetensors, which has the same file name."],
     });
-    assert.match(named("old\\twin").notes[0], /may be any of one\/twin\.safetensors, two\/twin\.safetensors/);
+    assert.match(named("old\\twin").notes[0], /is the name of 2 files\. Choose one: one\/twin\.safetensors, two\/twin\.safetensors/);
     assert.deepEqual(named("old/ixel.safetensors").notes, []);
   });
 });

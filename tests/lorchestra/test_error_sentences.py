@@ -20,6 +20,8 @@ BETTER: Mapping[str, tuple[str, ...]] = {
         "the file exists already; use --force to replace it",
     ),
     "the index has more than {} bytes": ("the file has {} bytes; at most {} are read",),
+    # They are applied.
+    "{} has block weights; this version applies whole LoRAs only": (),
     # One reader of FILE=WEIGHT, for `bake --lora` and for `balance`.
     "--lora {} has no weight; write FILE=0.7 or FILE=0.7:0.3": ("{} has no weight; write FILE=0.7 or FILE=0.7:0.3",),
     "--lora {}: the weight is not a number": ("{}: the weight is not a number",),
@@ -67,6 +69,11 @@ BETTER: Mapping[str, tuple[str, ...]] = {
         '{} is not a keyframe; expected {"position": 0.5, "weight": 1}',
     ),
     '{} is no stack; expected {"node": "12", "loras": …}': ('{} is not a stack; expected {"node": "12", "loras": …}',),
+    # Shorter, with what to do first.
+    "{} may be any of {}. Write the folder too.": ("{} is {}. Choose one: {}",),
+    "there is more than <lora:name:weight> tags here: {}; take it out, or import the text as a prompt": (
+        "only <lora:…> tags are allowed here. Remove {}, or import the text as a prompt",
+    ),
     "the sigma {} is no number": ("the sigma {} is not a number",),
 }
 """Old sentence → what is said instead; nothing where it is read now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,16 @@ from typing import Any
 
 import folder_paths
 import pytest
+from comfy_api.latest import io
 
+import nodes
 from lorchestra.demo.loras import layers, write_lora
 
 pytestmark = pytest.mark.oldest
 
+needs_clones = pytest.mark.skipif(
+    not hasattr(io.ComfyNode, "PREPARE_CLASS_CLONE"), reason="this ComfyUI prepares nodes otherwise"
+)
 ROWS = [("a.safetensors", 0.5, 0.5)]
 
 
@@ -167,3 +173,107 @@ def test_an_infotext_has_the_hash_of_the_model_that_is_known(
     with path.open("ab") as file:
         file.write(b"more")
     assert "Model hash" not in write(stack, RUN, alone).text
+
+
+GRAPH = {
+    **RUN,
+    "2": {"class_type": "LorchestraLoraStack", "inputs": {"model": ["1", 0], "clip": ["1", 1], "loras": "[]"}},
+    "3": {**RUN["3"], "_meta": {"title": "$scene"}},
+    "6": {"class_type": "KSampler", "inputs": {**RUN["6"]["inputs"], "model": ["2", 0]}},
+    "7": {"class_type": "VAEDecode", "inputs": {"samples": ["6", 0], "vae": ["1", 2]}},
+    "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "x"}, "is_changed": ["0"]},
+    "9": {"class_type": "LorchestraApiExport", "inputs": {"lora_stack": ["2", 2], "documents": True}},
+}
+SAVED = {
+    "nodes": [
+        {"id": 1, "type": "LoadImage", "inputs": [], "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}],
+         "widgets_values": ["a.png", "image"]},
+        {"id": 2, "type": "SaveImage", "inputs": [{"name": "images", "type": "IMAGE", "link": 1}], "outputs": [],
+         "widgets_values": ["x"]},
+    ],
+    "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+    "extra": {"lorchestra": {"inputs": [{"node": "1", "widget": "image", "name": "photo"}]}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(export_node: Any, pack: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs the node as ComfyUI does, within a prompt and what the editor sends with it."""
+    for node in pack.node_list:
+        monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, node.define_schema().node_id, node)
+
+    def execute(prompt: object, pnginfo: object = None, *, form: str = "json", prefix: str = "api/portrait") -> Any:
+        hidden = {io.Hidden.prompt: prompt, io.Hidden.extra_pnginfo: pnginfo}
+        is_oldest = "hidden_inputs" in inspect.signature(export_node.PREPARE_CLASS_CLONE).parameters
+        prepared = export_node.PREPARE_CLASS_CLONE(hidden if is_oldest else {"hidden_inputs": hidden})
+        return prepared.execute(ROWS, form, prefix, False, documents=True)
+
+    return execute
+
+
+@needs_clones
+def test_the_workflow_that_is_run_becomes_documents(run: Any, output: Path) -> None:
+    """Each under the number of the stack's own file; the programs are shown only."""
+    done = run(GRAPH)
+    ends = ("openapi.json", "request.json", "schema.json", "stack.json")
+    assert written(output) == [f"api/portrait_00001_.{end}" for end in ends]
+    schema, openapi, request = (
+        json.loads((output / f"api/portrait_00001_.{end}").read_text("utf-8"))
+        for end in ("schema.json", "openapi.json", "request.json")
+    )
+    assert {"scene", "negative_prompt", "seed", "steps", "loras"} <= schema["properties"].keys()
+    assert "/workflows/portrait/jobs" in openapi["paths"]
+    assert request["scene"] == 'a cat, "sitting"'
+    assert [one["id"] for one in done.ui["documents"]] == ["schema", "openapi", "request", "curl", "python"]
+    assert "/lorchestra/workflows/portrait/jobs" in done.ui["documents"][3]["text"]
+    assert 'Publish it as "portrait" before you call it.' in done.ui["text"][0]
+    assert json.loads(done.args[0])["loras"]
+
+
+@needs_clones
+def test_what_a_person_said_of_the_saved_workflow_counts(run: Any, output: Path) -> None:
+    run(GRAPH, {"workflow": SAVED})
+    schema = json.loads((output / "api/portrait_00001_.schema.json").read_text("utf-8"))
+    assert list(schema["properties"]) == ["photo"]
+
+
+@needs_clones
+def test_a_saved_workflow_that_cannot_be_read_leaves_the_prompt(run: Any, output: Path) -> None:
+    odd = {**SAVED, "nodes": [*SAVED["nodes"], {"id": 3, "type": "Gone", "inputs": [], "outputs": []}]}
+    (text,) = run(GRAPH, {"workflow": odd}).ui["text"]
+    assert "Note: App mode and the names that were given to inputs are not used: " in text
+    assert "scene" in json.loads((output / "api/portrait_00001_.schema.json").read_text("utf-8"))["properties"]
+
+
+@needs_clones
+@pytest.mark.parametrize(
+    ("prompt", "sentence"),
+    [
+        ({}, "there are no nodes in it"),
+        (None, "this is None, which is no workflow"),
+        ({"1": GRAPH["1"]}, "nothing in the workflow saves or shows a result"),
+        ({"1": GRAPH["1"], "2": {"class_type": "Gone", "inputs": {}}}, "this ComfyUI has no such node"),
+    ],
+)
+def test_a_workflow_that_is_no_api_is_a_sentence(run: Any, output: Path, prompt: object, sentence: str) -> None:
+    done = run(prompt)
+    (text,) = done.ui["text"]
+    assert "The workflow was not written as an API: " in text
+    assert sentence in text
+    assert done.ui["documents"] == []
+    assert written(output) == ["api/portrait_00001_.stack.json"]
+
+
+@needs_clones
+def test_both_schemas_have_a_file(run: Any, output: Path) -> None:
+    run(GRAPH, form="schema", prefix="1 %date%")
+    names = [name.partition("_.")[2] for name in written(output)]
+    assert names == ["openapi.json", "request.json", "schema.json", "workflow.schema.json"]
+
+
+def test_what_depends_on_the_whole_workflow_is_written_each_time(export_node: Any) -> None:
+    """ComfyUI keeps the result of a node whose inputs are the same."""
+    same = {"format": "json", "filename_prefix": "a", "allow_names": False}
+    assert export_node.fingerprint_inputs(**same) == export_node.fingerprint_inputs(**same)
+    for changing in ({**same, "documents": True}, {**same, "format": "infotext"}):
+        assert export_node.fingerprint_inputs(**changing) != export_node.fingerprint_inputs(**changing)

@@ -51,3 +51,35 @@ def test_live_is_what_merging_is(name: str, kind: str, models: Models, loras: Pa
     assert apart(live, merged) <= 1e-5
     assert apart(live, bare) > 1e-3
     assert hooks(model) == 0
+
+
+BLOCKS = {
+    "FLUX.1": ({"double_blocks.0": 0.0, "single": 0.5}, {"double_blocks": 0.0, "single_blocks": 0.5}),
+    "Wan": ({"blocks.0": 0.5, "attn": 0.25}, {"attn": 0.125, "blocks_0": 0.5}),
+    "LTX audio-video": ({"audio": 0.0}, {"audio": 0.0}),
+}
+"""Family → (factors by pattern, factors by what the name of a layer has in it)."""
+
+
+@pytest.mark.parametrize("mode", ["live", "merge"])
+@pytest.mark.parametrize("kind", ["LoRA", "LoKr", "OFT"])
+@pytest.mark.parametrize("name", [name for name in BLOCKS if name in KNOWN])
+def test_weights_per_block(name: str, kind: str, mode: str, models: Models, loras: Path, stacked: Stacks) -> None:
+    """The same as a file for each factor, with a row at the weight that its layers have."""
+    family = FAMILIES[name]
+    model, _ = models.find(name)
+    blocks, words = BLOCKS[name]
+    tensors = lora_tensors(kind, linear_layers(model))
+    save_file(tensors, loras / "a.safetensors")
+    apart_by: dict[float, dict[str, Any]] = {}
+    for tensor, value in tensors.items():
+        factor = next((factor for word, factor in words.items() if word in tensor), 1.0)
+        apart_by.setdefault(factor, {})[tensor] = value
+    assert len(apart_by) > 1
+    for number, (_, part) in enumerate(apart_by.items()):
+        save_file(part, loras / f"part{number}.safetensors")
+    rows = [row(f"part{number}", 0.8 * factor) for number, factor in enumerate(apart_by)]
+    expected = family.sample(stacked(model, rows, mode))
+    found = family.sample(stacked(model, [row("a", 0.8, blocks=blocks)], mode))
+    assert apart(found, expected) <= 1e-6
+    assert apart(found, family.sample(stacked(model, [row("a", 0.8)], mode))) > 1e-4

@@ -11,6 +11,7 @@ import pytest
 import torch
 from support.models import UNETS, load_flux, make_unet
 
+import nodes
 from lorchestra.architectures.unet import diffusers_names
 
 
@@ -85,7 +86,17 @@ def test_parts_of_a_fused_qkv_and_all_of_it_are_one_patch(pack: Any, stack_node:
 def test_import_registers_the_nodes_once(pack: Any) -> None:
     """The entrypoint gives an extension with the nodes that the README names."""
     names = [node.define_schema().node_id for node in asyncio.run(_nodes(pack))]
-    assert names == ["LorchestraLoraStack", "LorchestraLoraSchedule", "LorchestraLoraCheck", "LorchestraApiExport"]
+    assert names == [
+        "LorchestraLoraStack", "LorchestraLoraSchedule", "LorchestraLoraCheck", "LorchestraApiExport",
+        "LorchestraStackFromRequest",
+        "LorchestraLoraBalance",
+    ]  # fmt: skip
+
+
+@pytest.mark.oldest
+def test_the_nodes_stand_beside_comfyuis_own_loaders(pack: Any) -> None:
+    for node in asyncio.run(_nodes(pack)):
+        assert node.define_schema().category == f"{nodes.LoraLoader.CATEGORY}/Lorchestra"
 
 
 async def _nodes(pack: Any) -> list[Any]:

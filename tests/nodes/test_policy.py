@@ -63,6 +63,17 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.getMessage().startswith("LoRA Stack: ")]
 
 
+def test_a_row_that_is_skipped_because_its_file_is_missing_goes_no_further(
+    stack_node: Any, model: Any, files: Path
+) -> None:
+    """Other packs' stacks would stop at it, and an export would name a file that had no part in the picture."""
+    upstream = [("gone.safetensors", 1.0, 1.0), ("part.safetensors", 1.0, 1.0)]
+    rows = json.dumps([{"lora": "fits.safetensors"}, {"lora": "lost.safetensors"}])
+    done = stack_node.execute(model=model, loras=rows, missing="skip", lora_stack=upstream)
+    assert [row[0] for row in done.args[2]] == ["part.safetensors", "fits.safetensors"]
+    assert done.args[3].count("not found; skipped") == 2
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize(
     ("name", "is_refused", "is_told"),

@@ -24,8 +24,10 @@ from playwright.sync_api import Route
 
 FETCHED = Path(__file__).parents[1] / "e2e" / "frontends"
 STATIC = "comfyui_frontend_package/static"
-OTHERS = ("nodes2-1.58.1", "classic-1.58.1", "classic-1.27.10")
-"""Renderer and version: the newest, and the oldest that is supported, which has no Nodes 2.0."""
+NEWEST = "1.58.1"
+"""The newest frontend that is published."""
+OLDEST = "1.27.10"
+"""The oldest one that is supported; it has no Nodes 2.0."""
 
 
 def unpacked(version: str) -> Path:

@@ -117,7 +117,7 @@ def test_missing_lists_what_is_not_there(folder: Path, tmp_path: Path, capsys: p
     ]
     assert [item["made_for"] for item in json.loads(out)][:3] == [[], ["SDXL", "SSD-1B", "Segmind Vega"], []]
     item = json.loads(out)[2]
-    assert "may be any of people/pixel.safetensors, pixel.safetensors" in item["why"]
+    assert "is in 2 folders. Choose one: people/pixel.safetensors, pixel.safetensors" in item["why"]
     assert [one["why"] for one in item["candidates"]] == ["the same file name"] * 2
     code, out = run(capsys, tmp_path, "missing", str(file))
     assert code == 1 and out.startswith("5 of 8 LoRAs are missing:\ncivitai:1@2 (node 1, row 3)\n")

@@ -78,8 +78,9 @@ def problem_of(entry: Entry, base: Base | None = None, mode: str = AUTO) -> badg
 
 def test_rows_that_cannot_be_applied(bases: dict[str, Any]) -> None:
     assert problem_of(Entry("a", model=0.0, clip=0.0, on=False)) is None
-    problem = problem_of(Entry("a", blocks={"mid": 0.5}))
-    assert problem and problem.state == badges.BROKEN and "block weights" in problem.sentence
+    assert problem_of(Entry("a", blocks={"mid": 0.5})) is None
+    problem = problem_of(Entry("a", blocks={"(mid)": 0.5}))
+    assert problem and problem.state == badges.BROKEN and "names no blocks" in problem.sentence
     assert problem_of(Entry("a", schedule="fade-in")) is None
     problem = problem_of(Entry("a", schedule="fade-in"), mode=MERGE)
     assert problem and "has a schedule" in problem.sentence

@@ -60,11 +60,12 @@ def test_an_input_without_a_default_that_must_be_sent_has_an_example() -> None:
     Draft202012Validator(schema_of(made)).validate(example_of(made))
 
 
-def test_openapi_is_valid(made: Publication) -> None:
-    check_openapi(openapi_of([made], URL))
+def test_openapi_of_one_is_valid() -> None:
+    check_openapi(openapi_of([PUBLICATIONS[2]], URL))
 
 
-def test_openapi_of_several_has_names_of_their_own() -> None:
+def test_openapi_of_several_is_valid_and_has_names_of_their_own() -> None:
+    """All of them in one document: checking one takes seconds."""
     document = openapi_of(PUBLICATIONS, URL)
     check_openapi(document)
     ids = [

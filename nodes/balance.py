@@ -1,0 +1,141 @@
+"""The LoRA Balance node."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from comfy_api.latest import io
+
+from ..lorchestra.choices import AUTO, IGNORE, SKIP, Choices
+from .host import files
+from .host.schema import category, schema
+from .sockets import LoraStackSocket, read_rows, to_rows
+
+if TYPE_CHECKING:
+    from ..lorchestra.analysis.balance import Balance
+    from ..lorchestra.apply.plan import Change, Plan
+    from ..lorchestra.fit.rows import Files
+    from ..lorchestra.models.base import Base
+    from ..lorchestra.stack import Entry, Stack
+    from .host.protocols import Patcher
+
+AS_THEY_ARE = "as they are"
+WEIGHTS = (AS_THEY_ARE, "equal", "total", "interference")
+"""`analysis.weights.SUGGESTIONS` by their ids, said again: what they need is loaded with the first run."""
+
+
+class LoraBalance(io.ComfyNode):
+    """Measures the LoRAs of a stack against each other."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs are only ever appended."""
+        return schema(
+            node_id="LorchestraLoraBalance",
+            display_name="LoRA Balance",
+            category=category(),
+            description=(
+                "Measures how strong each LoRA of a stack is, which one dominates, and which do the same work; and "
+                "suggests weights. No picture is made."
+            ),
+            search_aliases=["lora strength", "balance loras", "compare loras", "lora weights", "lora conflict"],
+            is_output_node=True,
+            inputs=[
+                LoraStackSocket.Input("lora_stack", tooltip="The rows to measure, from any stack node."),
+                io.Combo.Input(
+                    "weights",
+                    options=list(WEIGHTS),
+                    default=AS_THEY_ARE,
+                    tooltip="The weights that go out. equal: all LoRAs as strong as each other. total: together as "
+                    "strong as one at 0.75. interference: lowered where others do the same work.",
+                ),
+                io.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="The diffusion model. If nothing is connected, LoRAs are compared on the architecture that "
+                    "all of them are made for, and some algorithms cannot be measured.",
+                ),
+            ],
+            outputs=[
+                LoraStackSocket.Output(
+                    display_name="LORA_STACK", tooltip="The rows with the chosen weights, for a LoRA Stack."
+                ),
+                io.String.Output(display_name="report", tooltip="The figures, and what they mean, in sentences."),
+                io.String.Output(display_name="data", tooltip="The same and more as JSON, for other programs."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, lora_stack: object, weights: str = AS_THEY_ARE, model: Patcher | None = None) -> io.NodeOutput:
+        """Measures; what it needs is loaded with the first run, not with ComfyUI."""
+        from ..lorchestra.analysis.balance import measure
+        from ..lorchestra.analysis.report import report, to_json
+        from ..lorchestra.apply.plan import make_plan
+
+        stack, row_files = read_rows(lora_stack), files.row_files(files.SECONDS)
+        base = _base(stack, row_files, model)
+        if base is None:
+            text = "No LoRA does anything here: none is on, or no weight is other than 0."
+            return io.NodeOutput(to_rows(stack.entries), text, "{}", ui={"text": [text]})
+        plan = make_plan(stack, row_files, base, Choices(SKIP, IGNORE, AUTO))
+        balance = measure(plan, None if model is None else _Weights(model).find)
+        left_out = [str(item) for item in plan.outcomes if not item.applied and item.entry.active]
+        text = "\n".join([base.title, "", report(balance), *(["", *left_out] if left_out else [])])
+        data = json.dumps({"version": 1, "model": base.title, **to_json(balance)}, ensure_ascii=False)
+        rows = to_rows(files.with_listed_names(_weighted(stack, plan, balance, weights)))
+        return io.NodeOutput(rows, text, data, ui={"text": [text]})
+
+
+def _base(stack: Stack, row_files: Files, model: Patcher | None) -> Base | None:
+    """The model, else what all LoRAs that are on are made for; None if none is on."""
+    from ..lorchestra.analysis.common_base import common_base
+    from .host.model import live_base
+
+    if model is not None:
+        return live_base(model, None)
+    made_for: dict[str, tuple[str, ...]] = {}
+    for row, entry in stack.rows:
+        located = row_files.find(entry, row) if entry.active else None
+        if located is not None:
+            made_for[Path(located.path).name] = row_files.open(located.path).examined.identity.architectures
+    return common_base(made_for, "connect the model") if made_for else None
+
+
+class _Weights:
+    """A MODEL's own weights."""
+
+    def __init__(self, model: Patcher) -> None:
+        self._weights = model.model_state_dict()
+
+    def find(self, change: Change) -> torch.Tensor | None:
+        """In fp32 on the CPU; None for one that is packed or is not there."""
+        weight = self._weights.get(change.key)
+        if weight is None or type(weight) is not torch.Tensor or not weight.is_floating_point():
+            return None
+        return weight.detach().float().cpu() if weight.dtype.itemsize > 1 else None
+
+
+def _weighted(stack: Stack, plan: Plan, balance: Balance, weights: str) -> list[Entry]:
+    """The rows with the weights of a suggestion; all rows of one file are multiplied by the same."""
+    from ..lorchestra.analysis.weights import SUGGESTIONS, suggested
+
+    suggestion = next((item for item in SUGGESTIONS if item.id == weights), None)
+    entries = list(stack.entries)
+    if suggestion is None:
+        return entries
+    rows_of = {item.weighted.row: item.rows for item in plan.chosen}
+    for lora, (model, clip) in zip(balance.loras, suggested(balance, suggestion).tolist(), strict=True):
+        for row in rows_of[lora.row]:
+            entry = entries[row - 1]
+            scaled = _scaled(entry.model, model, lora.model)
+            own = entry.clip if entry.clip is None else _scaled(entry.clip, clip, lora.clip)
+            entries[row - 1] = replace(entry, model=scaled, clip=own)
+    return entries
+
+
+def _scaled(weight: float, total: float, before: float) -> float:
+    return round(weight * total / before, 4) if before else weight

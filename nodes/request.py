@@ -1,0 +1,186 @@
+"""The Stack from Request node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io
+
+from ..lorchestra.choices import AUTO, ERROR, MISSING_POLICIES, SKIP
+from ..lorchestra.errors import LorchestraError, quoted
+from .export import FORMS as WRITTEN
+from .host import files, prompt
+from .host.schema import category, schema
+from .sockets import LoraStackSocket, read_rows, to_rows
+
+if TYPE_CHECKING:
+    from ..lorchestra.exchange import Reading
+    from ..lorchestra.stack import Entry, Stack
+
+FORMS = (AUTO, *(form for form in WRITTEN if form not in ("json", "schema")))
+"""The dialects, and the one that the text is told to be; our own JSON is always told."""
+
+
+class StackFromRequest(io.ComfyNode):
+    """Reads the LoRAs of another program's request."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Inputs are only ever appended: workflows restore widget values by position."""
+        return schema(
+            node_id="LorchestraStackFromRequest",
+            display_name="Stack from Request",
+            category=category(),
+            description=(
+                "Reads the LoRAs out of a request or a prompt of another program: Runware, A1111, rgthree, fal, "
+                "diffusers and many more. What can't be kept is listed in the report."
+            ),
+            search_aliases=[
+                "lora from text",
+                "import lora",
+                "runware",
+                "a1111",
+                "prompt lora tags",
+                "lora stack import",
+            ],
+            inputs=[
+                io.String.Input(
+                    "request",
+                    multiline=True,
+                    default="",
+                    tooltip="The text: a request's JSON, a prompt with <lora:…> tags, a script. Empty is no LoRA.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(FORMS),
+                    default=AUTO,
+                    optional=True,
+                    tooltip="The program that the text is for; auto tells it from the text.",
+                ),
+                io.Combo.Input(
+                    "missing",
+                    options=list(MISSING_POLICIES),
+                    default=ERROR,
+                    optional=True,
+                    tooltip="What happens to a LoRA whose file is not there: stop with an error, or skip it.",
+                ),
+                LoraStackSocket.Input(
+                    "lora_stack", optional=True, tooltip="Rows that come before those of the request."
+                ),
+            ],
+            outputs=[
+                LoraStackSocket.Output(
+                    display_name="LORA_STACK", tooltip="The LoRAs that were found, for the lora_stack of a LoRA Stack."
+                ),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="One line per LoRA: the file that was found, and what was lost.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        request: object = None,
+        *,
+        format: str | None = None,  # noqa: A002
+        missing: str | None = None,
+    ) -> bool | str:
+        """Runs when the prompt is queued: text that cannot be read, and LoRAs that cannot be found, stop it there.
+
+        What comes by a link is left to the run. ComfyUI passes `request` alone, as for the LoRA Stack.
+        """
+        from ..lorchestra.fit.rows import missing_error
+        from ..lorchestra.stack.wanted import wanted_of
+
+        inputs = prompt.find_queued_inputs()
+        form = format or prompt.find_choice(inputs, "format", AUTO, unknown="")
+        skipping = missing or prompt.find_choice(inputs, "missing", ERROR, unknown=SKIP)
+        for name, value, known in (("format", form or AUTO, FORMS), ("missing", skipping, MISSING_POLICIES)):
+            if value not in known:  # ComfyUI 0.3.64 does not check choices
+                return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
+        if not isinstance(request, str) or not form:
+            return True
+        try:
+            finder = files.Finder(0)
+            found = _find(_read(request, form).stack, finder)
+        except LorchestraError as error:
+            return str(error)
+        unread = finder.unread() if found.lost else 0
+        # What is not read yet is read by the run, which then says it: nobody waits for it here.
+        lost = [(row, entry) for row, entry in found.lost if not (unread and wanted_of(entry).is_identified)]
+        return str(missing_error(lost)) if lost and skipping != SKIP else True
+
+    @classmethod
+    def fingerprint_inputs(cls, request: object = None, format: str | None = None, **_: object) -> str:  # noqa: A002
+        """The node runs again when a LoRA file appeared, went, or changed on disk."""
+        try:
+            return files.fingerprint(_read(request, format or AUTO).stack) if isinstance(request, str) else ""
+        except LorchestraError as error:
+            return str(error)
+
+    @classmethod
+    def execute(
+        cls,
+        request: str,
+        format: str = AUTO,  # noqa: A002
+        missing: str = ERROR,
+        lora_stack: object = None,
+    ) -> io.NodeOutput:
+        """Reads the text, finds the files, and says what became of each LoRA."""
+        from ..lorchestra.fit.rows import missing_error
+
+        reading, upstream = _read(request, format), read_rows(lora_stack)
+        finder = files.Finder(files.SECONDS)
+        found = _find(reading.stack, finder)
+        if found.lost and missing != SKIP:
+            raise missing_error(found.lost, finder.unread())
+        lines = [*found.lines, *(f"Not kept from the text: {loss}" for loss in reading.losses)]
+        text = "\n".join(lines) or "There is no LoRA in the request."
+        rows = to_rows([*upstream.entries, *found.entries])
+        return io.NodeOutput(rows, text, ui={"text": [text]})
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The rows of a request."""
+
+    entries: tuple[Entry, ...]
+    """Those that have a file, under the name by which ComfyUI lists it."""
+    lost: tuple[tuple[int, Entry], ...]
+    """Number and row of those without one."""
+    lines: tuple[str, ...]
+    """What became of each."""
+
+
+def _read(text: str, form: str) -> Reading:
+    """The stack in a text; raises `StackError` that names the row."""
+    from ..lorchestra.exchange import Reading, find_dialect_or_raise, read_any
+    from ..lorchestra.stack import Stack
+
+    if not text.strip():
+        return Reading(Stack())
+    return read_any(text) if form == AUTO else find_dialect_or_raise(form).read(text)
+
+
+def _find(stack: Stack, finder: files.Finder) -> _Found:
+    """The files of the rows that are on; raises `StackError` for a name that may be any of several."""
+    entries: list[Entry] = []
+    lost: list[tuple[int, Entry]] = []
+    lines: list[str] = []
+    for row, entry in stack.rows:
+        if not entry.active:
+            lines.append(f"{entry.lora}: {'weight 0' if entry.on else 'off'}; left out")
+            continue
+        resolved = finder.resolve(entry, row)
+        if resolved is None:
+            lost.append((row, entry))
+            lines.append(f"{entry.lora}: not found; skipped")
+            continue
+        entries.append(replace(entry, lora=resolved.name))
+        clip = "" if entry.clip is None else f", CLIP {entry.clip:g}"
+        used = f"; used {resolved.name}, {resolved.how}" if resolved.how else ""
+        lines.append(f"{entry.lora}: weight {entry.model:g}{clip}{used}")
+    return _Found(tuple(entries), tuple(lost), tuple(lines))
