@@ -12,6 +12,7 @@ import { installDrop } from "./exchange/drop.mjs";
 import { installPaste } from "./exchange/paste.mjs";
 import { identitiesOf } from "./saving/identities.mjs";
 import { learnAll, noticeMissing } from "./missing/missing.mjs";
+import { installLibrary } from "./library/tab.mjs";
 import { libraryOf, refreshLoras } from "./picker/library.mjs";
 import { showDocuments } from "./result/documents.mjs";
 import { showResults } from "./result/text.mjs";
@@ -75,7 +76,8 @@ comfy.app.registerExtension({
     installPaste(comfy);
     identitiesOf(comfy.app).install();
     libraryOf(comfy).whenHashed(() => void learnAll(comfy));
-    return loadWords(comfy.api, String(comfy.app.extensionManager?.setting?.get("Comfy.Locale") ?? ""));
+    const locale = String(comfy.app.extensionManager?.setting?.get("Comfy.Locale") ?? "");
+    return loadWords(comfy.api, locale).then(() => installLibrary(comfy));
   },
   beforeConfigureGraph: (workflow) => identitiesOf(comfy.app).forget(workflow),
   afterConfigureGraph: () => {

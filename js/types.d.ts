@@ -52,7 +52,8 @@ export interface Extension {
 
 export interface ExtensionManager {
   toast?: { add(message: { severity: Severity; summary: string; detail: string; life: number }): void };
-  setting?: { get(id: string): unknown };
+  setting?: { get(id: string): unknown; set?(id: string, value: unknown): unknown };
+  registerSidebarTab?(tab: HandedBack): void;
   workflow?: { activeWorkflow?: { filename?: string; changeTracker?: ChangeTracker } | null };
 }
 
@@ -86,6 +87,7 @@ export interface Canvas {
   processMouseDown(event: PointerEvent): void;
   processMouseMove(event: PointerEvent): void;
   processMouseUp(event: PointerEvent): void;
+  convertEventToCanvasOffset?(event: MouseEvent): Point;
   deselectAll?(): void;
   selectNode?(node: HandedBack): void;
   centerOnNode?(node: HandedBack): void;
@@ -131,6 +133,7 @@ export interface Graph {
   remove(node: HandedBack): void;
   /** A subgraph's; its nodes lose theirs with it. */
   removeInput?(input: HandedBack): void;
+  getNodeOnPos?(x: number, y: number): GraphNode | null | undefined;
   getNodeById(id: NodeId | null | undefined): GraphNode | null;
   getLink?(id: number | null | undefined): Link | undefined;
 }
@@ -225,6 +228,7 @@ export interface Point {
   [index: number]: number;
   0: number;
   1: number;
+  [Symbol.iterator](): Iterator<number>;
 }
 
 export interface Widget {

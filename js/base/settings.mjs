@@ -90,6 +90,48 @@ export const SETTINGS = {
     attrs: { min: 0, max: 640, step: 8 },
     allowed: between(0, 640),
   },
+  pickerView: {
+    id: "Lorchestra.PickerView",
+    section: "LoRA picker",
+    name: "List or grid",
+    tooltip: "The picker remembers what was chosen in it.",
+    type: "combo",
+    defaultValue: "list",
+    options: [{ text: "list", value: "list" }, { text: "grid", value: "grid" }],
+    allowed: oneOf(["list", "grid"]),
+  },
+  pickerOrder: {
+    id: "Lorchestra.PickerOrder",
+    section: "LoRA picker",
+    name: "Order",
+    tooltip: "By name, or what is newest, was used last, is used most or is largest first.",
+    type: "combo",
+    defaultValue: "name",
+    options: [
+      { text: "name", value: "name" }, { text: "newest", value: "newest" }, { text: "last-used", value: "last-used" },
+      { text: "most-used", value: "most-used" }, { text: "size", value: "size" },
+    ],
+    allowed: oneOf(["name", "newest", "last-used", "most-used", "size"]),
+  },
+  pictureSize: {
+    id: "Lorchestra.PictureSize",
+    section: "LoRA picker",
+    name: "Size of the pictures in the grid",
+    tooltip: "The picker remembers what was chosen in it.",
+    type: "combo",
+    defaultValue: "medium",
+    options: [{ text: "small", value: "small" }, { text: "medium", value: "medium" }, { text: "large", value: "large" }],
+    allowed: oneOf(["small", "medium", "large"]),
+  },
+  blurNsfw: {
+    id: "Lorchestra.BlurNsfw",
+    section: "LoRA picker",
+    name: "Blur pictures that are not safe for work",
+    tooltip: "Those of which a file beside the LoRA says so, from R on.",
+    type: "boolean",
+    defaultValue: true,
+    allowed: isSwitch,
+  },
   badges: {
     id: "Lorchestra.Badges",
     section: "Rows",
@@ -118,6 +160,17 @@ export function setting(app, name) {
   const { id, defaultValue, allowed } = SETTINGS[name];
   const value = app?.extensionManager?.setting?.get?.(id);
   return /** @type {Value<(typeof SETTINGS)[K]["defaultValue"]>} */ (allowed(value) ? value : defaultValue);
+}
+
+/**
+ * Changes a setting for the user, who has chosen it where it is used.
+ * @param {App} app
+ * @param {keyof typeof SETTINGS} name
+ * @param {string | number | boolean} value
+ */
+export function remember(app, name, value) {
+  const settings = app?.extensionManager?.setting;
+  if (setting(app, name) !== value) void settings?.set?.(SETTINGS[name].id, value);
 }
 
 /**

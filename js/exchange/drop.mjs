@@ -1,9 +1,15 @@
 // @ts-check
-/** Pictures that are dropped on a LoRA Stack: the LoRAs that A1111, Forge, Fooocus or SwarmUI wrote into them. */
+/**
+ * What is dropped on a LoRA Stack: LoRAs of our library, and pictures with the LoRAs that A1111, Forge, Fooocus or SwarmUI
+ * wrote into them.
+ */
 
 import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
+import { newRows } from "../stack/defaults.mjs";
 import { lorasWidget } from "../stack/node.mjs";
+import { textsOf } from "../values/json.mjs";
+import { MAX_ROWS } from "../values/limits.mjs";
 import { findParameters, PICTURES } from "../values/pictures.mjs";
 import { readPasted } from "./clipboard.mjs";
 import { appendRows } from "./paste.mjs";
@@ -21,15 +27,40 @@ export function hasPictures(event) {
   return [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file" && PICTURES.includes(item.type));
 }
 
+/** What is dragged out of the library: a JSON list of names. */
+export const LORAS_DRAG = "application/x-lorchestra-loras";
+
+/** @param {DragEvent} event */
+export function hasLoras(event) {
+  return event.dataTransfer?.types.includes(LORAS_DRAG) ?? false;
+}
+
 /**
- * Lets the node take pictures on its title; its list hears them itself.
+ * @param {DragEvent} event that drops
+ * @returns {string[]} names
+ */
+export function lorasIn(event) {
+  try {
+    return textsOf(JSON.parse(event.dataTransfer?.getData(LORAS_DRAG) ?? "")).slice(0, MAX_ROWS);
+  } catch { // another page's
+    return [];
+  }
+}
+
+/**
+ * Lets the node take both on its title; its list hears them itself.
  * @param {Comfy} comfy
  * @param {HookedNode} node
  */
 export function installDrop(comfy, node) {
-  node.onDragOver = hasPictures;
+  node.onDragOver = (event) => hasPictures(event) || hasLoras(event);
   node.onDragDrop = async (event) => {
-    if (!lorasWidget(node) || !hasPictures(event)) return false;
+    if (!lorasWidget(node)) return false;
+    if (hasLoras(event)) {
+      await appendRows(comfy, node, newRows(comfy.app, lorasIn(event)));
+      return true;
+    }
+    if (!hasPictures(event)) return false;
     await readDropped(comfy, event, (rows) => appendRows(comfy, node, rows));
     return true;
   };

@@ -86,7 +86,7 @@ export async function appendRows(comfy, node, rows) {
 }
 
 /** @param {App} app @returns {GraphNode | undefined} the only selected node, when it has rows */
-function selectedStack(app) {
+export function selectedStack(app) {
   const selected = /** @type {GraphNode[]} */ ([...(app.canvas?.selectedItems ?? Object.values(app.canvas?.selected_nodes ?? {}))]);
   return selected.length === 1 && lorasWidget(selected[0]) ? selected[0] : undefined;
 }

@@ -5,6 +5,7 @@ import { writeToClipboard } from "../base/clipboard.mjs";
 import { create, useStyle } from "../base/dom.mjs";
 import { openPopup } from "../base/popup.mjs";
 import { ask } from "../base/server.mjs";
+import { setting } from "../base/settings.mjs";
 import { asSentence, t } from "../base/words.mjs";
 import { splitName } from "../values/numbers.mjs";
 import { createDetails } from "./details.mjs";
@@ -14,7 +15,7 @@ import { STYLE } from "./style.mjs";
 
 /**
  * Opens the card. Nothing in it is ever read as HTML.
- * @param {Pick<Comfy, "api">} comfy
+ * @param {Comfy} comfy
  * @param {object} options
  * @param {import("../base/popup.mjs").Anchor} options.anchor
  * @param {string} options.lora as ComfyUI lists it
@@ -24,7 +25,7 @@ import { STYLE } from "./style.mjs";
  * @param {() => void} [options.onClose]
  * @returns {{close: () => void}}
  */
-export function openInfoCard({ api }, { anchor, lora, row, onChange, onClose }) {
+export function openInfoCard({ app, api }, { anchor, lora, row, onChange, onClose }) {
   useStyle("info", STYLE);
   const said = create("div", { class: "lorchestra-hidden", role: "status" });
   const body = create("div", { class: "lorchestra-info-body" });
@@ -58,6 +59,7 @@ export function openInfoCard({ api }, { anchor, lora, row, onChange, onClose }) 
       if (info.title && info.title !== title) heading.textContent = info.title;
       body.replaceChildren(createDetails(info, {
         row, onChange, say, copy: (text, button) => copy(text, card, button, say),
+        blur: info.nsfw === true && setting(app, "blurNsfw"),
         preview: info.previews.length ? api.apiURL(`/lorchestra/preview?lora=${encodeURIComponent(lora)}&number=0`) : null,
         hash: async () => (await fetchInfo({ hash: "1" })).sha256,
       }));

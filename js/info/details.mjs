@@ -15,6 +15,7 @@ const SHORT_HASH = 10; // digits, as model sites show it
  * @property {(text: string, button: HTMLElement) => void} copy
  * @property {() => Promise<string | null>} hash works the file's hash out
  * @property {string | null} preview address of the image
+ * @property {boolean} [blur] whether it is blurred until it is pressed
  */
 
 /** @typedef {{min: number, median: number, max: number}} Spread */
@@ -25,6 +26,7 @@ const SHORT_HASH = 10; // digits, as model sites show it
  * @property {string | null} title
  * @property {boolean} preview whether an image lies beside the file
  * @property {("image" | "video")[]} previews all previews, images first
+ * @property {boolean} [nsfw] whether a sidecar says that they are not safe for work
  * @property {string} kind
  * @property {string | null} kind_title
  * @property {string | null} problem why the file could not be read
@@ -106,7 +108,7 @@ const ABOUT = { author: () => t("Author"), license: () => t("License"), date: ()
  * @param {Info} info
  * @param {Actions} actions
  */
-function createTop(info, { preview }) {
+function createTop(info, { preview, blur }) {
   const onerror = (/** @type {Event} */ event) => /** @type {HTMLElement} */ (event.target).remove();
   const image = preview && (info.preview
     ? create("img", {
@@ -116,6 +118,11 @@ function createTop(info, { preview }) {
       class: "lorchestra-info-image", src: preview, "aria-label": t("Preview video"), muted: true, loop: true, controls: true,
       preload: "metadata", onerror,
     }));
+  if (image && blur) {
+    image.classList.add("lorchestra-info-blurred");
+    image.title = t("Blurred. Press to show it.");
+    image.addEventListener("click", () => { image.classList.remove("lorchestra-info-blurred"); image.title = ""; }, { once: true });
+  }
   const facts = factsOf(info).filter(([, value]) => value);
   const why = info.evidence.length > 0 && create("details", {}, create("summary", { text: t("Why") }),
     create("ul", {}, ...info.evidence.map((/** @type {string} */ text) => create("li", { text }))));

@@ -39,4 +39,5 @@ export const STYLE = `
 .lorchestra-info ul { margin: 0; padding-inline-start: 16px; }
 .lorchestra-info details > summary { cursor: pointer; }
 .lorchestra-info-line { display: flex; align-items: center; flex-wrap: wrap; gap: 6px; }
+.lorchestra-info-blurred { filter: blur(18px); cursor: pointer; }
 `;

@@ -24,7 +24,7 @@ const MOST_RECENT = 20;
  * @property {(name: string) => boolean} has
  * @property {() => string[]} recent the last one first
  * @property {(name: string) => Promise<void>} toggle
- * @property {(name: string) => Promise<void>} addRecent
+ * @property {(...names: string[]) => Promise<void>} addRecent
  * @property {string} problem why something is not kept, or ""
  */
 
@@ -100,8 +100,10 @@ function createFavourites(api) {
         if (on) kept.favourites.push(name);
       });
     },
-    addRecent(name) {
-      return change((kept) => { kept.recent = [name, ...kept.recent.filter((one) => one !== name)].slice(0, MOST_RECENT); });
+    addRecent(...names) {
+      return change((kept) => {
+        kept.recent = [...names, ...kept.recent.filter((one) => !names.includes(one))].slice(0, MOST_RECENT);
+      });
     },
   };
   return favourites;

@@ -8,6 +8,7 @@ import { createEntries, createFolders, readLora, readUnusable } from "../values/
 /** @import { Api, Comfy } from "../types.d.ts" */
 
 const PATIENCE = 20_000; // for one answer, in milliseconds
+const LATE = 4000; // after which an answer that has not come is spoken of
 const FIRST_PAUSE = 1000;
 const LAST_PAUSE = 15_000;
 const HASHING_PAUSE = 3000;
@@ -24,6 +25,7 @@ const NO_HASHING = { done: 0, total: 0 };
  * @property {string} unkept why the server keeps nothing of what it knows until its next start, or ""
  * @property {boolean} loaded whether there ever was a list
  * @property {boolean} loading
+ * @property {boolean} late whether the server lets us wait
  * @property {boolean} namesOnly whether the server gave nothing but names
  * @property {string} problem why there is no new list, or ""
  */
@@ -32,6 +34,9 @@ const NO_HASHING = { done: 0, total: 0 };
  * @typedef {object} Library
  * @property {Readonly<Listed>} listed
  * @property {() => Promise<void>} refresh asks the server; never throws
+ * @property {() => Promise<void>} retry the same, and does not wait for what was asked before
+ * @property {(name: string) => Promise<import("../values/search.mjs").Lora | undefined>} find what is known of a LoRA;
+ *   asks the server if it was never asked
  * @property {(wanted: boolean) => Promise<void>} hash lets the server read all files for their hashes, or ends that; throws
  *   if it does not answer
  * @property {(listener: () => void) => void} whenHashed calls when reading for hashes has come to its end
@@ -70,7 +75,7 @@ function createLibrary(api) {
   /** @type {Listed} */
   const listed = {
     entries: [], folders: createFolders([]), unusable: [], pending: 0, hashing: NO_HASHING, unkept: "", loaded: false,
-    loading: false, namesOnly: false, problem: "",
+    loading: false, late: false, namesOnly: false, problem: "",
   };
   /** @type {Set<() => void>} */
   const listeners = new Set();
@@ -83,6 +88,7 @@ function createLibrary(api) {
   let timer;
   /** @type {Promise<void> | undefined} */
   let asking;
+  let turn = new AbortController(); // of what is asked for now
 
   const tell = () => { for (const listener of [...listeners]) listener(); };
 
@@ -100,9 +106,10 @@ function createLibrary(api) {
     if (was && !hashing.total) for (const listener of [...hashed]) listener();
   };
 
-  const askForAll = async () => {
+  /** @param {AbortSignal} signal */
+  const askForAll = async (signal) => {
     const since = ordered;
-    const text = await ask(api, "/lorchestra/loras");
+    const text = await ask(api, "/lorchestra/loras", signal);
     if (text !== answered) {
       const data = JSON.parse(text);
       if (!Array.isArray(data?.loras)) throw new Error(t("the server did not answer with a list"));
@@ -118,8 +125,9 @@ function createLibrary(api) {
     listed.namesOnly = false;
   };
 
-  const askForNames = async () => {
-    const names = JSON.parse(await ask(api, "/models/loras"));
+  /** @param {AbortSignal} signal */
+  const askForNames = async (signal) => {
+    const names = JSON.parse(await ask(api, "/models/loras", signal));
     if (!Array.isArray(names)) throw new Error(t("the server did not answer with a list"));
     const known = new Map(listed.entries.map(({ lora }) => [lora.name, lora]));
     take(lorasIn(names).map((lora) => known.get(lora.name) ?? lora));
@@ -130,21 +138,31 @@ function createLibrary(api) {
   };
 
   const load = async () => {
+    const { signal } = turn = new AbortController();
     listed.loading = true;
     tell();
+    const lateness = setTimeout(() => { listed.late = true; tell(); }, LATE);
+    signal.addEventListener("abort", () => clearTimeout(lateness));
+    let problem = "";
     try {
-      await askForAll().catch(askForNames);
-      listed.problem = "";
+      await askForAll(signal).catch(() => askForNames(signal));
     } catch (error) {
-      listed.problem = /** @type {Error} */ (error).message;
+      problem = /** @type {Error} */ (error).message;
     }
-    listed.loading = false;
+    if (signal.aborted) return; // it was asked again
+    clearTimeout(lateness);
+    Object.assign(listed, { problem, loading: false, late: false });
     asking = undefined;
     schedule();
     tell();
   };
 
   const refresh = () => (asking ??= load());
+  const retry = () => {
+    turn.abort();
+    listed.late = false;
+    return asking = load();
+  };
 
   const schedule = () => {
     clearTimeout(timer);
@@ -160,6 +178,11 @@ function createLibrary(api) {
   return {
     listed,
     refresh,
+    retry,
+    async find(name) {
+      if (!listed.loaded) await refresh();
+      return listed.entries.find(({ lora }) => lora.name === name)?.lora;
+    },
     async hash(wanted) {
       const answer = await askServer({ api }, "/lorchestra/index", { hash: wanted });
       ordered += 1;
@@ -187,11 +210,14 @@ function lorasIn(rows) {
 /**
  * @param {Api} api
  * @param {string} route
+ * @param {AbortSignal} signal
  * @returns {Promise<string>} the answer's text
  */
-async function ask(api, route) {
+async function ask(api, route, signal) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), PATIENCE);
+  signal.addEventListener("abort", () => abort.abort(), { signal: abort.signal });
+  if (signal.aborted) abort.abort();
   try {
     const answer = await api.fetchApi(route, { signal: abort.signal });
     if (!answer.ok) throw new Error(statusInWords(answer.status));

@@ -1,326 +1,58 @@
 // @ts-check
-/** Finds a LoRA among all that are there: by words, folders, architecture, favourites and recent ones. */
+/** Finds a LoRA among all that are there, in a pop-up beside where it is wanted. */
 
-import { create, setAttribute, useStyle } from "../base/dom.mjs";
 import { openPopup } from "../base/popup.mjs";
-import { setting } from "../base/settings.mjs";
-import { asSentence, t } from "../base/words.mjs";
-import { formatCount } from "../values/numbers.mjs";
-import { countFamilies, newestFirst, select, selectUnusable, wordsOf } from "../values/search.mjs";
-import { favouritesOf } from "./favourites.mjs";
-import { createFilterBar } from "./filter_bar.mjs";
-import { createFolderTree } from "./folder_tree.mjs";
-import { libraryOf } from "./library.mjs";
-import { createPreview } from "./preview.mjs";
-import { createRow, ROW_HEIGHT, showRow, showUnusable } from "./row.mjs";
-import { STYLE } from "./style.mjs";
-import { createVirtualList } from "./virtual_list.mjs";
+import { t } from "../base/words.mjs";
+import { createBrowser } from "./browser.mjs";
+import { ROW_HEIGHT } from "./row.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
 const FEWEST_ROWS = 5; // that the list has room for
 const MOST_ROWS = 40;
 
-let opened = 0;
-let newest = false; // as it was left, until the page is closed
-
 /**
  * @param {Comfy} comfy
  * @param {object} options
  * @param {import("../base/popup.mjs").Anchor} options.anchor the picker opens under it
  * @param {string} [options.current] the LoRA that is chosen now
- * @param {import("../values/search.mjs").Model | null} [options.model] what the LoRA is for
+ * @param {import("../values/search.mjs").Model | null} [options.model] what the LoRA is for, as far as it is known by now
  * @param {(name: string) => void} options.onChoose called after the picker has closed
- * @returns {{close: () => void}}
+ * @param {(names: string[]) => boolean} [options.onAdd] lets people add several, and is called while the picker stays
+ *   open; false if there is no room for them
+ * @param {() => void} [options.onClose]
+ * @returns {{close: () => void, setModel: (model: import("../values/search.mjs").Model | null) => void}}
  */
-export function openPicker(comfy, { anchor, current = "", model = null, onChoose }) {
-  useStyle("picker", STYLE);
-  const id = `lorchestra-picker-${opened += 1}`;
-  const { listed, refresh, watch, hash } = libraryOf(comfy);
-  const favourites = favouritesOf(comfy);
-  const target = model?.architectures?.length ? model : null;
-  const choice = {
-    query: "", folder: "", fits: target !== null && setting(comfy.app, "pickerFits"),
-    family: /** @type {string | null} */ (null), favourites: false, recent: false, newest,
-  };
-  /** @type {import("../values/search.mjs").Entry[]} */
-  let found = [];
-  /** @type {import("../values/search.mjs").Unusable[]} what stands behind them and cannot be chosen */
-  let unusable = [];
-  let active = -1;
-  let closed = false;
-  /** The list that is shown, and what follows from it. */
-  let known = { entries: listed.entries, byDate: newestFirst([]), families: countFamilies(listed.entries) };
-
-  const search = create("input", {
-    class: "lorchestra-field lorchestra-picker-search", type: "text", placeholder: t("Find a LoRA…"),
-    autocomplete: "off", spellcheck: false, autofocus: true, role: "combobox", "aria-label": t("Find a LoRA"),
-    "aria-expanded": true, "aria-controls": `${id}-list`, "aria-autocomplete": "list", "aria-haspopup": "listbox",
-  });
-  const list = createVirtualList({
-    rowHeight: ROW_HEIGHT,
-    class: "lorchestra-picker-list",
-    properties: { role: "listbox", id: `${id}-list`, "aria-label": t("LoRAs"), tabIndex: -1 },
-    createRow,
-    showRow: (row, index) => index >= found.length ? showUnusable(row, unusable[index - found.length], {
-      id: `${id}-${index}`, index, count: found.length + unusable.length,
-    }) : showRow(row, found[index], {
-      id: `${id}-${index}`, index, count: found.length + unusable.length, active: index === active, current: nameAt(index) === current,
-      favourite: favourites.has(nameAt(index)), words: wordsOf(choice.query), folder: choice.folder, model: target,
-    }),
-  });
-  const tree = createFolderTree(id, (folder) => {
-    choice.folder = folder;
-    update(0);
-  });
-  const families = () => known.families;
-  const bar = createFilterBar(choice, { model: target, families, onChange: () => { update(0); search.focus(); } });
-  const says = create("div", { class: "lorchestra-picker-says", hidden: true, "aria-live": "polite" });
-  const status = create("span", { role: "status", "aria-live": "polite" });
-  const hint = create("span", { class: "lorchestra-quiet" });
-  const unkept = create("div", { class: "lorchestra-picker-unkept lorchestra-warn", hidden: true });
-  const body = create("div", { class: "lorchestra-picker-body" }, tree.element, list.element, says);
-  const panel = create("div", { class: "lorchestra-picker-panel" },
-    create("div", { class: "lorchestra-picker-top" }, search), bar.element, body, unkept,
-    create("div", { class: "lorchestra-picker-foot" }, status, hint));
-  const preview = createPreview(comfy, () => panel);
-
-  /** @param {number} index */
-  const nameAt = (index) => found[index]?.lora.name ?? "";
-
-  /** @param {typeof choice} chosen */
-  const filterOf = (chosen) => ({
-    query: chosen.query,
-    folder: chosen.folder,
-    fits: chosen.fits ? target : null,
-    family: chosen.family,
-    favourite: chosen.favourites ? favourites.has : null,
-    recent: chosen.recent ? favourites.recent() : null,
-  });
-
-  const inOrder = () => {
-    if (!choice.newest) return known.entries;
-    if (known.byDate.length !== known.entries.length) known.byDate = newestFirst(known.entries);
-    return known.byDate;
-  };
-
-  /**
-   * Shows what the filters leave.
-   * @param {number | string} next the row that is active then, by number, or by name where it is still there
-   * @param {"nearest" | "center" | "stay"} [place] where it is scrolled to
-   */
-  const update = (next, place) => {
-    newest = choice.newest;
-    if (!listed.folders.has(choice.folder)) choice.folder = "";
-    const result = select(inOrder(), filterOf(choice));
-    found = result.found;
-    unusable = selectUnusable(listed.unusable, filterOf(choice));
-    const same = typeof next === "string" ? found.findIndex((entry) => entry.lora.name === next) : next;
-    const fallback = typeof next === "string" ? Math.max(active, 0) : 0;
-    active = Math.min(same < 0 ? fallback : same, found.length - 1);
-    bar.show();
-    tree.show(listed.folders, result.counts, choice.folder);
-    showMessage();
-    list.show(found.length + unusable.length);
-    sayCount();
-    showActive(place);
-  };
-
-  /** @param {"nearest" | "center" | "stay"} [place] */
-  const showActive = (place = "nearest") => {
-    if (active >= 0 && place !== "stay") list.reveal(active, place);
-    setAttribute(search, "aria-activedescendant", active < 0 ? null : `${id}-${active}`);
-    showPreview();
-  };
-
-  const showPreview = () => preview.show(found[active]?.lora ?? null, document.getElementById(`${id}-${active}`));
-
-  /** @param {number} index */
-  const move = (index) => {
-    if (!found.length) return;
-    active = Math.max(Math.min(index, found.length - 1), 0);
-    list.render();
-    showActive();
-  };
-
-  const sayCount = () => {
-    const total = listed.entries.length;
-    const [count, all] = [formatCount(found.length), formatCount(total)];
-    const words = [];
-    if (listed.loaded) {
-      const every = total === 1 ? t("1 LoRA") : t("{count} LoRAs", { count: all });
-      words.push(found.length === total ? every : t("{count} of {all} LoRAs", { count, all }));
-    }
-    if (unusable.length) words.push(t("{count} cannot be used", { count: formatCount(unusable.length) }));
-    if (listed.pending) {
-      words.push(t("reading {done} of {total}", { done: formatCount(Math.max(total - listed.pending, 0)), total: formatCount(total) }));
-    }
-    const { hashing } = listed;
-    if (hashing.total) words.push(t("hashing {done} of {total}", { done: formatCount(hashing.done), total: formatCount(hashing.total) }));
-    if (listed.namesOnly) words.push(t("only their names are known"));
-    if (listed.loaded && listed.problem) words.push(t("the list is out of date: {problem}", { problem: listed.problem }));
-    if (favourites.problem) words.push(favourites.problem);
-    const text = words.join(" · ");
-    if (status.textContent !== text) status.textContent = text;
-    if (unkept.textContent !== listed.unkept) unkept.textContent = asSentence(listed.unkept);
-    unkept.hidden = !listed.unkept;
-    const offer = listed.loaded && (listed.problem || listed.namesOnly) ? "again" : hashing.total ? "stop" : "keys";
-    if (hint.dataset.offer === offer) return; // a button that has the focus stays
-    hint.dataset.offer = offer;
-    hint.replaceChildren({
-      again: () => createButton(t("Try again"), refresh),
-      stop: () => createButton(t("Stop hashing"), () => void hash(false).catch(refresh)),
-      keys: () => t("Enter: choose · Ctrl+F: favourite"),
-    }[offer]());
-  };
-
-  /** @param {string} text @param {() => void} run */
-  const createButton = (text, run) => create("button", {
-    type: "button", class: "lorchestra-button", text, onclick: () => { run(); search.focus(); },
-  });
-
-  const showMessage = () => {
-    says.hidden = found.length + unusable.length > 0;
-    list.element.hidden = !says.hidden;
-    if (says.hidden) return;
-    if (!listed.loaded) {
-      if (listed.problem && !listed.loading) {
-        says.replaceChildren(t("The LoRAs cannot be listed: {problem}.", { problem: listed.problem }),
-          create("div", {}, createButton(t("Try again"), refresh)));
-      } else says.replaceChildren(t("Reading the list of LoRAs…"));
-    } else if (!listed.entries.length) {
-      says.replaceChildren(t("There are no LoRAs in ComfyUI's LoRA folders."));
-    } else says.replaceChildren(...nothingFound());
-  };
-
-  /** @returns {(string | Node)[]} why nothing is shown, and the filters that one may take off */
-  const nothingFound = () => {
-    const where = [
-      choice.folder, choice.fits ? target?.title : choice.family === "" ? t("Unknown") : choice.family,
-      choice.favourites && t("Favourites"), choice.recent && t("Recent"),
-    ].filter(Boolean).join(", ");
-    const values = { query: choice.query.trim(), where };
-    const sentence = !values.query
-      ? t("There are no LoRAs in {where}.", values)
-      : where ? t("No LoRA matches “{query}” in {where}.", values) : t("No LoRA matches “{query}”.", values);
-    /** @type {[boolean, string, Partial<typeof choice>][]} */
-    const ways = [
-      [choice.fits || choice.family !== null, t("Show all architectures"), { fits: false, family: null }],
-      [choice.folder !== "", t("Search all folders"), { folder: "" }],
-      [choice.favourites, t("Not only favourites"), { favourites: false }],
-      [choice.recent, t("Not only recent ones"), { recent: false }],
-    ];
-    const offered = ways.filter(([on]) => on);
-    if (offered.length > 1) {
-      const none = { fits: false, family: null, folder: "", favourites: false, recent: false };
-      offered.push([true, t("Clear all filters"), none]);
-    }
-    const buttons = offered.map(([, text, change]) => {
-      const count = select(known.entries, filterOf({ ...choice, ...change })).found.length;
-      if (!count) return null;
-      return createButton(`${text} (${formatCount(count)})`, () => {
-        Object.assign(choice, change);
-        update(0);
-      });
-    });
-    return [sentence, create("div", {}, ...buttons)];
-  };
-
-  /** @param {number} index */
-  const choose = (index) => {
-    const name = nameAt(index);
-    if (!name) return;
-    popup.close();
-    void favourites.addRecent(name);
-    onChoose(name);
-  };
-
-  /** @param {number} index */
-  const toggleStar = async (index) => {
-    const name = nameAt(index);
-    if (!name) return;
-    active = index;
-    const stored = favourites.toggle(name);
-    update(name);
-    await stored;
-    if (!closed) update(nameAt(active), "stay");
-  };
-
-  search.addEventListener("input", () => {
-    choice.query = search.value;
-    update(0);
-  });
-  panel.addEventListener("keydown", (event) => {
-    if (event.isComposing) return;
-    const control = event.ctrlKey || event.metaKey;
-    if (control && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "f") {
-      event.preventDefault();
-      void toggleStar(active);
-    }
-    if (control || event.altKey || event.shiftKey && event.key.length > 1) return;
-    const moves = {
-      ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + list.page(), PageUp: active - list.page(),
-      Home: 0, End: found.length - 1,
-    };
-    if (event.key in moves) {
-      event.preventDefault();
-      search.focus();
-      move(moves[/** @type {keyof typeof moves} */ (event.key)]);
-    } else if (event.key === "Enter" && event.target === search) {
-      event.preventDefault();
-      choose(active);
-    } else if (event.key.length === 1 && event.key !== " " && event.target !== search) search.focus();
-  });
-  // The focus stays in the search field.
-  list.element.addEventListener("mousedown", (event) => { if (list.indexOf(event.target) >= 0) event.preventDefault(); });
-  list.element.addEventListener("click", (event) => {
-    const index = list.indexOf(event.target);
-    if (index < 0) return;
-    if (/** @type {Element} */ (event.target).closest(".lorchestra-picker-star")) void toggleStar(index);
-    else choose(index);
-  });
-  list.element.addEventListener("pointermove", (event) => {
-    const entry = found[list.indexOf(event.target)];
-    if (entry) preview.show(entry.lora, /** @type {Element} */ (event.target).closest("[data-index]"));
-  });
-  list.element.addEventListener("pointerleave", showPreview);
-
-  const fitHeight = () => {
-    const rows = Math.max(Math.min(listed.entries.length + listed.unusable.length, MOST_ROWS), FEWEST_ROWS);
-    body.style.height = `${rows * ROW_HEIGHT + 2}px`;
-  };
-
-  const stopWatching = watch(() => {
-    setAttribute(list.element, "aria-busy", listed.loading ? true : null);
-    if (known.entries === listed.entries && listed.loaded) {
-      sayCount();
-      return;
-    }
-    const isFirst = !known.entries.length;
-    known = { entries: listed.entries, byDate: [], families: countFamilies(listed.entries) };
-    fitHeight();
+export function openPicker(comfy, { anchor, current, model, onChoose, onAdd, onClose }) {
+  let files = 0;
+  const fit = () => {
+    const isGrid = popup.element.querySelector(".lorchestra-picker-grid") !== null;
+    popup.element.classList.toggle("lorchestra-picker-wide", isGrid);
+    const rows = Math.max(Math.min(files, MOST_ROWS), FEWEST_ROWS);
+    browser.body.style.height = isGrid ? "100vh" : `${rows * ROW_HEIGHT + 2}px`; // the pop-up has less
     popup.place();
-    list.measure();
-    if (isFirst && !choice.query) update(current, "center");
-    else update(nameAt(active), "stay");
+  };
+  const browser = createBrowser(comfy, {
+    current, model, onAdd,
+    onChoose(names) {
+      if (names.length > 1 && !onAdd?.(names)) return;
+      popup.close();
+      if (names.length === 1) onChoose(names[0]);
+    },
+    onCount(count) {
+      files = count;
+      fit();
+    },
+    onView: () => fit(),
   });
-
-  fitHeight();
   const popup = openPopup({
-    anchor, element: panel, label: t("Choose a LoRA"), class: "lorchestra-picker",
+    anchor, element: browser.element, label: t("Choose a LoRA"), class: "lorchestra-picker",
     onClose() {
-      closed = true;
-      stopWatching();
-      list.close();
-      tree.close();
-      preview.close();
+      browser.close();
+      onClose?.();
     },
   });
-  popup.element.append(preview.element);
-  bar.show();
-  popup.place();
-  update(current, "center");
-  void refresh();
-  void favourites.load().then(() => { if (!closed) update(nameAt(active), "stay"); });
-  return { close: popup.close };
+  popup.element.append(browser.preview);
+  browser.start();
+  return { close: popup.close, setModel: browser.setModel };
 }

@@ -1,8 +1,12 @@
 // @ts-check
-/** The image beside the picker: what lies beside the LoRA's file, loaded when the pointer or the focus stays on its row. */
+/**
+ * The image beside a list of LoRAs, with the trigger words under it: what lies beside the LoRA's file, loaded when the
+ * pointer or the focus stays on its row.
+ */
 
 import { create } from "../base/dom.mjs";
 import { setting } from "../base/settings.mjs";
+import { triggersInWords } from "./row.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
@@ -19,12 +23,15 @@ const GAP = 6;
 /**
  * @param {Comfy} comfy
  * @param {() => Element} panelOf what it stands beside
+ * @param {{pause?: number, gap?: number}} [options] on a row before it is shown, in milliseconds; to the panel, in pixels
  * @returns {Preview}
  */
-export function createPreview({ app, api }, panelOf) {
+export function createPreview({ app, api }, panelOf, { pause = PAUSE, gap = GAP } = {}) {
   const width = setting(app, "previewSize");
   const image = create("img", { class: "lorchestra-picker-image", alt: "", draggable: false });
-  const caption = create("div", { class: "lorchestra-picker-caption" });
+  const title = create("div");
+  const triggers = create("div", { class: "lorchestra-quiet" });
+  const caption = create("div", { class: "lorchestra-picker-caption", dir: "auto" }, title, triggers);
   const element = create("div", {
     class: "lorchestra-picker-preview", style: `width:${width}px`, hidden: true, "aria-hidden": true,
   }, image, caption);
@@ -41,8 +48,8 @@ export function createPreview({ app, api }, panelOf) {
   };
   const place = () => {
     const panel = panelOf().getBoundingClientRect();
-    const right = panel.right + GAP + width <= window.innerWidth;
-    const left = right ? panel.right + GAP : panel.left - GAP - width;
+    const right = panel.right + gap + width <= window.innerWidth;
+    const left = right ? panel.right + gap : panel.left - gap - width;
     const row = beside?.isConnected ? beside.getBoundingClientRect() : panel;
     element.hidden = left < 0;
     element.style.left = `${left}px`;
@@ -50,14 +57,18 @@ export function createPreview({ app, api }, panelOf) {
     element.style.top = `${Math.max(Math.min(row.top - 40, lowest), GAP)}px`;
   };
   image.addEventListener("load", () => { if (shown) place(); });
-  image.addEventListener("error", () => { if (image.hasAttribute("src")) hide(); });
+  image.addEventListener("error", () => {
+    if (!image.hasAttribute("src")) return;
+    if (triggers.textContent) image.hidden = true;
+    else hide();
+  });
 
   return {
     element,
     show(lora, row = null) {
       clearTimeout(timer);
       beside = row;
-      if (!lora?.preview || !width) {
+      if (!width || !(lora?.preview || lora?.triggers.length)) {
         hide();
         return;
       }
@@ -65,9 +76,13 @@ export function createPreview({ app, api }, panelOf) {
       timer = setTimeout(() => {
         if (!panelOf().isConnected) return;
         shown = lora.name;
-        caption.textContent = lora.title;
-        image.src = api.apiURL(`/lorchestra/preview?lora=${encodeURIComponent(lora.name)}`);
-      }, PAUSE);
+        title.textContent = lora.title;
+        triggers.textContent = triggersInWords(lora);
+        image.hidden = !lora.preview;
+        image.classList.toggle("lorchestra-blurred", lora.nsfw && setting(app, "blurNsfw"));
+        if (lora.preview) image.src = api.apiURL(`/lorchestra/preview?lora=${encodeURIComponent(lora.name)}`);
+        else place();
+      }, pause);
     },
     close: () => clearTimeout(timer),
   };

@@ -9,16 +9,23 @@ import { BROKEN, MISFIT } from "../values/verdicts.mjs";
 export const ROW_HEIGHT = 28;
 const WHOLE = 24; // letters of a text that is not cut in two
 const END = 12; // letters of its end that stay
-const STAR = "M8 1.8l1.9 3.9 4.3.6-3.1 3 .7 4.3L8 11.6l-3.8 2 .7-4.3-3.1-3 4.3-.6z";
+export const STAR = "M8 1.8l1.9 3.9 4.3.6-3.1 3 .7 4.3L8 11.6l-3.8 2 .7-4.3-3.1-3 4.3-.6z";
 
-/** @returns {HTMLElement} */
-export function createRow() {
+export const PLUS = "M8 3v10M3 8h10";
+export const CHECK = "M3 8.5l3.5 3.5L13 4.5";
+
+/**
+ * @param {boolean} several whether it can be added while the picker stays open
+ * @returns {HTMLElement}
+ */
+export function createRow(several) {
   return create("div", { class: "lorchestra-picker-row", role: "option" },
     create("span", { class: "lorchestra-picker-name lorchestra-picker-cut", dir: "auto" }, create("span"), create("span")),
     create("span", { class: "lorchestra-picker-where lorchestra-picker-cut lorchestra-quiet", dir: "auto" },
       create("span"), create("span")),
     create("span", { class: "lorchestra-picker-family" }),
-    create("span", { class: "lorchestra-picker-star" }, icon(STAR)));
+    create("span", { class: "lorchestra-picker-star" }, icon(STAR)),
+    several && create("span", { class: "lorchestra-picker-add", title: t("Add and leave open (Ctrl+Enter)") }, icon(PLUS), icon(CHECK)));
 }
 
 /**
@@ -27,6 +34,8 @@ export function createRow() {
  * @property {number} index
  * @property {number} count
  * @property {boolean} active
+ * @property {boolean} selected
+ * @property {boolean} added since the picker was opened
  * @property {boolean} current whether it is the LoRA that the row of the stack has now
  * @property {boolean} favourite
  * @property {string[]} words what was searched for
@@ -51,14 +60,16 @@ export function showRow(row, entry, shown) {
   row.classList.remove("lorchestra-picker-unusable");
   setAttribute(row, "aria-disabled", null);
   row.classList.toggle("lorchestra-picker-active", shown.active);
+  row.classList.toggle("lorchestra-picker-selected", shown.selected && !shown.active);
+  row.classList.toggle("lorchestra-picker-added", shown.added);
   row.classList.toggle("lorchestra-picker-current", shown.current);
   row.classList.toggle("lorchestra-picker-misfit", fit === MISFIT);
-  setAttribute(row, "aria-selected", shown.active);
+  setAttribute(row, "aria-selected", shown.selected);
   setAttribute(row, "aria-posinset", shown.index + 1);
   setAttribute(row, "aria-setsize", shown.count);
   setAttribute(row, "aria-label", [
     entry.file, entry.folder, found, said.text === "…" ? "" : said.text, shown.favourite && t("favourite"),
-    shown.current && t("in use"), fit === MISFIT && t("does not fit {model}", { model: shown.model?.title ?? "" }),
+    shown.current && t("in use"), shown.added && t("added"), fit === MISFIT && t("does not fit {model}", { model: shown.model?.title ?? "" }),
   ].filter(Boolean).join(", "));
 
   showCut(name, entry.file);
@@ -80,7 +91,8 @@ export function showUnusable(row, file, shown) {
   const why = WHY[file.problem]?.() ?? file.why;
   row.id = shown.id;
   row.title = `${file.name}\n${why}`;
-  row.classList.remove("lorchestra-picker-active", "lorchestra-picker-current", "lorchestra-picker-misfit");
+  row.classList.remove("lorchestra-picker-active", "lorchestra-picker-selected", "lorchestra-picker-current",
+    "lorchestra-picker-added", "lorchestra-picker-misfit");
   row.classList.add("lorchestra-picker-unusable");
   setAttribute(row, "aria-disabled", true);
   setAttribute(row, "aria-selected", false);
@@ -118,8 +130,17 @@ function familyOf(lora) {
  * @param {string} family
  */
 function describe(lora, family) {
-  const triggers = lora.triggers.length ? t("Trigger words: {words}", { words: lora.triggers.join(", ") }) : "";
-  return [lora.name, lora.title, family, triggers].filter(Boolean).join("\n");
+  return [lora.name, lora.title, family, triggersInWords(lora)].filter(Boolean).join("\n");
+}
+
+/**
+ * @param {import("../values/search.mjs").Lora} lora
+ * @returns {string} "" without any
+ */
+export function triggersInWords({ triggers, stated }) {
+  if (!triggers.length) return "";
+  const words = triggers.join(", ");
+  return stated ? t("Trigger words: {words}", { words }) : t("Frequent training tags: {words}", { words });
 }
 
 /**

@@ -63,6 +63,40 @@ export const STYLE = `
 .lorchestra-picker-starred { visibility: visible; }
 .lorchestra-picker-starred { color: var(--lorchestra-warn); }
 .lorchestra-picker-starred path { fill: currentColor; }
+.lorchestra-picker-row.lorchestra-picker-selected {
+  background: color-mix(in srgb, var(--lorchestra-accent) 14%, var(--lorchestra-field));
+}
+.lorchestra-picker-add { flex: none; display: flex; padding: 5px 3px; visibility: hidden; border-radius: 4px; }
+.lorchestra-picker-row:hover .lorchestra-picker-add, .lorchestra-picker-active .lorchestra-picker-add,
+.lorchestra-picker-added .lorchestra-picker-add { visibility: visible; }
+.lorchestra-picker-add:hover { background: var(--lorchestra-line); }
+.lorchestra-picker-add > :last-child, .lorchestra-picker-added .lorchestra-picker-add > :first-child { display: none; }
+.lorchestra-picker-added .lorchestra-picker-add > :last-child { display: block; }
+.lorchestra-picker-added .lorchestra-picker-add { color: var(--lorchestra-good); }
+.lorchestra-picker-unusable > .lorchestra-picker-add { visibility: hidden !important; }
+.lorchestra-picker-wide .lorchestra-picker-panel { width: min(900px, calc(100vw - 16px)); max-height: 74vh; }
+.lorchestra-picker-view { padding: 0 7px; }
+.lorchestra-picker-grid { scrollbar-gutter: stable; }
+.lorchestra-picker-row.lorchestra-cell { display: grid; grid-template: minmax(0, 1fr) 22px / minmax(0, 1fr); place-items: stretch; gap: 0; padding: 4px; border-radius: 8px; }
+.lorchestra-cell > * { grid-area: 1 / 1; z-index: 1; }
+.lorchestra-cell > .lorchestra-picker-name { grid-area: 2 / 1; align-self: center; font-size: 11px; }
+.lorchestra-cell > .lorchestra-picker-family { place-self: end start; margin: 4px; background: var(--lorchestra-surface); }
+.lorchestra-cell > :is(.lorchestra-picker-star, .lorchestra-picker-add) {
+  place-self: start end; margin: 4px; padding: 4px; border-radius: 6px; background: var(--lorchestra-surface);
+}
+.lorchestra-cell > .lorchestra-picker-add { place-self: start; }
+.lorchestra-cell-picture {
+  position: relative; z-index: 0 !important; overflow: hidden; border-radius: 6px; display: grid; place-items: center;
+  background: color-mix(in srgb, var(--lorchestra-text) 6%, var(--lorchestra-field));
+}
+.lorchestra-cell-picture > :is(img, video) { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: cover; }
+.lorchestra-cell-picture > img:not([src]) { visibility: hidden; }
+.lorchestra-cell-none { padding: 4px; font-size: 10px; text-align: center; }
+.lorchestra-cell-count { position: absolute; right: 6px; bottom: 5px; z-index: 2; font-size: 10px; padding: 0 5px; border-radius: 8px; background: var(--lorchestra-surface); }
+.lorchestra-cell-count:empty { display: none; }
+.lorchestra-picker-active > .lorchestra-cell-picture { outline: 2px solid var(--lorchestra-accent); }
+.lorchestra-blurred :is(img, video), img.lorchestra-blurred { filter: blur(18px); }
+.lorchestra-picker-unusable .lorchestra-cell-picture { visibility: hidden; }
 .lorchestra-picker-says {
   flex: 1; display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 8px; padding: 16px;
   min-width: 0; overflow: auto; text-align: center; overflow-wrap: anywhere;
@@ -73,11 +107,15 @@ export const STYLE = `
 .lorchestra-picker-foot { display: flex; gap: 12px; justify-content: space-between; flex: none; font-size: 11px; }
 .lorchestra-picker-foot > :last-child { text-align: end; }
 .lorchestra-picker-preview {
-  position: fixed; pointer-events: none; overflow: hidden; border-radius: 8px; border: 1px solid var(--lorchestra-line);
+  position: fixed; z-index: 9999; pointer-events: none; overflow: hidden; border-radius: 8px; border: 1px solid var(--lorchestra-line);
   background: var(--lorchestra-surface); box-shadow: 0 8px 28px rgb(0 0 0 / 45%);
 }
 .lorchestra-picker-preview[hidden] { display: none; }
 .lorchestra-picker-image { display: block; width: 100%; max-height: 320px; object-fit: contain; }
 .lorchestra-picker-caption { padding: 4px 8px; overflow-wrap: anywhere; }
-.lorchestra-picker-caption:empty { display: none; }
+.lorchestra-picker-caption > :empty { display: none; }
+.lorchestra-picker-caption:not(:has(> :not(:empty))) { display: none; }
+.lorchestra-picker-caption > :last-child {
+  font-size: 11px; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 5; overflow: hidden;
+}
 `;

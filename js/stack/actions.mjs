@@ -3,17 +3,19 @@
 
 import { rootOf } from "../base/graph.mjs";
 import { writeToClipboard } from "../base/clipboard.mjs";
+import { tell } from "../base/toast.mjs";
 import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { copyAs, readPasted } from "../exchange/clipboard.mjs";
-import { readDropped } from "../exchange/drop.mjs";
+import { lorasIn, readDropped } from "../exchange/drop.mjs";
 import { rowsInClipboard } from "../exchange/paste.mjs";
 import { showMissing } from "../missing/missing.mjs";
 import { adopting } from "../values/identity.mjs";
-import { rounded } from "../values/numbers.mjs";
+import { MAX_ROWS } from "../values/limits.mjs";
+import { formatCount, rounded } from "../values/numbers.mjs";
 import { MISSING, NOTHING, usedFile } from "../values/verdicts.mjs";
 import { isChosen, toggledWord } from "../values/triggers.mjs";
-import { defaultsOf } from "./defaults.mjs";
+import { defaultsOf, newRows } from "./defaults.mjs";
 import { dragRow } from "./drag.mjs";
 import { openExplanation } from "./explain.mjs";
 import { focusedPart, focusRow } from "./focus.mjs";
@@ -57,14 +59,18 @@ export function createActions({ host, state, edits, view }) {
     edits.duplicate(index);
     focusRow(view, index + 1);
   };
-  /** @param {string} lora */
-  const add = (lora) => {
-    const { weight, split } = defaultsOf(comfy.app);
-    edits.add({ lora, model: weight, ...(split ? { clip: weight } : {}) });
+  /** @param {string[]} loras @returns {boolean} whether there was room for them */
+  const add = (loras) => {
+    if (state.rows.length + loras.length > MAX_ROWS) {
+      tell(comfy.app, "warn", t("A stack has at most {count} rows", { count: formatCount(MAX_ROWS) }));
+      return false;
+    }
+    edits.add(newRows(comfy.app, loras));
     // The button that adds the first one is gone then, and the focus with it.
     if (document.activeElement === document.body) focusRow(view, state.rows.length - 1);
     const list = view.parts?.list;
     list?.scrollTo?.(0, list.scrollHeight);
+    return true;
   };
   const toggleText = () => {
     edits.toggleText();
@@ -84,15 +90,22 @@ export function createActions({ host, state, edits, view }) {
   const insert = async (words) => insertWords(comfy.app, rootOf(comfy.app), await host.prompt(), words);
 
   // Pop-ups; their code is loaded when they are opened first
-  /** @param {HTMLElement} anchor @param {string} current @param {(name: string) => void} onChoose */
-  const pick = async (anchor, current, onChoose) => {
+  /** @type {ReturnType<typeof import("../picker/picker.mjs").openPicker> | undefined} the one that is open */
+  let picker;
+  /** @param {HTMLElement} anchor @param {Pick<Parameters<typeof import("../picker/picker.mjs").openPicker>[1], "current" | "onChoose" | "onAdd">} options */
+  const pick = async (anchor, options) => {
     const { openPicker } = await import("../picker/picker.mjs");
-    openPicker(comfy, { anchor, current, model: host.model(), onChoose });
+    const mine = picker = openPicker(comfy, {
+      anchor, model: host.model(), ...options, onClose: () => { if (picker === mine) picker = undefined; },
+    });
   };
   /** @param {number} index @param {HTMLElement} [anchor] */
-  const pickFor = (index, anchor = view.partOf(index, ".lorchestra-name")) => pick(anchor, state.rows[index].lora, (lora) => {
-    edits.change(index, { lora, sha256: undefined, air: undefined, triggers: undefined });
-    focusRow(view, index);
+  const pickFor = (index, anchor = view.partOf(index, ".lorchestra-name")) => pick(anchor, {
+    current: state.rows[index].lora,
+    onChoose(lora) {
+      edits.change(index, { lora, sha256: undefined, air: undefined, triggers: undefined });
+      focusRow(view, index);
+    },
   });
   /** @param {number} index @param {HTMLElement} [anchor] */
   const openSchedule = async (index, anchor = view.partOf(index, ".lorchestra-schedule")) => {
@@ -179,8 +192,12 @@ export function createActions({ host, state, edits, view }) {
 
   return {
     remove, move, duplicate,
+    /** Tells the picker that is open which model the rows are for: when it was opened, that may not have been known. */
+    noticeModel: () => picker?.setModel(host.model()),
     /** @param {string} text that was pasted onto the list */
     pasteText: async (text) => edits.append((await readPasted(comfy, text))?.rows ?? []),
+    /** @param {DragEvent} event with LoRAs of the library */
+    dropLoras: (event) => add(lorasIn(event)),
     /** @param {DragEvent} event with pictures */
     dropPictures: (event) => readDropped(comfy, event, edits.append),
     /** @type {import("./view.mjs").HeadActions} */
@@ -191,7 +208,7 @@ export function createActions({ host, state, edits, view }) {
         edits.settle();
         toggleText();
       },
-      add: (anchor) => void pick(anchor, "", add),
+      add: (anchor) => void pick(anchor, { onChoose: (lora) => void add([lora]), onAdd: add }),
       menu: openListMenu,
     },
     /** @type {import("./row.mjs").RowActions} */

@@ -19,3 +19,13 @@ import { setting } from "../base/settings.mjs";
 export function defaultsOf(app) {
   return { weight: setting(app, "defaultWeight"), step: setting(app, "weightStep"), split: setting(app, "splitClip") };
 }
+
+/**
+ * @param {App} app
+ * @param {string[]} loras as ComfyUI lists them
+ * @returns {import("../values/stack.mjs").Row[]} new rows, as the user has set them
+ */
+export function newRows(app, loras) {
+  const { weight, split } = defaultsOf(app);
+  return loras.map((lora) => ({ lora, model: weight, ...(split ? { clip: weight } : {}) }));
+}

@@ -88,8 +88,8 @@ export function createEdits(state, target, render) {
       state.badges.splice(index, 0, state.badges[index]);
       edit((rows) => rows.toSpliced(index + 1, 0, structuredClone(rows[index])));
     },
-    /** @param {Row} row goes to the end of the list, which is unfolded for it */
-    add: (row) => edit((rows) => [...rows, row], { ...state.stack.more, collapsed: undefined }),
+    /** @param {Row[]} fresh go to the end of the list, which is unfolded for them */
+    add: (fresh) => edit((rows) => [...rows, ...fresh], { ...state.stack.more, collapsed: undefined }),
     /** @param {Row[]} fresh */
     append(fresh) {
       if (fresh.length && !state.stack.error) edit((rows) => [...rows, ...fresh]);

@@ -1,7 +1,7 @@
 // @ts-check
 /** What the list hears: keys, pasted text, and what is typed into its text. */
 
-import { hasPictures } from "../exchange/drop.mjs";
+import { hasLoras, hasPictures } from "../exchange/drop.mjs";
 import { mayBeRows } from "../values/pasted.mjs";
 import { focusBeside, focusedPart, focusRow } from "./focus.mjs";
 
@@ -29,15 +29,17 @@ export function listenToList(view, edits, actions) {
     void actions.pasteText(pasted);
   });
   element.addEventListener("dragover", (event) => {
-    if (!hasPictures(event)) return;
+    if (!hasPictures(event) && !hasLoras(event)) return;
     event.preventDefault(); // only then may it be dropped here
     event.stopPropagation();
   });
   element.addEventListener("drop", (event) => {
-    if (!hasPictures(event)) return;
+    const isOurs = hasLoras(event);
+    if (!isOurs && !hasPictures(event)) return;
     event.preventDefault();
     event.stopPropagation();
-    void actions.dropPictures(event);
+    if (isOurs) actions.dropLoras(event);
+    else void actions.dropPictures(event);
   });
   element.addEventListener("focusout", (event) => {
     if (!element.contains(/** @type {Node | null} */ (event.relatedTarget))) edits.settle();

@@ -10,10 +10,12 @@ import { createActions } from "./actions.mjs";
 import { createAsking } from "./asking.mjs";
 import { createEdits } from "./edits.mjs";
 import { listenToList, listenToText } from "./events.mjs";
+import { previewRows } from "./hover.mjs";
 import { whenSeen } from "./seen.mjs";
 import { ListState } from "./state.mjs";
 import { STYLE } from "./style.mjs";
 import { ListView } from "./view.mjs";
+import { usedFile } from "../values/verdicts.mjs";
 
 /** @import { Comfy, GraphNode } from "../types.d.ts" */
 
@@ -56,6 +58,10 @@ export function createStackList(host) {
     const { text } = view.build(actions.head, actions.row);
     listenToText(text, host.read, edits);
     listenToList(view, edits, actions);
+    previewRows(host.comfy, element, (name) => {
+      const index = view.rows.findIndex((row) => row.element.contains(name));
+      return usedFile(state.badges[index])?.name ?? state.rows[index]?.lora ?? "";
+    });
   };
 
   /** @type {(() => void) | undefined} */
@@ -87,6 +93,7 @@ export function createStackList(host) {
     showBadges(badges) {
       state.badges = badges;
       view.showRows();
+      actions.noticeModel();
     },
   };
 }

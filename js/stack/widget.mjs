@@ -202,7 +202,7 @@ function listFor(comfy, { node, input, read, write }) {
 let loadingBadges;
 
 /** @param {Comfy} comfy @returns {Promise<Badges | null>} the badges of all nodes; null where they cannot be loaded */
-function badgesOf(comfy) {
+export function badgesOf(comfy) {
   loadingBadges ??= import("../badges/badges.mjs").then(({ createBadges }) => createBadges(comfy)).catch((error) => {
     console.warn("[Lorchestra] no badges:", error);
     return null;

@@ -21,9 +21,8 @@ from ..spelling import kinds
 from ..stack.air import find_air
 from .facts import UNREADABLE
 from .plaintext import plain
-from .sidecars import VIDEOS, Sidecars, find_preview, find_previews, read_sidecars
+from .sidecars import Sidecars, find_preview, find_previews, is_video, read_sidecars
 
-_VIDEOS = tuple(suffix for suffix, _, _ in VIDEOS)
 _MOST_PARTIAL = 4
 _MOST_WARNINGS = 12
 
@@ -76,7 +75,7 @@ def _details(path: str | Path, beside: Sidecars, metadata: Mapping[str, str]) ->
     return {
         "title": beside.title or shorten(metadata.get("modelspec.title", "")) or None,
         "preview": find_preview(path) is not None,
-        "previews": ["video" if file.lower().endswith(_VIDEOS) else "image" for file in find_previews(path)],
+        "previews": ["video" if is_video(file) else "image" for file in find_previews(path)],
         "kind": kinds.LORA,
         "kind_title": None,
         "problem": None,
@@ -104,6 +103,8 @@ def _details(path: str | Path, beside: Sidecars, metadata: Mapping[str, str]) ->
         "trained_on": trained_on(metadata),
         "software": trained.software,
         "about": {name: shorten(metadata[key]) for key, name in _ABOUT if metadata.get(key, "").strip()},
+        "nsfw": beside.nsfw is True,
+        "favourite": beside.favourite,
         "sha256": beside.sha256,
         "model_hash": _hash(metadata.get("sshs_model_hash", "")),
         "air": beside.air,

@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileProblem
 from ..files.hashes import Hashes, read_hashes, read_mark
 from ..files.key import find_state
+from ..files.opening import is_file
 from ..stack.air import Air
 from .background import Background, Hashing, IsWanted
-from .database import Content, Database, Row
+from .database import Content, Database, Row, Use
 from .facts import Facts, File, read_facts, with_hash
 from .finder import Candidate, Finder, Found
 from .index import Hit, Index, contradicts, digests_of
@@ -120,6 +121,17 @@ class Library:
     def find_file(self, name: str) -> File | None:
         """The file of a listed name."""
         return next(iter(self.files([name])), None)
+
+    def find_path(self, name: str) -> str | None:
+        """The path of a listed name, if the file is there; nothing is read for it."""
+        if name not in self.listing():
+            return None
+        late = self.scanner.hanging
+        for root in self._roots():
+            path = Path(root, name)
+            if not str(path).startswith(late) and is_file(path):
+                return str(path)
+        return None
 
     # What is known.
 
@@ -310,6 +322,22 @@ class Library:
         """Counts that these files were applied, for lists that show what was used last."""
         if self._database:
             self._database.count_use(self.folder, sorted(set(names)))
+
+    def uses(self) -> Mapping[str, Use]:
+        """Name → how often a run applied it, and when for the last time; of those that one did."""
+        return self._database.uses(self.folder) if self._database else {}
+
+    def find_twins(self, files: Iterable[File]) -> dict[str, int]:
+        """Name → number of its group, for files that have the content of another: by hash, taken or stated."""
+        groups: dict[str, list[str]] = {}
+        for file in files:
+            hashes = self.find_hashes(file)
+            facts = None if hashes else self.find_read(file)
+            digits = hashes.sha256 if hashes else facts.sha256 if facts else None
+            if digits:
+                groups.setdefault(digits, []).append(file.name)
+        shared = (names for names in groups.values() if len(names) > 1)
+        return {name: number for number, names in enumerate(shared) for name in names}
 
     # What is kept.
 

@@ -45,6 +45,13 @@ _STEPS: tuple[str, ...] = (
         PRIMARY KEY (folder, name)
     ) WITHOUT ROWID, STRICT;
     """,
+    # What sidecars say more of each file: all are read again.
+    """
+    DELETE FROM files;
+    ALTER TABLE files ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE files ADD COLUMN nsfw INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE files ADD COLUMN favourite INTEGER;
+    """,
 )
 """The schema's versions, each made from the one before it. `user_version` counts them."""
 
@@ -105,7 +112,7 @@ class Database:
         def read(connection: sqlite3.Connection) -> dict[str, Row]:
             columns = (
                 "path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, "
-                "algorithm, rank, said, words"
+                "algorithm, rank, said, words, tags, nsfw, favourite"
             )
             found = connection.execute(f"SELECT {columns} FROM files WHERE folder = ?", (folder,))
             return {row.path: row for row in map(_find_row, found) if row}
@@ -262,12 +269,12 @@ class Database:
 def _write(connection: sqlite3.Connection, row: Row) -> None:
     facts = row.facts
     connection.execute(
-        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             row.path, row.folder, row.name, _text(row.stamp), facts.kind, facts.algorithm, facts.rank,
             _plain(facts.title), _plain(facts.air), facts.sha256, _text(facts.architectures), _text(facts.family),
             _text(facts.triggers), _text(sorted(facts.hashes)), _text(sorted(facts.said)),
-            _text(facts.words),
+            _text(facts.words), _text(facts.tags), facts.nsfw, facts.favourite,
         ),
     )  # fmt: skip
 
@@ -288,7 +295,7 @@ def _find_row(columns: Sequence[object]) -> Row | None:
 def _row(columns: Sequence[object]) -> Row:
     (
         path, folder, name, stamp, kind, architectures, family, title, triggers, sha256, hashes, air, algorithm, rank,
-        said, words,
+        said, words, tags, nsfw, favourite,
     ) = cast("Sequence[str]", columns)  # fmt: skip
     facts = Facts(
         kind,
@@ -303,6 +310,9 @@ def _row(columns: Sequence[object]) -> Row:
         algorithm,
         cast("int | None", rank),
         _texts(words) if words != "[]" else (),
+        bool(nsfw),
+        _texts(tags) if tags != "[]" else (),
+        None if favourite is None else bool(favourite),  # pyright: ignore[reportUnnecessaryComparison]
     )
     return Row(path, folder, name, tuple(map(int, stamp[1:-1].split(","))), facts)
 

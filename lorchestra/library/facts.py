@@ -15,6 +15,7 @@ UNREADABLE = "unreadable"
 """The kind of files that are not sound safetensors files."""
 
 _MOST_TRIGGERS = 16
+_MOST_TAGS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,12 @@ class Facts:
     """The median over the modules."""
     words: tuple[str, ...] = ()
     """The trigger words that a sidecar or the header's `modelspec.trigger_phrase` states; no tags."""
+    nsfw: bool = False
+    """Whether a sidecar says that its pictures are not safe for work."""
+    tags: tuple[str, ...] = ()
+    """Those that a sidecar says."""
+    favourite: bool | None = None
+    """Whether a sidecar says that it is one; None if none says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,10 @@ class File:
     path: str
     size: int
     modified_ns: int
-    has_preview: bool
+    images: int = 0
+    """How many preview images are beside it."""
+    videos: int = 0
+    """How many preview videos."""
     beside: tuple[str, ...] = field(repr=False, default=())
     """The sidecars that are there."""
     stamp: tuple[int, ...] = field(repr=False, default=())
@@ -108,5 +118,8 @@ def facts_of(
         frozenset(item for item in hashes if item and len(item) == 64),
         frozenset(beside.hashes),
         beside.air,
+        nsfw=beside.nsfw is True,
+        tags=beside.tags[:_MOST_TAGS],
+        favourite=beside.favourite,
         words=words,
     )

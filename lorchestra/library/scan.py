@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .facts import File
-from .sidecars import PREVIEWS, SIDECARS
+from .sidecars import MOVING, PREVIEWS, SIDECARS
 
 FOLDER_SECONDS = 10.0
 """A network drive that does not answer is left aside after so long, until it answers."""
@@ -26,8 +27,10 @@ class Folder:
     """What is in a folder."""
 
     entries: Mapping[str, os.DirEntry[str]]
-    previews: frozenset[str]
-    """Names without their endings that have a preview image."""
+    images: Mapping[str, int]
+    """Name without its ending → how many preview images are beside it."""
+    videos: Mapping[str, int]
+    """The same of preview videos."""
     sidecars: Mapping[str, list[str]]
     """Name without its ending → the sidecars beside it."""
 
@@ -60,7 +63,7 @@ class Scanner:
         return result[0] if result else _EMPTY
 
 
-_EMPTY = Folder({}, frozenset(), {})
+_EMPTY = Folder({}, {}, {}, {})
 
 
 def read_folder(path: str) -> Folder:
@@ -70,20 +73,19 @@ def read_folder(path: str) -> Folder:
             entries = {entry.name: entry for entry in found}
     except OSError:
         return _EMPTY
-    previews = {
-        name[: -len(suffix)]
-        for name in entries
-        if name.endswith(PREVIEWS)
-        for suffix in PREVIEWS
-        if name.endswith(suffix)
-    }
+    images, videos = (_count(entries, ends) for ends in (PREVIEWS, MOVING))
     sidecars: dict[str, list[str]] = {}
     for name in entries:
         if name.endswith(SIDECARS):
             for suffix in SIDECARS:
                 if name.endswith(suffix):
                     sidecars.setdefault(name[: -len(suffix)], []).append(name)
-    return Folder(entries, frozenset(previews), sidecars)
+    return Folder(entries, images, videos, sidecars)
+
+
+def _count(names: Iterable[str], ends: tuple[str, ...]) -> Counter[str]:
+    """Name without one of these endings → how often it is there with one."""
+    return Counter(name[: -len(end)] for name in names if name.endswith(ends) for end in ends if name.endswith(end))
 
 
 def _file(name: str, roots: Sequence[str], folders: dict[tuple[str, str], Folder], scanner: Scanner) -> File | None:
@@ -102,8 +104,8 @@ def _file(name: str, roots: Sequence[str], folders: dict[tuple[str, str], Folder
         stem = base.rpartition(".")[0] or base
         beside = tuple(found.sidecars.get(stem, ()))
         stamp = (state.st_mtime_ns, state.st_size, *(_modified(found.entries[item]) for item in beside))
-        has_preview = stem in found.previews
-        return File(name, entry.path, state.st_size, state.st_mtime_ns, has_preview, beside, stamp)
+        images, videos = found.images.get(stem, 0), found.videos.get(stem, 0)
+        return File(name, entry.path, state.st_size, state.st_mtime_ns, images, videos, beside, stamp)
     return None
 
 

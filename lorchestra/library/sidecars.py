@@ -17,6 +17,7 @@ from ..files.json_text import read_json
 from ..files.opening import is_file, read_small
 from ..limits import WEIGHT_LIMIT
 from ..lora.metadata import shorten
+from .own_sidecar import OWN_SUFFIX
 from .plaintext import plain, tidy
 
 MAX_JSON = 2_000_000
@@ -48,6 +49,9 @@ MAX_VIDEO = 64_000_000
 PREVIEWS = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in IMAGES)
 """Endings of preview images after a LoRA's name, the first that is there wins: `pixel.preview.png`, `pixel.jpg`."""
 
+MOVING = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in VIDEOS)
+"""The same of videos."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sidecars:
@@ -76,6 +80,9 @@ class Sidecars:
     air: str | None = None
     """`civitai:120096@135931`."""
     tags: tuple[str, ...] = ()
+    nsfw: bool | None = None
+    """Whether its pictures are not safe for work, in the words of the site: from R on."""
+    favourite: bool | None = None
     sources: tuple[str, ...] = ()
     """Names of the files that this comes from."""
 
@@ -93,8 +100,12 @@ def find_preview(path: str | Path, listed: Collection[str] | None = None) -> str
 def find_previews(path: str | Path) -> tuple[str, ...]:
     """The paths of all previews beside a LoRA file: images first, then videos."""
     path = Path(path)
-    ends = (*PREVIEWS, *(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in VIDEOS))
-    return tuple(str(file) for end in ends if is_file(file := path.with_name(path.stem + end)))
+    return tuple(str(file) for end in (*PREVIEWS, *MOVING) if is_file(file := path.with_name(path.stem + end)))
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a preview's name says that it is one of `VIDEOS`."""
+    return str(path).lower().endswith(tuple(suffix for suffix, _, _ in VIDEOS))
 
 
 def read_image(path: str | Path) -> tuple[bytes, str] | None:
@@ -108,7 +119,7 @@ def read_image(path: str | Path) -> tuple[bytes, str] | None:
 
 def read_preview(path: str | Path) -> tuple[bytes, str] | None:
     """The same for an image or one of `VIDEOS`."""
-    if not str(path).lower().endswith(tuple(suffix for suffix, _, _ in VIDEOS)):
+    if not is_video(path):
         return read_image(path)
     data = _read(path, MAX_VIDEO)
     return None if data is None else next(((data, kind) for _, kind, test in VIDEOS if test(data[:16])), None)
@@ -177,7 +188,24 @@ def _civitai(version: Mapping[str, Any]) -> Sidecars:
         hashes=_other_hashes(_hashes_of_files(version.get("files"))),
         air=_air(version.get("modelId"), version.get("id")),
         tags=_list(model.get("tags")),
+        nsfw=_nsfw(version, model),
     )
+
+
+_FROM_R_ON = 4
+"""Civitai's level: 1 is PG, 2 PG-13, 4 R, 8 X, 16 XXX."""
+
+
+def _nsfw(version: Mapping[str, Any], model: Mapping[str, Any]) -> bool | None:
+    """Of the first picture, which is the one that tools put beside the file; else of the model."""
+    first = _mapping(next(iter(_items(version.get("images"))), None))
+    level, word = first.get("nsfwLevel"), first.get("nsfw")
+    if type(level) is int:
+        return level >= _FROM_R_ON
+    if isinstance(word, str):  # of older answers
+        return word in ("Mature", "X")
+    said = word if isinstance(word, bool) else model.get("nsfw")
+    return said if isinstance(said, bool) else None
 
 
 def _lora_manager(data: bytes) -> Sidecars | None:
@@ -203,6 +231,8 @@ def _lora_manager(data: bytes) -> Sidecars | None:
         hashes=_other_hashes({"AutoV3": found.get("autov3")}) or civitai.hashes,
         air=civitai.air,
         tags=_list(found.get("tags")) or civitai.tags,
+        nsfw=level >= _FROM_R_ON if type(level := found.get("preview_nsfw_level")) is int else civitai.nsfw,
+        favourite=found.get("favorite") is True or None,
     )
 
 
@@ -239,6 +269,7 @@ def _stability_matrix(data: bytes) -> Sidecars | None:
         hashes=_other_hashes(_mapping(found.get("Hashes"))),
         air=_air(found.get("ModelId"), found.get("VersionId")),
         tags=_list(found.get("Tags")),
+        nsfw=nsfw if isinstance(nsfw := found.get("Nsfw"), bool) else None,
     )
 
 
@@ -282,7 +313,22 @@ def _text(data: bytes) -> Sidecars | None:
     return Sidecars(notes=_plain(data.decode("utf-8-sig", "replace")))
 
 
+def _own(data: bytes) -> Sidecars | None:
+    """`.lorchestra.json`, which people write in our library: see `own_sidecar`."""
+    found = _object(data)
+    if found is None:
+        return None
+    favourite = found.get("favourite")
+    return Sidecars(
+        triggers=_words(found.get("trigger_words")),
+        weight=_weight(found.get("weight")),
+        notes=_plain(found.get("notes")),
+        favourite=favourite if isinstance(favourite, bool) else None,
+    )
+
+
 _READERS: tuple[tuple[str, Callable[[bytes], Sidecars | None]], ...] = (
+    (OWN_SUFFIX, _own),
     (".metadata.json", _lora_manager),
     (".json", _a1111),
     (".civitai.info", _civitai_info),
@@ -291,7 +337,9 @@ _READERS: tuple[tuple[str, Callable[[bytes], Sidecars | None]], ...] = (
     (".safetensors.rgthree-info.json", _rgthree),
     (".txt", _text),
 )
-"""All sidecars, those that users write themselves first. To add one: a function and a row with a test."""
+"""All sidecars: ours before all others, and those that users write themselves before sites'.
+
+To add one: a function and a row with a test."""
 
 SIDECARS = tuple(suffix for suffix, _ in _READERS)
 """Endings of sidecars after a LoRA's name: `pixel.civitai.info`."""

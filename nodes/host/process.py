@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...lorchestra.library.catalog import Library
     from ...lorchestra.library.database import Database
     from ...lorchestra.library.facts import Facts, File
+    from ...lorchestra.library.thumbnails import Thumbnails
     from ...lorchestra.lora.cache import LoraCache
     from ...lorchestra.models.base import Base
     from ...lorchestra.service.service import FindRoute, Service
@@ -96,6 +97,24 @@ def long_jobs() -> Jobs:
     from ..routes.jobs import Jobs
 
     return Jobs("long", 1, 50)
+
+
+@cache
+def picture_jobs() -> Jobs:
+    """Threads that read and shrink pictures: a grid asks for many at once, and nothing else is to wait for them."""
+    from ..routes.jobs import Jobs
+
+    return Jobs("pictures", 2, 500)
+
+
+@cache
+def thumbnails() -> Thumbnails:
+    """The thumbnails of previews; files that only this ComfyUI reads, not its users."""
+    import folder_paths
+
+    from ...lorchestra.library.thumbnails import Thumbnails
+
+    return Thumbnails(Path(folder_paths.get_user_directory(), "__lorchestra", "thumbnails"))
 
 
 @cache

@@ -45,13 +45,14 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def get(work: Callable[[Query], object]) -> Handler:
-    """A handler that gives the query to `work`."""
+def get(work: Callable[[Query], object], jobs: Callable[[], Jobs] | None = None) -> Handler:
+    """A handler that gives the query to `work`, which the threads of `jobs` do; the quick ones if none are given."""
 
     @wraps(work)
     async def handle(request: web.Request) -> web.Response:
         query = dict(request.query)
-        return await _answer(request, process.quick_jobs(), _key(work, query), lambda _: work(query), False)
+        threads = jobs() if jobs else process.quick_jobs()
+        return await _answer(request, threads, _key(work, query), lambda _: work(query), False)
 
     return handle
 

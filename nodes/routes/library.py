@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, cast
 
-from ...lorchestra.errors import LorchestraError, quoted
+from ...lorchestra.errors import FileProblem, LorchestraError, quoted
 from ..host import process
 from ..host.badges import shown_candidates
 from .http import Answer, Body, Query, read_text
@@ -13,6 +14,7 @@ from .jobs import IsWanted
 
 if TYPE_CHECKING:
     from ...lorchestra.library.background import Hashing
+    from ...lorchestra.library.database import Use
     from ...lorchestra.library.facts import Facts, File
 
 SEARCH_SECONDS = 5.0
@@ -34,7 +36,12 @@ def loras(query: Query) -> dict[str, object]:
         files = shelf.files()
         pending = shelf.read_in_background(files)
         problems = {file.name: find_name_problem(file.name) for file in files}
-        rows = [_row(file, shelf.find_read(file)) for file in files if problems[file.name] is None]
+        uses, twins = shelf.uses(), shelf.find_twins(files)
+        rows = [
+            _row(file, shelf.find_read(file), uses.get(file.name), twins.get(file.name))
+            for file in files
+            if problems[file.name] is None
+        ]
         if shelf.problem:
             process.warn_once(shelf.problem)
         unusable = [
@@ -105,29 +112,86 @@ def info(query: Query, is_wanted: IsWanted) -> dict[str, object]:
     }
 
 
+MOST_EDITED = 1000
+"""LoRAs of one request to write sidecars."""
+
+
+def edit(body: Body) -> dict[str, object]:
+    """Writes trigger words, notes, a weight or a favourite into the sidecars of `loras`: our own, never another tool's.
+
+    `changes` are the keys of the sidecar, null takes one away. Each LoRA is a step by itself: `problems` says of which
+    it could not be done, and why.
+    """
+    from ...lorchestra.library.own_sidecar import own_path, read_changes, write_own
+
+    given, changes = body.get("loras"), body.get("changes")
+    if not isinstance(given, list) or not 0 < len(given) <= MOST_EDITED:
+        raise LorchestraError(f'"loras" has to be a list of 1 to {MOST_EDITED:,} names')
+    if not isinstance(changes, dict):
+        raise LorchestraError('"changes" has to be a JSON object')
+    checked = read_changes(cast("dict[str, object]", changes))
+    shelf = process.lora_library()
+    written: list[str] = []
+    problems: list[dict[str, str]] = []
+    for name in cast("list[object]", given):
+        try:
+            path = _path({"lora": name if isinstance(name, str) else ""})
+            write_own(path, checked)
+            written.append(own_path(path).name)
+        except FileProblem as error:
+            problems.append({"lora": str(name), "error": f"{PurePath(error.file).name}: {error.reason}"})
+        except LorchestraError as error:
+            problems.append({"lora": quoted(name, 300), "error": str(error)})
+    for file in shelf.files([name for name in cast("list[object]", given) if isinstance(name, str)]):
+        shelf.facts(file)
+    shelf.save()
+    return {"written": written, "problems": problems}
+
+
 def preview(query: Query) -> Answer:
     """A picture or video beside a LoRA, and nothing else: its type is that of its bytes, no browser may guess another.
 
     `number` counts from 0 through the previews that `info` lists; without it the first image.
     """
-    from ...lorchestra.library.sidecars import find_preview, find_previews, read_preview
+    from ...lorchestra.library.sidecars import find_preview, read_preview
 
-    number, file = query.get("number"), _file(query)
-    if number is None:
-        path = find_preview(file.path)
-    else:
-        paths = find_previews(file.path)
-        path = paths[int(number)] if number.isdecimal() and len(number) < 4 and int(number) < len(paths) else None
+    path = _find_numbered(query) if "number" in query else find_preview(_path(query))
     image = read_preview(path) if path else None
-    headers = {
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-        "Cache-Control": "private, max-age=300",
-    }
     if image is None:
-        return Answer({"error": "there is no preview image beside this LoRA"}, status=404, headers=headers)
+        return Answer({"error": NO_PREVIEW}, status=404, headers=_PICTURE_HEADERS)
     data, content_type = image
-    return Answer(data, content_type, headers=headers)
+    return Answer(data, content_type, headers=_PICTURE_HEADERS)
+
+
+def thumbnail(query: Query) -> Answer:
+    """The same image, small, as WebP; the status is 415 where there is one and it cannot be shown, with the reason."""
+    from ...lorchestra.library.sidecars import is_video
+    from ...lorchestra.library.thumbnails import PictureError
+
+    path = _find_numbered({"number": "0", **query})
+    if path is None or is_video(path):
+        return Answer({"error": NO_PREVIEW}, status=404, headers=_PICTURE_HEADERS)
+    try:
+        data = process.thumbnails().read(path)
+    except PictureError as error:
+        sentence = f"{PurePath(path).name}: {error.reason}"
+        return Answer({"error": sentence}, status=415, headers=_PICTURE_HEADERS)
+    return Answer(data, "image/webp", headers=_PICTURE_HEADERS)
+
+
+NO_PREVIEW = "there is no preview image beside this LoRA"
+_PICTURE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cache-Control": "private, max-age=300, stale-while-revalidate=86400",
+}
+
+
+def _find_numbered(query: Query) -> str | None:
+    from ...lorchestra.library.sidecars import find_previews
+
+    number, paths = query["number"], find_previews(_path(query))
+    return paths[int(number)] if number.isdecimal() and len(number) < 4 and int(number) < len(paths) else None
 
 
 def is_deep(body: Body) -> bool:
@@ -159,18 +223,34 @@ def _until(seconds: float, is_wanted: IsWanted) -> IsWanted:
     return lambda: is_wanted() and time.monotonic() < end
 
 
-def _row(file: File, facts: Facts | None) -> dict[str, object]:
+def _row(file: File, facts: Facts | None, use: Use | None, twin: int | None) -> dict[str, object]:
+    more: dict[str, object] = {}  # what few have: ten thousand rows are to stay small
+    if use:
+        more |= {"used": use.last, "uses": use.times}
+    if twin is not None:
+        more["twin"] = twin
+    if facts and facts.nsfw:
+        more["nsfw"] = True
+    if facts and facts.tags:
+        more["tags"] = facts.tags
+    if facts and facts.favourite is not None:
+        more["favourite"] = facts.favourite
     return {
         "name": file.name,
         "size": file.size,
         "modified": file.modified_ns // 1_000_000_000,
         "title": facts.title if facts else None,
         "triggers": facts.triggers if facts else (),
+        "stated": bool(facts and facts.words),
         "architectures": facts.architectures if facts else (),
         "family": facts.family if facts else (),
         "kind": facts.kind if facts else None,
-        "preview": file.has_preview,
+        "algorithm": facts.algorithm if facts else None,
+        "preview": file.images > 0,
+        "images": file.images,
+        "videos": file.videos,
         "known": facts is not None,
+        **more,
     }
 
 
@@ -178,5 +258,18 @@ def _file(query: Query) -> File:
     name = query.get("lora")
     file = process.lora_library().find_file(name) if name else None
     if file is None:
-        raise LorchestraError(f"there is no LoRA {quoted(name or '', 300)}")
+        raise _no_such(name)
     return file
+
+
+def _path(query: Query) -> str:
+    """The same for who needs nothing but the path: its folder is not read."""
+    name = query.get("lora")
+    path = process.lora_library().find_path(name) if name else None
+    if path is None:
+        raise _no_such(name)
+    return path
+
+
+def _no_such(name: str | None) -> LorchestraError:
+    return LorchestraError(f"there is no LoRA {quoted(name or '', 300)}")

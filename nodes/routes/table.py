@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..host import server
+from ..host import process, server
 from .http import LARGE, MIDDLE, Handler, get, get_long, post, post_long
-from .library import find, index, info, is_deep, is_hashing, loras, preview
+from .library import edit, find, index, info, is_deep, is_hashing, loras, preview, thumbnail
 from .service import service_routes
 from .stacks import check, read, schedule, write
 
@@ -14,7 +14,9 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/index", post(index)),
     ("POST", "/check", post(check, LARGE)),
     ("GET", "/info", get_long(info, is_hashing)),
-    ("GET", "/preview", get(preview)),
+    ("POST", "/edit", post(edit)),
+    ("GET", "/preview", get(preview, process.picture_jobs)),
+    ("GET", "/thumbnail", get(thumbnail, process.picture_jobs)),
     ("POST", "/find", post_long(find, is_deep)),
     ("POST", "/schedule", post(schedule, MIDDLE)),
     ("POST", "/read", post(read, MIDDLE)),

@@ -22,6 +22,7 @@ SDXL = {"title": "SDXL", "architectures": ["sdxl"]}
 LISTED = re.compile(r"/api/lorchestra/loras$")
 NAMES = re.compile(r"/api/models/loras$")
 PREVIEW = re.compile(r"/api/lorchestra/preview")
+PICTURES = re.compile(r"/api/lorchestra/(thumbnail|preview)\b.*number=")
 KEPT = "/api/userdata/lorchestra.json"
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -69,10 +70,12 @@ class Picker:
         """The address of one of our modules."""
         return f"/extensions/{self.pack_folder}/{name}.mjs"
 
-    def open(self, current: str = "", model: dict[str, Any] | None = None, x: int = 200, y: int = 90) -> None:
+    def open(
+        self, current: str = "", model: dict[str, Any] | None = None, x: int = 200, y: int = 90, several: bool = False
+    ) -> None:
         """Opens it under a button that has the focus. The first one of a test knows of no list yet."""
         self.page.evaluate(
-            """async ([address, current, model, x, y]) => {
+            """async ([address, current, model, x, y, several]) => {
                 const { openPicker } = await import(address);
                 const { api } = await import("/scripts/api.js");
                 let anchor = document.getElementById("picker-anchor");
@@ -87,9 +90,10 @@ class Picker:
                 anchor.style.cssText = `position:fixed;z-index:999;left:${x}px;top:${y}px;width:240px;height:24px`;
                 anchor.focus();
                 const onChoose = (name) => anchor.chosen.push(name);
-                anchor.picker = openPicker({ app, api: anchor.api }, { anchor, current, model, onChoose });
+                const onAdd = several ? (names) => Boolean(anchor.chosen.push(names)) : undefined;
+                anchor.picker = openPicker({ app, api: anchor.api }, { anchor, current, model, onChoose, onAdd });
             }""",
-            [self.module("picker/picker"), current, model, x, y],
+            [self.module("picker/picker"), current, model, x, y, several],
         )
 
     def answer(self, loras: Any, pending: int = 0, **more: Any) -> None:
@@ -141,8 +145,8 @@ class Picker:
             }"""
         )
 
-    def chosen(self) -> list[str]:
-        """What was chosen since the test began."""
+    def chosen(self) -> list[Any]:
+        """What was chosen since the test began; what was added while it stayed open is in lists."""
         return self.page.evaluate("document.getElementById('picker-anchor').chosen")
 
 
@@ -158,9 +162,12 @@ def picker(face: Any, pack_folder: str) -> Iterator[Picker]:
             const anchor = document.getElementById("picker-anchor");
             anchor?.picker.close();
             anchor?.remove();
+            const asBefore = { PickerView: "list", PickerOrder: "name", PictureSize: "medium" };
+            const settings = app.extensionManager.setting;
+            for (const [name, value] of Object.entries(asBefore)) settings.set(`Lorchestra.${name}`, value);
         }"""
     )
-    for address in (LISTED, NAMES, PREVIEW):
+    for address in (LISTED, NAMES, PREVIEW, PICTURES):
         face.page.unroute(address)
 
 
@@ -212,7 +219,9 @@ def test_what_headers_of_real_files_tell_comes_while_it_is_open(picker: Picker) 
         ("art pixel", ["Pixel-Art-2", "Pixel-Art-10"]),
         ("PIXEL 10 styles", ["Pixel-Art-10"]),
         ("unicode", ["Ünïcode pixel"]),
-        ("olgemalde grosses", []),
+        ("olgemalde grosses", ["Pixel-Art-10"]),
+        ("pixelart", ["Pixel-Art-2", "Pixel-Art-10"]),
+        ("pixle_art", ["Pixel-Art-2", "Pixel-Art-10"]),
         ("ölgemälde", ["Pixel-Art-10"]),
         ("8-bit", ["Pixel-Art-2"]),
         ("wash sumi", ["ink"]),
@@ -381,8 +390,8 @@ def test_every_control_is_reached_by_tab_and_typing_returns(picker: Picker) -> N
     for _ in range(8):
         picker.page.keyboard.press("Tab")
         seen.append(picker.page.evaluate(FOCUSED))
-    expected = ["Fits SDXL", "Architecture", "Favourites", "Recent", "Newest first", "Folders", "Find a LoRA"]
-    assert seen[:7] == expected
+    chips = ["Fits SDXL", "Architecture", "Favourites", "Recent", "Order: By name", "Show as grid"]
+    assert seen == [*chips, "Folders", "Find a LoRA"]
     picker.page.keyboard.press("Tab")
     picker.page.keyboard.type("top")
     expect(picker.search).to_have_value("top")
@@ -390,14 +399,167 @@ def test_every_control_is_reached_by_tab_and_typing_returns(picker: Picker) -> N
     assert picker.active() == "top"
 
 
-def test_newest_first(picker: Picker) -> None:
+def test_several_are_added_while_it_stays_open(picker: Picker) -> None:
+    press = picker.page.keyboard.press
+    picker.answer([sdxl(f"{number}.safetensors") for number in range(9)])
+    picker.open(several=True)
+    expect(picker.root).to_contain_text("Enter to add · Ctrl+Enter to add more · Ctrl+F to favourite")
+    expect(picker.root.get_by_role("listbox")).to_have_attribute("aria-multiselectable", "true")
+    press("ArrowDown")
+    press("Control+Enter")
+    expect(picker.status).to_have_text("1 added · 9 LoRAs")
+    expect(picker.rows.nth(1)).to_have_attribute("aria-label", re.compile("added"))
+    press("ArrowDown")
+    press("Shift+ArrowDown")
+    press("Shift+ArrowDown")
+    expect(picker.status).to_contain_text("3 selected · 1 added")
+    assert [row.get_attribute("aria-selected") for row in picker.rows.all()].count("true") == 3
+    press("Shift+ArrowUp")
+    picker.face.screenshot("picker-several")
+    press("Control+Enter")
+    expect(picker.status).to_have_text("3 added · 9 LoRAs")
+    picker.rows.nth(8).hover()
+    picker.rows.nth(8).locator(".lorchestra-picker-add").click()
+    expect(picker.search).to_be_focused()
+    picker.rows.nth(5).click(modifiers=["Control"])
+    added = [["2.safetensors", "3.safetensors"], ["8.safetensors"], ["5.safetensors"]]
+    assert picker.chosen() == [["1.safetensors"], *added]
+    picker.rows.nth(7).click(modifiers=["Shift"])
+    expect(picker.status).to_contain_text("3 selected · 5 added")
+    press("Enter")
+    expect(picker.root).to_have_count(0)
+    assert picker.chosen()[4:] == [["5.safetensors", "6.safetensors", "7.safetensors"]]
+    face = picker.face
+    face.wait_for(lambda: kept(face).get("recent", [])[:3] == ["5.safetensors", "6.safetensors", "7.safetensors"])
+
+
+def test_a_model_that_is_known_later_brings_its_filter(picker: Picker) -> None:
+    set_model = "(model) => document.getElementById('picker-anchor').picker.setModel(model)"
+    fits = picker.root.get_by_role("button", name="Fits SDXL")
     picker.open()
     expect(picker.rows).to_have_count(len(LIBRARY))
-    newest = picker.root.get_by_role("button", name="Newest first")
-    newest.click()
-    assert picker.shown()[:3] == ["Pixel-Art-10", "Pixel-Art-2", "top"]
-    newest.click()
-    assert picker.shown()[:2] == ["broken", "puzzle"]
+    expect(fits).to_have_count(0)
+    picker.page.evaluate(set_model, SDXL)
+    expect(fits).to_have_attribute("aria-pressed", "true")
+    expect(picker.rows).to_have_count(5)
+    picker.page.keyboard.press("Escape")
+    # Nothing is taken away from somebody who looks for something already.
+    picker.open()
+    picker.search.fill("pixel")
+    picker.page.evaluate(set_model, SDXL)
+    expect(fits).to_have_attribute("aria-pressed", "false")
+    assert picker.shown() == ["Pixel-Art-2", "Pixel-Art-10", "Ünïcode pixel", "ink"]
+    picker.page.evaluate(set_model, None)
+    expect(fits).to_have_count(0)
+
+
+def test_a_server_that_lets_people_wait_is_said_so_and_asked_again(picker: Picker) -> None:
+    waiting: list[Route] = []
+
+    def wait(route: Route) -> None:
+        waiting.append(route)
+
+    picker.page.unroute(LISTED)
+    picker.page.route(LISTED, wait)
+    picker.open()
+    expect(picker.root).to_contain_text("The server has not answered yet.", timeout=6000)
+    picker.answer(LIBRARY)
+    picker.root.get_by_role("button", name="Try again").click()
+    expect(picker.rows).to_have_count(len(LIBRARY))
+    expect(picker.status).to_have_text("8 LoRAs")
+    # The list that is known can be used meanwhile.
+    picker.page.keyboard.press("Escape")
+    picker.page.unroute(LISTED)
+    picker.page.route(LISTED, wait)
+    picker.open()
+    expect(picker.status).to_contain_text("8 LoRAs · the server has not answered yet", timeout=6000)
+    picker.page.keyboard.press("Enter")
+    assert picker.chosen() == ["people/broken.safetensors"]
+    picker.page.unroute(LISTED)
+    assert len(waiting) == 2
+
+
+def test_the_order_is_chosen_and_remembered(picker: Picker) -> None:
+    rows = [sdxl("a.safetensors", modified=5, size=9), sdxl("b.safetensors", used=10, uses=1, modified=9)]
+    picker.answer([*rows, sdxl("c.safetensors", used=9, uses=7, size=20), sdxl("d.safetensors")])
+    picker.open()
+    expect(picker.rows).to_have_count(4)
+    orders = {"Newest": "bacd", "Last used": "bcad", "Most used": "cbad", "Largest": "cabd", "By name": "abcd"}
+    for order, expected in orders.items():
+        picker.root.get_by_role("button", name="Order").click()
+        picker.page.get_by_role("menuitemcheckbox", name=order).click()
+        assert "".join(picker.shown()) == expected
+        expect(picker.search).to_be_focused()
+        if order == "Most used":
+            picker.page.keyboard.press("Escape")
+            picker.open()
+            assert "".join(picker.shown()) == expected
+
+
+def test_a_grid_of_pictures(picker: Picker) -> None:
+    """The keyboard in two directions, several pictures, videos, blurred ones, and those that cannot be shown."""
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        asked.append(f"{query['lora'][0][:2]}:{query['number'][0]}")
+        if query["lora"] == ["02.safetensors"]:
+            route.fulfill(status=415, json={"error": "02.png: this is SVG"})
+        elif query["lora"] != ["04.safetensors"]:  # its video is on its way
+            route.fulfill(body=PIXEL, content_type="image/png")
+
+    rows = [sdxl(f"{n:02}.safetensors", preview=True, images=1) for n in range(300)]
+    rows[1].update(images=3)
+    rows[3].update(nsfw=True)
+    rows[4].update(images=0, videos=1)
+    rows[5].update(images=0)
+    picker.answer(rows)
+    picker.page.route(PREVIEW, lambda route: route.fulfill(body=PIXEL, content_type="image/png"))
+    picker.page.route(PICTURES, answer)
+    picker.open(several=True)
+    expect(picker.status).to_contain_text("300 LoRAs")
+    picker.root.get_by_role("button", name="Show as grid").click()
+    expect(picker.root.get_by_role("button", name="Show as grid")).to_have_attribute("aria-pressed", "true")
+    pictures = picker.root.locator(".lorchestra-cell-picture")
+    expect(pictures.nth(0).locator("img")).to_have_js_property("complete", True)
+    expect(pictures.nth(2)).to_have_text("The picture cannot be shown")
+    expect(pictures.nth(5)).to_have_text("No picture")
+    assert "blur" in pictures.nth(3).locator("img").evaluate("(one) => getComputedStyle(one).filter")
+    assert len(asked) < 60
+    # Several pictures lie side by side under the pointer, and a video plays.
+    box = pictures.nth(1).bounding_box()
+    assert box
+    picker.page.mouse.move(box["x"] + box["width"] - 5, box["y"] + 20)
+    picker.face.wait_for(lambda: "01:2" in asked)
+    pictures.nth(4).hover()
+    expect(pictures.nth(4).locator("video")).to_have_count(1)
+    pictures.nth(0).hover()
+    expect(pictures.locator("video")).to_have_count(0)
+    columns = picker.page.evaluate(
+        "new Set([...document.querySelectorAll('.lorchestra-cell')].map((one) => one.style.insetInlineStart)).size"
+    )
+    assert columns > 3
+    press = picker.page.keyboard.press
+    for key, expected in (("ArrowDown", columns), ("ArrowRight", columns + 1), ("ArrowUp", 1), ("ArrowLeft", 0)):
+        press(key)
+        assert picker.active() == f"{expected:02}", key
+    press("Shift+ArrowDown")
+    press("Control+Enter")
+    assert len(picker.chosen()[0]) == columns + 1
+    picker.face.screenshot("picker-grid")
+    press("End")
+    assert picker.active() == "299"
+    expect(picker.rows.filter(has_text=re.compile("^299"))).to_be_in_viewport()
+    assert picker.rows.count() < 90
+    picker.root.get_by_role("button", name="Order").click()
+    picker.page.get_by_role("menuitemradio", name="Large").click()
+    picker.face.screenshot("picker-grid-large")
+    wide = pictures.first.bounding_box()
+    assert wide and wide["width"] > box["width"]
+    # It is as it was left, also for another picker.
+    press("Escape")
+    picker.open()
+    expect(pictures.first).to_be_visible()
 
 
 def test_ten_thousand_files(picker: Picker) -> None:
@@ -642,6 +804,8 @@ def test_preview_is_loaded_for_the_row_under_the_pointer_alone(picker: Picker) -
         route.fulfill(body=PIXEL, content_type="image/png")
 
     rows = [sdxl(f"{n:02} ü&?.safetensors", preview=n % 2 == 1, title=f"Title {n}") for n in range(20)]
+    rows[3].update(triggers=["word 3", "x"], stated=True)
+    rows[6].update(triggers=["1girl"])
     picker.answer(rows)
     picker.page.route(PREVIEW, answer)
     picker.open()
@@ -651,7 +815,7 @@ def test_preview_is_loaded_for_the_row_under_the_pointer_alone(picker: Picker) -
     picker.rows.filter(has_text="03").hover()
     image = picker.root.locator(".lorchestra-picker-preview")
     expect(image).to_be_visible()
-    expect(image).to_have_text("Title 3")
+    expect(image).to_have_text("Title 3Trigger words: word 3, x")
     assert asked == [rows[3]["name"]]
     panel, box = picker.root.bounding_box(), image.bounding_box()
     assert panel
@@ -664,6 +828,9 @@ def test_preview_is_loaded_for_the_row_under_the_pointer_alone(picker: Picker) -
         picker.page.keyboard.press("ArrowDown")
     expect(image).to_have_text("Title 5")
     assert asked == [rows[3]["name"], rows[5]["name"]]
+    picker.rows.filter(has_text="06").hover()
+    expect(image).to_have_text("Title 6Frequent training tags: 1girl")
+    expect(image.locator("img")).to_be_hidden()
 
 
 @pytest.mark.parametrize("y", [60, 450, 860])

@@ -6,6 +6,7 @@ At every step the rows on the screen are the rows of the widget's value, and tho
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -18,6 +19,9 @@ IS_A_STEP = """() => {
     return JSON.stringify(kept.nodes) === JSON.stringify(graph.serialize().nodes);
 }"""
 """Whether the graph is the last step that ComfyUI keeps for undo."""
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 PALETTES = ("light", "arc", "nord", "solarized", "github", "dark")
 """All that ComfyUI brings, in an order in which no two that follow each other look the same."""
 FIELD = "getComputedStyle(document.querySelector('.lorchestra-stack-box')).backgroundColor"
@@ -72,6 +76,38 @@ def test_picked_rows_are_the_rows_of_the_prompt(face: Any) -> None:
     assert face.same()[1] == {"lora": LINES, "on": False, "model": 0.75}
     assert face.status.inner_text() == "2 LoRAs, 1 off"
     assert [row["lora"] for row in face.rows()] == ["one/twin.safetensors"]
+
+
+def test_several_are_added_at_once_and_a_row_shows_its_picture(face: Any) -> None:
+    """Each time is one step of undo, and the picker stays where it is while the node grows under it."""
+    picture = face.server.base / f"models/loras/{LINES}".replace(".safetensors", ".png")
+    picture.write_bytes(PIXEL)
+    try:
+        face.add()
+        face.editor.get_by_role("button", name="Add a LoRA").click()
+        search = face.page.get_by_role("combobox", name="Find a LoRA")
+        search.fill("lorchestra-demo")
+        status = face.page.get_by_role("dialog", name="Choose a LoRA").get_by_role("status")
+        expect(status).to_contain_text("2 of")
+        search.press("Control+Enter")
+        search.press("Shift+ArrowDown")
+        search.press("Control+Enter")
+        expect(status).to_contain_text("2 added")
+        search.press("ArrowDown")
+        search.press("Enter")
+        expect(search).to_have_count(0)
+        assert names(face.same()) == [LINES, LINES, WARM, WARM]
+        face.press("Control+z")
+        face.press("Control+z")
+        assert names(face.same()) == [LINES]
+        preview = face.page.locator(".lorchestra-picker-preview")
+        face.row(0).locator(".lorchestra-name").hover()
+        expect(preview.locator("img")).to_be_visible()
+        face.screenshot("row-preview")
+        face.page.mouse.move(5, 500)
+        expect(preview).to_have_count(0)
+    finally:
+        picture.unlink()
 
 
 def test_a_weight_is_typed_dragged_and_turned(face: Any) -> None:

@@ -7,7 +7,7 @@ import { clamp, formatCount, formatWeight, readNumber, rounded, splitName } from
 import { mayBeRows } from "../../js/values/pasted.mjs";
 import { offerFor } from "../../js/values/verdicts.mjs";
 import {
-  countFamilies, createEntries, createFolders, fitOf, fold, foundBy, isFor, newestFirst, readLora, select, wordsOf,
+  countFamilies, createEntries, createFolders, fitOf, fold, foundBy, isFor, inOrder, ORDERS, readLora, select, wordsOf,
 } from "../../js/values/search.mjs";
 
 describe("numbers", () => {
@@ -141,13 +141,34 @@ describe("the picker's search", () => {
     ]);
   });
   test("words", () => {
-    assert.equal(fold("Ünï"), "uni");
+    assert.equal(fold("Ünï_Größe - 2"), "uni grosse 2");
     assert.deepEqual(wordsOf(" Pixel.safetensors  ART "), ["pixel", "art"]);
     assert.deepEqual(found(entries, { query: "pix" }), ["pixel art.safetensors", "styles/old/pixel.safetensors"]);
     assert.deepEqual(found(entries, { query: "marchen" }), ["styles/v2.safetensors"]);
     assert.deepEqual(found(entries, { query: "glow" }), ["styles/old/pixel.safetensors"]);
     assert.equal(foundBy(entries[1], ["glow"]), "Glow");
     assert.equal(foundBy(entries[1], ["pixel"]), "");
+  });
+  test("spelling and typing errors", () => {
+    const names = ["watercolor_style", "a/Watercolour", "pixel-art", "style-1998", "Schnee"].map((name) => lora(`${name}.safetensors`));
+    const all = createEntries([...names, lora("x.safetensors", { title: "Ölgemälde", triggers: ["sumi-e wash", "chiaroscuro"] })]);
+    const by = (/** @type {string} */ query) => found(all, { query }).map((name) => name.replace(".safetensors", ""));
+    for (const query of ["watercolor", "watrecolor", "watercolors", "watercollor"]) {
+      assert.deepEqual(by(query).sort(), ["a/Watercolour", "watercolor_style"], query);
+    }
+    assert.deepEqual([by("watercolor")[0], by("watercolour")[0]], ["watercolor_style", "a/Watercolour"]);
+    for (const query of ["pixelart", "pixel_art", "pixel art", "PIXEL-ART", "pixle-art"]) assert.deepEqual(by(query), ["pixel-art"], query);
+    for (const query of ["style-1999", "pexil", "snow", "wash x1"]) assert.deepEqual(by(query), [], query);
+    assert.deepEqual([by("chiaroscurro"), by("olgemelde"), by("sumie")], [["x"], ["x"], ["x"]]);
+    const [x] = all.filter((entry) => entry.file === "x");
+    assert.deepEqual([foundBy(x, ["chiaroscurro"]), foundBy(x, ["olgemelde"]), foundBy(x, ["x"])], ["chiaroscuro", "Ölgemälde", ""]);
+  });
+  test("exact names come first, then words, then what was used last", () => {
+    const all = createEntries(["ink", "inky", "my_ink", "pink", "blue/ink", "top"].map((name) => lora(`${name}.safetensors`)));
+    const by = (/** @type {object} */ more) => found(all, more).map((name) => name.replace(".safetensors", ""));
+    assert.deepEqual(by({ query: "ink" }), ["blue/ink", "ink", "inky", "my_ink", "pink"]);
+    assert.deepEqual(by({ query: "ink", before: ["ink.safetensors", "pink.safetensors"] }), ["ink", "blue/ink", "inky", "my_ink", "pink"]);
+    assert.deepEqual(by({ query: "", before: ["top.safetensors"] })[0], "blue/ink");
   });
   test("folders", () => {
     assert.deepEqual([...createFolders(entries).keys()], ["", "styles/", "styles/old/"]);
@@ -169,8 +190,11 @@ describe("the picker's search", () => {
   test("recent ones in their order, new ones first", () => {
     const recent = ["styles/v10.safetensors", "pixel art.safetensors"];
     assert.deepEqual(found(entries, { recent }), recent);
-    const dated = createEntries([lora("a", { modified: 1 }), lora("b", { modified: 3 })]);
-    assert.deepEqual(newestFirst(dated).map((entry) => entry.lora.name), ["b", "a"]);
+    const all = createEntries([
+      lora("a", { modified: 1, size: 5, uses: 2, used: 3 }), lora("b", { modified: 3, uses: 1, used: 9 }), lora("c", { modified: 3, size: 5 }),
+    ]);
+    const orders = { name: "abc", newest: "bca", "last-used": "bac", "most-used": "abc", size: "acb" };
+    assert.deepEqual(Object.fromEntries(ORDERS.map((order) => [order, inOrder(all, order).map((entry) => entry.lora.name).join("")])), orders);
   });
   test("a row of the server is of the types that it should be", () => {
     assert.equal(readLora({ name: 3 }), null);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib
+import io
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ import folder_paths
 import pytest
 import torch
 from aiohttp.test_utils import TestClient, TestServer
+from PIL import Image
 from support.comfyui_server import import_server
 from support.models import load_unet
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
@@ -129,10 +131,14 @@ def test_the_list_comes_at_once_and_fills_itself(files: Path, ask: Callable[...,
         "modified": 0,
         "title": "Nice",
         "triggers": ["<script>x</script>"],
+        "stated": True,
         "architectures": ["sdxl"],
         "family": ["SDXL"],
         "kind": "lora",
+        "algorithm": "LoRA",
         "preview": True,
+        "images": 1,
+        "videos": 0,
         "known": True,
     }
     assert rows["base.safetensors"]["kind"] == "checkpoint"
@@ -255,7 +261,7 @@ NOWHERE = ["../secret.safetensors", "..\\secret.safetensors", "/etc/passwd", "",
 
 @pytest.mark.parametrize("name", NOWHERE)
 def test_names_that_are_not_listed_lead_nowhere(files: Path, ask: Callable[..., Any], name: str) -> None:
-    for route in ("info", "preview"):
+    for route in ("info", "preview", "thumbnail"):
         status, _, body = ask("GET", route, lora=name)
         assert status == 400
         assert body["error"].startswith("there is no LoRA")
@@ -283,6 +289,48 @@ def test_all_previews_are_listed_and_videos_too(files: Path, ask: Callable[..., 
     for number in ("2", "-1", "x", "99999999999999999999"):
         assert ask("GET", "preview", lora="styles/sdxl.safetensors", number=number)[0] == 404
     assert ask("GET", "preview", lora="flux.safetensors", number="0")[0] == 404
+
+
+def test_thumbnails_are_small_kept_and_never_of_what_is_no_picture(
+    pack: ModuleType, files: Path, ask: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_paths, "get_user_directory", lambda: str(tmp_path))
+    process = importlib.import_module(f"{pack.__name__}.nodes.host.process")
+    process.thumbnails.cache_clear()
+    Image.new("RGB", (3000, 2000), "red").save(files / "styles/sdxl.jpg")
+    (files / "styles/sdxl.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
+    sdxl = {"lora": "styles/sdxl.safetensors"}
+    status, headers, body = ask("GET", "thumbnail", **sdxl, number="1")
+    assert (status, headers["Content-Type"], headers["X-Content-Type-Options"]) == (200, "image/webp", "nosniff")
+    assert Image.open(io.BytesIO(body)).size == (384, 256)
+    (place,) = (tmp_path / "__lorchestra/thumbnails").rglob("*.webp")
+    assert place.read_bytes() == body == ask("GET", "thumbnail", **sdxl, number="1")[2]
+    for number in ("2", "3", "x"):  # the video, and what is not there
+        assert ask("GET", "thumbnail", **sdxl, number=number)[0] == 404
+    assert ask("GET", "thumbnail", lora="flux.safetensors")[0] == 404
+    (files / "flux.png").write_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'><script>x</script></svg>")
+    status, _, body = ask("GET", "thumbnail", lora="flux.safetensors")
+    assert status == 415
+    assert body["error"].startswith("flux.png: this is SVG")
+    process.thumbnails.cache_clear()
+
+
+def test_what_people_say_is_written_into_our_own_sidecars(files: Path, ask: Callable[..., Any]) -> None:
+    listed(ask)
+    before = (files / "styles/sdxl.civitai.info").read_bytes()
+    changes = {"trigger_words": ["mine"], "weight": 0.6, "favourite": True}
+    names = ["styles/sdxl.safetensors", "flux.safetensors", "../secret.safetensors", 3]
+    status, _, body = ask("POST", "edit", {"loras": names, "changes": changes})
+    assert status == 200
+    assert body["written"] == ["sdxl.lorchestra.json", "flux.lorchestra.json"]
+    assert [one["error"].startswith("there is no LoRA") for one in body["problems"]] == [True, True]
+    assert not (files.parent / "secret.lorchestra.json").exists()
+    assert (files / "styles/sdxl.civitai.info").read_bytes() == before
+    row = {one["name"]: one for one in ask("GET", "loras")[2]["loras"]}["styles/sdxl.safetensors"]
+    assert (row["triggers"], row["favourite"], row["known"], row["title"]) == (["mine"], True, True, "Nice")
+    assert ask("GET", "info", lora="styles/sdxl.safetensors")[2]["weight"] == 0.6
+    for bad in ({"loras": [], "changes": changes}, {"loras": names, "changes": {"path": "x"}}, {"loras": names}):
+        assert ask("POST", "edit", bad)[0] == 400
 
 
 def test_finding_reads_what_it_needs(files: Path, ask: Callable[..., Any]) -> None:
@@ -428,6 +476,7 @@ def test_files_that_are_no_files_are_never_opened(
             assert status in (200, 400)
             assert body.get("sha256") is None and body.get("problem", body.get("error"))
             assert ask("GET", "preview", lora=f"{name}.safetensors")[0] in (404, 400)
+            assert ask("GET", "thumbnail", lora=f"{name}.safetensors")[0] in (404, 400)
         assert ask("GET", "info", lora="flux.safetensors")[2]["family"] == ["FLUX.1"]
         assert ask("GET", "preview", lora="flux.safetensors")[0] == 404
         sought = {"lora": "x", "sha256": SHA, "deep": True}

@@ -62,11 +62,14 @@ def test_listing_reads_nothing_and_the_background_reads_all(folder: Folder) -> N
     folder.write("a/flux.safetensors", FLUX, **{"modelspec.title": "Flux thing"})
     folder.write("sdxl.safetensors", ss_tag_frequency='{"d": {"cat": 3}}')
     (folder.root / "empty.safetensors").touch()
-    (folder.root / "sdxl.preview.png").touch()
+    for end in ("preview.png", "webp", "mp4"):
+        (folder.root / f"sdxl.{end}").touch()
     files = {file.name: file for file in folder.loras.files()}
     assert set(files) == {"a/flux.safetensors", "sdxl.safetensors", "empty.safetensors"}
     assert [folder.loras.find_facts(file) for file in files.values()] == [None] * 3
-    assert [file.name for file in files.values() if file.has_preview] == ["sdxl.safetensors"]
+    assert {file.name: (file.images, file.videos) for file in files.values() if file.images} == {
+        "sdxl.safetensors": (2, 1)
+    }
     folder.read_all()
     facts = {name: folder.loras.find_facts(file) for name, file in files.items()}
     flux, sdxl, empty = (facts[name] for name in ("a/flux.safetensors", "sdxl.safetensors", "empty.safetensors"))

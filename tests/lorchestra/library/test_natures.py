@@ -86,7 +86,7 @@ def test_a_structure_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     nature = natures.read(read_header_text(first), ())
     monkeypatch.setattr("lorchestra.library.natures._read", None)
     assert natures.read(read_header_text(second), ()) is nature
-    assert read_facts(File("b", str(second), 0, 0, False), natures).title == "b.safetensors"
+    assert read_facts(File("b", str(second), 0, 0), natures).title == "b.safetensors"
 
 
 def test_a_file_of_another_size_is_looked_at_anew(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_broken_files_are_refused_as_ever(row: Broken, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     row.write(path)
     natures = Natures()
-    found = [read_facts(File("a", str(path), 0, 0, False), natures) for _ in range(2)]
+    found = [read_facts(File("a", str(path), 0, 0), natures) for _ in range(2)]
     assert found[0] == found[1]
     try:
         examined = examine(read_examined(path).header)

@@ -60,6 +60,25 @@ def test_lora_manager(lora: Path) -> None:
     assert (found.triggers, found.tags, found.air) == (("pixel art", "8-bit"), ("a",), "civitai:120096@135931")
 
 
+@pytest.mark.parametrize(
+    ("suffix", "value", "nsfw"),
+    [
+        (".civitai.info", {"images": [{"nsfwLevel": 4}, {"nsfwLevel": 1}], "model": {"nsfw": False}}, True),
+        (".civitai.info", {"images": [{"nsfwLevel": 2}, {"nsfwLevel": 16}], "model": {"nsfw": True}}, False),
+        (".civitai.info", {"images": [{"nsfw": "Mature"}]}, True),
+        (".civitai.info", {"images": [{"nsfw": "Soft"}]}, False),
+        (".civitai.info", {"images": ["x"], "model": {"nsfw": True}}, True),
+        (".civitai.info", {"images": [{"nsfwLevel": "4", "nsfw": 1}]}, None),
+        (".metadata.json", {"preview_nsfw_level": 8, "civitai": {"images": [{"nsfwLevel": 1}]}}, True),
+        (".metadata.json", {"civitai": {"images": [{"nsfwLevel": 4}]}}, True),
+        (".cm-info.json", {"Nsfw": False}, False),
+    ],
+)
+def test_pictures_that_are_not_safe_for_work(lora: Path, suffix: str, value: Any, nsfw: bool | None) -> None:
+    put(lora, suffix, value)
+    assert read_sidecars(lora).nsfw is nsfw
+
+
 def test_a1111(lora: Path) -> None:
     put(lora, ".json", {"activation text": "pixel, 8-bit", "preferred weight": 0.7, "notes": "n", "sd version": "SDXL"})
     found = read_sidecars(lora)
