@@ -40,7 +40,6 @@ NOT_SHOWN = {
     ("curve/widget.mjs", "from text"),  # a value of the node's
     ("convert/convert.mjs", "ComfyUI does not know the LoRA Stack"),
     ("publish/publish.mjs", "Publish as API"),  # a command's label, which ComfyUI translates
-    ("library/tab.mjs", "pi pi-images"),  # an icon
 }
 SHAPE = re.compile(r"^(?:#+ |- |\| ---|\| )", re.MULTILINE)
 INLINE_CODE = re.compile(r"`[^`\n]+`")
