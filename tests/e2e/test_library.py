@@ -68,6 +68,8 @@ class Shelf:
 @pytest.fixture
 def shelf(face: Any, pack_folder: str) -> Iterator[Shelf]:
     opened = Shelf(face, pack_folder)
+    # What other tests have chosen last would come first.
+    face.page.evaluate("async () => { await fetch('/api/userdata/lorchestra.json', { method: 'DELETE' }); }")
     opened.toggle()
     expect(opened.search).to_be_visible()
     yield opened

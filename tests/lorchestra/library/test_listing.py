@@ -91,7 +91,7 @@ def test_find(wanted: str, found: str | None) -> None:
 
 
 def test_several_files_of_that_name_are_an_error_that_names_them_and_the_row() -> None:
-    with pytest.raises(StackError, match=r"row 3: ink may be any of people/ink.safetensors, styles/ink.safetensors"):
+    with pytest.raises(StackError, match=r"row 3: 'ink' is in 2 folders. Choose one: people/ink.safetensors, styles"):
         find(FILES, "ink", 3)
 
 
