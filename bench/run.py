@@ -1,4 +1,4 @@
-"""`make bench`: `identify.py` and `catalog.py`, then `merge.py` and `live.py` with the Python of a ComfyUI.
+"""`make bench`: `identify.py` and `catalog.py`, then `service.py`, `merge.py` and `live.py` in a ComfyUI.
 
 Says so where there is no ComfyUI.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 from lorchestra.demo.comfyui import find_comfyui
 
 HERE = Path(__file__).absolute().parent
+TESTS = [HERE.parent / ".venv-comfyui" / place for place in ("bin/python", "Scripts/python.exe")]
+"""The environment of the tests in ComfyUI, where it was made."""
 
 
 def main() -> int:
@@ -22,10 +24,15 @@ def main() -> int:
     code |= subprocess.call([sys.executable, HERE / "catalog.py"], env=here)
     comfyui = find_comfyui()
     if comfyui is None:
-        print("No ComfyUI was found; the benchmarks of merging and of the live path need it. Set COMFYUI_PATH.")
+        print(
+            "No ComfyUI was found; the benchmarks of the service, merging and the live path need it. Set COMFYUI_PATH."
+        )
         return code
     print(f"\nComfyUI {comfyui.version}\n", flush=True)
     env = {**os.environ, "COMFYUI_PATH": str(comfyui.root)}
+    # The service needs jsonschema, which ComfyUI's Python may lack; the tests' has it.
+    own = next((path for path in TESTS if path.is_file()), comfyui.python)
+    code |= subprocess.call([own, HERE / "service.py"], env={**env, "COMFYUI_PYTHON": str(comfyui.python)})
     for script, argument in (("merge.py", "--fp16-unet"), ("merge.py", "--fp32-unet"), ("live.py", "--fp32-unet")):
         code |= subprocess.call([comfyui.python, HERE / script, argument, *sys.argv[1:]], env=env)
     return code
