@@ -11,7 +11,7 @@ import torch
 from comfy_api.latest import io
 
 from ..lorchestra.choices import AUTO, IGNORE, SKIP, Choices
-from .host import files
+from .host import files as host_files
 from .host.schema import category, schema
 from .sockets import LoraStackSocket, read_rows, to_rows
 
@@ -76,21 +76,21 @@ class LoraBalance(io.ComfyNode):
         from ..lorchestra.analysis.report import report, to_json
         from ..lorchestra.apply.plan import make_plan
 
-        stack, row_files = read_rows(lora_stack), files.row_files(files.SECONDS)
-        base = _base(stack, row_files, model)
+        stack, files = read_rows(lora_stack), host_files.row_files(host_files.SECONDS)
+        base = _base(stack, files, model)
         if base is None:
             text = "No LoRA does anything here: none is on, or no weight is other than 0."
             return io.NodeOutput(to_rows(stack.entries), text, "{}", ui={"text": [text]})
-        plan = make_plan(stack, row_files, base, Choices(SKIP, IGNORE, AUTO))
+        plan = make_plan(stack, files, base, Choices(SKIP, IGNORE, AUTO))
         balance = measure(plan, None if model is None else _Weights(model).find)
         left_out = [str(item) for item in plan.outcomes if not item.applied and item.entry.active]
         text = "\n".join([base.title, "", report(balance), *(["", *left_out] if left_out else [])])
         data = json.dumps({"version": 1, "model": base.title, **to_json(balance)}, ensure_ascii=False)
-        rows = to_rows(files.with_listed_names(_weighted(stack, plan, balance, weights)))
+        rows = to_rows(host_files.with_listed_names(_weighted(stack, plan, balance, weights)))
         return io.NodeOutput(rows, text, data, ui={"text": [text]})
 
 
-def _base(stack: Stack, row_files: Files, model: Patcher | None) -> Base | None:
+def _base(stack: Stack, files: Files, model: Patcher | None) -> Base | None:
     """The model, else what all LoRAs that are on are made for; None if none is on."""
     from ..lorchestra.analysis.common_base import common_base
     from .host.model import live_base
@@ -99,9 +99,9 @@ def _base(stack: Stack, row_files: Files, model: Patcher | None) -> Base | None:
         return live_base(model, None)
     made_for: dict[str, tuple[str, ...]] = {}
     for row, entry in stack.rows:
-        located = row_files.find(entry, row) if entry.active else None
+        located = files.find(entry, row) if entry.active else None
         if located is not None:
-            made_for[Path(located.path).name] = row_files.open(located.path).examined.identity.architectures
+            made_for[Path(located.path).name] = files.open(located.path).examined.identity.architectures
     return common_base(made_for, "connect the model") if made_for else None
 
 
