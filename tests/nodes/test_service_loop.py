@@ -21,8 +21,8 @@ from lorchestra.service.job import Job
 from lorchestra.service.store import Store
 
 MOST = 0.25
-"""Seconds. What the bench asks for is 20 ms; here only what grows with the request must fail, on a busy machine too: 48 MB
-read at once took 390 ms, a call with a large graph 560."""
+"""Seconds. The bench asks for 20 ms; here, on a busy machine too, only what grows with the request must fail: 48 MB
+that were read at once took 390 ms, a call with a large graph 560."""
 JOBS = 10_000
 
 
