@@ -119,15 +119,15 @@ def test_what_a_person_says_is_published_saved_and_undone(publishing: Publishing
     publishing.put(steps.get_by_label("Name, as programs call it"), "rounds")
     rounds = publishing.row("rounds")
     expect(rounds).to_contain_text("2 – 30")
-    publishing.row("denoise").get_by_role("button", name="Hide").click()
-    expect(publishing.panel.get_by_role("tab", name="Inputs (12)")).to_be_visible()
+    publishing.row("scheduler").get_by_role("button", name="Hide").click()
+    expect(publishing.panel.get_by_role("tab", name="Inputs (11)")).to_be_visible()
     rounds.locator(".lorchestra-publish-open").press("Alt+ArrowUp")
     expect(rounds.locator(".lorchestra-publish-open")).to_be_focused()
     publishing.face.screenshot("publish_inputs")
     publishing.publish()
     schema = publishing.schema()["properties"]
     assert list(schema)[:5] == ["prompt", "negative_prompt", "loras", "rounds", "seed"]
-    assert (schema["rounds"]["minimum"], schema["rounds"]["maximum"], "denoise" in schema) == (2, 30, False)
+    assert (schema["rounds"]["minimum"], schema["rounds"]["maximum"], "scheduler" in schema) == (2, 30, False)
 
     before = publishing.said()
     publishing.row("cfg").get_by_role("button", name="Hide").click()
@@ -143,7 +143,7 @@ def test_what_a_person_says_is_published_saved_and_undone(publishing: Publishing
     assert publishing.said() != before
     publishing.face.load(path)
     assert publishing.said() == before
-    assert (before["name"], len(before["inputs"])) == (publishing.name, 9)
+    assert (before["name"], len(before["inputs"])) == (publishing.name, 8)
     publishing.open()
     assert publishing.names()[3] == "rounds"
 
@@ -203,11 +203,12 @@ def test_subgraphs_are_opened_and_their_nodes_shown_on_the_canvas(publishing: Pu
     assert publishing.said() is None
 
 
-def test_programs_are_copied_with_the_keyboard_alone(publishing: Publishing) -> None:
+def test_programs_are_copied_with_the_keyboard_alone(publishing: Publishing, request: pytest.FixtureRequest) -> None:
     publishing.begin()
     assert publishing.page.evaluate(MENUS) == [True, True]
     publishing.publish()
     publishing.page.evaluate(COPIED)
+    request.addfinalizer(lambda: publishing.page.evaluate("() => { delete navigator.clipboard; }"))
     copy = publishing.panel.get_by_role("button", name="Copy…")
     for keys in (["Enter"], ["ArrowDown", "Enter"], ["ArrowDown", "ArrowDown", "Enter"], ["End", "Enter"]):
         copy.focus()

@@ -85,7 +85,7 @@ def test_lora_api_is_an_api(face: Any) -> None:
 
 
 INPUTS = [
-    "prompt", "negative", "loras", "request", "seed", "steps", "cfg", "sampler", "scheduler", "denoise", "width",
+    "prompt", "negative", "loras", "request", "seed", "steps", "cfg", "sampler", "scheduler", "width",
     "height", "batch_size", "checkpoint",
 ]  # fmt: skip
 SMALL = """() => {
