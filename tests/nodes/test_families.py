@@ -62,7 +62,7 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("mode", ["live", "merge"])
-@pytest.mark.parametrize("kind", ["LoRA", "LoKr", "OFT"])
+@pytest.mark.parametrize("kind", ["LoRA", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("LoKr", "OFT"))])
 @pytest.mark.parametrize("name", [name for name in BLOCKS if name in KNOWN])
 def test_weights_per_block(name: str, kind: str, mode: str, models: Models, loras: Path, stacked: Stacks) -> None:
     """The same as a file for each factor, with a row at the weight that its layers have."""
