@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.pictures import pixels, saved
 from support.sparse_files import lora_shapes, write_sparse
 
@@ -91,14 +93,16 @@ def test_missing_file_is_an_error_before_the_run_or_skipped(face: Any) -> None:
     assert "not-here" in face.page.get_by_label("Report of the last run").input_value()
 
 
-def write_flux(face: Any) -> None:
-    """A LoRA for another model, without weights."""
+@pytest.fixture
+def flux(face: Any) -> Iterator[None]:
+    """A LoRA for another model, without weights; other tests count what is there."""
     path = face.server.base / "models/loras/lorchestra-demo/for-flux.safetensors"
     write_sparse(path, lora_shapes("flux1_dev", "*_blocks.*"))
+    yield
+    path.unlink()
 
 
-def test_a_lora_for_another_model_makes_the_node_red_or_is_skipped(face: Any) -> None:
-    write_flux(face)
+def test_a_lora_for_another_model_makes_the_node_red_or_is_skipped(face: Any, flux: None) -> None:
     add_export(face, f"<lora:{WARM}:1> <lora:for-flux:1>")
     errors = face.refused()
     sentence = "row 2: for-flux: made for FLUX.1; 0 of 304 modules fit this model."
@@ -114,8 +118,7 @@ def test_a_lora_for_another_model_makes_the_node_red_or_is_skipped(face: Any) ->
     assert "for-flux: made for FLUX.1" in report.splitlines()[1]
 
 
-def test_check_shows_what_fits_in_the_example(face: Any) -> None:
-    write_flux(face)
+def test_check_shows_what_fits_in_the_example(face: Any, flux: None) -> None:
     face.load(EXAMPLES / "lora_check.json")
     face.wait_for(lambda: face.status.inner_text() == "3 LoRAs")
     assert face.marked() == []
