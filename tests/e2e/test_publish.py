@@ -15,9 +15,9 @@ EXAMPLE = Path(__file__).parents[2] / "example_workflows/lora_stack.json"
 WARM = "lorchestra-demo/warm.safetensors"
 OPEN = "() => app.extensionManager.command.execute('Lorchestra.PublishAsApi')"
 SAID = "() => (app.rootGraph ?? app.graph.rootGraph ?? app.graph).extra?.lorchestra ?? null"
-ENCLOSE = (
-    """(types) => app.graph.convertToSubgraph(new Set(app.graph.nodes.filter((one) => types.includes(one.type))))"""
-)
+ENCLOSE = """(types) => { // gives nothing back: a graph is too much to be sent
+    app.graph.convertToSubgraph(new Set(app.graph.nodes.filter((one) => types.includes(one.type))));
+}"""
 SELECTED = """() => [
     app.canvas.graph === (app.rootGraph ?? app.graph.rootGraph ?? app.graph),
     ...Object.values(app.canvas.selected_nodes).map((node) => node.type),
