@@ -10,7 +10,7 @@ from .host import files
 from .host.documents import NO_DOCUMENTS, write_documents
 from .host.infotext import write_infotext
 from .host.schema import category, schema
-from .sockets import LoraStackSocket, find_skipped, read_rows, without_skipped
+from .sockets import LoraStackSocket, read_rows, split_skipped
 
 FORMS = (
     "runware", "a1111", "rgthree", "lora-manager", "lora-manager-recipe", "comfyui", "civitai", "civitai-orchestration",
@@ -98,7 +98,8 @@ class ApiExport(io.ComfyNode):
         from ..lorchestra.exchange import suffix, write_any
 
         queued, pnginfo = (getattr(cls.hidden, name, None) for name in ("prompt", "extra_pnginfo"))
-        known = files.identified(read_rows(without_skipped(lora_stack)))
+        kept, skipped = split_skipped(lora_stack)
+        known = files.identified(read_rows(kept))
         writing = write_any(known.stack, format, {"allow_names": allow_names, "clamp": clamp})
         if format == INFOTEXT:
             writing = write_infotext(known.stack, queued, writing)
@@ -109,7 +110,7 @@ class ApiExport(io.ComfyNode):
         for end, text in made.files.items():
             texts[f".workflow{end}" if end == own else end] = text  # the stack's own schema ends in the same way
         written = files.write_outputs(filename_prefix, texts)
-        left_out = [f"{name}: left out, because its file is missing" for name in find_skipped(lora_stack)]
+        left_out = [f"{name}: left out, because its file is missing" for name in skipped]
         lost = "\n".join([*left_out, *(f"This format can't store: {loss}" for loss in losses)])
         shown = "\n\n".join(filter(None, (writing.text.rstrip(), lost, "\n".join(made.sentences))))
         return io.NodeOutput(writing.text, ui={"text": [shown], "files": written, "documents": list(made.shown)})

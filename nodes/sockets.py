@@ -46,18 +46,19 @@ def to_rows(entries: Iterable[Entry], skipped: Collection[int] = ()) -> list[Row
     return [Row(entry, place in skipped) for place, entry in enumerate(entries) if entry.active]
 
 
-def find_skipped(value: object) -> list[str]:
-    """The names of the rows that a stack skipped and that nobody else can find either: those without an AIR."""
-    return [row.entry.lora for row in _rows(value) if _is_lost(row)]
-
-
-def without_skipped(value: object) -> object:
-    """What came in through a LORA_STACK socket, without the rows of `find_skipped`."""
-    return [row for row in value if not (isinstance(row, Row) and _is_lost(row))] if isinstance(value, list) else value
-
-
-def _rows(value: object) -> list[Row]:
-    return [row for row in value if isinstance(row, Row)] if isinstance(value, list) else []
+def split_skipped(value: object) -> tuple[object, list[str]]:
+    """What came in through a LORA_STACK socket without the rows that a stack skipped and that nobody else can find
+    either, those without an AIR; and the names of these."""
+    if not isinstance(value, list):
+        return value, []
+    kept: list[object] = []
+    lost: list[str] = []
+    for row in value:
+        if isinstance(row, Row) and _is_lost(row):
+            lost.append(row.entry.lora)
+        else:
+            kept.append(row)
+    return kept, lost
 
 
 def _is_lost(row: Row) -> bool:

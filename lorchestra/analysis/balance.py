@@ -148,10 +148,9 @@ def measure(
     sums = _Sums(len(loras))
     for done, (change, parts) in enumerate(plan.changes.items()):
         weight = find_weight(change) if find_weight else None
-        placed = [
-            (place, part, _factor(loras[place], change, part)) for part in parts for place in (number[part.file.path],)
-        ]
-        sums.add(change, placed, weight)
+        places = [number[part.file.path] for part in parts]
+        factors = [_factor(loras[place], change, part) for place, part in zip(places, parts, strict=True)]
+        sums.add(change, list(zip(places, parts, factors, strict=True)), weight)
         if progress:
             progress(done + 1, len(plan.changes))
     return Balance(loras, sums.groups(), sums.pairs(), sums.left_out())
