@@ -1,4 +1,4 @@
-"""`make bench`: `identify.py` and `catalog.py`, then `service.py`, `merge.py` and `live.py` in a ComfyUI.
+"""`make bench`: `identify.py`, `catalog.py` and `balance.py`, then `service.py`, `merge.py` and `live.py` in a ComfyUI.
 
 Says so where there is no ComfyUI.
 """
@@ -22,6 +22,7 @@ def main() -> int:
     here = {**os.environ, "PYTHONPATH": str(HERE.parent)}  # this folder's code, whatever is installed
     code = subprocess.call([sys.executable, HERE / "identify.py"], env=here)
     code |= subprocess.call([sys.executable, HERE / "catalog.py"], env=here)
+    code |= subprocess.call([sys.executable, HERE / "balance.py"], env=here)
     comfyui = find_comfyui()
     if comfyui is None:
         print(

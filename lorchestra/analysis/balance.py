@@ -11,18 +11,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from ..apply.plan import Change, Part, Plan
 from ..architectures.blocks import find_block, find_part, in_order
-from ..errors import StackError
+from ..errors import AdapterError, StackError
 from ..spelling.prefixes import MODEL
-from .deltas import Delta, find_delta, meeting
-from .products import Products, products
+from .deltas import Delta, find_delta, meeting, shape_of
+from .products import Products, Run, lay_out, products
 
 MOST_LORAS = 64
 """LoRAs that are compared; the pairs grow with the square."""
@@ -146,14 +148,68 @@ def measure(
     number = {plan.chosen[index].file.path: place for place, index in enumerate(order)}
     loras = tuple(_compared(plan, index) for index in order)
     sums = _Sums(len(loras))
-    for done, (change, parts) in enumerate(plan.changes.items()):
-        weight = find_weight(change) if find_weight else None
-        places = [number[part.file.path] for part in parts]
-        factors = [_factor(loras[place], change, part) for place, part in zip(places, parts, strict=True)]
-        sums.add(change, list(zip(places, parts, factors, strict=True)), weight)
+
+    def read(change: Change) -> _Layer:
+        parts = [(number[part.file.path], part) for part in plan.changes[change]]
+        return _read(change, [(lora, part, _factor(loras[lora], change, part)) for lora, part in parts], find_weight)
+
+    for done, layer in enumerate(_ahead(read, list(plan.changes))):
+        sums.add(layer)
         if progress:
             progress(done + 1, len(plan.changes))
     return Balance(loras, sums.groups(), sums.pairs(), sums.left_out())
+
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def _ahead(make: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+    """`make` of each item; in another thread, which is one item ahead: two are in memory."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(make, items[0]) if items else None
+        for item in [*items[1:], None]:
+            if coming is None:
+                return
+            made = coming.result()
+            coming = None if item is None else pool.submit(make, item)
+            yield made
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One change, read and laid out."""
+
+    change: Change
+    runs: tuple[Run, ...]
+    left_out: tuple[tuple[int, str], ...]
+    """(number of the LoRA, why)."""
+    base: float | None
+    """‖W‖, if it is known."""
+
+
+def _read(change: Change, parts: Sequence[tuple[int, Part, float]], find_weight: FindWeight | None) -> _Layer:
+    """The parts of one change, with the numbers of their LoRAs and the factors of their blocks."""
+    weight = find_weight(change) if find_weight else None
+    deltas: list[Delta] = []
+    left_out: list[tuple[int, str]] = []
+    for lora, part, factor in parts:
+        try:
+            delta = find_delta(lora, replace(part.term(), weight=factor), part.place.offset, weight, shape_of(part))
+        except ValueError as error:
+            raise AdapterError(part.file.path, part.module.name, str(error)) from error
+        if isinstance(delta, str):
+            left_out.append((lora, delta))
+        else:
+            deltas.append(delta)
+    base = None if weight is None else _norm(weight)
+    return _Layer(change, tuple(lay_out(run) for run in meeting(deltas)), tuple(left_out), base)
+
+
+def _norm(weight: Tensor) -> float:
+    rows = weight.flatten(1) if weight.dim() > 1 else weight[:, None]
+    norms = cast(Tensor, torch.linalg.vector_norm(rows, dim=1))  # pyright: ignore[reportUnknownMemberType]
+    return math.sqrt(float(norms.double().square().sum()))
 
 
 def _factor(lora: Compared, change: Change, part: Part) -> float:
@@ -177,22 +233,17 @@ class _Sums:
         self._shared, self._added = _zeros(2, count, count), _zeros(2, count, count)
         self._runs: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, change: Change, parts: Sequence[tuple[int, Part, float]], weight: Tensor | None) -> None:
-        """The parts of one change, with the numbers of their LoRAs and the factors of their blocks."""
-        deltas: list[Delta] = []
-        for lora, part, factor in parts:
-            delta = find_delta(lora, part, weight)
-            if isinstance(delta, str):
-                self._left_out[lora, delta] += 1
-            else:
-                deltas.append(delta if factor == 1 else replace(delta, up=delta.up * factor))
-        key = change.component, find_block(change.key, change.component != MODEL), find_part(change.key)
+    def add(self, layer: _Layer) -> None:
+        """Adds one layer."""
+        self._left_out.update(layer.left_out)
+        path = layer.change.key
+        key = layer.change.component, find_block(path, layer.change.component != MODEL), find_part(path)
         if key not in self._groups:
             self._groups[key] = _zeros(self._count, self._count), _zeros(self._count), []
         gram, spectral, base = self._groups[key]
-        base.append(None if weight is None else math.sqrt(float(weight.square().sum(dtype=torch.float64))))
-        generator = torch.Generator().manual_seed(_seed(change.key))
-        for run in meeting(deltas):
+        base.append(layer.base)
+        generator = torch.Generator().manual_seed(_seed(path))
+        for run in layer.runs:
             found = products(run, self._count, generator)
             gram += found.gram
             torch.maximum(spectral, found.spectral, out=spectral)

@@ -21,12 +21,14 @@ from ..algorithms.lora import LoRA, down_matrix, up_matrix
 from ..algorithms.oft import OFT, InputOFT
 from ..algorithms.replacement import Replacement
 from ..algorithms.row_order import to_model
-from ..apply.fuse import update_of
+from ..apply.fuse import Term, update_of
 from ..apply.plan import Part
-from ..errors import AdapterError
+from ..architectures.sites import Offset
 
 _NEED_WEIGHT = (DoRA, OFT, InputOFT, BOFT, IA3, GLoRA, Replacement)
 """Adapters whose Δ depends on the weight that they change."""
+
+Shape = tuple[int, ...]
 
 NEEDS_BASE = "what it does depends on the model's own weights, which are not at hand"
 WIDENS = "it makes the layer wider"
@@ -42,9 +44,11 @@ class Delta:
     start: int
     """First row of the model's weight."""
     up: Tensor
-    """`[rows, rank]` in fp32, the scale folded in; of a dense one `[rows, in · kernel]`, Δ itself."""
+    """`[rows, rank]` in any floating dtype; of a dense one `[rows, in · kernel]`, Δ itself in fp32."""
     down: Tensor | None
-    """`[rank, in · kernel]` in fp32; None for a dense one."""
+    """`[rank, in · kernel]` in any floating dtype; None for a dense one."""
+    scale: float = 1.0
+    """What all of it is multiplied by."""
 
     @property
     def stop(self) -> int:
@@ -60,41 +64,47 @@ class Delta:
         """The same for some of its rows."""
         return replace(self, start=start, up=self.up[start - self.start : stop - self.start])
 
+    def built(self) -> Tensor:
+        """Δ in fp32, `[rows, in · kernel]`."""
+        update = self.up.float() if self.down is None else self.up.float() @ self.down.float()
+        return update if self.scale == 1 else update * self.scale
 
-def find_delta(lora: int, part: Part, weight: Tensor | None) -> Delta | str:
-    """What a part adds; or in words why that cannot be told.
 
-    `weight` is the model's whole weight in fp32, `[out, in, kernel …]`, or None if it is not at hand. Raises
-    `AdapterError` for a file that cannot be read or does not fit.
+def find_delta(lora: int, term: Term, offset: Offset | None, weight: Tensor | None, shape: Shape | None) -> Delta | str:
+    """What a term adds at its weight to a part of the model's weight; or in words why that cannot be told.
+
+    `weight` is the model's whole weight in fp32, `[out, in, kernel …]`, or None if it is not at hand: the part's
+    `shape` is enough for adapters that do not depend on it. Raises `ValueError`, in words, where the term does not fit.
     """
-    term = part.term()
-    adapter, offset = term.adapter, part.place.offset
+    adapter = term.adapter
     if offset is not None and offset[0] != 0:
         return COLUMNS
     start = 0 if offset is None else offset[1]
     if isinstance(adapter, LoRA):
         if adapter.padded is not None:
             return WIDENS
-        up, down = up_matrix(adapter).float() * adapter.scale, down_matrix(adapter, torch.float32)
+        up, down = up_matrix(adapter), adapter.down.flatten(1)
+        if adapter.mid is not None:
+            down = down_matrix(adapter, torch.float32)
+        scale = term.weight * adapter.scale
         if term.transposed:
-            return Delta(lora, start, down.T.contiguous(), up.T.contiguous())
-        return Delta(lora, start, to_model(up, term.swapped, term.heads), down)
-    if weight is None and isinstance(adapter, _NEED_WEIGHT):
+            return Delta(lora, start, down.T, up.T, scale)
+        return Delta(lora, start, to_model(up, term.swapped, term.heads), down, scale)
+    if weight is None and (shape is None or isinstance(adapter, _NEED_WEIGHT)):
         return NEEDS_BASE
-    try:
-        original = _like(part, offset[2] if offset else None) if weight is None else weight
-        own = original if weight is None or offset is None else original.narrow(*offset)
-        update = update_of(term, own)
-    except ValueError as error:
-        raise AdapterError(part.file.path, part.module.name, str(error)) from error
-    return Delta(lora, start, update.flatten(1) if update.dim() > 1 else update[:, None], None)
+    if weight is None:
+        own = torch.zeros(shape or ())
+    else:
+        own = weight if offset is None else weight.narrow(*offset)
+    update = update_of(term, own)
+    return Delta(lora, start, update.flatten(1) if update.dim() > 1 else update[:, None], None, term.weight)
 
 
-def _like(part: Part, rows: int | None) -> Tensor:
-    """Zeros of the shape that the part is made for."""
+def shape_of(part: Part) -> Shape:
+    """Of the part of the model's weight that a part is for, as far as its file says."""
     layout = part.module.layout
-    out = rows or (part.rows.length if part.rows else layout.out) or 0
-    return torch.zeros(out, *(layout.inner or ()))
+    rows = part.rows.length if part.rows else layout.out
+    return ((part.place.offset[2] if part.place.offset else rows) or 0, *(layout.inner or ()))
 
 
 def meeting(deltas: Sequence[Delta]) -> list[list[Delta]]:

@@ -38,6 +38,8 @@ class Suggestion:
 def suggested(balance: Balance, suggestion: Suggestion) -> Tensor:
     """`[count, 2]`: the weights for the diffusion model and the text encoders."""
     own = balance.weights()
+    if not len(own):
+        return own
     most = own.abs().clamp_min(HIGHEST)
     return (own * suggestion.find(balance)[:, None]).clamp(-most, most)
 

@@ -107,7 +107,7 @@ def test_every_algorithm_beside_a_lora(tmp_path: Path, kind: str) -> None:
     other = {name: KINDS[kind].delta(ends, _weight(Change("model", f"diffusion_model.{name}.weight")))}
     found = balance(Entry(str(a), model=1.0, clip=0), Entry(str(path), model=1.0), weights=True)
     expected = gram_of({n: u for n, u in first.items() if n != "x"}, other)
-    np.testing.assert_allclose(found.gram(), expected, rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(found.gram(), expected, rtol=1e-5, atol=1e-6)
     spectral = float(torch.linalg.matrix_norm(other[name].flatten(1), 2))
     assert spectral * 0.9 < found.spectral()[1] <= spectral * (1 + 1e-4)
     assert found.base() == pytest.approx(
@@ -185,6 +185,27 @@ def test_sign_conflicts_are_estimated_with_their_error(tmp_path: Path) -> None:
 def _negated(folder: Path, updates: Mapping[str, Tensor]) -> Path:
     tensors = {f"diffusion_model.{name}.diff": -updates[name].float() for name in SHAPES}
     return write(folder / "negated.safetensors", tensors)
+
+
+def test_ranks_of_one_and_of_more_than_the_layer_has(tmp_path: Path) -> None:
+    """Ranks lie in blocks of their own; those of 1,024 take one each."""
+    made = [lora(tmp_path / f"{seed}.safetensors", seed, rank) for seed, rank in enumerate((1, 1024, 1, 4))]
+    found = balance(*(Entry(str(path), model=1) for path, _ in made))
+    expected = gram_of(*(updates for _, updates in made))
+    scale = np.sqrt(np.outer(np.diagonal(expected), np.diagonal(expected)))
+    np.testing.assert_allclose(found.gram().numpy() / scale, expected / scale, atol=1e-5)
+    assert not bool(found.pairs.inputs.isnan().any())
+
+
+def test_halves_that_nearly_cancel(tmp_path: Path) -> None:
+    """As where a trainer's own start is taken off: [up, -up] · [down; down + a little]."""
+    name, shape = "double_blocks.0.img_attn.proj", SHAPES["double_blocks.0.img_attn.proj"]
+    parts = factors(shape, 4, seed=1)
+    little = factors(shape, 4, seed=2)["down"] * 1e-4
+    both = {"up": torch.cat([parts["up"], -parts["up"]], 1), "down": torch.cat([parts["down"], parts["down"] + little])}
+    path = write(tmp_path / "a.safetensors", named(f"diffusion_model.{name}", both))
+    expected = float(delta(both, shape).norm())
+    assert balance(Entry(str(path), model=1)).strengths()[0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_order_of_the_rows_changes_nothing_but_the_order(tmp_path: Path) -> None:

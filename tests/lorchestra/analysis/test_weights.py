@@ -126,6 +126,7 @@ def test_the_report() -> None:
     assert "a and b do the same work" in text
     assert "  equal: a 0.661, b 1.32." in text
     assert report(balance([], [])) == "No LoRA does anything here: none is on, or no weight is other than 0."
+    assert to_json(balance([], []))["suggested"] == {"equal": [], "total": [], "interference": []}
     data = to_json(balance([[4, 1], [1, 1]], [1, 0.5]))
     assert data["loras"][0]["strength"] == 2
     assert data["pairs"] == [
