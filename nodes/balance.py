@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from comfy_api.latest import io
 
@@ -40,7 +41,7 @@ class LoraBalance(io.ComfyNode):
             category=category(),
             description=(
                 "Measures how strong each LoRA of a stack is, which one dominates, and which do the same work; and "
-                "suggests weights. No picture is made."
+                "suggests weights. The model is not run."
             ),
             search_aliases=["lora strength", "balance loras", "compare loras", "lora weights", "lora conflict"],
             is_output_node=True,
@@ -66,13 +67,14 @@ class LoraBalance(io.ComfyNode):
                 ),
                 io.String.Output(display_name="report", tooltip="The figures, and what they mean, in sentences."),
                 io.String.Output(display_name="data", tooltip="The same and more as JSON, for other programs."),
+                io.Image.Output(display_name="plot", tooltip="Rows by blocks, and the matrix of pairs, as a picture."),
             ],
         )
 
     @classmethod
     def execute(cls, lora_stack: object, weights: str = AS_THEY_ARE, model: Patcher | None = None) -> io.NodeOutput:
         """Measures; what it needs is loaded with the first run, not with ComfyUI."""
-        from ..lorchestra.analysis.balance import measure
+        from ..lorchestra.analysis.balance import measure, nothing
         from ..lorchestra.analysis.report import report, to_json
         from ..lorchestra.apply.plan import make_plan
 
@@ -80,14 +82,24 @@ class LoraBalance(io.ComfyNode):
         base = _base(stack, files, model)
         if base is None:
             text = "No LoRA does anything here: none is on, or no weight is other than 0."
-            return io.NodeOutput(to_rows(stack.entries), text, "{}", ui={"text": [text]})
+            return _output(to_rows(stack.entries), text, "{}", nothing())
         plan = make_plan(stack, files, base, Choices(SKIP, IGNORE, AUTO))
         balance = measure(plan, None if model is None else _Weights(model).find)
         left_out = [str(item) for item in plan.outcomes if not item.applied and item.entry.active]
         text = "\n".join([base.title, "", report(balance), *(["", *left_out] if left_out else [])])
         data = json.dumps({"version": 1, "model": base.title, **to_json(balance)}, ensure_ascii=False)
         rows = to_rows(host_files.with_listed_names(_weighted(stack, plan, balance, weights)))
-        return io.NodeOutput(rows, text, data, ui={"text": [text]})
+        return _output(rows, text, data, balance)
+
+
+def _output(rows: object, text: str, data: str, balance: Balance) -> io.NodeOutput:
+    from ..lorchestra.analysis.plot import draw
+    from ..lorchestra.schedule import plot
+
+    picture = draw(balance)
+    pixels = np.asarray(plot.drawn(picture), dtype=np.float32) / 255
+    images = [host_files.write_preview(plot.png(picture), "lorchestra_balance")]
+    return io.NodeOutput(rows, text, data, torch.from_numpy(pixels)[None], ui={"text": [text], "images": images})
 
 
 def _base(stack: Stack, files: Files, model: Patcher | None) -> Base | None:

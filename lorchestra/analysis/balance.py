@@ -119,7 +119,7 @@ class Balance:
         gram = self.gram(weights, groups)
         norms = _norms(gram)
         both = norms[:, None] * norms
-        return torch.where(both > 0, gram / both, 0).clamp(-1, 1)
+        return torch.where(both == 0, 0, gram / both).clamp(-1, 1)
 
     def blocks(self) -> Mapping[str, tuple[Group, ...]]:
         """The groups by their blocks, in order."""
@@ -131,6 +131,12 @@ class Balance:
     def base(self, groups: Sequence[Group] | None = None) -> float | None:
         """‖W‖ of the layers of some groups, or of all; None if it is not known."""
         return _base(group.base for group in (self.groups if groups is None else groups))
+
+
+def nothing() -> Balance:
+    """The balance of no LoRAs."""
+    sums = _Sums(0)
+    return Balance((), sums.groups(), sums.pairs(), ())
 
 
 def measure(

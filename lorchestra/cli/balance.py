@@ -21,6 +21,7 @@ from ..stack import Stack
 from .check import read_model
 from .export import Subparsers
 from .files import SUFFIX
+from .plot import plot_file, write_plot
 from .rows import FORM, read_rows
 from .terminal import printable
 
@@ -44,6 +45,10 @@ def add_balance(subparsers: Subparsers) -> None:
         "file, strengths are told in percent of the model's own weights, too",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--plot", metavar="OUT", help="draw rows by blocks and the matrix of pairs, into an .svg or a .png file"
+    )
+    parser.add_argument("--force", action="store_true", help="replace the plot's file")
     parser.set_defaults(run=run_balance)
 
 
@@ -55,8 +60,13 @@ def run_balance(args: argparse.Namespace) -> int:
         raise LorchestraError(f"balance needs torch, which cannot be loaded ({error}): pip install torch") from error
 
     stack = read_rows(args.loras, "")
+    output = None if args.plot is None else plot_file(args.plot, args.force)
     base = read_model(args.model) if args.model else _common_base(stack)
     balance = _measure(stack, base, args.model)
+    if output is not None:
+        from ..analysis.plot import draw
+
+        write_plot(output, draw(balance), args.force)
     if args.json:
         print(json.dumps({"model": base.title, **to_json(balance)}, indent=2))
     else:

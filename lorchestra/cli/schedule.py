@@ -6,10 +6,8 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from ..errors import FileProblem, ScheduleError
-from ..files.new_file import check_output, write_new
+from ..errors import ScheduleError
 from ..schedule import PRESETS, Schedule, Steps
 from ..schedule.steps import MAX_STEPS
 from .export import Subparsers
@@ -99,12 +97,8 @@ def _table(steps: Steps, weights: Sequence[float]) -> Sequence[str]:
 
 
 def _plot(schedule: Schedule, steps: Steps, args: argparse.Namespace) -> None:
-    from ..schedule import plot
+    from ..schedule.plot import draw
+    from .plot import plot_file, write_plot
 
-    output = Path(args.plot)
-    if output.suffix.lower() not in (".svg", ".png"):
-        raise FileProblem(output, "a plot is an .svg or a .png; name the file so")
-    check_output(output, (), "", args.force)
-    picture = plot.draw(schedule, steps, args.title)
-    data = plot.png(picture) if output.suffix.lower() == ".png" else plot.svg(picture).encode()
-    write_new(output, data, args.force)
+    output = plot_file(args.plot, args.force)
+    write_plot(output, draw(schedule, steps, args.title), args.force)

@@ -1,4 +1,7 @@
-"""A picture of schedules over one run, as SVG text or PNG bytes; the steps of the sampler are marked."""
+"""A picture of schedules over one run, as SVG text or PNG bytes; the steps of the sampler are marked.
+
+`analysis/plot.py` draws with the same.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from ..errors import LorchestraError, ScheduleError, shortened
 from .curve import number
 from .product import Schedule
 from .steps import Steps
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 WIDTH, HEIGHT = 480, 220
 """Size of a picture in pixels, where none is said."""
@@ -23,7 +30,7 @@ COLOURS = ("#4f9cf0", "#f0894f", "#57bd6b", "#c678dd", "#e0b83c", "#e8637a")
 
 _SAMPLES = 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 28, 34
-_PAPER, _GRID, _ZERO, _INK = "#1e1f24", "#34363d", "#7a7d87", "#c9ccd4"
+PAPER, GRID, ZERO, INK = "#1e1f24", "#34363d", "#7a7d87", "#c9ccd4"
 _FONT = 11
 _JUST_BEFORE = 1e-9
 """Of progress: how far before a jump its other side is drawn."""
@@ -58,14 +65,25 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """A filled rectangle; `corner` is the upper left one."""
+
+    corner: Point
+    width: float
+    height: float
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
-    """What is drawn, from the back to the front, in pixels from the upper left corner."""
+    """What is drawn, in pixels from the upper left corner: boxes at the back, then lines, dots and labels."""
 
     width: int
     height: int
     lines: tuple[Line, ...]
     dots: tuple[Dot, ...]
     labels: tuple[Label, ...]
+    boxes: tuple[Box, ...] = ()
 
 
 def draw(
@@ -100,19 +118,19 @@ def draw(
     for index in range(round((high - low) / unit) + 1):
         weight = round(low + index * unit, 10)
         y = place(0, weight)[1]
-        drawn.append(Line((place(0, weight), place(1, weight)), _GRID if weight else _ZERO, 1))
-        labels.append(Label((_LEFT - 6, y), number(weight), "end", _INK))
+        drawn.append(Line((place(0, weight), place(1, weight)), GRID if weight else ZERO, 1))
+        labels.append(Label((_LEFT - 6, y), number(weight), "end", INK))
     for step, every in _ticks(steps.count):
         x = place((step - 1) / steps.count, low)[0]
-        drawn.append(Line(((x, height - _BOTTOM), (x, height - _BOTTOM + 4)), _ZERO, 1))
+        drawn.append(Line(((x, height - _BOTTOM), (x, height - _BOTTOM + 4)), ZERO, 1))
         if every:
-            labels.append(Label((x, height - _BOTTOM + 12), str(step), "middle", _INK))
+            labels.append(Label((x, height - _BOTTOM + 12), str(step), "middle", INK))
             sigma = steps.at_step(step).sigma
             if sigma is not None:
-                labels.append(Label((x, height - _BOTTOM + 25), f"{sigma:.3g}", "middle", _ZERO))
-    labels.append(Label((_LEFT - 14, height - _BOTTOM + 12), "step", "end", _INK))
+                labels.append(Label((x, height - _BOTTOM + 25), f"{sigma:.3g}", "middle", ZERO))
+    labels.append(Label((_LEFT - 14, height - _BOTTOM + 12), "step", "end", INK))
     if steps.sigmas:
-        labels.append(Label((_LEFT - 18, height - _BOTTOM + 25), "sigma", "end", _ZERO))
+        labels.append(Label((_LEFT - 18, height - _BOTTOM + 25), "sigma", "end", ZERO))
     for index, ((name, schedule), curve) in enumerate(zip(named, curves, strict=True)):
         colour = COLOURS[index % len(COLOURS)]
         drawn.append(Line(tuple(place(*point) for point in curve), colour, 2))
@@ -120,7 +138,7 @@ def draw(
             dots += [Dot(place(m.progress, schedule.at(m)), 3, colour) for m in steps.moments]
         if name:
             labels.append(Label((width - _RIGHT, _TOP + 10 + 14 * index), shortened(name, 40), "end", colour))
-    labels.append(Label((_LEFT, 14), shortened(title or _title(named, steps), max(width // 7, 10)), "start", _INK))
+    labels.append(Label((_LEFT, 14), shortened(title or _title(named, steps), max(width // 7, 10)), "start", INK))
     return Picture(width, height, tuple(drawn), tuple(dots), tuple(labels))
 
 
@@ -129,8 +147,11 @@ def svg(picture: Picture) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{picture.width}" height="{picture.height}" '
         f'viewBox="0 0 {picture.width} {picture.height}" font-family="sans-serif" font-size="{_FONT}">',
-        f'<rect width="100%" height="100%" fill="{_PAPER}"/>',
+        f'<rect width="100%" height="100%" fill="{PAPER}"/>',
     ]
+    for box in picture.boxes:
+        (x, y), size = box.corner, f'width="{box.width:g}" height="{box.height:g}"'
+        parts.append(f'<rect x="{x:g}" y="{y:g}" {size} fill="{box.colour}"/>')
     for line in picture.lines:
         points = " ".join(f"{x:g},{y:g}" for x, y in line.points)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{line.colour}" stroke-width="{line.width:g}"/>')
@@ -147,15 +168,25 @@ def svg(picture: Picture) -> str:
 
 
 def png(picture: Picture) -> bytes:
-    """The picture as a PNG file, drawn by Pillow, which ComfyUI has. Raises `LorchestraError` if it is missing."""
+    """The picture as a PNG file; errors as `drawn`."""
+    data = BytesIO()
+    drawn(picture).save(data, "PNG")
+    return data.getvalue()
+
+
+def drawn(picture: Picture) -> Image.Image:
+    """The picture's pixels, RGB, by Pillow, which ComfyUI has. Raises `LorchestraError` if it is missing."""
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
         raise LorchestraError(f"PNG needs Pillow ({error}): pip install pillow; or write an .svg") from error
 
     fine = 2 if max(picture.width, picture.height) <= LARGEST // 2 else 1  # drawn larger, for smooth edges
-    image = Image.new("RGB", (picture.width * fine, picture.height * fine), _PAPER)
+    image = Image.new("RGB", (picture.width * fine, picture.height * fine), PAPER)
     pen = ImageDraw.Draw(image)
+    for box in picture.boxes:
+        (x, y), right, bottom = box.corner, box.corner[0] + box.width, box.corner[1] + box.height
+        pen.rectangle((x * fine, y * fine, right * fine - 1, bottom * fine - 1), fill=box.colour)
     for line in picture.lines:
         points = [(x * fine, y * fine) for x, y in line.points]
         pen.line(points, fill=line.colour, width=round(line.width * fine), joint="curve")
@@ -167,14 +198,12 @@ def png(picture: Picture) -> bytes:
         anchor = {"start": "lm", "middle": "mm", "end": "rm"}[label.anchor]
         x, y = label.at
         pen.text((x * fine, y * fine), _plain(label.text), fill=label.colour, font=font, anchor=anchor)
-    data = BytesIO()
-    image.resize((picture.width, picture.height), Image.Resampling.LANCZOS).save(data, "PNG")
-    return data.getvalue()
+    return image.resize((picture.width, picture.height), Image.Resampling.LANCZOS)
 
 
 def _plain(text: str) -> str:
     """In one line, of the letters that Pillow's built-in font has."""
-    return "".join(c if c.isprintable() and ord(c) < 256 else "?" for c in text)
+    return "".join(c if c.isprintable() and ord(c) < 256 else "?" for c in text.replace("…", "..."))
 
 
 def _title(named: Sequence[tuple[str, Schedule]], steps: Steps) -> str:

@@ -31,7 +31,11 @@ def balance(pack: ModuleType) -> Any:
     node = next(node for node in pack.node_list if node.__name__ == "LoraBalance")
 
     def run(rows: Any, **inputs: Any) -> tuple[Any, str, Any]:
-        stack, report, data = node.execute(lora_stack=rows, **inputs).args
+        output = node.execute(lora_stack=rows, **inputs)
+        stack, report, data, plot = output.args
+        assert plot.dim() == 4 and plot.shape[-1] == 3 and 0 <= plot.amin() < plot.amax() <= 1
+        (shown,) = output.ui["images"]
+        assert shown["filename"].startswith("lorchestra_balance_")
         return stack, report, json.loads(data)
 
     return run

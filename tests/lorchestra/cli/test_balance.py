@@ -37,6 +37,19 @@ def test_the_model_is_found_and_its_weights_are_read(tmp_path: Path, capsys: pyt
     assert [row["model"] for row in data["suggested"]["equal"]] == pytest.approx([0.79, 0.79], rel=0.2)
 
 
+def test_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = lora(tmp_path / "a.safetensors", 1), lora(tmp_path / "b.safetensors", 2)
+    rows = ["balance", f"{a}=1", f"{b}=1", "--model", "sd15"]
+    assert main([*rows, "--plot", str(tmp_path / "out.svg")]) == 0
+    assert "Strength by block" in (tmp_path / "out.svg").read_text()
+    assert main([*rows, "--plot", str(tmp_path / "out.png")]) == 0
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert main([*rows, "--plot", str(tmp_path / "out.png")]) == 2
+    assert main([*rows, "--plot", str(tmp_path / "out.png"), "--force"]) == 0
+    assert main([*rows, "--plot", str(tmp_path / "out.gif")]) == 2
+    assert "a plot is an .svg or a .png" in capsys.readouterr().err
+
+
 def test_files_for_two_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = lora(tmp_path / "a.safetensors", 1)
     b = lora(tmp_path / "b.safetensors", 2, layer="double_blocks.0.img_attn.proj", width=3072)
