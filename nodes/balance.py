@@ -77,6 +77,7 @@ class LoraBalance(io.ComfyNode):
         from ..lorchestra.analysis.balance import measure, nothing
         from ..lorchestra.analysis.report import report, to_json
         from ..lorchestra.apply.plan import make_plan
+        from .host.before import read_before
 
         stack, files = read_rows(lora_stack), host_files.row_files(host_files.SECONDS)
         base = _base(stack, files, model)
@@ -84,7 +85,10 @@ class LoraBalance(io.ComfyNode):
             text = "No LoRA does anything here: none is on, or no weight is other than 0."
             return _output(to_rows(stack.entries), text, "{}", nothing())
         plan = make_plan(stack, files, base, Choices(SKIP, IGNORE, AUTO))
-        balance = measure(plan, None if model is None else _Weights(model).find)
+        if model is None:
+            balance = measure(plan)
+        else:
+            balance = measure(plan, _Weights(model).find, before=read_before(model, base, files.open))
         left_out = [str(item) for item in plan.outcomes if not item.applied and item.entry.active]
         text = "\n".join([base.title, "", report(balance), *(["", *left_out] if left_out else [])])
         data = json.dumps({"version": 1, "model": base.title, **to_json(balance)}, ensure_ascii=False)
@@ -141,6 +145,8 @@ def _weighted(stack: Stack, plan: Plan, balance: Balance, weights: str) -> list[
         return entries
     rows_of = {item.weighted.row: item.rows for item in plan.chosen}
     for lora, (model, clip) in zip(balance.loras, suggested(balance, suggestion).tolist(), strict=True):
+        if lora.is_before:
+            continue
         for row in rows_of[lora.row]:
             entry = entries[row - 1]
             scaled = _scaled(entry.model, model, lora.model)

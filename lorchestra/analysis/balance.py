@@ -19,11 +19,13 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
+from ..apply.fuse import Term
 from ..apply.plan import Change, Part, Plan
 from ..architectures.blocks import find_block, find_part, in_order
+from ..architectures.sites import Offset
 from ..errors import AdapterError, StackError
 from ..spelling.prefixes import MODEL
-from .deltas import Delta, find_delta, meeting, shape_of
+from .deltas import Delta, Shape, find_delta, meeting, shape_of
 from .products import Products, Run, lay_out, products
 
 MOST_LORAS = 64
@@ -38,7 +40,7 @@ class Compared:
     """One LoRA of the plan."""
 
     row: int
-    """Number of its first row, from 1."""
+    """Number of its first row, from 1; of one that came in with the model, its number among these."""
     name: str
     model: float
     """Weight for the diffusion model, without what changes over the steps."""
@@ -46,6 +48,38 @@ class Compared:
     """Weight for the text encoders."""
     changes: bool
     """True if the weight for the diffusion model changes over the steps or with the conditioning."""
+    is_before: bool = False
+    """True for one that came in with the model: it is in no row, and no weight is suggested for it."""
+
+    @property
+    def label(self) -> str:
+        """A short one: `3` for a row, `b1` for what came in with the model."""
+        return f"b{self.row}" if self.is_before else str(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What came in with the model, as far as it can be told apart: one LoRA, or several together."""
+
+    name: str
+    weight: float
+    """The weight that most of its layers have."""
+    parts: Mapping[Change, Sequence[Piece]]
+    """At that weight being 1."""
+    left_out: Mapping[str, int]
+    """Why → in how many layers."""
+    changes: bool = False
+    """True if its weight changes over the steps; it counts without what changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is added to one weight of the model, or to a part of it."""
+
+    term: Term
+    offset: Offset | None
+    shape: Shape | None
+    """Of the part of the weight, if it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +118,26 @@ class Balance:
     """What was measured; the methods tell it at any weights."""
 
     loras: tuple[Compared, ...]
-    """In the order of their rows."""
+    """What came in with the model, then the others in the order of their rows."""
     groups: tuple[Group, ...]
     """In the order in which data flows through a UNet, other blocks by name and number; text encoders last."""
     pairs: Pairs
     left_out: tuple[tuple[int, str, int], ...]
     """(number of the LoRA, why, in how many layers) for what is not counted."""
+
+    def rows(self) -> list[int]:
+        """The numbers of the LoRAs that are in rows."""
+        return [lora for lora, item in enumerate(self.loras) if not item.is_before]
+
+    def only(self, loras: Sequence[int]) -> Balance:
+        """The same of some LoRAs, without what was left out."""
+        chosen = list(loras)
+        groups = [
+            replace(group, gram=group.gram[chosen][:, chosen], spectral=group.spectral[chosen]) for group in self.groups
+        ]
+        tables = (self.pairs.inputs, self.pairs.outputs, self.pairs.conflicts, self.pairs.errors)
+        pairs = Pairs(*(table[chosen][:, chosen] for table in tables))
+        return Balance(tuple(self.loras[lora] for lora in chosen), tuple(groups), pairs, ())
 
     def weights(self) -> Tensor:
         """`[count, 2]`: the rows' own weights for the diffusion model and the text encoders."""
@@ -140,29 +188,52 @@ def nothing() -> Balance:
 
 
 def measure(
-    plan: Plan, find_weight: FindWeight | None = None, progress: Callable[[int, int], None] | None = None
+    plan: Plan,
+    find_weight: FindWeight | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    before: Sequence[Before] = (),
 ) -> Balance:
     """Measures the LoRAs of a plan, layer by layer; of each only the tensors of one layer are in memory.
 
-    `find_weight` gives the model's weights, for ‖W‖ and for adapters whose Δ depends on them. `progress` is called with
-    (layers done, layers in all). Raises `StackError` for more LoRAs than `MOST_LORAS`, `AdapterError` for a file that
-    cannot be read.
+    `before` is what came in with the model. `find_weight` gives the model's weights, for ‖W‖ and for adapters whose Δ
+    depends on them. `progress` is called with (layers done, layers in all). Raises `StackError` for more LoRAs than
+    `MOST_LORAS`, `AdapterError` for a file that cannot be read.
     """
-    if len(plan.chosen) > MOST_LORAS:
-        raise StackError(f"{len(plan.chosen)} LoRAs cannot be compared at once; at most {MOST_LORAS} can")
+    count = len(before) + len(plan.chosen)
+    if count > MOST_LORAS:
+        raise StackError(f"{count} LoRAs cannot be compared at once; at most {MOST_LORAS} can")
     order = sorted(range(len(plan.chosen)), key=lambda index: plan.chosen[index].weighted.row)
-    number = {plan.chosen[index].file.path: place for place, index in enumerate(order)}
-    loras = tuple(_compared(plan, index) for index in order)
-    sums = _Sums(len(loras))
+    number = {plan.chosen[index].file.path: place for place, index in enumerate(order, len(before))}
+    loras = (
+        *(
+            Compared(place, item.name, item.weight, item.weight, item.changes, True)
+            for place, item in enumerate(before, 1)
+        ),
+        *(_compared(plan, index) for index in order),
+    )
+    sums = _Sums(count)
+    changes = list(
+        dict.fromkeys(change for parts in (*(item.parts for item in before), plan.changes) for change in parts)
+    )
 
     def read(change: Change) -> _Layer:
-        parts = [(number[part.file.path], part) for part in plan.changes[change]]
-        return _read(change, [(lora, part, _factor(loras[lora], change, part)) for lora, part in parts], find_weight)
+        weight = find_weight(change) if find_weight else None
+        found = [
+            (lora, _read_piece(lora, piece, weight))
+            for lora, item in enumerate(before)
+            for piece in item.parts.get(change, ())
+        ]
+        for part in plan.changes.get(change, ()):
+            lora = number[part.file.path]
+            found.append((lora, _read_part(lora, part, _factor(loras[lora], change, part), weight)))
+        return _lay_out(change, found, weight)
 
-    for done, layer in enumerate(_ahead(read, list(plan.changes))):
+    for done, layer in enumerate(_ahead(read, changes)):
         sums.add(layer)
         if progress:
-            progress(done + 1, len(plan.changes))
+            progress(done + 1, len(changes))
+    for lora, item in enumerate(before):
+        sums.leave_out(lora, item.left_out)
     return Balance(loras, sums.groups(), sums.pairs(), sums.left_out())
 
 
@@ -194,22 +265,26 @@ class _Layer:
     """‖W‖, if it is known."""
 
 
-def _read(change: Change, parts: Sequence[tuple[int, Part, float]], find_weight: FindWeight | None) -> _Layer:
-    """The parts of one change, with the numbers of their LoRAs and the factors of their blocks."""
-    weight = find_weight(change) if find_weight else None
-    deltas: list[Delta] = []
-    left_out: list[tuple[int, str]] = []
-    for lora, part, factor in parts:
-        try:
-            delta = find_delta(lora, replace(part.term(), weight=factor), part.place.offset, weight, shape_of(part))
-        except ValueError as error:
-            raise AdapterError(part.file.path, part.module.name, str(error)) from error
-        if isinstance(delta, str):
-            left_out.append((lora, delta))
-        else:
-            deltas.append(delta)
-    base = None if weight is None else _norm(weight)
-    return _Layer(change, tuple(lay_out(run) for run in meeting(deltas)), tuple(left_out), base)
+def _read_piece(lora: int, piece: Piece, weight: Tensor | None) -> Delta | str:
+    """One that does not fit is left out, as whoever applied it did."""
+    try:
+        return find_delta(lora, piece.term, piece.offset, weight, piece.shape)
+    except ValueError as error:
+        return str(error)
+
+
+def _read_part(lora: int, part: Part, factor: float, weight: Tensor | None) -> Delta | str:
+    try:
+        return find_delta(lora, replace(part.term(), weight=factor), part.place.offset, weight, shape_of(part))
+    except ValueError as error:
+        raise AdapterError(part.file.path, part.module.name, str(error)) from error
+
+
+def _lay_out(change: Change, found: Sequence[tuple[int, Delta | str]], weight: Tensor | None) -> _Layer:
+    """What the LoRAs of these numbers add to one change, or why that is not counted."""
+    runs = meeting([delta for _, delta in found if isinstance(delta, Delta)])
+    left_out = tuple((lora, why) for lora, why in found if isinstance(why, str))
+    return _Layer(change, tuple(lay_out(run) for run in runs), left_out, None if weight is None else _norm(weight))
 
 
 def _norm(weight: Tensor) -> float:
@@ -254,6 +329,11 @@ class _Sums:
             gram += found.gram
             torch.maximum(spectral, found.spectral, out=spectral)
             self._add_pairs(found)
+
+    def leave_out(self, lora: int, why: Mapping[str, int]) -> None:
+        """Counts layers that were left out before."""
+        for reason, count in why.items():
+            self._left_out[lora, reason] += count
 
     def _add_pairs(self, found: Products) -> None:
         norms = _norms(found.gram)

@@ -31,9 +31,10 @@ class Dominating:
 
     def sentence(self, balance: Balance) -> str:
         """For people."""
+        where = " where it is loaded" if balance.loras[self.lora].is_before else ""
         return (
             f"{named(balance, self.lora)} dominates: it is {self.times:.1f} times as strong as the next one. Lower its "
-            "weight, or raise the others'."
+            f"weight{where}, or raise the others'."
         )
 
 
@@ -55,7 +56,7 @@ class Weak:
             f"{named(balance, self.lora)} hardly does anything: it has {self.share:.1%} of the strongest one's strength"
         )
         if self.unit >= HARDLY:
-            return f"{what}, because its weight is {self.weight:g}. Raise it, or switch the row off."
+            return f"{what}, because its weight is {self.weight:g}. Raise it, or {_off(balance, self.lora)}."
         return (
             f"{what}; at weight 1 its update is still small. It was trained little, or its alpha was lost; "
             "`lorchestra inspect` shows its scale."
@@ -70,7 +71,8 @@ class Unchanging:
 
     def sentence(self, balance: Balance) -> str:
         """For people."""
-        return f"{named(balance, self.lora)} changes nothing: its update is 0 everywhere. Switch the row off."
+        off = _off(balance, self.lora)
+        return f"{named(balance, self.lora)} changes nothing: its update is 0 everywhere. {off[0].upper()}{off[1:]}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,14 @@ def _where(balance: Balance, weights: Tensor, i: int, j: int) -> tuple[str, ...]
 
 def named(balance: Balance, lora: int) -> str:
     """A LoRA as it is called: the file's name without its folder and ending."""
-    name = balance.loras[lora].name.replace("\\", "/").rpartition("/")[2]
-    return name.removesuffix(".safetensors")
+    item = balance.loras[lora]
+    name = item.name.replace("\\", "/").rpartition("/")[2].removesuffix(".safetensors")
+    return f"{name} (before this node)" if item.is_before else name
+
+
+def _off(balance: Balance, lora: int) -> str:
+    """What to do about one that is not wanted."""
+    return "take it out where it is loaded" if balance.loras[lora].is_before else "switch the row off"
 
 
 def _listed(blocks: Sequence[str]) -> list[str]:

@@ -55,7 +55,7 @@ class _Canvas:
 
 def draw(balance: Balance) -> Picture:
     """The picture, at the rows' weights; what is not known is a question mark."""
-    names = [f"{item.row}  {_fitted(named(balance, lora))}" for lora, item in enumerate(balance.loras)]
+    names = [f"{item.label}  {_fitted(named(balance, lora))}" for lora, item in enumerate(balance.loras)]
     canvas = _Canvas()
     if not names:
         canvas.text(_MARGIN, 30, "No LoRA does anything here.", "start")
@@ -154,7 +154,7 @@ def _pairs(canvas: _Canvas, balance: Balance, names: Sequence[str], left: float,
     size = _PAIR if count <= _MOST_NUMBERS else _ROW
     canvas.text(_MARGIN, top, "Pairs: cosine of what two add; 1 is the same, -1 the opposite", "start")
     for j, item in enumerate(balance.loras):
-        canvas.text(left + j * size + size / 2, top + 20, str(item.row), colour=ZERO)
+        canvas.text(left + j * size + size / 2, top + 20, item.label, colour=ZERO)
     top += 30
     for i, name in enumerate(names):
         y = top + i * _ROW

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..architectures.blocks import PARTS
 from ..limits import Json
-from .balance import Balance, Group
+from .balance import Balance, Compared, Group
 from .findings import find, named
 from .weights import SUGGESTIONS, suggested
 
@@ -33,7 +33,7 @@ def report(balance: Balance) -> str:
         for lora, item in enumerate(balance.loras)
         if item.changes
     ]
-    if len(names) > 1:
+    if len(balance.rows()) > 1:
         lines += ["", *_suggestions(balance, names)]
     return "\n".join(lines)
 
@@ -78,10 +78,12 @@ def _pairs(balance: Balance, names: Sequence[str]) -> list[str]:
 
 
 def _suggestions(balance: Balance, names: Sequence[str]) -> list[str]:
-    lines = ["Suggested weights:"]
+    lines, rows = ["Suggested weights:"], set(balance.rows())
     for suggestion in SUGGESTIONS:
         weights = suggested(balance, suggestion)
-        told = ", ".join(f"{name} {_weights(balance, lora, weights[lora])}" for lora, name in enumerate(names))
+        told = ", ".join(
+            f"{name} {_weights(balance, lora, weights[lora])}" for lora, name in enumerate(names) if lora in rows
+        )
         lines.append(f"  {suggestion.id}: {told}. {suggestion.rule}")
     return lines
 
@@ -117,7 +119,7 @@ def to_json(balance: Balance) -> dict[str, Json]:
     return {
         "loras": [
             {
-                "row": item.row,
+                "row": _row(item),
                 "lora": item.name,
                 "model": item.model,
                 "clip": item.clip,
@@ -130,7 +132,7 @@ def to_json(balance: Balance) -> dict[str, Json]:
         ],
         "pairs": [
             {
-                "rows": [balance.loras[i].row, balance.loras[j].row],
+                "rows": [_row(balance.loras[i]), _row(balance.loras[j])],
                 "cosine": float(cosines[i, j]),
                 "same_inputs": _known(balance.pairs.inputs[i, j]),
                 "same_outputs": _known(balance.pairs.outputs[i, j]),
@@ -145,13 +147,19 @@ def to_json(balance: Balance) -> dict[str, Json]:
             suggestion.id: [
                 {"row": item.row, "model": float(pair[0]), "clip": float(pair[1])}
                 for item, pair in zip(balance.loras, suggested(balance, suggestion), strict=True)
+                if not item.is_before
             ]
             for suggestion in SUGGESTIONS
         },
         "left_out": [
-            {"row": balance.loras[lora].row, "why": why, "layers": layers} for lora, why, layers in balance.left_out
+            {"row": _row(balance.loras[lora]), "why": why, "layers": layers} for lora, why, layers in balance.left_out
         ],
     }
+
+
+def _row(item: Compared) -> Json:
+    """Of what came in with the model, its label."""
+    return item.label if item.is_before else item.row
 
 
 def _parts(balance: Balance, lora: int, groups: Sequence[Group]) -> dict[str, float]:

@@ -36,16 +36,22 @@ class Suggestion:
 
 
 def suggested(balance: Balance, suggestion: Suggestion) -> Tensor:
-    """`[count, 2]`: the weights for the diffusion model and the text encoders."""
-    own = balance.weights()
-    if not len(own):
+    """`[count, 2]`: the weights for the diffusion model and the text encoders; what is before the rows stays."""
+    own, rows = balance.weights(), balance.rows()
+    if not rows:
         return own
+    factors = torch.ones_like(own[:, 0])
+    factors[rows] = suggestion.find(balance)[rows]
     most = own.abs().clamp_min(HIGHEST)
-    return (own * suggestion.find(balance)[:, None]).clamp(-most, most)
+    return (own * factors[:, None]).clamp(-most, most)
 
 
 def _equal(balance: Balance) -> Tensor:
     """All as strong as each other, and all together as strong as they are."""
+    return _of_rows(balance, _equal_rows)
+
+
+def _equal_rows(balance: Balance) -> Tensor:
     strengths = balance.strengths()
     counted = strengths > 0
     factors = torch.where(counted, strengths.mean() / strengths, 1)
@@ -57,6 +63,10 @@ def _equal(balance: Balance) -> Tensor:
 
 def _keep_total(balance: Balance) -> Tensor:
     """All together as strong as one of them is at the usual weight: of each as much as it has of the strength now."""
+    return _of_rows(balance, _keep_total_of_rows)
+
+
+def _keep_total_of_rows(balance: Balance) -> Tensor:
     strengths = balance.strengths()
     signs = balance.weights().sign()
     alone = balance.strengths(torch.where(signs == 0, 1, signs) * USUAL_WEIGHT)
@@ -73,15 +83,25 @@ def _less_interference(balance: Balance) -> Tensor:
     the minimum of ½·fᵀGf − fᵀdiag(G), which is found by projected gradients from f = 1: rows alike stay alike.
     """
     strengths, cosines = balance.strengths(), balance.cosines()
+    is_row = torch.tensor([not item.is_before for item in balance.loras])
+    least = torch.where(is_row, strengths * _MOST_LOWERED, strengths)
+    most = torch.where(is_row, strengths * _MOST_RAISED, strengths)
     step = 1 / cosines.abs().sum(1).max().clamp_min(1)
     lengths = strengths
     for _ in range(_STEPS):
         lengths = lengths - step * (cosines @ lengths - strengths)
-        lengths = torch.minimum(torch.maximum(lengths, strengths * _MOST_LOWERED), strengths * _MOST_RAISED)
+        lengths = torch.minimum(torch.maximum(lengths, least), most)
     return torch.where(strengths > 0, lengths / strengths, 1)
 
 
 _STEPS = 500
+
+
+def _of_rows(balance: Balance, find: Callable[[Balance], Tensor]) -> Tensor:
+    """What a rule finds for the rows, as if nothing had come before them."""
+    rows, factors = balance.rows(), torch.ones(len(balance.loras), dtype=torch.float64)
+    factors[rows] = find(balance.only(rows))
+    return factors
 
 
 def _total(balance: Balance, factors: Tensor) -> float:

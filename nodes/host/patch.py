@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import comfy.model_management
 import torch
@@ -33,11 +33,12 @@ class FusedLoras(WeightAdapterBase):
 
     name = "lorchestra"
 
-    def __init__(self, loaded_keys: set[str], weights: Packed, files: Collection[OpenLora] = ()) -> None:
+    def __init__(self, loaded_keys: set[str], weights: Packed, files: Sequence[OpenLora] = ()) -> None:
         self.loaded_keys = loaded_keys
         self.weights = weights
         self._files = files
-        """Held as long as the patch is there, so that the next weight that is tried finds their tensors read."""
+        """Of each LoRA in `weights`; held as long as the patch is there, so that the next weight that is tried finds
+        their tensors read. Empty in what ComfyUI rebuilt."""
 
     def calculate_shape(self, key: str) -> tuple[int, ...] | None:
         """The shape that the weight grows to; None if it stays as it is. ComfyUI asks from 0.33 on."""
@@ -74,6 +75,14 @@ class FusedLoras(WeightAdapterBase):
         if wide is weight or (offset is None and intermediate_dtype != weight.dtype):
             return result
         return weight.copy_(result) if result.shape == weight.shape else result.to(weight.dtype)
+
+    def terms(self, strength: float) -> Iterator[tuple[str | None, Offset | None, Term]]:
+        """(path of the file, None if it is not known; part of the weight; what is added there) of each LoRA."""
+        files = iter(self._files)
+        for offset, terms in self._parts(strength):
+            for term in terms:
+                file = next(files, None)
+                yield (file.path if file else None), offset, term
 
     def _parts(self, strength: float) -> Parts:
         return [
@@ -112,6 +121,7 @@ def apply(plan: Plan, model: Patcher, clip: Clip | None) -> tuple[Patcher, Clip 
         if change.key not in weights[change.component]:
             logging.warning("LoRA Stack: %s is not there any more; its LoRAs are left out", change.key)
             continue
+        grouped = by_offset(parts)
         packed = tuple(
             (
                 offset,
@@ -120,9 +130,9 @@ def apply(plan: Plan, model: Patcher, clip: Clip | None) -> tuple[Patcher, Clip 
                     for term in (item.term() for item in items)
                 ),
             )
-            for offset, items in by_offset(parts)
+            for offset, items in grouped
         )
-        names, files = {part.module.name for part in parts}, [part.file for part in parts]
+        names, files = {part.module.name for part in parts}, [item.file for _, items in grouped for item in items]
         patches[change.component][change.key] = FusedLoras(names, packed, files)
     if patches[MODEL]:
         model = model.clone()

@@ -77,11 +77,15 @@ class Patcher(Protocol):
     model: BaseModel
     load_device: torch.device
     offload_device: torch.device
+    patches: Mapping[str, Sequence[Sequence[object]]]
+    """Key of the state dict → (strength, what is added, strength of the weight, offset, function)."""
     object_patches: Mapping[str, object]
     object_patches_backup: Mapping[str, object]
     model_options: ModelOptions
     additional_models: Mapping[str, object]
     """By key, in the order in which they were registered."""
+    attachments: Mapping[str, object]
+    """Whatever packs leave there, by key; clones have the same."""
     callbacks: dict[str, dict[str, list[Callable[..., object]]]]
     """`CallbacksMP`, by type and key, in the order in which they are called."""
     cached_patcher_init: object
@@ -121,6 +125,10 @@ class Patcher(Protocol):
 
     def set_additional_models(self, key: str, models: Sequence[Patcher]) -> None:
         """Models that are loaded and freed with this one."""
+        ...
+
+    def set_attachments(self, key: str, attachment: object) -> None:
+        """Leaves something there."""
         ...
 
     def get_additional_models_with_key(self, key: str) -> Sequence[Patcher]:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.algorithm_files import made
 from support.models import load_unet, plain
 from support.sparse_files import lora_shapes, write_sparse
 
+import nodes
 from lorchestra.demo.loras import layers, write_lora
 
 pytestmark = pytest.mark.oldest
@@ -100,3 +102,77 @@ def test_what_cannot_be_compared_is_said(balance: Any, files: Path, loras: Path,
 @pytest.mark.parametrize("empty", [None, {"version": 1, "loras": []}, rows(gone=1.0)])
 def test_nothing_to_measure(balance: Any, loras: Path, empty: Any) -> None:
     assert balance(empty)[1].startswith("No LoRA does anything here")
+
+
+def own(row: dict[str, Any]) -> tuple[Any, float]:
+    return row["row"], row["strength"]
+
+
+def test_loras_of_comfyuis_loader_are_counted_before(balance: Any, files: Path, model: Any) -> None:
+    """As if they stood in rows, but that no weight is suggested for them."""
+    alone = balance(rows(weak=0.5, strong=0.4), model=model)[2]
+    loader = nodes.LoraLoaderModelOnly()
+    (loaded,) = loader.load_lora_model_only(model, "strong.safetensors", 0.4)
+    out, report, data = balance(rows(weak=0.5), model=loaded, weights="total")
+    assert [row["row"] for row in data["loras"]] == ["b1", 1]
+    weak, strong = alone["loras"]
+    assert data["loras"][0]["strength"] == pytest.approx(strong["strength"], rel=1e-6)
+    assert data["loras"][0]["model"] == 0.4
+    assert data["loras"][1]["strength"] == pytest.approx(weak["strength"], rel=1e-6)
+    assert data["pairs"][0]["cosine"] == pytest.approx(alone["pairs"][0]["cosine"], abs=1e-6)
+    assert data["loras"][0]["blocks"].keys() == strong["blocks"].keys()
+    assert "LoRA 1 (before this node) dominates" in report
+    assert [row["row"] for row in data["suggested"]["total"]] == [1]
+    assert [row[:2] for row in out] == [("weak.safetensors", 0.75)]
+    (twice,) = nodes.LoraLoaderModelOnly().load_lora_model_only(loaded, "weak.safetensors", -0.5)
+    _, report, data = balance(rows(weak=0.5), model=twice)
+    assert [row["row"] for row in data["loras"]] == ["b1", "b2", 1]
+    assert data["pairs"][2]["cosine"] == pytest.approx(-1, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["LoRA", "Tucker", "LoHa", "LoKr", "diff"])
+def test_what_comfyui_loads_is_what_we_load(balance: Any, loras: Path, model: Any, kind: str) -> None:
+    layer, shape = LAYER.removesuffix("to_q") + "to_out.0", (320, 320)
+    if "Tucker" in kind:
+        layer, shape = "diffusion_model.input_blocks.1.0.in_layers.2", (320, 320, 3, 3)
+    tensors = {f"{layer}{end}": part.contiguous() for end, part in made(kind, shape, 3).items()}
+    save_file(tensors, loras / "kind.safetensors")
+    ours = balance(rows(kind=0.7), model=model)[2]["loras"]
+    (loaded,) = nodes.LoraLoaderModelOnly().load_lora_model_only(model, "kind.safetensors", 0.7)
+    (theirs,) = balance({"version": 1, "loras": []}, model=loaded)[2]["loras"]
+    assert theirs["strength"] == pytest.approx(ours[0]["strength"], rel=1e-5)
+    assert theirs["blocks"].keys() == ours[0]["blocks"].keys()
+
+
+@pytest.mark.parametrize("mode", ["merge", "live"])
+def test_our_own_stacks_are_counted_before_by_their_names(
+    balance: Any, pack: ModuleType, files: Path, model: Any, mode: str
+) -> None:
+    alone = balance(rows(weak=0.5, strong=0.4), model=model)[2]
+    stack = next(node for node in pack.node_list if node.__name__ == "LoraStack")
+    loaded = stack.execute(loras=json.dumps(rows(strong=0.4)), model=model, mode=mode).args[0]
+    assert loaded is not model
+    _, report, data = balance(rows(weak=0.5), model=loaded.clone())
+    assert [(row["row"], row["lora"]) for row in data["loras"]] == [
+        ("b1", "strong.safetensors"),
+        (1, "weak.safetensors"),
+    ]
+    assert data["loras"][0]["strength"] == pytest.approx(alone["loras"][1]["strength"], rel=1e-6)
+    assert data["pairs"][0]["cosine"] == pytest.approx(alone["pairs"][0]["cosine"], abs=1e-6)
+    assert "strong (before this node)" in report
+
+
+def test_patches_that_are_not_read_are_told(balance: Any, files: Path, model: Any) -> None:
+    patched = model.clone()
+    key = f"{LAYER}.weight"
+    patched.add_patches({key: ("set", (torch.zeros(320, 320),))})
+    patched.add_patches({key: ("diff", (torch.ones(320, 320),))}, 0.5, 0.5)
+    patched.add_patches({(key, None, lambda difference: difference): ("diff", (torch.ones(320, 320),))}, 0.5)
+    patched.add_patches({key: ("diff", (torch.full((320, 320), torch.nan),))})
+    patched.add_patches({key: ("diff", (torch.ones(3, 3),))})
+    patched.add_patches({key: ("diff", (torch.ones(320, 320),))}, 0.25)
+    _, report, data = balance(rows(weak=0.5), model=patched)
+    assert own(data["loras"][0]) == ("b1", pytest.approx(80, rel=1e-5))
+    for why in ("a kind that is not read", "mixed with", "by a function", "not finite", "does not fit"):
+        assert "differences of weights (before this node): 1 layer is not counted: it" in report
+        assert why in report

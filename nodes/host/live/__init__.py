@@ -8,6 +8,7 @@ from typing import cast
 from ....lorchestra.apply.plan import Plan
 from .. import caches, patch
 from ..protocols import Clip, Patcher
+from . import said
 from .factors import LiveLayers, make_factors
 from .packing import find_one_way, refuse_one_way_encoders
 from .runs import LiveLoras
@@ -45,7 +46,9 @@ def apply(plan: Plan, model: Patcher, clip: Clip | None, *, merges: bool = False
         model = model.clone()
         if not all(entry.is_constant for entry in plan.entries):
             caches.turn_off(model)
-        LiveLoras(plan.entries, factors).attach(model)
+        loras = LiveLoras(plan.entries, factors)
+        loras.attach(model)
+        said.say(model, loras.key, plan, split.live)
     if not split.live and not split.reasons:
         return Applied(model, clip, ())
     idle = () if factors is None else cast("LiveLayers", factors.model).idle

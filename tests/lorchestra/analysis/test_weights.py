@@ -15,8 +15,8 @@ from lorchestra.analysis.weights import EQUAL, INTERFERENCE, SUGGESTIONS, TOTAL,
 RULES = {suggestion.id: suggestion for suggestion in SUGGESTIONS}
 
 
-def balance(gram: Sequence[Sequence[float]], weights: Sequence[float], blocks: int = 1) -> Balance:
-    """Of files a.safetensors, b.safetensors …; the products lie in the first block."""
+def balance(gram: Sequence[Sequence[float]], weights: Sequence[float], blocks: int = 1, before: int = 0) -> Balance:
+    """Of files a.safetensors, b.safetensors …; the products lie in the first block; the first came with the model."""
     count = len(weights)
     names = [f"folder/{letter}.safetensors" for letter in "abcdefgh"[:count]]
     tables = [
@@ -29,8 +29,8 @@ def balance(gram: Sequence[Sequence[float]], weights: Sequence[float], blocks: i
     ]
     nothing = torch.full((count, count), torch.nan, dtype=torch.float64)
     loras = [
-        Compared(row, name, weight, weight, False)
-        for row, (name, weight) in enumerate(zip(names, weights, strict=True), 1)
+        Compared(place + 1 if place < before else place + 1 - before, name, weight, weight, False, place < before)
+        for place, (name, weight) in enumerate(zip(names, weights, strict=True))
     ]
     return Balance(tuple(loras), tuple(groups), Pairs(nothing, nothing, nothing, nothing), ())
 
@@ -76,6 +76,33 @@ def test_a_row_that_others_outdo_keeps_a_quarter() -> None:
 
 def test_two_copies_share_the_work() -> None:
     assert weights_of(balance([[1, 1], [1, 1]], [0.8, 0.8]), INTERFERENCE) == pytest.approx([0.4, 0.4])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_came_with_the_model_keeps_its_weight(rule: str) -> None:
+    """The rows are weighted among themselves; what the other adds is taken off them alone."""
+    found = balance([[9, 0.5, 0], [0.5, 1, 0], [0, 0, 4]], [1.0, 0.6, 0.5], before=1)
+    weights = weights_of(found, rule)
+    assert weights[0] == 1.0
+    if rule != INTERFERENCE:
+        assert weights[1:] == pytest.approx(weights_of(found.only([1, 2]), rule))
+    else:
+        assert weights[1] == pytest.approx(0.15) and weights[2] == pytest.approx(0.5)
+    text = report(found)
+    assert "a (before this node)" in text
+    assert f"  {rule}: b " in text
+    data = to_json(found)
+    assert [row["row"] for row in data["loras"]] == ["b1", 1, 2]
+    assert [row["row"] for row in data["suggested"][rule]] == [1, 2]
+
+
+def test_only_what_came_with_the_model() -> None:
+    found = balance([[9]], [1.0], before=1)
+    assert all(weights_of(found, rule) == [1.0] for rule in RULES)
+    nothing = balance([[0]], [1.0], before=1)
+    assert [item.sentence(nothing) for item in find(nothing)] == [
+        "a (before this node) changes nothing: its update is 0 everywhere. Take it out where it is loaded."
+    ]
 
 
 @pytest.mark.parametrize("rule", RULES)
