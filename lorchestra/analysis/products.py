@@ -20,8 +20,8 @@ from torch import Tensor
 
 from .deltas import Delta
 
-SAMPLED_ROWS, SAMPLED_COLUMNS = 8, 512
-"""Of each run, whose elements are looked at one by one; all columns where there are fewer."""
+SAMPLED_ROWS, SAMPLED_COLUMNS = 8, 128
+"""Of each run, whose elements are looked at one by one; of fewer columns all. Layers differ more than elements do."""
 
 _SQUARINGS = 4
 """Of the matrix of the power method: 16 iterations."""
