@@ -153,7 +153,6 @@ class Picker:
 @pytest.fixture
 def picker(face: Any, pack_folder: str) -> Iterator[Picker]:
     """Not opened yet; the server lists `LIBRARY`, and nothing is kept from before."""
-    forget(face)
     made = Picker(face, pack_folder)
     made.answer(LIBRARY)
     yield made
@@ -169,11 +168,6 @@ def picker(face: Any, pack_folder: str) -> Iterator[Picker]:
     )
     for address in (LISTED, NAMES, PREVIEW, PICTURES):
         face.page.unroute(address)
-
-
-def forget(face: Any) -> None:
-    """Removes favourites and recent ones."""
-    face.page.evaluate("async (address) => { await fetch(address, { method: 'DELETE' }); }", KEPT)
 
 
 def kept(face: Any) -> dict[str, Any]:
