@@ -39,6 +39,8 @@ const RESULTS = new Map([
   ["LorchestraLoraCheck", { label: () => t("What fits the model") }],
   [EXPORT, { label: () => t("What was written") }],
   ["LorchestraLoraBalance", { label: () => t("How strong the LoRAs are") }],
+  ["LorchestraLoraVariants", { label: () => t("What is compared") }],
+  ["LorchestraContactSheet", { label: () => t("How far the pictures differ") }],
   ["LorchestraStackFromRequest", { label: () => t("What was read") }],
 ]);
 

@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .balance import LoraBalance
 from .check import LoraCheck
+from .comparison import ContactSheet, LoraVariants
 from .export import ApiExport
 from .host import process, prompt
 from .request import StackFromRequest
@@ -13,7 +14,16 @@ from .routes import add_routes, resume_soon
 from .schedule import LoraSchedule
 from .stack import LoraStack
 
-NODES: tuple[type[io.ComfyNode], ...] = (LoraStack, LoraSchedule, LoraCheck, ApiExport, StackFromRequest, LoraBalance)
+NODES: tuple[type[io.ComfyNode], ...] = (
+    LoraStack,
+    LoraSchedule,
+    LoraCheck,
+    ApiExport,
+    StackFromRequest,
+    LoraBalance,
+    LoraVariants,
+    ContactSheet,
+)
 
 
 class Lorchestra(ComfyExtension):

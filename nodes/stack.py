@@ -11,7 +11,6 @@ from ..lorchestra.choices import (
     AUTO,
     ERROR,
     IGNORE,
-    LIVE,
     MISSING_POLICIES,
     MODES,
     POLICIES,
@@ -21,7 +20,7 @@ from ..lorchestra.choices import (
     Choices,
 )
 from ..lorchestra.errors import LorchestraError, quoted
-from .host import bases, experts, files, prompt, words
+from .host import bases, files, prompt, words
 from .host.schema import category, schema
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
@@ -178,12 +177,10 @@ class LoraStack(io.ComfyNode):
         schedule: object = None,
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
-        from ..lorchestra.apply.plan import make_plan
         from ..lorchestra.exchange import read_stack
         from ..lorchestra.fit.outcome import MISSING, report
         from ..lorchestra.workflow.words import joined
-        from .host import live
-        from .host.model import live_base
+        from .host.applying import apply_plan, plan_stack
 
         reading, upstream = read_stack(loras), read_rows(lora_stack)
         own = reading.stack
@@ -191,20 +188,13 @@ class LoraStack(io.ComfyNode):
         if for_all is not None:
             own = own.scheduled(for_all)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
-        base = live_base(model, clip, lambda: experts.find_listed_name(model))
-        plan = make_plan(stack, files.row_files(files.SECONDS), base, Choices(missing, policy, mode))
+        plan = plan_stack(stack, model, clip, Choices(missing, policy, mode))
         notes = [f"Not kept from the text: {loss}" for loss in reading.losses]
         for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
         if stack.is_newer:
             notes.append(f"Written by a newer version ({stack.version}): what this one does not know is kept.")
-        reason = "" if plan.is_constant else "a weight changes"
-        if mode == AUTO and not reason and live.is_quantized(plan, model):
-            reason = "the model's weights are quantized"
-        if mode == AUTO and reason and plan.changes:
-            notes.append(f"Live, because {reason}: the LoRAs work beside the model's layers.")
-        is_live = mode == LIVE or (mode == AUTO and bool(reason))
-        applied = live.apply(plan, model, clip, merges=not is_live)
+        applied = apply_plan(plan, model, clip, mode)
         notes += applied.notes
         listed = files.with_listed_names([*upstream.entries, *own.entries])
         count = len(upstream.entries)

@@ -1,9 +1,9 @@
 """Writes `docs/lora-stack.webp`, the moving picture of the README, from a real ComfyUI in a browser.
 
     .venv-comfyui/bin/python tools/picture.py [--renderer nodes2|classic] [--frames FOLDER] [-o OUT]
-    .venv-comfyui/bin/python tools/picture.py --examples
+    .venv-comfyui/bin/python tools/picture.py --examples [NAME ...]
 
-The second writes the pictures of `example_workflows/` instead, each after a run.
+The second writes the pictures of `example_workflows/` instead, of those that are named or of all, each after a run.
 
 `make test` makes that environment; any Python with playwright and Pillow will do. The ComfyUI is the one that the tests
 find, with a base folder of its own that is removed afterwards; the models and LoRAs in it have names and shapes of real
@@ -279,10 +279,10 @@ def save(film: Film, out: Path) -> int:
     raise SystemExit(f"{out} has {size:,} bytes, which is more than {LARGEST:,}.")
 
 
-def shoot_examples(page: Page, server: Server) -> None:
-    """A picture of each example, with what its nodes show after a run."""
+def shoot_examples(page: Page, server: Server, names: Sequence[str]) -> None:
+    """A picture of each example, or of those that are named, with what its nodes show after a run."""
     page.evaluate("document.getElementById('pointer').remove()")
-    for path in sorted(EXAMPLES.glob("*.json")):
+    for path in [EXAMPLES / f"{name}.json" for name in names] or sorted(EXAMPLES.glob("*.json")):
         page.locator("#comfy-file-input").set_input_files(path)
         page.locator(".lorchestra-loras:visible").first.wait_for()
         page.wait_for_timeout(1500)
@@ -342,7 +342,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Starts ComfyUI and the browser, and makes the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--renderer", choices=("nodes2", "classic"), default="nodes2")
-    parser.add_argument("--examples", action="store_true", help="write the pictures of example_workflows/ instead")
+    parser.add_argument(
+        "--examples", nargs="*", metavar="NAME", help="write the pictures of example_workflows/ instead, of all or these"
+    )
     parser.add_argument("--frames", type=Path, help="a folder for the single frames, to look at")
     parser.add_argument("-o", "--output", type=Path, default=OUT)
     options = parser.parse_args(arguments)
@@ -352,7 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit("A ComfyUI and a Chromium are needed. Set COMFYUI_PATH and CHROMIUM.")
     with tempfile.TemporaryDirectory(prefix="lorchestra-picture-") as folder:
         base = Path(folder)
-        if options.examples:
+        if options.examples is not None:
             write_small(base)
         write_sparse(base / "models/checkpoints" / CHECKPOINT, base_shapes("sdxl"))
         for name, architecture, pattern in LORAS:
@@ -360,8 +362,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with Server(comfyui, base, pack=pack_root(), arguments=FAST) as server, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
             page = open_page(browser, server, options.renderer)
-            if options.examples:
-                shoot_examples(page, server)
+            if options.examples is not None:
+                shoot_examples(page, server, options.examples)
                 browser.close()
                 return
             try:

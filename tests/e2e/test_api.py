@@ -128,10 +128,10 @@ def test_twins_are_told_apart_by_their_folders(server: Any) -> None:
 def test_help_pages_and_examples_are_served(server: Any, pack_folder: str) -> None:
     for node in (
         "LorchestraLoraStack", "LorchestraLoraSchedule", "LorchestraLoraCheck", "LorchestraApiExport",
-        "LorchestraStackFromRequest", "LorchestraLoraBalance",
+        "LorchestraStackFromRequest", "LorchestraLoraBalance", "LorchestraLoraVariants", "LorchestraContactSheet",
     ):  # fmt: skip
         assert server.fetch(f"/extensions/{pack_folder}/docs/{node}.md").startswith(b"# ")
-    examples = ["lora_api", "lora_check", "lora_schedule", "lora_stack"]
+    examples = ["lora_api", "lora_check", "lora_compare", "lora_schedule", "lora_stack"]
     assert sorted(server.get("/api/workflow_templates")[pack_folder]) == examples
     for example in examples:
         assert server.fetch(f"/api/workflow_templates/{pack_folder}/{example}.jpg").startswith(b"\xff\xd8")
