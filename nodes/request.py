@@ -63,7 +63,10 @@ class StackFromRequest(io.ComfyNode):
                     options=list(MISSING_POLICIES),
                     default=ERROR,
                     optional=True,
-                    tooltip="What happens to a LoRA whose file is not there: stop with an error, or skip it.",
+                    tooltip=(
+                        "What happens to a LoRA whose file is not there. stop: nothing runs. skip: the others are "
+                        "read, and the report names it."
+                    ),
                 ),
                 LoraStackSocket.Input(
                     "lora_stack", optional=True, tooltip="Rows that come before those of the request."

@@ -22,7 +22,7 @@ from ..lorchestra.choices import (
 )
 from ..lorchestra.errors import LorchestraError, quoted
 from .host import bases, experts, files, prompt, words
-from .host.schema import category, schema
+from .host.schema import category, combo, schema
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
 if TYPE_CHECKING:
@@ -63,26 +63,31 @@ class LoraStack(io.ComfyNode):
                     ),
                     extra_dict={"default": EMPTY},
                 ),
-                io.Combo.Input(
+                combo(
                     "missing",
                     options=list(MISSING_POLICIES),
                     default=ERROR,
                     optional=True,
-                    tooltip="What happens to a row whose file is not there: stop with an error, or skip the row.",
+                    advanced=True,
+                    tooltip=(
+                        "Shown only where files that are missing are skipped, and LoRAs that don't fit are not. stop: "
+                        "nothing runs. skip: the other rows are applied, and the report says which one is missing."
+                    ),
                 ),
                 LoraStackSocket.Input(
                     "lora_stack", optional=True, tooltip="Rows from another stack node, of this pack or of another."
                 ),
-                io.Combo.Input(
+                combo(
                     "policy",
                     options=list(POLICIES),
                     default=REFUSE,
                     optional=True,
+                    advanced=True,
                     tooltip=(
-                        "What happens to a LoRA that is for another model, a file that is not a LoRA or is broken, and "
-                        "a file that is not there. refuse: an error, when the prompt is queued if the model's file "
-                        "is known by then. warn: what fits is applied, the rest is skipped, and the log says so. "
-                        "ignore: the same without a word in the log."
+                        "For a file that is missing, broken or not a LoRA, and for a LoRA that is for another model. "
+                        "stop: nothing runs, and the error names the rows. skip and warn: what fits is applied, the "
+                        "rest is skipped, and the log says so. skip silently: the same without a word in the log. "
+                        "In a prompt, the values are refuse, warn and ignore."
                     ),
                 ),
                 io.Combo.Input(

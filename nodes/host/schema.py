@@ -15,6 +15,12 @@ def category() -> str:
     return f"{core_nodes.LoraLoader.CATEGORY}/Lorchestra"
 
 
+def combo(name: str, **fields: Any) -> io.Combo.Input:
+    """A choice of those fields that the running ComfyUI knows; 0.3.64, for example, has no `advanced`."""
+    known = inspect.signature(io.Combo.Input).parameters
+    return io.Combo.Input(name, **{key: value for key, value in fields.items() if key in known})
+
+
 def schema(**fields: Any) -> io.Schema:
     """An `io.Schema` of those fields that the running ComfyUI knows.
 

@@ -46,6 +46,12 @@ INLINE_CODE = re.compile(r"`[^`\n]+`")
 PLACEHOLDER = re.compile(r"\{\w+\}")
 SPECIAL = set("@|{}")
 """ComfyUI's own translations give these a meaning, so its tooltips and settings have to do without them."""
+NAMED = {
+    ("LorchestraLoraStack", "missing"): "If a LoRA is missing",
+    ("LorchestraLoraStack", "policy"): "If a LoRA is missing or doesn't fit",
+    ("LorchestraStackFromRequest", "missing"): "If a LoRA is missing",
+}
+"""Inputs that people know by another name than prompts."""
 NOT_TRANSLATED = "loractl's"
 """Its tooltip shows an @, which a translation cannot."""
 
@@ -287,7 +293,7 @@ def test_english_is_what_the_nodes_say() -> None:
         told = words[id_]
         assert (told["display_name"], told["description"]) == (node["display_name"], node["description"])
         for name, tooltip in node["inputs"].items():
-            assert told["inputs"][name]["name"] == name
+            assert told["inputs"][name]["name"] == NAMED.get((id_, name), name)
             if tooltip is not None and NOT_TRANSLATED not in tooltip:
                 assert told["inputs"][name]["tooltip"] == tooltip
         outputs = [(told["outputs"][key]["name"], told["outputs"][key].get("tooltip")) for key in told["outputs"]]
