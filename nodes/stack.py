@@ -22,7 +22,7 @@ from ..lorchestra.choices import (
 )
 from ..lorchestra.errors import LorchestraError, quoted
 from .host import bases, experts, files, prompt, words
-from .host.schema import category, combo, schema
+from .host.schema import category, combo, schema, shown
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class LoraStack(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "The LoRAs and their weights: our JSON, <lora:name:0.7> text, or a Runware lora array. "
-                        "Weights lie in -100 to 100."
+                        "Weights range from -100 to 100."
                     ),
                     extra_dict={"default": EMPTY},
                 ),
@@ -70,7 +70,7 @@ class LoraStack(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip=(
-                        "Shown only where files that are missing are skipped, and LoRAs that don't fit are not. stop: "
+                        "Shown only if missing files are skipped and LoRAs that don't fit are not. stop: "
                         "nothing runs. skip: the other rows are applied, and the report says which one is missing."
                     ),
                 ),
@@ -185,7 +185,8 @@ class LoraStack(io.ComfyNode):
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.apply.plan import make_plan
         from ..lorchestra.exchange import read_stack
-        from ..lorchestra.fit.outcome import MISSING, report
+        from ..lorchestra.fit.outcome import MISSING, report_lines
+        from ..lorchestra.sentences import say
         from ..lorchestra.workflow.words import joined
         from .host import live
         from .host.model import live_base
@@ -198,16 +199,21 @@ class LoraStack(io.ComfyNode):
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
         base = live_base(model, clip, lambda: experts.find_listed_name(model))
         plan = make_plan(stack, files.row_files(files.SECONDS), base, Choices(missing, policy, mode))
-        notes = [f"Not kept from the text: {loss}" for loss in reading.losses]
+        notes: list[str] = [say("Not kept from the text: {loss}", loss=loss) for loss in reading.losses]
         for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
         if stack.is_newer:
-            notes.append(f"Written by a newer version ({stack.version}): what this one does not know is kept.")
-        reason = "" if plan.is_constant else "a weight changes"
+            notes.append(
+                say(
+                    "Written by a newer version ({version}): what this one does not know is kept.",
+                    version=stack.version,
+                )
+            )
+        reason = "" if plan.is_constant else say("a weight changes")
         if mode == AUTO and not reason and live.is_quantized(plan, model):
-            reason = "the model's weights are quantized"
+            reason = say("the model's weights are quantized")
         if mode == AUTO and reason and plan.changes:
-            notes.append(f"Live, because {reason}: the LoRAs work beside the model's layers.")
+            notes.append(say("Live, because {reason}: the LoRAs work beside the model's layers.", reason=reason))
         is_live = mode == LIVE or (mode == AUTO and bool(reason))
         applied = live.apply(plan, model, clip, merges=not is_live)
         notes += applied.notes
@@ -217,12 +223,13 @@ class LoraStack(io.ComfyNode):
         numbers = [*range(len(own.entries) + 1, len(own.entries) + count + 1), *range(1, len(own.entries) + 1)]
         rows = to_rows(listed, {place for place, number in enumerate(numbers) if number in skipped})
         meant = words.find_meant(words.find_applied(plan.outcomes, listed[count:], listed[:count]))
-        text = "\n".join(
-            [report(plan.outcomes, notes), *words.missing_lines(meant, getattr(cls.hidden, "prompt", None))]
-        )
+        lines = [
+            *report_lines(plan.outcomes, notes),
+            *words.missing_lines(meant, getattr(cls.hidden, "prompt", None)),
+        ]
         files.count_uses(entry.lora for entry in listed if entry.active)
         triggers = joined(word for _, of_row in meant for word in of_row)
-        return io.NodeOutput(applied.model, applied.clip, rows, text, triggers, ui={"text": [text]})
+        return io.NodeOutput(applied.model, applied.clip, rows, "\n".join(lines), triggers, ui=shown(lines))
 
 
 def _warnings(plan: Plan, policy: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.sentences import said_sentences
 
 ROOT = Path(__file__).parents[2]
 LOCALES = ROOT / "locales"
@@ -238,6 +239,17 @@ def test_the_face_has_every_word_and_no_others(language: str) -> None:
     for english, translated in words.items():
         assert sorted(PLACEHOLDER.findall(translated)) == sorted(PLACEHOLDER.findall(english)), english
         assert translated.strip(), english
+        assert translated == english or language != "en"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_server_s_sentences_have_every_translation_and_no_others(language: str) -> None:
+    sentences, code = read(language, "main.json")["lorchestraSentences"], said_sentences("lorchestra", "nodes")
+    assert sorted(code - sentences.keys()) == []
+    assert sorted(sentences.keys() - code) == []
+    for english, translated in sentences.items():
+        assert sorted(set(PLACEHOLDER.findall(translated))) == sorted(set(PLACEHOLDER.findall(english))), english
+        assert translated.strip() or not english.strip(), english
         assert translated == english or language != "en"
 
 
