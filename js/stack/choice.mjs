@@ -59,6 +59,8 @@ export function joinChoices(app, node) {
   after(node, "onConfigure", show);
   after(node, "onConnectionsChange", show);
   show();
+  const height = node.computeSize()[1]; // a new node was made with room for both
+  if (node.size[1] > height) node.setSize([node.size[0], height]);
 }
 
 /**
