@@ -19,6 +19,7 @@ import { showResults } from "./result/text.mjs";
 import { installOldMenu } from "./base/node_menu.mjs";
 import { publishCommand, publishItems, publishNodeItems, refreshPublish } from "./publish/publish.mjs";
 import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
+import { joinChoices, nameChoices } from "./stack/choice.mjs";
 import { LORAS_TYPE, STACK } from "./stack/node.mjs";
 import { createLorasWidget, installPromotion, showLiveElements } from "./stack/widget.mjs";
 import { loadWords, t } from "./base/words.mjs";
@@ -28,6 +29,7 @@ import { loadWords, t } from "./base/words.mjs";
 /** @type {Comfy} */
 const comfy = { app, api };
 const EXPORT = "LorchestraApiExport";
+const REQUEST = "LorchestraStackFromRequest";
 /**
  * Node → its text after a run.
  * @type {Map<string | undefined, import("./result/text.mjs").Result>}
@@ -41,7 +43,7 @@ const RESULTS = new Map([
   ["LorchestraLoraBalance", { label: () => t("How strong the LoRAs are") }],
   ["LorchestraLoraVariants", { label: () => t("What is compared") }],
   ["LorchestraContactSheet", { label: () => t("How far the pictures differ") }],
-  ["LorchestraStackFromRequest", { label: () => t("What was read") }],
+  [REQUEST, { label: () => t("What was read") }],
 ]);
 
 /** @param {GraphNode} node @returns {import("./types.d.ts").MenuItem[]} */
@@ -64,8 +66,10 @@ comfy.app.registerExtension({
     if (result) showResults(comfy.app, node, result);
     if (node.comfyClass === EXPORT) showDocuments(comfy.app, node);
     if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
+    if (node.comfyClass === STACK || node.comfyClass === REQUEST) nameChoices(node);
     if (node.comfyClass === STACK) {
       applyToNewNode(comfy.app, node);
+      joinChoices(comfy.app, node);
       installDrop(comfy, node);
     }
     addOldMenu(node);

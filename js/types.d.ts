@@ -239,10 +239,20 @@ export interface Widget {
   /** Newer frontends; App mode's rows carry it. */
   widgetId?: string;
   element?: HTMLElement;
+  hidden?: boolean;
+  options?: WidgetOptions;
   serialize?: boolean;
   serializeValue?: unknown;
   callback?(value: unknown): unknown;
   onRemove?(): void;
+}
+
+export interface WidgetOptions {
+  hidden?: boolean;
+  /** Nodes 2.0: shown with the node's advanced inputs. */
+  advanced?: boolean;
+  /** Newer frontends: what people read for a value of a choice. */
+  getOptionLabel?(value?: string | null): string;
 }
 
 export interface DomWidget extends Widget {

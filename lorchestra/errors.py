@@ -6,9 +6,16 @@ import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from .sentences import say
+
 
 class LorchestraError(Exception):
     """Base of every error that is meant to be read by the person at the screen."""
+
+    @property
+    def sentence(self) -> str:
+        """What it says; where it was made as a `Sentence`, with its parts."""
+        return self.args[0] if self.args and isinstance(self.args[0], str) else str(self)
 
 
 class FileProblem(LorchestraError):
@@ -20,7 +27,7 @@ class FileProblem(LorchestraError):
     def __init__(self, file: str | Path, reason: str) -> None:
         self.file = str(file)
         self.reason = reason
-        super().__init__(f"{self.file}: {reason}")
+        super().__init__(say("{lora}: {sentence}", lora=self.file, sentence=reason))
 
 
 class HeaderError(FileProblem):
@@ -35,7 +42,8 @@ class AdapterError(FileProblem):
 
     def __init__(self, file: str | Path, module: str, reason: str) -> None:
         self.module = module
-        super().__init__(file, f"module {shortened(module)}: {shortened(reason, 500)}" if module else reason)
+        named = say("module {module}: {reason}", module=shortened(module), reason=shortened(reason, 500))
+        super().__init__(file, named if module else reason)
 
 
 class NotALora(AdapterError):
@@ -47,7 +55,7 @@ class NotALora(AdapterError):
     def __init__(self, file: str | Path, finding: str, hint: str = "") -> None:
         self.finding = finding
         self.hint = hint
-        super().__init__(file, "", f"{finding}. {hint}" if hint else finding)
+        super().__init__(file, "", say("{finding}. {hint}", finding=finding, hint=hint) if hint else finding)
 
 
 class CheckpointError(FileProblem):
@@ -63,7 +71,7 @@ class StackError(LorchestraError):
     def __init__(self, reason: str, row: int | None = None) -> None:
         self.row = row
         self.reason = reason
-        super().__init__(reason if row is None else f"row {row}: {reason}")
+        super().__init__(reason if row is None else say("row {row}: {reason}", row=row, reason=reason))
 
 
 class MissingLora(StackError):
@@ -127,8 +135,11 @@ class ScheduleError(LorchestraError):
         self.column = column
         self.keyframe = keyframe
         self.reason = reason
-        place = "" if keyframe is None else f"keyframe {keyframe}: "
-        super().__init__(f"{place}{reason}" if column is None else f"column {column}: {reason}")
+        if column is not None:
+            reason = say("column {column}: {reason}", column=column, reason=reason)
+        elif keyframe is not None:
+            reason = say("keyframe {keyframe}: {reason}", keyframe=keyframe, reason=reason)
+        super().__init__(reason)
 
 
 def shortened(text: str, limit: int = 200) -> str:

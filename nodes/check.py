@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..lorchestra.choices import IGNORE, Choices
 from .host import files
-from .host.schema import category, schema
+from .host.schema import category, schema, shown
 from .sockets import LoraStackSocket, read_rows, to_rows
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class LoraCheck(io.ComfyNode):
         """Makes a plan and throws it away. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.apply.plan import make_plan
         from ..lorchestra.architectures.names import family_titles
-        from ..lorchestra.fit.outcome import COMPATIBLE, PARTIAL, UNKNOWN, report
+        from ..lorchestra.fit.outcome import COMPATIBLE, PARTIAL, UNKNOWN, report_lines
         from .host.model import live_base
 
         stack = read_rows(lora_stack)
@@ -77,8 +77,8 @@ class LoraCheck(io.ComfyNode):
         }
         fitting = [item.entry for item in outcomes if item.verdict in (COMPATIBLE, PARTIAL, UNKNOWN)]
         rows = to_rows(files.with_listed_names(fitting))
-        text = report(outcomes)
-        return io.NodeOutput(model, text, json.dumps(data, ensure_ascii=False), rows, ui={"text": [text]})
+        lines = report_lines(outcomes)
+        return io.NodeOutput(model, "\n".join(lines), json.dumps(data, ensure_ascii=False), rows, ui=shown(lines))
 
 
 def _with_evidence(plan: Plan) -> list[Outcome]:

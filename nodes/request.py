@@ -9,9 +9,10 @@ from comfy_api.latest import io
 
 from ..lorchestra.choices import AUTO, ERROR, MISSING_POLICIES, SKIP
 from ..lorchestra.errors import LorchestraError, quoted
+from ..lorchestra.sentences import say, together
 from .export import FORMS as WRITTEN
 from .host import files, prompt
-from .host.schema import category, schema
+from .host.schema import category, schema, shown
 from .sockets import LoraStackSocket, read_rows, to_rows
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class StackFromRequest(io.ComfyNode):
                     "request",
                     multiline=True,
                     default="",
-                    tooltip="The text: a request's JSON, a prompt with <lora:…> tags, a script. Empty is no LoRA.",
+                    tooltip="A request's JSON, a prompt with <lora:…> tags, or a script. Leave it empty for no LoRAs.",
                 ),
                 io.Combo.Input(
                     "format",
@@ -63,7 +64,10 @@ class StackFromRequest(io.ComfyNode):
                     options=list(MISSING_POLICIES),
                     default=ERROR,
                     optional=True,
-                    tooltip="What happens to a LoRA whose file is not there: stop with an error, or skip it.",
+                    tooltip=(
+                        "What happens to a LoRA whose file is not there. stop: nothing runs. skip: the others are "
+                        "read, and the report names it."
+                    ),
                 ),
                 LoraStackSocket.Input(
                     "lora_stack", optional=True, tooltip="Rows that come before those of the request."
@@ -137,10 +141,10 @@ class StackFromRequest(io.ComfyNode):
         found = _find(reading.stack, finder)
         if found.lost and missing != SKIP:
             raise missing_error(found.lost, finder.unread())
-        lines = [*found.lines, *(f"Not kept from the text: {loss}" for loss in reading.losses)]
-        text = "\n".join(lines) or "There is no LoRA in the request."
+        losses = (say("Not kept from the text: {loss}", loss=loss) for loss in reading.losses)
+        lines = [*found.lines, *losses] or [say("There is no LoRA in the request.")]
         rows = to_rows([*upstream.entries, *found.entries])
-        return io.NodeOutput(rows, text, ui={"text": [text]})
+        return io.NodeOutput(rows, "\n".join(lines), ui=shown(lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +176,20 @@ def _find(stack: Stack, finder: files.Finder) -> _Found:
     lines: list[str] = []
     for row, entry in stack.rows:
         if not entry.active:
-            lines.append(f"{entry.lora}: {'weight 0' if entry.on else 'off'}; left out")
+            why = say("weight 0; left out") if entry.on else say("off; left out")
+            lines.append(say("{lora}: {sentence}", lora=entry.lora, sentence=why))
             continue
         resolved = finder.resolve(entry, row)
         if resolved is None:
             lost.append((row, entry))
-            lines.append(f"{entry.lora}: not found; skipped")
+            lines.append(say("{lora}: {sentence}", lora=entry.lora, sentence=say("not found; skipped")))
             continue
         entries.append(replace(entry, lora=resolved.name))
-        clip = "" if entry.clip is None else f", CLIP {entry.clip:g}"
-        used = f"; used {resolved.name}, {resolved.how}" if resolved.how else ""
-        lines.append(f"{entry.lora}: weight {entry.model:g}{clip}{used}")
+        weight = (
+            say("weight {model}", model=f"{entry.model:g}")
+            if entry.clip is None
+            else say("weight {model}, CLIP {clip}", model=f"{entry.model:g}", clip=f"{entry.clip:g}")
+        )
+        used = say("used {file}, {how}", file=resolved.name, how=resolved.how) if resolved.how else ""
+        lines.append(say("{lora}: {sentence}", lora=entry.lora, sentence=together((weight, used))))
     return _Found(tuple(entries), tuple(lost), tuple(lines))

@@ -45,7 +45,7 @@ class LoraSchedule(io.ComfyNode):
                     "preset",
                     options=list(CHOICES),
                     default=FROM_TEXT,
-                    tooltip=f"A schedule by its name. With '{FROM_TEXT}' the text below counts; else it does not.",
+                    tooltip=f"A ready-made schedule. With '{FROM_TEXT}', the text below is used.",
                 ),
                 io.String.Input(
                     "text",
@@ -62,7 +62,7 @@ class LoraSchedule(io.ComfyNode):
                     default=DEFAULT_STEPS,
                     min=1,
                     max=10_000,
-                    tooltip="Steps of the run in the picture. The schedule itself serves any number of steps.",
+                    tooltip="How many steps the picture shows. The schedule itself works with any number of steps.",
                 ),
                 io.Sigmas.Input(
                     "sigmas", optional=True, tooltip="The run in the picture, instead of steps: from a scheduler node."

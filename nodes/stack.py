@@ -21,7 +21,7 @@ from ..lorchestra.choices import (
 )
 from ..lorchestra.errors import LorchestraError, quoted
 from .host import bases, files, prompt, words
-from .host.schema import category, schema
+from .host.schema import category, combo, schema, shown
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
 if TYPE_CHECKING:
@@ -58,30 +58,35 @@ class LoraStack(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "The LoRAs and their weights: our JSON, <lora:name:0.7> text, or a Runware lora array. "
-                        "Weights lie in -100 to 100."
+                        "Weights range from -100 to 100."
                     ),
                     extra_dict={"default": EMPTY},
                 ),
-                io.Combo.Input(
+                combo(
                     "missing",
                     options=list(MISSING_POLICIES),
                     default=ERROR,
                     optional=True,
-                    tooltip="What happens to a row whose file is not there: stop with an error, or skip the row.",
+                    advanced=True,
+                    tooltip=(
+                        "Shown only if missing files are skipped and LoRAs that don't fit are not. stop: "
+                        "nothing runs. skip: the other rows are applied, and the report says which one is missing."
+                    ),
                 ),
                 LoraStackSocket.Input(
                     "lora_stack", optional=True, tooltip="Rows from another stack node, of this pack or of another."
                 ),
-                io.Combo.Input(
+                combo(
                     "policy",
                     options=list(POLICIES),
                     default=REFUSE,
                     optional=True,
+                    advanced=True,
                     tooltip=(
-                        "What happens to a LoRA that is for another model, a file that is not a LoRA or is broken, and "
-                        "a file that is not there. refuse: an error, when the prompt is queued if the model's file "
-                        "is known by then. warn: what fits is applied, the rest is skipped, and the log says so. "
-                        "ignore: the same without a word in the log."
+                        "For a file that is missing, broken or not a LoRA, and for a LoRA that is for another model. "
+                        "stop: nothing runs, and the error names the rows. skip and warn: what fits is applied, the "
+                        "rest is skipped, and the log says so. skip silently: the same without a word in the log. "
+                        "In a prompt, the values are refuse, warn and ignore."
                     ),
                 ),
                 io.Combo.Input(
@@ -178,7 +183,8 @@ class LoraStack(io.ComfyNode):
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.exchange import read_stack
-        from ..lorchestra.fit.outcome import MISSING, report
+        from ..lorchestra.fit.outcome import MISSING, report_lines
+        from ..lorchestra.sentences import say
         from ..lorchestra.workflow.words import joined
         from .host.applying import apply_plan, plan_stack
 
@@ -189,11 +195,16 @@ class LoraStack(io.ComfyNode):
             own = own.scheduled(for_all)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
         plan = plan_stack(stack, model, clip, Choices(missing, policy, mode))
-        notes = [f"Not kept from the text: {loss}" for loss in reading.losses]
+        notes: list[str] = [say("Not kept from the text: {loss}", loss=loss) for loss in reading.losses]
         for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
         if stack.is_newer:
-            notes.append(f"Written by a newer version ({stack.version}): what this one does not know is kept.")
+            notes.append(
+                say(
+                    "Written by a newer version ({version}): what this one does not know is kept.",
+                    version=stack.version,
+                )
+            )
         applied = apply_plan(plan, model, clip, mode)
         notes += applied.notes
         listed = files.with_listed_names([*upstream.entries, *own.entries])
@@ -202,12 +213,13 @@ class LoraStack(io.ComfyNode):
         numbers = [*range(len(own.entries) + 1, len(own.entries) + count + 1), *range(1, len(own.entries) + 1)]
         rows = to_rows(listed, {place for place, number in enumerate(numbers) if number in skipped})
         meant = words.find_meant(words.find_applied(plan.outcomes, listed[count:], listed[:count]))
-        text = "\n".join(
-            [report(plan.outcomes, notes), *words.missing_lines(meant, getattr(cls.hidden, "prompt", None))]
-        )
+        lines = [
+            *report_lines(plan.outcomes, notes),
+            *words.missing_lines(meant, getattr(cls.hidden, "prompt", None)),
+        ]
         files.count_uses(entry.lora for entry in listed if entry.active)
         triggers = joined(word for _, of_row in meant for word in of_row)
-        return io.NodeOutput(applied.model, applied.clip, rows, text, triggers, ui={"text": [text]})
+        return io.NodeOutput(applied.model, applied.clip, rows, "\n".join(lines), triggers, ui=shown(lines))
 
 
 def _warnings(plan: Plan, policy: str) -> list[str]:

@@ -3,6 +3,7 @@
 
 import { rootOf } from "../base/graph.mjs";
 import { ask as askServer } from "../base/server.mjs";
+import { inWords } from "../base/words.mjs";
 import { identitiesOf } from "../saving/identities.mjs";
 import { MAX_STACKS } from "../values/limits.mjs";
 import { fingerprint, pruned } from "./graph.mjs";
@@ -68,12 +69,21 @@ export function createQuestions({ app, api }, list) {
   };
 }
 
+/**
+ * A badge in the user's language.
+ * @param {import("../values/verdicts.mjs").Badge} badge as the server gives it
+ */
+export function inLanguage(badge) {
+  return inWords({ ...badge, candidates: badge.candidates.map(inWords) });
+}
+
 /** @param {Watched} one @param {Checked | undefined} stack */
 function show(one, stack) {
   if (!stack) return;
   one.model = stack.model;
   one.prompt = stack.prompt ?? null;
   const names = loraNames(one.read()) ?? [];
-  one.known = new Map(stack.rows.map((row, at) => [names[at], row]));
-  one.show(stack.rows);
+  const rows = stack.rows.map(inLanguage);
+  one.known = new Map(rows.map((row, at) => [names[at], row]));
+  one.show(rows);
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** Requests to the server, whose answers are JSON; what goes wrong is an error in our words. */
 
-import { t } from "./words.mjs";
+import { inWords, t } from "./words.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
@@ -57,7 +57,7 @@ export async function ask(comfy, path, body, signal) {
 
 /** @param {unknown} data @returns {string | undefined} what the server says went wrong */
 function errorIn(data) {
-  return /** @type {{error?: string} | null} */ (data)?.error;
+  return inWords(/** @type {{error?: string}} */ (data))?.error;
 }
 
 /** @param {number} status */

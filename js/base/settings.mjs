@@ -64,11 +64,13 @@ export const SETTINGS = {
   policy: {
     id: "Lorchestra.Policy",
     section: "New nodes",
-    name: "LoRAs that don't fit, in new LoRA Stacks",
-    tooltip: "Refuse with an error, skip with a warning, or skip silently. Existing nodes keep theirs.",
+    name: "If a LoRA is missing or doesn't fit, in new LoRA Stacks",
+    tooltip: "Stop with an error, skip it with a warning in the log, or skip it silently. Nodes that exist keep theirs.",
     type: "combo",
     defaultValue: "refuse",
-    options: [{ text: "refuse", value: "refuse" }, { text: "warn", value: "warn" }, { text: "ignore", value: "ignore" }],
+    options: [
+      { text: "stop", value: "refuse" }, { text: "skip and warn", value: "warn" }, { text: "skip silently", value: "ignore" },
+    ],
     allowed: oneOf(["refuse", "warn", "ignore"]),
   },
   pickerFits: {

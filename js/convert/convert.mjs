@@ -124,10 +124,10 @@ function carryOut(app, plan, rows) {
   for (const one of before.wires.keys()) updatePlaceholders(one);
   const wrong = [...before.wires].flatMap(([one, wires]) => {
     const expected = wiresWithout(one === graph ? expectedWires(wires, plan, stack) : wires, one, removed);
-    return otherWires(expected, wiresOf(one)).map((name) => t("This link would not have stayed as it is: {name}", { name }));
+    return otherWires(expected, wiresOf(one)).map((name) => t("This link would have changed: {name}", { name }));
   });
   wrong.push(...otherValues(before.values, shownValues(before.values.keys()), removed)
-    .map((name) => t("This value would not have stayed as it is: {name}", { name })));
+    .map((name) => t("This value would have changed: {name}", { name })));
   app.canvas?.deselectAll?.();
   app.canvas?.selectNode?.(stack);
   app.canvas?.setDirty?.(true, true);
@@ -135,7 +135,7 @@ function carryOut(app, plan, rows) {
     stack, wrong,
     notes: [
       ...names.map((name) => t("{name} is no longer on the subgraph's node: the LoRA Stack inside has its value.", { name })),
-      ...kept.map((name) => t("{name} on the subgraph's node does not set this LoRA any more.", { name })),
+      ...kept.map((name) => t("{name} on the subgraph's node no longer sets this LoRA.", { name })),
     ],
   };
 }

@@ -35,7 +35,7 @@ const PLAIN_LOADERS = new Set([
  */
 export function heldBy(node, withModel = false) {
   const kind = /** @type {Kind} */ (kindOf(node));
-  if (kind.role === "wrapper") return { reason: t("the models that it is for take LoRAs from their own pack's nodes alone") };
+  if (kind.role === "wrapper") return { reason: t("its models take LoRAs only from their own pack's nodes") };
   /** @type {Record<string, unknown>} */
   const outside = {};
   const promoted = kind.role === "checkpoint" ? [] : promotedWidgets(node);

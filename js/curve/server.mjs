@@ -2,6 +2,7 @@
 /** What the server says of a schedule's text. */
 
 import { request, statusInWords } from "../base/server.mjs";
+import { inWords } from "../base/words.mjs";
 
 /** @import { Api } from "../types.d.ts" */
 
@@ -15,5 +16,5 @@ export async function askServer(api, text, run) {
   const { ok, status, data } = await request({ api }, "/lorchestra/schedule", { text, steps: run.steps, sigmas: run.sigmas });
   const answer = /** @type {import("../values/schedule.mjs").Answer} */ (data ?? {});
   if (!ok && !answer.error) throw new Error(statusInWords(status));
-  return answer;
+  return inWords(answer);
 }

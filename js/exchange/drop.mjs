@@ -84,7 +84,7 @@ export async function readDropped(comfy, event, append) {
       if (read) await append(read.rows);
     } else {
       const why = found.kind === "none"
-        ? t("Nothing about LoRAs is written in it.")
+        ? t("It says nothing about LoRAs.")
         : t("It is damaged, or too large.");
       tell(comfy.app, "warn", t("There are no LoRAs in the picture"), [file.name, why]);
     }

@@ -44,7 +44,7 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
   const list = create("ul", { class: "lorchestra-missing-rows", "aria-label": t("LoRAs to check") });
   const useAll = create("button", { type: "button", class: "lorchestra-button", onclick: () => take(certain()) });
   const searchAll = create("button", {
-    type: "button", class: "lorchestra-button", text: t("Search all by hash"), title: t("Reads all LoRA files, until those are found"),
+    type: "button", class: "lorchestra-button", text: t("Search all by hash"), title: t("Reads LoRA files until all of these are found"),
     onclick: () => void start(searchable()),
   });
   const says = create("span", { "aria-live": "polite" });
@@ -138,7 +138,7 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
     if (!dialog.isConnected) return;
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.key : undefined;
     setAttribute(list, "aria-busy", loading ? true : null);
-    const words = problem ? asSentence(t("the server did not say what is there: {problem}", { problem })) : summaryOf(found, loading);
+    const words = problem ? asSentence(t("the server could not list the LoRAs: {problem}", { problem })) : summaryOf(found, loading);
     if (status.textContent !== words) status.textContent = words;
     status.className = problem ? "lorchestra-bad" : "lorchestra-quiet";
     list.replaceChildren(...found.map(rowOf));

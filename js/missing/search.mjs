@@ -2,6 +2,7 @@
 /** Searches for files by the hashes that rows say, one row after another; whole files are read for it on the server. */
 
 import { ask } from "../base/server.mjs";
+import { inWords } from "../base/words.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 /** @import { Row } from "../values/stack.mjs" */
@@ -62,7 +63,7 @@ async function searchOne(comfy, found, signal, onFound) {
     });
     if (!answer || signal.aborted) return;
     const { candidates, left: now } = /** @type {{candidates: Candidate[], left: number}} */ (answer);
-    onFound(found, candidates);
+    onFound(found, candidates.map(inWords));
     const isFound = candidates.some(({ by }) => by === "content");
     if (isFound || !now || now >= left) return;
     left = now;

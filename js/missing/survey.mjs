@@ -1,6 +1,7 @@
 // @ts-check
 /** Asks the server which rows of a whole workflow have no file, and which use a file of another name. */
 
+import { inLanguage } from "../badges/questions.mjs";
 import { ask } from "../base/server.mjs";
 import { identitiesOf } from "../saving/identities.mjs";
 import { STACK } from "../stack/node.mjs";
@@ -39,7 +40,7 @@ export async function survey(comfy) {
   const answer = await ask(comfy, "/lorchestra/check", { prompt: Object.fromEntries(nodes), only_found: true, stacks: asked });
   const { stacks: answers } = /** @type {{stacks: {rows: Badge[]}[]}} */ (answer);
   const found = stacks.flatMap(({ stack, text }, at) => {
-    const badges = answers[at]?.rows ?? [];
+    const badges = (answers[at]?.rows ?? []).map(inLanguage);
     identitiesOf(comfy.app).learn(text, badges);
     const { rows } = readStack(text);
     return badges.flatMap((badge, index) => rows[index] ? foundIn(stack, index, rows[index], badge) : []);

@@ -146,7 +146,7 @@ export function openPanel(comfy, { onClose }) {
       if (place && add.value) say({ inputs: [...rowsOf(inputs.map((item) => ({ ...item, order: Infinity }))), { node: place[0], widget: place[1] }] });
     },
   });
-  const notes = create("ul", { class: "lorchestra-publish-notes lorchestra-warn", "aria-label": t("What could not be taken as the workflow says it") });
+  const notes = create("ul", { class: "lorchestra-publish-notes lorchestra-warn", "aria-label": t("What could not be kept as it is in the workflow") });
   const form = createForm(comfy, { onTokenNeeded: () => refuse(new Refused("", 401, "")) });
 
   /** @param {string} key */
@@ -424,7 +424,7 @@ function withChanges(items, key, changes) {
 
 /** @param {Draft} draft @returns {[string, string]} words, and their colour */
 function statusOf({ versions, is_published: isPublished, problems }) {
-  if (problems.length) return [problems.length === 1 ? t("One line below cannot be as it is.") : t("{count} lines below cannot be as they are.", { count: problems.length }), "bad"];
+  if (problems.length) return [problems.length === 1 ? t("One line below has to change.") : t("{count} lines below have to change.", { count: problems.length }), "bad"];
   const version = versions.at(-1);
   if (version === undefined) return [t("Not published yet."), "quiet"];
   return isPublished ? [t("Published as version {version}.", { version }), "good"] : [t("Changed since version {version} was published.", { version }), "warn"];

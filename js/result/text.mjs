@@ -2,6 +2,7 @@
 /** The text that a node shows after it ran. */
 
 import { addShownWidget, after, makeRoom, MARGIN } from "../base/canvas.mjs";
+import { told } from "../base/words.mjs";
 
 /** @import { App, HookedNode } from "../types.d.ts" */
 
@@ -20,7 +21,10 @@ const PADDING = 14;
  * @property {number} [known] how many lines at the beginning the node shows in other ways; a text of no more is hidden
  */
 
-/** @typedef {{text?: string[], images?: unknown[]}} Output of a node's run, as its `ui` says it */
+/**
+ * @typedef {{text?: string[], said?: import("../base/words.mjs").Said[], images?: unknown[]}} Output of a node's run, as
+ *   its `ui` says it; `said` is the text in lines that can be translated
+ */
 
 /**
  * Shows what `ui.text` holds each time the node ran.
@@ -36,7 +40,7 @@ export function showResults(app, node, { label, known = 0 }) {
     const shown = node.widgets?.find((own) => own.type === RESULT_TYPE);
     const { element: area } = shown ?? create(app, node, label());
     const element = /** @type {HTMLTextAreaElement} */ (area);
-    const all = output.text.join("\n");
+    const all = (output.said?.map((line) => told(line)) ?? output.text).join("\n");
     const text = all.split("\n").slice(known).join("\n");
     const hidden = known > 0 && !text;
     element.value = hidden ? all : text;

@@ -4,7 +4,7 @@
 import { create } from "../base/dom.mjs";
 import { openPopup } from "../base/popup.mjs";
 import { ask } from "../base/server.mjs";
-import { asSentence, t } from "../base/words.mjs";
+import { asSentence, inWords, t } from "../base/words.mjs";
 import { MISSING } from "../values/verdicts.mjs";
 import { stateWord } from "./row.mjs";
 
@@ -53,7 +53,7 @@ export function openExplanation(comfy, { anchor, row, badge, onChoose, onPick, o
     try {
       const answer = await ask(comfy, "/lorchestra/find", { lora: row.lora, sha256, air, deep: true });
       const { candidates } = /** @type {{candidates: Candidate[]}} */ (answer);
-      showFound(candidates, t("There is no file with this name, AIR or hash."));
+      showFound(candidates.map(inWords), t("There is no file with this name, AIR or hash."));
     } catch (error) {
       result.replaceChildren(create("span", { class: "lorchestra-bad", text: asSentence(/** @type {Error} */ (error).message) }));
     }

@@ -19,6 +19,7 @@ from ..fit.rows import Files, find_rows, missing_error
 from ..lora.cache import OpenLora, content_ids
 from ..models.base import Base
 from ..models.placing import Placed, Placement, place
+from ..sentences import lines, say, together
 from ..spelling.modules import Module
 from ..spelling.prefixes import MODEL
 from ..spelling.rows import Rows
@@ -159,7 +160,7 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
             outcomes[row] = _added_up(stack.entries[row - 1], row, firsts.get(rows.get(row, "")), outcomes)
     return Plan(
         {change: tuple(parts) for change, parts in changes.items()},
-        tuple(replace(outcomes[row], used="; ".join(told.get(row, ()))) for row in sorted(outcomes)),
+        tuple(replace(outcomes[row], used=together(told.get(row, ()))) for row in sorted(outcomes)),
         tuple(chosen),
         tuple(entries) if any(item.weighted.by_block for item in chosen) else (),
     )
@@ -191,8 +192,8 @@ def _open(
 def _left_out(entry: Entry, row: int, error: FileProblem) -> Outcome:
     """The outcome of a row whose file cannot be used."""
     if isinstance(error, NotALora):
-        return Outcome(entry, NOT_A_LORA, f"{error.finding}; skipped", row=row)
-    return Outcome(entry, BROKEN, f"{error.reason}; skipped", row=row)
+        return Outcome(entry, NOT_A_LORA, say("{reason}; skipped", reason=error.finding), row=row)
+    return Outcome(entry, BROKEN, say("{reason}; skipped", reason=error.reason), row=row)
 
 
 def _place(item: Chosen, base: Base) -> Placement:
@@ -212,9 +213,10 @@ def _place(item: Chosen, base: Base) -> Placement:
 def _refusal(refused: Sequence[Outcome]) -> StackError:
     """The error that names the rows whose LoRA is for another model, the first of them first."""
     first, *others = sorted(refused, key=lambda item: item.row or 0)
-    named = "".join(f"\nrow {item.row}: {item}" for item in others[: _MOST_REFUSED - 1])
-    more = len(refused) - _MOST_REFUSED
-    return StackError(f"{first}{named}{f' … and {more} more' if more > 0 else ''}", first.row)
+    named = [say("row {row}: {reason}", row=item.row, reason=item.line) for item in others[: _MOST_REFUSED - 1]]
+    if len(refused) > _MOST_REFUSED:
+        named.append(say("… and {count} more rows", count=len(refused) - _MOST_REFUSED))
+    return StackError(lines([first.line, *named]), first.row)
 
 
 def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:
@@ -250,8 +252,9 @@ def _choose(
 def _added_up(entry: Entry, row: int, first: int | None, outcomes: Mapping[int, Outcome]) -> Outcome:
     """The outcome of a row whose weight went to row `first` of the same file, or that other rows cancel."""
     if first is None:
-        return Outcome(entry, OFF, "the weights of all rows of this file add up to 0", row=row)
-    return Outcome(entry, outcomes[first].verdict, f"the same file as row {first}, where it is added up", row=row)
+        return Outcome(entry, OFF, say("the weights of all rows of this file add up to 0"), row=row)
+    added = say("the same file as row {row}, where it is added up", row=first)
+    return Outcome(entry, outcomes[first].verdict, added, row=row)
 
 
 def _whole(item: Chosen, entry: int, placed: Placed) -> tuple[Change, Part]:
@@ -312,9 +315,11 @@ class _ByBlock:
         told = dict.fromkeys(
             f"{pattern} × {factor:g}" for _, entry in self._rows for pattern, factor in entry.blocks.items()
         )
-        yield f"by block: {shortened(', '.join(told), _LONGEST_NOTE)}"
+        yield say("by block: {factors}", factors=shortened(", ".join(told), _LONGEST_NOTE))
         if self._untouched:
-            yield f"none of its layers here is in {shortened(', '.join(self._untouched), _LONGEST_NOTE)}"
+            yield say(
+                "none of its layers here is in {blocks}", blocks=shortened(", ".join(self._untouched), _LONGEST_NOTE)
+            )
 
 
 _LONGEST_NOTE = 200

@@ -8,6 +8,7 @@ from typing import cast
 from ..errors import JsonError, StackError, quoted
 from ..files.json_text import read_json
 from ..limits import MAX_TEXT, Json
+from ..sentences import say
 from ..stack import Entry, Schedules, Stack, read_row
 from .a1111 import read as read_prompt
 from .a1111 import read_rows, read_tags
@@ -63,7 +64,13 @@ def read_any(text: str, *, order: str = ORDERS[0]) -> Reading:
     else.
     """
     if len(text) > MAX_TEXT:
-        raise StackError(f"the text has {len(text):,} characters; at most {MAX_TEXT:,} are read")
+        raise StackError(
+            say(
+                "the text has {count} characters; at most {most} are read",
+                count=f"{len(text):,}",
+                most=f"{MAX_TEXT:,}",
+            )
+        )
     try:
         value = read_json(text)
     except JsonError:
@@ -73,7 +80,7 @@ def read_any(text: str, *, order: str = ORDERS[0]) -> Reading:
     try:
         dialect = None if _is_ours(value) else find_recognised(value)
     except RecursionError as error:
-        raise StackError("the JSON is nested too deeply") from error
+        raise StackError(say("the JSON is nested too deeply")) from error
     return Reading(parse_stack(value)) if dialect is None else dialect.read(value)
 
 
@@ -148,16 +155,16 @@ def _parse(value: object, depth: int, losses: list[Loss] | None) -> Stack:
         data = cast("Mapping[str, Json]", value)
         if set(data) == {"__value__"}:
             if depth > _MOST_WRAPPED:
-                raise StackError("the stack is wrapped in __value__ too often")
+                raise StackError(say("the stack is wrapped in __value__ too often"))
             return _parse(data["__value__"], depth + 1, losses)
         if "loras" in data:
             return Stack.from_json(data, parse_row)
         if isinstance(data.get("lora"), list):
             return Stack.of_rows(data["lora"], parse_row)
-        raise StackError('the stack is a JSON object without "loras"; expected {"version": 1, "loras": [...]}')
+        raise StackError(say('the stack is a JSON object without "loras"; expected {"version": 1, "loras": [...]}'))
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return Stack.of_rows(cast("Sequence[Json]", value), parse_row)
-    raise StackError(f"a stack is JSON or <lora:name:weight> text, not {type(value).__name__}")
+    raise StackError(say("a stack is JSON or <lora:name:weight> text, not {name}", name=type(value).__name__))
 
 
 def _parse_text(text: str, depth: int, losses: list[Loss] | None) -> Stack:
@@ -165,12 +172,18 @@ def _parse_text(text: str, depth: int, losses: list[Loss] | None) -> Stack:
     if not stripped:
         return Stack()
     if len(text) > MAX_TEXT:
-        raise StackError(f"the stack's text has {len(text):,} characters; at most {MAX_TEXT:,} are read")
+        raise StackError(
+            say(
+                "the stack's text has {count} characters; at most {most} are read",
+                count=f"{len(text):,}",
+                most=f"{MAX_TEXT:,}",
+            )
+        )
     if stripped[0] in '{["':
         if depth > _MOST_WRAPPED:
-            raise StackError("the stack is JSON inside JSON too often")
+            raise StackError(say("the stack is JSON inside JSON too often"))
         try:
-            data = read_json(stripped, "the stack")
+            data = read_json(stripped, say("the stack"))
         except JsonError as error:
             if losses is not None and stripped[0] == "[" and has_tags(stripped):
                 return _parse_tags(stripped, losses)
@@ -178,7 +191,12 @@ def _parse_text(text: str, depth: int, losses: list[Loss] | None) -> Stack:
         return _parse(data, depth + 1, losses)
     if has_tags(stripped):
         return read_tags(stripped) if losses is None else _parse_tags(stripped, losses)
-    raise StackError(f"the stack is neither JSON nor <lora:name:weight> text; it starts with {quoted(stripped)}")
+    raise StackError(
+        say(
+            "the stack is neither JSON nor <lora:name:weight> text; it starts with {start}",
+            start=quoted(stripped),
+        )
+    )
 
 
 def _parse_tags(text: str, losses: list[Loss]) -> Stack:

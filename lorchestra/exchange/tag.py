@@ -18,6 +18,7 @@ from ..schedule import Curve, Keyframe
 from ..schedule.easing import HOLD
 from ..schedule.loractl import read as read_loractl
 from ..schedule.steps import MAX_STEPS
+from ..sentences import say
 
 ORDERS = ("te-first", "model-first")
 """What the first of two numbers is: the text encoder's weight (AUTOMATIC1111, Forge), or the model's (SwarmUI)."""
@@ -65,12 +66,18 @@ def read_tag(tag: str, inside: str, order: str, row: int, *, wide: bool = False)
     """
     name, *items = _split(inside, wide)
     if not name.strip():
-        raise StackError(f"the tag {quoted(tag)} names no LoRA", row)
+        raise StackError(say("the tag {tag} names no LoRA", tag=quoted(tag)), row)
     if len(name) > MAX_NAME:
-        raise StackError(f"the tag {quoted(tag)} has a name of more than {MAX_NAME:,} characters", row)
+        raise StackError(
+            say("the tag {tag} has a name of more than {most} characters", tag=quoted(tag), most=f"{MAX_NAME:,}"),
+            row,
+        )
     unknown: list[tuple[str, str]] = []
     if len(items) > _MOST_ITEMS:
-        raise StackError(f"the tag {quoted(tag)} has {len(items)} numbers; at most te:unet:dyn are known", row)
+        raise StackError(
+            say("the tag {tag} has {count} numbers; at most te:unet:dyn are known", tag=quoted(tag), count=len(items)),
+            row,
+        )
     positional = [item for item in items if "=" not in item]
     named = {key.strip(): value for key, _, value in (item.partition("=") for item in items if "=" in item)}
     while len(positional) > 1 and not positional[-1].strip():
@@ -141,11 +148,18 @@ def _weight(tag: str, text: str, row: int) -> float | Curve:
             raise StackError(sentence, row) from error
         return curve.keyframes[0].weight if curve.is_constant else curve
     if not _is_number(text):
-        raise StackError(f"the tag {quoted(tag)} has the weight {quoted(text)}; expected a number", row)
+        raise StackError(
+            say("the tag {tag} has the weight {text}; expected a number", tag=quoted(tag), text=quoted(text)), row
+        )
     value = float(_narrow(text))
     if not -WEIGHT_LIMIT <= value <= WEIGHT_LIMIT:
         raise StackError(
-            f"the tag {quoted(tag)} has the weight {quoted(text)}; it must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}",
+            say(
+                "the tag {tag} has the weight {text}; it must lie in -{limit} … {limit}",
+                tag=quoted(tag),
+                text=quoted(text),
+                limit=f"{WEIGHT_LIMIT:g}",
+            ),
             row,
         )
     return value

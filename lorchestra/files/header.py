@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard, cast
 
 from ..errors import HeaderError, quoted
+from ..sentences import say
 from .foreign import SAMPLE, describe
 from .header_stream import METADATA, NO_OBJECT, Source
 from .opening import open_regular, pickle_reason
@@ -213,13 +214,19 @@ def _long_text(source: Source, file_size: int) -> HeaderText:
     if source.left:
         raise HeaderError(
             source.path,
-            f"the header describes its tensors with {len(text) + source.left:,} bytes, more than {MAX_TENSOR_BYTES:,}, "
-            "which no model needs; the file is damaged or made to do harm",
+            say(
+                "the header describes its tensors with {count} bytes, more than {most}, which no model "
+                "needs; the file is damaged or made to do harm",
+                count=f"{len(text) + source.left:,}",
+                most=f"{MAX_TENSOR_BYTES:,}",
+            ),
         )
     try:
         body = text.decode()
     except UnicodeDecodeError as error:
-        raise HeaderError(source.path, f"the header is not UTF-8 at byte {length - len(text) + error.start}") from error
+        raise HeaderError(
+            source.path, say("the header is not UTF-8 at byte {start}", start=length - len(text) + error.start)
+        ) from error
     return HeaderText(source.path, body, metadata, notes, 8 + length, file_size, source.digest)
 
 
@@ -242,7 +249,14 @@ def parse_text(text: HeaderText) -> Header:
         columns = list(zip(*tensors.values(), strict=True)) or [(), (), (), ()]
         found = dict(zip(tensors, columns[1], strict=True)), (columns[0], columns[2], columns[3])
     if len(found[0]) > MAX_TENSORS:
-        raise HeaderError(path, f"the header describes {len(found[0]):,} tensors, more than {MAX_TENSORS:,}")
+        raise HeaderError(
+            path,
+            say(
+                "the header describes {count} tensors, more than {most}",
+                count=f"{len(found[0]):,}",
+                most=f"{MAX_TENSORS:,}",
+            ),
+        )
     return Header(
         path,
         found[0],
@@ -322,26 +336,29 @@ def _entries(path: str, body: str) -> dict[str, Any]:
     elif body[:1] == "}":
         body = "{" + body
     if len(body) > _LONG and _memory(body) > _MOST_MEMORY:
-        raise HeaderError(path, "the header is JSON of a size and form that no model needs")
+        raise HeaderError(path, say("the header is JSON of a size and form that no model needs"))
     if body.endswith("\0"):
         count = len(body) - len(body.rstrip("\0"))
         raise HeaderError(
             path,
-            f"the header is padded with {count:,} NUL bytes, where the format has spaces, and ComfyUI refuses it, too. "
-            "Download the file again, or save it again with the program that made it",
+            say(
+                "the header is padded with {count} NUL bytes, where the format has spaces, and ComfyUI refuses it, "
+                "too. Download the file again, or save it again with the program that made it",
+                count=f"{count:,}",
+            ),
         )
     try:
         raw: Any = _DECODER.decode(body)
         if not _is_surely_unique(body, raw):
             raw = json.loads(body, object_pairs_hook=_unique)
     except _DuplicateKey as error:
-        raise HeaderError(path, f"the header has the key {quoted(error.key)} twice") from error
+        raise HeaderError(path, say("the header has the key {key} twice", key=quoted(error.key))) from error
     except RecursionError as error:
-        raise HeaderError(path, "the header is nested too deeply") from error
+        raise HeaderError(path, say("the header is nested too deeply")) from error
     except ValueError as error:
-        raise HeaderError(path, f"the header is not JSON: {error}") from error
+        raise HeaderError(path, say("the header is not JSON: {error}", error=error)) from error
     if not isinstance(raw, dict):
-        raise HeaderError(path, "the header is not a JSON object")
+        raise HeaderError(path, say("the header is not a JSON object"))
     return cast("dict[str, Any]", raw)
 
 
@@ -395,33 +412,60 @@ def _check_unicode(path: str, text: bytes, error: UnicodeDecodeError, taken: int
     try:
         text[start:].decode()
     except UnicodeDecodeError as later:
-        raise HeaderError(path, f"the header is not UTF-8 at byte {start + later.start}") from error
+        raise HeaderError(path, say("the header is not UTF-8 at byte {start}", start=start + later.start)) from error
 
 
 def _tensor(path: str, name: str, value: Any, room: int) -> TensorInfo:
     where = f"tensor {quoted(name)}"
     if not isinstance(value, dict):
-        raise HeaderError(path, f"{where} is not described by a JSON object")
+        raise HeaderError(path, say("{where} is not described by a JSON object", where=where))
     info = cast("dict[str, Any]", value)
     dtype, shape, offsets = info.get("dtype"), info.get("shape"), info.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
-        raise HeaderError(path, f"{where} has the unknown dtype {quoted(dtype)}")
+        raise HeaderError(path, say("{where} has the unknown dtype {dtype}", where=where, dtype=quoted(dtype)))
     if not _naturals(shape):
-        raise HeaderError(path, f"{where} has the impossible shape {quoted(shape)}")
+        raise HeaderError(path, say("{where} has the impossible shape {shape}", where=where, shape=quoted(shape)))
     if not _naturals(offsets) or len(offsets) != 2:
-        raise HeaderError(path, f"{where} has the impossible data_offsets {quoted(offsets)}")
+        raise HeaderError(
+            path, say("{where} has the impossible data_offsets {offsets}", where=where, offsets=quoted(offsets))
+        )
     start, end = offsets
     if start > end:
-        raise HeaderError(path, f"{where} ends at byte {end} before it starts at byte {start}")
+        raise HeaderError(
+            path, say("{where} ends at byte {end} before it starts at byte {start}", where=where, end=end, start=start)
+        )
     if end > room:
         raise HeaderError(
-            path, f"{where} reaches to byte {end:,} of the data but the file holds {room:,}; the file is truncated"
+            path,
+            say(
+                "{where} reaches to byte {end} of the data but the file holds {room}; the file is truncated",
+                where=where,
+                end=f"{end:,}",
+                room=f"{room:,}",
+            ),
         )
     if len(shape) > MAX_DIMENSIONS:
-        raise HeaderError(path, f"{where} has {len(shape):,} dimensions, more than {MAX_DIMENSIONS}")
+        raise HeaderError(
+            path,
+            say(
+                "{where} has {count} dimensions, more than {most}",
+                where=where,
+                count=f"{len(shape):,}",
+                most=MAX_DIMENSIONS,
+            ),
+        )
     elements = prod(shape)
     if elements * DTYPE_BITS[dtype] != (end - start) * 8:
-        raise HeaderError(path, f"{where} has {end - start:,} bytes, which do not fit {dtype} of shape {quoted(shape)}")
+        raise HeaderError(
+            path,
+            say(
+                "{where} has {end} bytes, which do not fit {dtype} of shape {shape}",
+                where=where,
+                end=f"{end - start:,}",
+                dtype=dtype,
+                shape=quoted(shape),
+            ),
+        )
     return TensorInfo(dtype, tuple(shape), start, end)
 
 
@@ -430,14 +474,30 @@ def _check_layout(path: str, tensors: Iterable[tuple[str, TensorInfo]], room: in
     position, previous = 0, ""
     for name, info in sorted(tensors, key=lambda item: (item[1].start, item[1].end)):
         if info.start < position:
-            raise HeaderError(path, f"tensors {quoted(previous)} and {quoted(name)} overlap at byte {info.start:,}")
+            raise HeaderError(
+                path,
+                say(
+                    "tensors {previous} and {name} overlap at byte {start}",
+                    previous=quoted(previous),
+                    name=quoted(name),
+                    start=f"{info.start:,}",
+                ),
+            )
         if info.start > position:
             raise HeaderError(
-                path, f"bytes {position:,} to {info.start:,} before tensor {quoted(name)} are unaccounted for"
+                path,
+                say(
+                    "bytes {position} to {start} before tensor {name} are unaccounted for",
+                    position=f"{position:,}",
+                    start=f"{info.start:,}",
+                    name=quoted(name),
+                ),
             )
         position, previous = info.end, name
     if position != room:
-        raise HeaderError(path, f"{room - position:,} bytes after the last tensor are unaccounted for")
+        raise HeaderError(
+            path, say("{room} bytes after the last tensor are unaccounted for", room=f"{room - position:,}")
+        )
 
 
 def _naturals(value: Any) -> TypeGuard[list[int]]:

@@ -11,6 +11,7 @@ from itertools import accumulate
 
 from ..errors import JsonError
 from ..limits import MAX_NESTING, MAX_TEXT, MAX_VALUES, Json
+from ..sentences import say
 from . import json_steps
 
 _LARGE = 300_000
@@ -35,22 +36,30 @@ def read_json(
     long. Raises `JsonError` and nothing else.
     """
     if len(text) > size:
-        unit = "characters" if isinstance(text, str) else "bytes"
-        raise JsonError(f"{what} has {len(text):,} {unit}; at most {size:,} are read")
+        raise JsonError(
+            say(
+                "{what} has {count} characters; at most {most} are read"
+                if isinstance(text, str)
+                else "{what} has {count} bytes; at most {most} are read",
+                what=what,
+                count=f"{len(text):,}",
+                most=f"{size:,}",
+            )
+        )
     if not isinstance(text, str):
         try:
             text = json_steps.decode_utf8(text)
         except UnicodeDecodeError as error:
-            raise JsonError(f"{what} is not UTF-8 text at byte {error.start}") from error
+            raise JsonError(say("{what} is not UTF-8 text at byte {start}", what=what, start=error.start)) from error
     in_steps = in_steps and len(text) > _LARGE
     if not in_steps:
         _check(text, what, values)
     try:
         return json_steps.read(text, what, values) if in_steps else json.loads(text)
     except RecursionError as error:
-        raise JsonError(f"{what} is nested too deeply") from error
+        raise JsonError(say("{what} is nested too deeply", what=what)) from error
     except ValueError as error:  # also a number of more digits than Python reads
-        raise JsonError(f"{what} is not JSON: {error}") from error
+        raise JsonError(say("{what} is not JSON: {error}", what=what, error=error)) from error
 
 
 def _check(text: str, what: str, values: int) -> None:
@@ -62,9 +71,9 @@ def _check(text: str, what: str, values: int) -> None:
     if strings <= values:  # else there is no need to look, and the pieces would take much memory
         bare = "".join(bare.split('"')[::2])
     if strings > values or _values(bare) > values:
-        raise JsonError(f"{what} has more than {values:,} values")
+        raise JsonError(say("{what} has more than {values} values", what=what, values=f"{values:,}"))
     if max(accumulate(map(_DEPTHS.__getitem__, _NO_BRACKETS.sub("", bare))), default=0) > MAX_NESTING:
-        raise JsonError(f"{what} is nested too deeply: more than {MAX_NESTING} levels")
+        raise JsonError(say("{what} is nested too deeply: more than {most} levels", what=what, most=MAX_NESTING))
 
 
 def _values(text: str) -> int:

@@ -17,6 +17,7 @@ from ..limits import MAX_ROWS
 from ..lora.file import LoraFile
 from ..models.base import Base, base_by_name
 from ..models.placing import place
+from ..sentences import any_of, say, together
 from ..spelling.prefixes import MODEL
 from ..stack import Entry, Schedules, Stack
 from .outcome import BROKEN, COMPATIBLE, INCOMPATIBLE, MISSING, NOT_A_LORA, PARTIAL, UNKNOWN, outcome
@@ -118,7 +119,8 @@ def look(
             break
         sentence = found.advice
         if found.verdict == INCOMPATIBLE:
-            sentence = f"{found.applied} modules fit by what is known before the model is loaded; {_made_for(file)}"
+            fit = say("{count} modules fit by what is known before the model is loaded", count=found.applied)
+            sentence = together((fit, _made_for(file)))
         best = best or Badge(UNKNOWN, sentence)
     return best or Badge(UNKNOWN, _made_for(file))
 
@@ -140,5 +142,5 @@ def _all_targets(base: Base, has_clip: bool) -> list[Targets]:
 
 def _made_for(file: LoraFile) -> str:
     titles = family_titles(file.examined.identity.made_for)
-    made = f"made for {' or '.join(titles)}" if titles else "made for a model that is not known here"
-    return f"{made}; whether it fits is told when the model is loaded"
+    made = say("made for {models}", models=any_of(titles)) if titles else say("made for a model that is not known here")
+    return together((made, say("whether it fits is told when the model is loaded")))

@@ -16,6 +16,7 @@ from ..lora.metadata import schedule
 from ..models.base import Base
 from ..models.placing import Placement, place
 from ..models.quantized import words
+from ..sentences import Sentence, all_of, any_of, say, together
 from ..spelling import kinds
 from ..spelling.modules import Module
 from ..spelling.prefixes import MODEL
@@ -77,13 +78,22 @@ class Outcome:
     @property
     def advice(self) -> str:
         """The finding and what to do about it."""
-        choice = "" if self.row is None else " or switch this row off"
-        return f"{self.finding}. {self.hint}{choice}." if self.hint else self.finding
+        if not self.hint:
+            return self.finding
+        if self.row is None:
+            return say("{finding}. {hint}.", finding=self.finding, hint=self.hint)
+        return say("{finding}. {hint} or switch this row off.", finding=self.finding, hint=self.hint)
 
     @property
     def sentence(self) -> str:
         """All of it in words, without the LoRA's name."""
-        return f"{self.weights}{self.advice}" + (f"; {self.used}" if self.used else "")
+        said = say("{weights}{finding}", weights=self.weights, finding=self.advice) if self.weights else self.advice
+        return together((said, self.used))
+
+    @property
+    def line(self) -> Sentence:
+        """The same with the LoRA's name."""
+        return say("{lora}: {sentence}", lora=self.entry.lora, sentence=self.sentence)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data; the row by its name."""
@@ -92,7 +102,7 @@ class Outcome:
         return {"lora": self.entry.lora, **{key: getattr(self, key) for key in keys}}
 
     def __str__(self) -> str:
-        return f"{self.entry.lora}: {self.sentence}"
+        return str(self.line)
 
 
 def outcome(weighted: Weighted, placement: Placement, examined: Examined | None, base: Base | None) -> Outcome:
@@ -102,7 +112,7 @@ def outcome(weighted: Weighted, placement: Placement, examined: Examined | None,
     known but for its layers.
     """
     words = weights_in_words(weighted, any(placed.module.component != MODEL for placed in placement.placed))
-    joined = f"weight {words}{', ' if weighted.is_constant else '; '}"
+    joined = say("weight {weight}, " if weighted.is_constant else "weight {weight}; ", weight=words)
     found = finding(weighted.entry, placement, examined, base)
     weights = "" if found.verdict == INCOMPATIBLE else joined
     return replace(found, row=weighted.row, weights=weights, model=weighted.model, clip=weighted.clip)
@@ -119,8 +129,12 @@ def check_file(examined: Examined, base: Base, fallback: Mapping[str, Site] | No
     what = found.finding
     if base.quantization and found.verdict in (COMPATIBLE, PARTIAL) and found.applied:
         by_name = any(placed.site.shape is None for placed in placement.placed)
-        how = "shapes are packed and were not compared, and nothing" if by_name else "nothing"
-        what = f"{what}; {words(base.quantization)}: {how} can be baked into this file"
+        how = (
+            "{quantized}: shapes are packed and were not compared, and nothing can be baked into this file"
+            if by_name
+            else "{quantized}: nothing can be baked into this file"
+        )
+        what = together((what, say(how, quantized=words(base.quantization))))
     return replace(found, finding=what, evidence=tuple(examined.evidence))
 
 
@@ -146,32 +160,34 @@ def finding(entry: Entry, placement: Placement, examined: Examined | None, base:
         verdict = PARTIAL if applied and missing else INCOMPATIBLE if lost and not applied else COMPATIBLE
     if base and base.hidden and verdict in (INCOMPATIBLE, PARTIAL):
         verdict = UNKNOWN
-    note = f"; {unused} text encoder modules are not used, no such CLIP is connected" if unused else ""
-    if unread:
-        note += f"; {unread} tensors of the file belong to no LoRA module"
-    if placement.aside:
-        note += (
-            f"; {len(placement.aside)} modules for other parts of a text encoder, e.g. its vision tower, are left aside"
-        )
-    if examined:
-        note += "".join(f"; {said}" for said in _said(examined, placement))
+    notes = [*_notes(placement, unread), *(_said(examined, placement) if examined else ())]
     hint = ""
     if verdict == INCOMPATIBLE and not of_model + lacking:
         what, hint = _encoder_refusal(placement, examined)
-        what += note if missing else ""
+        what = together((what, *notes)) if missing else what
     elif not (applied or missing):
-        what = f"{'nothing is applied' if unused else 'the file has no modules that these weights are for'}{note}"
+        why = say("nothing is applied") if unused else say("the file has no modules that these weights are for")
+        what = together((why, *notes))
     elif verdict == UNKNOWN:
-        why = words(base.quantization) if base and base.quantization else "the model's layers are packed"
-        what = f"whether it fits cannot be told: {why}{note}"
+        why = words(base.quantization) if base and base.quantization else say("the model's layers are packed")
+        what = together((say("whether it fits cannot be told: {why}", why=why), *notes))
     elif verdict == COMPATIBLE:
-        what = f"all {applied} modules fit{note}"
+        what = together((say("all {count} modules fit", count=applied), *notes))
     elif verdict == PARTIAL:
         owner = _owner(placement, architectures)
-        of_whom = f" (layers of {title(owner)})" if owner else ""
-        what = f"{placement.fitting} fit{note}; left out: {_example(placement)}{of_whom}"
+        example = _example(placement)
+        left_out = (
+            say("left out: {example} (layers of {model})", example=example, model=title(owner))
+            if owner
+            else say("left out: {example}", example=example)
+        )
+        what = together((say("{modules} fit", modules=placement.fitting), *notes, left_out))
     else:
-        fitting = f"{of_model} of {of_model + lacking} modules" if of_model + lacking else placement.fitting
+        fitting = (
+            say("{count} of {total} modules", count=of_model, total=of_model + lacking)
+            if of_model + lacking
+            else placement.fitting
+        )
         owner = None if of_model else _owner(placement, architectures)
         if owner:
             what, hint = _variant_refusal(placement, owner, architectures)
@@ -181,6 +197,20 @@ def finding(entry: Entry, placement: Placement, examined: Examined | None, base:
         entry, verdict, what, hint=hint, applied=applied, unmatched=unmatched, misshapen=misshapen, unused=unused,
         unread=unread, made_for=made_for,
     )  # fmt: skip
+
+
+def _notes(placement: Placement, unread: int) -> Iterator[Sentence]:
+    """What is left aside."""
+    if placement.unused:
+        count = len(placement.unused)
+        yield say("{count} text encoder modules are not used, no such CLIP is connected", count=count)
+    if unread:
+        yield say("{count} tensors of the file belong to no LoRA module", count=unread)
+    if placement.aside:
+        yield say(
+            "{count} modules for other parts of a text encoder, e.g. its vision tower, are left aside",
+            count=len(placement.aside),
+        )
 
 
 def _said(examined: Examined, placement: Placement) -> Iterator[str]:
@@ -215,14 +245,25 @@ def _refusal(placement: Placement, fitting: str, made_for: Sequence[str], base: 
     """(what was found, what to do); `fitting` says how many of the modules that count fit, in words."""
     this, others = family_titles(base, 1), family_titles(made_for)
     is_other = not any(are_interchangeable(one, other) for one in made_for for other in base)
-    choose = f"Choose {with_article(this[0])} LoRA" if this else "Choose a LoRA made for this model"
+    choose = _choose(this[0]) if this else say("Choose a LoRA made for this model")
     if others and is_other:
-        which = f", this model is {this[0]}: " if this else "; "
-        where = "" if this else " this model"
-        lucky = " by name and shape, which is chance" if not placement.misshapen and not placement.unmatched else ""
-        made = f"made for {' or '.join(others)}{which}{fitting} fit{where}{lucky}"
+        is_lucky = not placement.misshapen and not placement.unmatched
+        made = (
+            say("made for {others}, this model is {model}: {fit}", others=any_of(others), model=this[0],
+                fit=say("{modules} fit by name and shape, which is chance" if is_lucky else "{modules} fit",
+                        modules=fitting))
+            if this
+            else say("made for {others}; {fit}", others=any_of(others),
+                     fit=say("{modules} fit this model by name and shape, which is chance" if is_lucky
+                             else "{modules} fit this model", modules=fitting))
+        )  # fmt: skip
         return made, choose
-    return f"{placement.fitting} fit this model ({_example(placement)})", choose
+    return say("{modules} fit this model ({example})", modules=placement.fitting, example=_example(placement)), choose
+
+
+def _choose(model: str) -> Sentence:
+    is_an = with_article(model).startswith("an ")
+    return say("Choose an {model} LoRA" if is_an else "Choose a {model} LoRA", model=model)
 
 
 def _owner(placement: Placement, base: Sequence[str]) -> str | None:
@@ -236,8 +277,11 @@ def _owner(placement: Placement, base: Sequence[str]) -> str | None:
 def _variant_refusal(placement: Placement, owner: str, base: Sequence[str]) -> tuple[str, str]:
     """The same for a file that changes nothing but what a variant of the model has beyond it."""
     count = len(placement.unmatched) + len(placement.misshapen)
-    what = f"made for layers of {title(owner)} that this model, {title(base[0])}, does not have"
-    return f"{what}: 0 of {count} modules fit ({_example(placement)})", f"Load {title(owner)}"
+    what = say(
+        "made for layers of {owner} that this model, {model}, does not have: 0 of {count} modules fit ({example})",
+        owner=title(owner), model=title(base[0]), count=count, example=_example(placement),
+    )  # fmt: skip
+    return what, say("Load {model}", model=title(owner))
 
 
 def _encoder_refusal(placement: Placement, examined: Examined | None) -> tuple[str, str]:
@@ -245,14 +289,25 @@ def _encoder_refusal(placement: Placement, examined: Examined | None) -> tuple[s
     titles = encoder_titles(find_encoders(examined.reading.modules)) if examined else ""
     total = len(placement.unmatched) + len(placement.misshapen) + len(placement.unused)
     if not titles:
-        return f"0 of {total} text encoder modules fit the connected CLIP ({_example(placement)})", _OTHER_CLIP
+        what = say(
+            "0 of {total} text encoder modules fit the connected CLIP ({example})",
+            total=total, example=_example(placement),
+        )  # fmt: skip
+        return what, _other_clip()
     others = family_titles(examined.identity.made_for) if examined else []
-    having = f", which {' and '.join(others)} {'has' if len(others) == 1 else 'have'}" if others else ""
-    what = f"made for the text encoder {titles}{having}; 0 of {total} modules fit the connected CLIP"
-    return what, _OTHER_CLIP
+    made_for = say("made for the text encoder {titles}", titles=titles)
+    if others:
+        having = (
+            "made for the text encoder {titles}, which {models} has"
+            if len(others) == 1
+            else "made for the text encoder {titles}, which {models} have"
+        )
+        made_for = say(having, titles=titles, models=all_of(others))
+    return together((made_for, say("0 of {total} modules fit the connected CLIP", total=total))), _other_clip()
 
 
-_OTHER_CLIP = "Connect the CLIP that it is for"
+def _other_clip() -> Sentence:
+    return say("Connect the CLIP that it is for")
 
 
 def _example(placement: Placement) -> str:
@@ -260,12 +315,17 @@ def _example(placement: Placement) -> str:
         module, reason = placement.misshapen[0]
         count = len(placement.misshapen) + len(placement.unmatched)
     else:
-        module, reason, count = placement.unmatched[0], "the model has no such layer", len(placement.unmatched)
-    first = f"{shortened(module.name)}, {shortened(reason, 500)}"
-    return first if count == 1 else f"{first}; and {count - 1} more"
+        module, reason, count = placement.unmatched[0], say("the model has no such layer"), len(placement.unmatched)
+    first = say("{module}, {reason}", module=shortened(module.name), reason=shortened(reason, 500))
+    return first if count == 1 else say("{first}; and {count} more", first=first, count=count - 1)
 
 
 def report(outcomes: Sequence[Outcome], notes: Sequence[str] = ()) -> str:
     """All rows in lines, notes first; says so when there is nothing to apply."""
-    lines = [*notes, *(str(item) for item in outcomes)]
-    return "\n".join(lines) if lines else "The stack is empty: the model is unchanged."
+    return "\n".join(report_lines(outcomes, notes))
+
+
+def report_lines(outcomes: Sequence[Outcome], notes: Sequence[str] = ()) -> list[str]:
+    """The same line by line."""
+    lines = [*notes, *(item.line for item in outcomes)]
+    return lines or [say("The stack is empty: the model is unchanged.")]

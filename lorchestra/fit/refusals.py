@@ -11,6 +11,7 @@ from ..errors import FileProblem
 from ..lora.file import LoraFile
 from ..models.base import Base, base_by_name
 from ..models.placing import place
+from ..sentences import Sentence, say
 from ..spelling.prefixes import MODEL
 from ..stack import Stack, Weighted
 from ..stack.wanted import wanted_of
@@ -34,7 +35,13 @@ class Refusal:
     """What was found and what to do, without row and name."""
 
     def __str__(self) -> str:
-        return f"row {self.row}: {self.name}: {self.reason}"
+        return str(self.sentence)
+
+    @property
+    def sentence(self) -> Sentence:
+        """The same with its parts."""
+        reason = say("{lora}: {sentence}", lora=self.name, sentence=self.reason)
+        return say("row {row}: {reason}", row=self.row, reason=reason)
 
 
 def refusals(
@@ -53,7 +60,7 @@ def refusals(
     unread = files.unread() if found.lost else 0
     # What is not read yet is read by the run, which then says it: nobody waits for it here.
     lost = [(row, entry) for row, entry in found.lost if not (unread and wanted_of(entry).is_identified)]
-    sentences = [str(missing_error(lost))] if lost else []
+    sentences = [missing_error(lost).sentence] if lost else []
     refused: list[Refusal] = []
     for path, weighted in stack.combined(found.paths).items():
         try:
@@ -63,9 +70,9 @@ def refusals(
         if reason:
             refused.append(Refusal(weighted.row, weighted.entry.lora, reason))
     refused.sort(key=lambda refusal: refusal.row)
-    sentences += map(str, refused[:_MOST])
+    sentences += (refusal.sentence for refusal in refused[:_MOST])
     if len(refused) > _MOST:
-        sentences.append(f"… and {len(refused) - _MOST} more rows")
+        sentences.append(say("… and {count} more rows", count=len(refused) - _MOST))
     return sentences
 
 

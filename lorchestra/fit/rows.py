@@ -10,7 +10,8 @@ from ..choices import REFUSE, Choices
 from ..errors import MissingLora, ScheduleError, StackError
 from ..models.base import Base
 from ..models.experts import find_expert
-from ..stack import BOTH, Entry, Stack
+from ..sentences import Sentence, lines, say, together
+from ..stack import BOTH, HIGH, POSITIVE, Entry, Stack
 from ..stack.blocks import check_blocks
 from ..stack.wanted import wanted_of
 from .outcome import MISSING, OFF, Outcome
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 100
 """Missing rows that an error names: all of a stack that people made, and not all of one that a program made."""
-CHANGED = "the file has changed since this workflow was saved"
-CHANGE_HINT = "Choose the file again if this one is meant, or set policy to warn"
-_MERGE_HINT = "merging takes constant weights only. Use a LoRA Stack whose mode is auto or live"
-"""What to do about a row that merging cannot apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +91,27 @@ def find_rows(
         located = find(entry, row)
         if located is None:
             if choices.skips_missing:
-                skipped[row] = Outcome(entry, MISSING, "not found; skipped", row=row)
+                skipped[row] = Outcome(entry, MISSING, say("not found; skipped"), row=row)
             else:
                 lost.append((row, entry))
             continue
         if located.change and choices.policy == REFUSE:
-            raise StackError(f"{entry.lora}: {located.change}. {CHANGE_HINT}", row)
+            raise StackError(say("{lora}: {sentence}", lora=entry.lora, sentence=changed_advice(located.change)), row)
         paths[row] = located.path
-        note = "; ".join(text for text in (located.used, located.change) if text)
+        note = together((located.used, located.change))
         if note:
             notes[row] = note
     return Found(paths, skipped, tuple(lost), notes)
+
+
+def changed() -> Sentence:
+    """What is said of a file whose hash is not the row's any more."""
+    return say("the file has changed since this workflow was saved")
+
+
+def changed_advice(change: str) -> Sentence:
+    """The same and what to do about it."""
+    return say("{change}. Choose the file again if this one is meant, or let the node skip and warn", change=change)
 
 
 def missing_error(lost: Sequence[tuple[int, Entry]], unread: int = 0) -> MissingLora:
@@ -113,25 +120,33 @@ def missing_error(lost: Sequence[tuple[int, Entry]], unread: int = 0) -> Missing
     `unread` files are there that nothing is known of yet.
     """
     later = (
-        f" {unread:,} files are not read yet: try again in a moment."
+        say(" {count} files are not read yet: try again in a moment.", count=f"{unread:,}")
         if unread and any(wanted_of(entry).is_identified for _, entry in lost)
         else ""
     )
     if len(lost) == 1:
         row, entry = lost[0]
         return MissingLora(
-            f"{_missing(entry)}. Add the file to a LoRA folder, choose another one, switch the row off, or set missing "
-            f"to skip.{later}",
+            say(
+                "{missing}. Add the file to a LoRA folder, choose another one, switch the row off, or let the node "
+                "skip it.{later}",
+                missing=_missing(entry),
+                later=later,
+            ),
             row,
         )
-    lines = [f"row {row}: {_missing(entry)}" for row, entry in lost[:_MOST_NAMED]]
-    more = len(lost) - _MOST_NAMED
-    if more > 0:
-        lines.append(f"and {more} more rows")
-    listed = "\n".join(lines)
+    listed = lines(
+        [say("row {row}: {reason}", row=row, reason=_missing(entry)) for row, entry in lost[:_MOST_NAMED]]
+        + ([say("and {count} more rows", count=more)] if (more := len(lost) - _MOST_NAMED) > 0 else [])
+    )
     return MissingLora(
-        f"{len(lost)} LoRAs were not found. Add the files to a LoRA folder, choose others, switch the rows off, or set "
-        f"missing to skip.{later}\n{listed}"
+        say(
+            "{count} LoRAs were not found. Add the files to a LoRA folder, choose others, switch the rows off, or let "
+            "the node skip them.{later}\n{listed}",
+            count=len(lost),
+            later=later,
+            listed=listed,
+        )
     )
 
 
@@ -145,14 +160,14 @@ def _missing(entry: Entry) -> str:
         about.append(f"{'SHA-256' if len(wanted.digits) == 64 else 'hash'} {wanted.digits}")
     if wanted.air and wanted.air.page:
         about.append(wanted.air.page)
-    what = f"{entry.lora} was not found" if wanted.is_path else f"no LoRA here is known as {entry.lora}"
-    return f"{what} ({', '.join(about)})" if about else what
+    what = say("{lora} was not found" if wanted.is_path else "no LoRA here is known as {lora}", lora=entry.lora)
+    return say("{what} ({about})", what=what, about=", ".join(about)) if about else what
 
 
 def _why_off(entry: Entry, has_clip: bool) -> str | None:
     if not entry.active:
-        return "off" if not entry.on else "weight 0"
-    return "model weight 0, and no CLIP is connected" if entry.model == 0 and not has_clip else None
+        return say("off") if not entry.on else say("weight 0")
+    return say("model weight 0, and no CLIP is connected") if entry.model == 0 and not has_clip else None
 
 
 def _find_other_expert(entry: Entry, find_base: Callable[[], Base | None]) -> str | None:
@@ -163,17 +178,34 @@ def _find_other_expert(entry: Entry, find_base: Callable[[], Base | None]) -> st
     base = find_base()
     if base is None or base.expert in (None, wanted):
         return None
-    how = "" if entry.expert else " by its name"
-    return f"for the {wanted}-noise model{how}, and this is the {base.expert}-noise one; not applied"
+    if entry.expert:
+        return say(
+            "for the high-noise model, and this is the low-noise one; not applied"
+            if wanted == HIGH
+            else "for the low-noise model, and this is the high-noise one; not applied"
+        )
+    return say(
+        "for the high-noise model by its name, and this is the low-noise one; not applied"
+        if wanted == HIGH
+        else "for the low-noise model by its name, and this is the high-noise one; not applied"
+    )
 
 
 def _refuse_unsupported(entry: Entry, row: int, takes_schedules: bool) -> None:
     if not takes_schedules:
-        what = None if entry.conditioning == BOTH else f"is for the {entry.conditioning} conditioning alone"
+        what = None
         if _changes(entry, row):
-            what = "has a schedule"
+            what = "{lora} has a schedule; {hint}"
+        elif entry.conditioning != BOTH:
+            is_positive = entry.conditioning == POSITIVE
+            what = (
+                "{lora} is for the positive conditioning alone; {hint}"
+                if is_positive
+                else "{lora} is for the negative conditioning alone; {hint}"
+            )
         if what:
-            raise StackError(f"{entry.lora} {what}; {_MERGE_HINT}", row)
+            hint = say("merging takes constant weights only. Use a LoRA Stack whose mode is auto or live")
+            raise StackError(say(what, lora=entry.lora, hint=hint), row)
     check_blocks(entry.blocks, row)
 
 
@@ -182,5 +214,5 @@ def _changes(entry: Entry, row: int) -> bool:
     try:
         schedule = entry.find_schedule()
     except ScheduleError as error:
-        raise StackError(f"schedule: {error}", row) from error
+        raise StackError(say("schedule: {error}", error=error), row) from error
     return schedule is not None and not schedule.is_constant

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..files.hashes import find_hash
+from ..sentences import Template, say
 from ..stack.air import find_air
 from ..stack.wanted import Wanted
 from .index import CONTENT, SAID, TENSORS
@@ -14,7 +16,7 @@ from .resolve import Known
 _MOST_CANDIDATES = 8
 AIR = "air"
 NAME = "name"
-_WHY = {
+_WHY: Mapping[str, Template] = {
     CONTENT: "the same content, by its hash",
     SAID: "the same content, by the hash in its sidecar",
     TENSORS: "the same tensors, by their hash",
@@ -34,7 +36,7 @@ class Candidate:
     @property
     def why(self) -> str:
         """The same in words, as a sentence without its end."""
-        return _WHY[self.by]
+        return say(_WHY[self.by])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ part of a name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import StackError, quoted
+from ..sentences import Template, say
 from ..stack.air import Air
 from ..stack.wanted import Wanted
 from .index import CONTENT, SAID, TENSORS, Hit
@@ -59,10 +60,10 @@ def resolve(wanted: Wanted, known: Known, listing: Listing, row: int | None = No
     return _Search(wanted, known, listing, row).find()
 
 
-_HASHES = {
-    CONTENT: "its hash",
-    SAID: "the hash in its sidecar, which was not compared with the file",
-    TENSORS: "the hash of its tensors",
+_HOW: Mapping[str, Template] = {
+    CONTENT: "found by its hash",
+    SAID: "found by the hash in its sidecar, which was not compared with the file",
+    TENSORS: "found by the hash of its tensors",
 }
 
 
@@ -89,15 +90,18 @@ class _Search:
         first, hit = hits[0]
         same = [name for name, other in hits if other.rank == hit.rank]
         if len(digits) < 64 and self._differ(same):
-            raise self._ambiguous(f"The hash {digits} belongs", same)
-        return Resolved(first, f"found by {_HASHES[hit.rank]}")
+            raise self._ambiguous(say("The hash {digits}", digits=digits), same)
+        return Resolved(first, say(_HOW[hit.rank]))
 
     def _by_air(self, exact: str | None) -> Resolved | None:
         air, version = self.wanted.air, self.wanted.version
         if air is not None:
-            said, found = f"AIR {air.short}", self.known.names_by_air(air, self.listing)
+            said, how = air.short, say("found by its AIR {air}", air=air.short)
+            found = self.known.names_by_air(air, self.listing)
         elif version is not None:
-            said, found = f"version {version} at Civitai", self.known.names_by_version(version, self.listing)
+            said = say("version {version} at Civitai", version=version)
+            how = say("found by its version {version} at Civitai", version=version)
+            found = self.known.names_by_version(version, self.listing)
         else:
             return None
         names = [name for name in found if not self._is_other(name)]
@@ -106,8 +110,8 @@ class _Search:
         if not names:
             return None
         if self._differ(names):
-            raise self._ambiguous(f"{air.short if air else said} belongs", names)
-        return Resolved(names[0], f"found by its {said}")
+            raise self._ambiguous(said, names)
+        return Resolved(names[0], how)
 
     def _by_path(self, exact: str | None) -> Resolved | None:
         return None if exact is None else Resolved(exact, is_changed=self._is_other(exact))
@@ -119,11 +123,20 @@ class _Search:
             return None
         names = self.listing.named(self.wanted.lora)
         if len(names) > 1:
-            where = f"in {len(names)} folders" if _are_apart(names) else f"the name of {len(names)} files"
-            raise StackError(f"{quoted(self.wanted.lora)} is {where}. Choose one: {_some(names)}", self.row)
+            raise StackError(
+                say(
+                    "{lora} is in {count} folders. Choose one: {names}"
+                    if _are_apart(names)
+                    else "{lora} is the name of {count} files. Choose one: {names}",
+                    lora=quoted(self.wanted.lora),
+                    count=len(names),
+                    names=_some(names),
+                ),
+                self.row,
+            )
         if not names or self._is_other(names[0]):
             return None
-        return Resolved(names[0], "the only file of that name")
+        return Resolved(names[0], say("the only file of that name"))
 
     def _differ(self, names: Sequence[str]) -> bool:
         """True unless the files are known to have one content."""
@@ -137,8 +150,15 @@ class _Search:
             return False
         return all(name != other for other, _ in self.known.names_by_hash(digits, self.listing))
 
-    def _ambiguous(self, what: str, names: Sequence[str]) -> StackError:
-        return StackError(f"{what} to several files that differ: {_some(names)}. Choose one of them.", self.row)
+    def _ambiguous(self, known: str, names: Sequence[str]) -> StackError:
+        return StackError(
+            say(
+                "{known} belongs to several files that differ: {names}. Choose one of them.",
+                known=known,
+                names=_some(names),
+            ),
+            self.row,
+        )
 
 
 def _are_apart(names: Sequence[str]) -> bool:

@@ -29,6 +29,7 @@ from ..errors import AdapterError, HeaderError
 from ..files.header import Header
 from ..files.key import FileKey, find_key, read_sha256
 from ..files.opening import open_regular
+from ..sentences import say
 from ..spelling.modules import Module
 from ..spelling.prefixes import PEFT
 from ..spelling.quantized import is_scale, spread
@@ -106,7 +107,9 @@ class OpenLora(LoraFile):
             with self._lock, self._tensors.opened() as read:
                 return read(name)
         except _UNREADABLE as error:
-            raise AdapterError(self.path, name, f"the tensor cannot be read ({_reason(error)})") from error
+            raise AdapterError(
+                self.path, name, say("the tensor cannot be read ({reason})", reason=_reason(error))
+            ) from error
 
     def sha256(self) -> str:
         """Hash of the whole file, 64 hex digits; read once."""
@@ -142,7 +145,9 @@ class OpenLora(LoraFile):
             with self._tensors.opened() as read:
                 return {slot: self._tensor(read, module, slot) for slot in slots}
         except HeaderError as error:
-            raise AdapterError(self.path, module.name, f"its tensors cannot be read ({error.reason})") from error
+            raise AdapterError(
+                self.path, module.name, say("its tensors cannot be read ({reason})", reason=error.reason)
+            ) from error
 
     def _tensor(self, read: ReadTensor, module: Module, slot: str) -> Tensor:
         info = self.header.tensors[module.slots[slot]]
@@ -153,9 +158,13 @@ class OpenLora(LoraFile):
             tensor = read(module.slots[slot])
         except _UNREADABLE as error:
             why = _reason(error)
-            raise AdapterError(self.path, module.name, f"the {slot} tensor cannot be read ({why})") from error
+            raise AdapterError(
+                self.path, module.name, say("the {slot} tensor cannot be read ({why})", slot=slot, why=why)
+            ) from error
         if tensor.dtype != DTYPES[info.dtype] or tuple(tensor.shape) != info.shape:
-            raise AdapterError(self.path, module.name, f"the {slot} tensor is another than before; the file changed")
+            raise AdapterError(
+                self.path, module.name, say("the {slot} tensor is another than before; the file changed", slot=slot)
+            )
         if tensor.is_floating_point() and (slot != "alpha" or module.uses_alpha) and not is_finite(tensor):
             raise AdapterError(self.path, module.name, not_finite_reason(slot))
         return tensor
@@ -219,7 +228,7 @@ class _Reads:
         header = self._header
         with open_regular(header.path) as file:
             if self._key is None or (file.modified_ns, file.size) != (self._key.modified_ns, self._key.size):
-                raise HeaderError(header.path, "the file changed after it was opened")
+                raise HeaderError(header.path, say("the file changed after it was opened"))
 
             def read(name: str) -> Tensor:
                 info = header.tensors[name]
@@ -229,7 +238,7 @@ class _Reads:
 
             yield read
             if file.has_changed():
-                raise HeaderError(header.path, "the file changed while it was read")
+                raise HeaderError(header.path, say("the file changed while it was read"))
 
 
 def open_lora(path: str | Path, *, keep: bool = True) -> OpenLora:

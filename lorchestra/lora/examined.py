@@ -12,6 +12,7 @@ from ..architectures.names import are_interchangeable, family_titles
 from ..errors import quoted, shortened
 from ..files.header import Header, read_header
 from ..models.experts import find_model_expert, listed_part
+from ..sentences import say
 from ..spelling import kinds
 from ..spelling.modules import Module, Reading
 from ..spelling.prefixes import MODEL
@@ -47,9 +48,9 @@ class Examined:
     def problem(self) -> str | None:
         """Why the file cannot be applied, in words; None for a sound LoRA. Values are not looked at."""
         if self.kind != kinds.LORA:
-            return f"this is {kinds.title(self.kind)}, not a LoRA"
+            return say("this is {kind}, not a LoRA", kind=kinds.title(self.kind))
         problem = find_problem(self.header, self.reading)
-        return problem or (None if self.reading.modules else "no layer of any model is named in it")
+        return problem or (None if self.reading.modules else say("no layer of any model is named in it"))
 
     @cached_property
     def scales(self) -> Scales | None:
@@ -88,7 +89,7 @@ def scale_notes(scales: Scales, modules: Iterable[Module]) -> Iterator[str]:
     """What settings say about the scale of these modules where it is not 1, and what is not applied, in words."""
     said = [scale for module in modules if (scale := scales.scale(module)) is not None]
     if any(scale != 1 for scale in said):
-        yield f"{scales_in_words(said)} from {scales.where}"
+        yield say("{scales} from {where}", scales=scales_in_words(said), where=scales.where)
     yield from scales.warnings
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import AdapterError, NotALora, quoted
 from ..files.header import Header, read_header
+from ..sentences import say
 from ..spelling import kinds
 from ..spelling.modules import Reading
 from ..spelling.scales import Scales, read_scales
@@ -72,7 +73,9 @@ def read_lora(path: str | Path) -> LoraFile:
     header = read_header(path)
     reading, kind = read(header)
     if kind not in (kinds.LORA, kinds.EMPTY, kinds.UNKNOWN):
-        raise NotALora(header.path, f"this is {kinds.title(kind)}, not a LoRA", "Switch this row off.")
+        raise NotALora(
+            header.path, say("this is {kind}, not a LoRA", kind=kinds.title(kind)), say("Switch this row off.")
+        )
     if not reading.modules:
         raise NotALora(header.path, _no_modules(header))
     found = first_problem(header, reading)
@@ -83,6 +86,10 @@ def read_lora(path: str | Path) -> LoraFile:
 
 def _no_modules(header: Header) -> str:
     if not header.tensors:
-        return "the file has no tensors"
+        return say("the file has no tensors")
     example = next(iter(header.tensors))
-    return f"none of its {len(header.tensors)} tensors is named like a LoRA's; the first is {quoted(example)}"
+    return say(
+        "none of its {count} tensors is named like a LoRA's; the first is {example}",
+        count=len(header.tensors),
+        example=quoted(example),
+    )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ..architectures.claims import BASE_MODELS, LABELS, NETWORK_MODULES, Words, find_architectures, normal
+from ..sentences import say
 
 _LONGEST = 300
 _LONGEST_READ = 10_000
@@ -90,7 +91,10 @@ def schedule(metadata: Mapping[str, str]) -> str | None:
     text = metadata.get(_SCHEDULE, "")
     if not normal(text[:_MAX_VALUE]):
         return None
-    return f"made for the sigmas {text if len(text) <= _MOST_SIGMAS else text[:_MOST_SIGMAS] + '…'}: set the sampler so"
+    return say(
+        "made for the sigmas {text}: set the sampler so",
+        text=text if len(text) <= _MOST_SIGMAS else text[:_MOST_SIGMAS] + "…",
+    )
 
 
 def trained_on(metadata: Mapping[str, str]) -> str | None:

@@ -7,6 +7,7 @@ from math import prod
 
 from ..errors import shortened
 from ..files.header import Header
+from ..sentences import say
 from ..spelling import slots
 from ..spelling.layouts import is_known
 from ..spelling.modules import Module, Reading
@@ -39,7 +40,9 @@ def first_problem(header: Header, reading: Reading) -> tuple[str, str] | None:
 def find_problem(header: Header, reading: Reading) -> str | None:
     """The same in one sentence."""
     found = first_problem(header, reading)
-    return found and (f"{shortened(found[0])}: {found[1]}" if found[0] else found[1])
+    if not found or not found[0]:
+        return found and found[1]
+    return say("{module}: {reason}", module=shortened(found[0]), reason=found[1])
 
 
 def _telling(reading: Reading) -> Iterable[Module]:
@@ -55,8 +58,8 @@ def _unsupported(header: Header, module: Module) -> str | None:
         return None
     matrices = _WITHOUT_MATRICES.get(name)
     if matrices and not any(f"{matrices}{half}" in tensor for tensor in header.shapes for half in "AB"):
-        return f"{name} cannot be applied: its random matrices are not in the file"
-    return f"this version does not apply {name}"
+        return say("{name} cannot be applied: its random matrices are not in the file", name=name)
+    return say("this version does not apply {name}", name=name)
 
 
 def _is_of_comfyui(header: Header, tensor: str) -> bool:
@@ -66,15 +69,17 @@ def _is_of_comfyui(header: Header, tensor: str) -> bool:
 def _odd_tensor(header: Header, module: Module, plain: bool) -> str | None:
     """What is wrong with the tensors beyond their shapes' agreement. `plain` files have floating point alone."""
     if module.doubled:
-        return f"a half is there twice: {', '.join([*module.slots.values(), *module.doubled])}"
+        return say("a half is there twice: {tensors}", tensors=", ".join([*module.slots.values(), *module.doubled]))
     for slot, shape in module.shapes.items():
         if slot not in module.slots:
             continue
         is_number = slot in _NUMBERS and (module.algorithm in (slots.LORA, slots.IA3) or slot == "alpha")
         if is_number and slot != "shape" and prod(shape) != 1 and (slot != "alpha" or module.uses_alpha):
-            return f"{slot} has shape {list(shape)}; expected one number"
+            return say("{slot} has shape {shape}; expected one number", slot=slot, shape=list(shape))
         if is_number and slot == "shape" and len(shape) != 1:
-            return f"the shape that the weight gets has shape {list(shape)}; expected one number per dimension"
+            return say(
+                "the shape that the weight gets has shape {shape}; expected one number per dimension", shape=list(shape)
+            )
         if is_scale(slot):
             reason = scale_problem(slot, shape, header.tensors[module.slots[slot]].dtype, module.shapes)
             if reason:
@@ -87,7 +92,10 @@ def _odd_tensor(header: Header, module: Module, plain: bool) -> str | None:
         else:
             is_sound = dtype in FLOATS or (dtype in INTEGER_WEIGHTS and f"{slot}_scale" in module.slots)
         if dtype in INTEGER_WEIGHTS and is_sound and _is_of_comfyui(header, module.slots[slot]):
-            return f"{slot} is quantized in a format that is not read: int8 of ComfyUI's, whose numbers may be turned"
+            return say(
+                "{slot} is quantized in a format that is not read: int8 of ComfyUI's, whose numbers may be turned",
+                slot=slot,
+            )
         if not is_sound and (slot != "alpha" or module.uses_alpha):
-            return f"the {slot} tensor is {dtype}, which a LoRA never has"
+            return say("the {slot} tensor is {dtype}, which a LoRA never has", slot=slot, dtype=dtype)
     return None

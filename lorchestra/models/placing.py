@@ -9,6 +9,7 @@ from math import prod
 from ..architectures.encoders import COMFYUI_WORDS
 from ..architectures.sites import Offset, Place, Shape, Site, Targets, encoder_candidates, find_joined
 from ..architectures.text_encoders import canonical, is_aside, split_word
+from ..sentences import say
 from ..spelling import slots
 from ..spelling.modules import BIAS, Module
 from ..spelling.prefixes import MODEL, TEXT_ENCODERS, flatten
@@ -54,7 +55,7 @@ class Placement:
     def fitting(self) -> str:
         """In words: `128 of 192 modules`."""
         count = len(self.modules)
-        return f"{count} of {count + len(self.unmatched) + len(self.misshapen)} modules"
+        return say("{count} of {total} modules", count=count, total=count + len(self.unmatched) + len(self.misshapen))
 
 
 def find_site(module: Module, targets: Targets) -> Site | None:
@@ -95,13 +96,21 @@ def misfit(module: Module, shape: Shape | None) -> str | None:
         return None
     if module.target == BIAS:
         fits = layout.out is None or (layout.out, *(layout.inner or ())) == shape
-        return None if fits else f"made for a bias of {layout.out} numbers, the model's is {list(shape)}"
+        return (
+            None
+            if fits
+            else say("made for a bias of {out} numbers, the model's is {shape}", out=layout.out, shape=list(shape))
+        )
     if not shape:
-        return "the model has a single number there"
+        return say("the model has a single number there")
     out, inner, wanted = layout.out, layout.inner, shape[1:]
     if module.algorithm == slots.IA3 and out is None and inner is None:
         width = max(module.shapes.get("vector", module.shapes.get("weight", ())), default=1)
-        return None if width in (shape[0], *wanted[:1]) else f"made for {width} rows or columns, not {list(shape)}"
+        return (
+            None
+            if width in (shape[0], *wanted[:1])
+            else say("made for {width} rows or columns, not {shape}", width=width, shape=list(shape))
+        )
     if out is not None and out != shape[0] and module.algorithm != slots.BOFT:
         return _made_for(out, inner, shape)
     if inner is None or inner == wanted or (module.pads and _is_padded(inner, wanted)):
@@ -120,7 +129,7 @@ def _unordered(module: Module, site: Site) -> str | None:
     """Why the rows of a module cannot be brought to the model's order; None when they can, or need not be."""
     if not module.by_head or site.pieces or _heads(module, site):
         return None
-    return "its rows are q, k and v head by head, and how many heads this layer has is not known"
+    return say("its rows are q, k and v head by head, and how many heads this layer has is not known")
 
 
 def _heads(module: Module, site: Site) -> int:
@@ -136,7 +145,9 @@ def _by_head(module: Module, site: Site) -> Site:
 
 def _made_for(out: int | None, inner: Shape | None, shape: Shape) -> str:
     sides = ["?" if out is None else str(out), *(["?"] if inner is None else map(str, inner))]
-    return f"made for a weight of shape [{', '.join(sides)}], the model's is {list(shape)}"
+    return say(
+        "made for a weight of shape [{sides}], the model's is {shape}", sides=", ".join(sides), shape=list(shape)
+    )
 
 
 def _is_padded(inner: Shape, wanted: Shape) -> bool:
@@ -208,7 +219,7 @@ def _pieces(module: Module, site: Site) -> list[Placed] | str:
     if not site.pieces:
         return [Placed(module, _by_head(module, site) if module.by_head else site)]
     if module.by_head:
-        return "its rows are q, k and v head by head, and the model has q, k and v apart"
+        return say("its rows are q, k and v head by head, and the model has q, k and v apart")
     counts = [piece.shape[0] if piece.shape else 0 for piece in site.pieces]
     rows = parted(module.algorithm, module.shapes, counts)
     if isinstance(rows, str):
@@ -216,7 +227,7 @@ def _pieces(module: Module, site: Site) -> list[Placed] | str:
     result: list[Placed] = []
     for piece, parts in zip(site.pieces, rows, strict=True):
         if len(parts) > 1 and piece.place.swapped:
-            return "its rows come in blocks that are cut where the model has them in another order"
+            return say("its rows come in blocks that are cut where the model has them in another order")
         first = parts[0].start
         for part in parts:
             part_of = piece if len(parts) == 1 else _within(piece, part.start - first, part.length)

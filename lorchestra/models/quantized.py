@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..files.header import TensorInfo
+from ..sentences import say
 
 GGUF = "GGUF"
 
@@ -66,7 +67,7 @@ def _of_qweight(layer: str, tensors: Mapping[str, TensorInfo]) -> str:
 
 def words(quantization: str) -> str:
     """The fact, for every sentence about it."""
-    return f"the model's weights are quantized ({quantization})"
+    return say("the model's weights are quantized ({quantization})", quantization=quantization)
 
 
 def no_bake(quantization: str) -> str:

@@ -28,6 +28,7 @@ from typing import cast
 
 from ..errors import ScheduleError, quoted
 from ..limits import WEIGHT_LIMIT
+from ..sentences import say
 from .curve import ADDRESSINGS, MAX_CURVES, MAX_KEYFRAMES, By, Curve, Keyframe, number
 from .easing import EASINGS, HOLD, LINEAR, find_easing_typed
 from .presets import PRESETS, find_preset
@@ -51,9 +52,16 @@ _BY = {addressing.by: addressing for addressing in ADDRESSINGS}
 def read(text: str) -> tuple[Curve, ...]:
     """The curves of the schedule in a text. Raises `ScheduleError` with the column, from 1, if there is none."""
     if len(text) > MAX_TEXT:
-        raise ScheduleError(f"the text has {len(text):,} characters; at most {MAX_TEXT:,} are read", MAX_TEXT + 1)
+        raise ScheduleError(
+            say(
+                "the text has {count} characters; at most {most} are read",
+                count=f"{len(text):,}",
+                most=f"{MAX_TEXT:,}",
+            ),
+            MAX_TEXT + 1,
+        )
     if not text.strip():
-        raise ScheduleError("the schedule is empty; write for example 0:0, 1:1", 1)
+        raise ScheduleError(say("the schedule is empty; write for example 0:0, 1:1"), 1)
     if text.lstrip().startswith("["):
         from .prompt_control import read_one  # a third of this room's code, which few texts need
 
@@ -71,11 +79,19 @@ def read(text: str) -> tuple[Curve, ...]:
         curves += factor
         room -= sum(len(curve.keyframes) for curve in factor)
         if room < 0:
-            raise ScheduleError(f"a schedule has at most {MAX_KEYFRAMES:,} keyframes in all its curves", column)
+            raise ScheduleError(
+                say(
+                    "a schedule has at most {most} keyframes in all its curves",
+                    most=f"{MAX_KEYFRAMES:,}",
+                ),
+                column,
+            )
         if not reader.take(TIMES):
             return tuple(curves)
         if len(curves) >= MAX_CURVES:
-            raise ScheduleError(f"a schedule is the product of at most {MAX_CURVES} curves", reader.column)
+            raise ScheduleError(
+                say("a schedule is the product of at most {most} curves", most=MAX_CURVES), reader.column
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +142,7 @@ class _Reader:
         column = self.column
         text = self.match(_NUMBER)
         if len(text) > _LONGEST_NUMBER:
-            raise ScheduleError(f"a number has at most {_LONGEST_NUMBER} characters", column)
+            raise ScheduleError(say("a number has at most {most} characters", most=_LONGEST_NUMBER), column)
         return text
 
     def factor(self, room: int) -> Sequence[Curve]:
@@ -144,12 +160,19 @@ class _Reader:
             if constant is not None:
                 return [constant]
             if not self.text[start : start + 1] or self.text[start] in ",*:":
-                raise ScheduleError(f"expected a keyframe such as 0.5:1, found {self.found()}", self.column)
+                raise ScheduleError(
+                    say("expected a keyframe such as 0.5:1, found {found}", found=self.found()), self.column
+                )
             word = self.match(_WORD)
             if word:
                 names = ", ".join(preset.name for preset in PRESETS)
                 raise ScheduleError(
-                    f"{quoted(name)} is not a schedule; write keyframes such as 0:0, 1:1, or one of: {names}", start + 1
+                    say(
+                        "{name} is not a schedule; write keyframes such as 0:0, 1:1, or one of: {names}",
+                        name=quoted(name),
+                        names=names,
+                    ),
+                    start + 1,
                 )
         return [self.keyframes(by or "progress", room)]
 
@@ -162,7 +185,9 @@ class _Reader:
         start = self.at
         text = self.number()
         if text and self.text.startswith(",", self.at):
-            raise ScheduleError(f"{text} has no position; write position:weight, such as 0.5:{text}", start + 1)
+            raise ScheduleError(
+                say("{text} has no position; write position:weight, such as 0.5:{text}", text=text), start + 1
+            )
         if text and self.text[self.at : self.at + 1] in ("", TIMES):
             return Curve((Keyframe(0, _weight(text, start + 1)),))
         self.at = start
@@ -176,19 +201,27 @@ class _Reader:
         while self.take(","):
             if len(items) >= room:
                 raise ScheduleError(
-                    f"a schedule has at most {MAX_KEYFRAMES:,} keyframes; this is one more", self.column
+                    say(
+                        "a schedule has at most {most} keyframes; this is one more",
+                        most=f"{MAX_KEYFRAMES:,}",
+                    ),
+                    self.column,
                 )
             column = self.column
             again = self.unit()
             if again not in (None, by):
                 raise ScheduleError(
-                    f"keyframes of one curve are all placed by the same thing; this one is by {again}, "
-                    f"the first by {by}",
+                    say(
+                        "keyframes of one curve are all placed by the same thing; this one is by {again}, the "
+                        "first by {by}",
+                        again=again,
+                        by=by,
+                    ),
                     column,
                 )
             items.append(self.item(by))
         if self.at < len(self.text) and self.text[self.at] != TIMES:
-            raise ScheduleError(f"expected a comma, found {self.found()}", self.column)
+            raise ScheduleError(say("expected a comma, found {found}", found=self.found()), self.column)
         return _ranges(items, by) if any(item.until is not None for item in items) else _checked(items, by)
 
     def plain_keyframes(self, by: By, room: int) -> Curve | None:
@@ -219,47 +252,57 @@ class _Reader:
             until_column = self.column
             until = self.position(by)
         if not self.take(":"):
-            raise ScheduleError(f"expected : and a weight after the position, found {self.found()}", self.column)
+            raise ScheduleError(
+                say("expected : and a weight after the position, found {found}", found=self.found()), self.column
+            )
         weight_column = self.column
         weight = self.number()
         if not weight:
-            raise ScheduleError(f"expected a weight such as 0.7, found {self.found()}", weight_column)
+            raise ScheduleError(say("expected a weight such as 0.7, found {found}", found=self.found()), weight_column)
         if self.take("%"):
-            raise ScheduleError(f"weights are not percentages; write {number(float(weight) / 100)}", weight_column)
+            raise ScheduleError(
+                say("weights are not percentages; write {number}", number=number(float(weight) / 100)), weight_column
+            )
         value = _weight(weight, weight_column)
         easing_column = self.column
         word = self.match(_WORD)
         easing = find_easing_typed(word) if word else None
         if word and not easing:
             words = ", ".join(easing.short or easing.word for easing in EASINGS)
-            raise ScheduleError(f"{quoted(word)} is not an easing; there are {words}", easing_column)
+            raise ScheduleError(
+                say("{word} is not an easing; there are {words}", word=quoted(word), words=words), easing_column
+            )
         return _Item(column, position, until, until_column, value, easing.word if easing else LINEAR, easing_column)
 
     def position(self, by: By) -> float:
         column = self.column
         if self.text.startswith(("-", "+"), self.at):
-            raise ScheduleError("positions have no sign", column)
+            raise ScheduleError(say("positions have no sign"), column)
         text = self.number()
         if not text:
-            raise ScheduleError(f"expected a position such as 0.5, found {self.found()}", column)
+            raise ScheduleError(say("expected a position such as 0.5, found {found}", found=self.found()), column)
         value = _fraction(text)
         if self.take("/"):
             below_column = self.column
             below = _fraction(self.number() or "0")
             if below <= 0:
-                raise ScheduleError("expected a number above 0 after the /", below_column)
+                raise ScheduleError(say("expected a number above 0 after the /"), below_column)
             value /= below
         elif self.take("%"):
             value /= 100
             if by != "progress":
-                raise ScheduleError(f"percentages are positions of progress; this curve goes by {by}", column)
+                raise ScheduleError(
+                    say("percentages are positions of progress; this curve goes by {by}", by=by), column
+                )
         addressing = _BY[by]
         if not addressing.lowest <= value <= addressing.highest:
-            raise ScheduleError(f"{quoted(text)} is not a position: {_hint(by, addressing.sentence)}", column)
+            raise ScheduleError(
+                say("{text} is not a position: {hint}", text=quoted(text), hint=_hint(by, addressing.sentence)), column
+            )
         return float(value)
 
     def found(self) -> str:
-        return quoted(self.text[self.at : self.at + 20].split("\n")[0]) if self.at < len(self.text) else "the end"
+        return quoted(self.text[self.at : self.at + 20].split("\n")[0]) if self.at < len(self.text) else say("the end")
 
 
 def _hint(by: By, sentence: str) -> str:
@@ -281,14 +324,16 @@ def _ranges(items: Sequence[_Item], by: By) -> Curve:
     end = start
     for item in items:
         if item.until is None:
-            raise ScheduleError("keyframes and ranges cannot be mixed; write this one as a range too", item.column)
+            raise ScheduleError(say("keyframes and ranges cannot be mixed; write this one as a range too"), item.column)
         if item.easing != LINEAR:
-            raise ScheduleError("a range keeps its weight; it takes no easing", item.easing_column)
+            raise ScheduleError(say("a range keeps its weight; it takes no easing"), item.easing_column)
         until = min(item.until + 1, addressing.highest) if by == "step" else item.until
         if addressing.forward * (until - item.position) <= 0:
-            raise ScheduleError(f"the range ends where or before it begins ({_order(by)})", item.until_column)
+            raise ScheduleError(
+                say("the range ends where or before it begins ({order})", order=_order(by)), item.until_column
+            )
         if end is not None and addressing.forward * (item.position - end) < 0:
-            raise ScheduleError("the range begins before the one in front of it ends", item.column)
+            raise ScheduleError(say("the range begins before the one in front of it ends"), item.column)
         if item.position == end and result:
             result.pop()  # the 0 after the range in front
         elif item.position != end:
@@ -296,7 +341,13 @@ def _ranges(items: Sequence[_Item], by: By) -> Curve:
         result += [Keyframe(item.position, item.weight, HOLD), Keyframe(until, 0)]
         end = until
         if len(result) > MAX_KEYFRAMES:
-            raise ScheduleError(f"a schedule has at most {MAX_KEYFRAMES:,} keyframes; this is one more", item.column)
+            raise ScheduleError(
+                say(
+                    "a schedule has at most {most} keyframes; this is one more",
+                    most=f"{MAX_KEYFRAMES:,}",
+                ),
+                item.column,
+            )
     if end == {"progress": 1, "sigma": 0}.get(by):  # up to the end of the run means with its end
         last = result[-2]
         result[-2:] = [Keyframe(last.position, last.weight)]
@@ -306,12 +357,19 @@ def _ranges(items: Sequence[_Item], by: By) -> Curve:
 def _weight(text: str, column: int) -> float:
     value = float(text)
     if not -WEIGHT_LIMIT <= value <= WEIGHT_LIMIT:
-        raise ScheduleError(f"the weight {text} must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}", column)
+        raise ScheduleError(
+            say(
+                "the weight {text} must lie in -{limit} … {limit}",
+                text=text,
+                limit=f"{WEIGHT_LIMIT:g}",
+            ),
+            column,
+        )
     return value
 
 
 def _order(by: By) -> str:
-    return "sigmas fall during a run" if by == "sigma" else "positions grow"
+    return say("sigmas fall during a run") if by == "sigma" else say("positions grow")
 
 
 def _checked(items: Sequence[_Item], by: By) -> Curve:

@@ -6,10 +6,11 @@ To add a kind: add a row to `KINDS`, above those whose marks its files have as w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..files.header import Header
+from ..sentences import Template, say
 from .modules import Module, Reading
 from .slots import REPLACEMENT
 
@@ -41,7 +42,7 @@ class Kind:
     """One kind of file."""
 
     id: str
-    title: str
+    title: Template
     """With its article, for sentences: `a ControlNet`."""
     is_it: Callable[[Names], bool]
 
@@ -69,7 +70,8 @@ def kind(header: Header, reading: Reading) -> str:
 
 def title(kind: str) -> str:
     """The kind with its article, for sentences: `controlnet` → `a ControlNet`."""
-    return _TITLES.get(kind, "a file of an unknown kind")
+    known = _TITLES.get(kind)
+    return say(known) if known else say("a file of an unknown kind")
 
 
 def _has(*marks: str) -> Callable[[Names], bool]:
@@ -173,7 +175,7 @@ KINDS: tuple[Kind, ...] = (
 )  # fmt: skip
 """In the order of the tests; one kind may have two. Example of a name: `lllite_unet_…_to_q.down.0.weight`."""
 
-_TITLES = {row.id: row.title for row in KINDS} | {
+_TITLES: Mapping[str, Template] = {row.id: row.title for row in KINDS} | {
     LORA: "a LoRA",
     EMPTY: "an empty file",
     UNKNOWN: "a file of an unknown kind",

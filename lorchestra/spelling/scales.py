@@ -19,6 +19,7 @@ from typing import Any, TypeGuard, cast
 from ..errors import HeaderError, quoted
 from ..files.header import Header
 from ..files.opening import is_file, read_small
+from ..sentences import say
 from . import prefixes, slots
 from .modules import Module
 
@@ -122,8 +123,8 @@ def scales_in_words(scales: Iterable[float]) -> str:
     """`scale 0.125`, or of several the smallest and the largest: `scales 0.0625 to 0.5`."""
     ordered = sorted(scales)
     if ordered[0] == ordered[-1]:
-        return f"scale {ordered[0]:.6g}"
-    return f"scales {ordered[0]:.6g} to {ordered[-1]:.6g}"
+        return say("scale {scale}", scale=f"{ordered[0]:.6g}")
+    return say("scales {least} to {most}", least=f"{ordered[0]:.6g}", most=f"{ordered[-1]:.6g}")
 
 
 def module_scale(module: Module, alpha: float | None, scales: Scales | None) -> float:

@@ -8,6 +8,7 @@ from typing import cast
 
 from ..errors import StackError, quoted
 from ..limits import MAX_DEPTH, MAX_NAME, MAX_WORD, MAX_WORDS, WEIGHT_LIMIT, Json
+from ..sentences import say
 from .entry import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, Entry
 from .schedules import Schedules
 
@@ -28,11 +29,11 @@ def read_row(value: Json, row: int, schedules: Schedules | None = None) -> Entry
     if isinstance(value, Mapping):
         data = cast("Mapping[str, Json]", value)
         if "lora" not in data:
-            raise StackError('the row has no "lora" with the name of a file', row)
+            raise StackError(say('the row has no "lora" with the name of a file'), row)
         return _own_row(data, row, schedules)
     if isinstance(value, tuple | list):
         return _triple(cast("Sequence[Json]", value), row, schedules)
-    raise StackError(f"the row is {kind(value)}; expected a JSON object", row)
+    raise StackError(say("the row is {value}; expected a JSON object", value=kind(value)), row)
 
 
 def check_row(entry: Entry, row: int, schedules: Schedules | None = None) -> Entry:
@@ -52,7 +53,9 @@ def check_row(entry: Entry, row: int, schedules: Schedules | None = None) -> Ent
 def _triple(triple: Sequence[Json], row: int, schedules: Schedules) -> Entry:
     """A row of the common LORA_STACK; one that came through our own socket carries its whole entry."""
     if len(triple) != 3:
-        raise StackError(f"a LORA_STACK row is (name, model, clip), this one has {len(triple)} items", row)
+        raise StackError(
+            say("a LORA_STACK row is (name, model, clip), this one has {count} items", count=len(triple)), row
+        )
     from_socket = getattr(cast("object", triple), "entry", None)
     if isinstance(from_socket, Entry) and tuple(triple) == from_socket.triple:
         return check_row(from_socket, row, schedules)
@@ -65,10 +68,10 @@ def _own_row(data: Mapping[str, Json], row: int, schedules: Schedules) -> Entry:
         rest = {key: item for key, item in data.items() if key not in ("strength", "strengthTwo")}
         data = {**rest, "model": data["strength"], "clip": data.get("strengthTwo")}
     if "weight" in data and "model" not in data:
-        raise StackError('the row has a "weight"; the weights are called "model" and "clip"', row)
+        raise StackError(say('the row has a "weight"; the weights are called "model" and "clip"'), row)
     on = data.get("on", True)
     if not isinstance(on, bool):
-        raise StackError(f'"on" is {quoted(on)}; expected true or false', row)
+        raise StackError(say('"on" is {on}; expected true or false', on=quoted(on)), row)
     clip = data.get("clip")
     entry = Entry(
         lora=_name(data["lora"], row),
@@ -96,26 +99,38 @@ def _schedule(data: Mapping[str, Json], row: int) -> str | None:
 
 def _one_of(value: Json, known: Sequence[str], key: str, row: int) -> str:
     if not isinstance(value, str) or value not in known:
-        raise StackError(f'"{key}" is {quoted(value)}; expected one of {", ".join(known)}', row)
+        raise StackError(
+            say('"{key}" is {value}; expected one of {known}', key=key, value=quoted(value), known=", ".join(known)),
+            row,
+        )
     return value
 
 
 def _sha256(data: Mapping[str, Json], row: int) -> str | None:
     value = _optional_text(data, "sha256", row)
     if value is not None and (len(value) != 64 or not set(value) <= set("0123456789abcdefABCDEF")):
-        raise StackError(f'"sha256" is {quoted(value)}; expected 64 hex digits', row)
+        raise StackError(say('"sha256" is {value}; expected 64 hex digits', value=quoted(value)), row)
     return value
 
 
 def _name(value: Json, row: int) -> str:
     if not isinstance(value, str):
-        raise StackError(f'"lora" is {kind(value)}; expected the name of a file', row)
+        raise StackError(say('"lora" is {value}; expected the name of a file', value=kind(value)), row)
     if not value.strip():
-        raise StackError("the row names no LoRA", row)
+        raise StackError(say("the row names no LoRA"), row)
     if len(value) > MAX_NAME:
-        raise StackError(f"the LoRA's name has {len(value):,} characters; at most {MAX_NAME:,} are read", row)
+        raise StackError(
+            say(
+                "the LoRA's name has {count} characters; at most {most} are read",
+                count=f"{len(value):,}",
+                most=f"{MAX_NAME:,}",
+            ),
+            row,
+        )
     if _has_odd_characters(value):
-        raise StackError(f"the LoRA's name {quoted(value)} has control characters or broken Unicode", row)
+        raise StackError(
+            say("the LoRA's name {value} has control characters or broken Unicode", value=quoted(value)), row
+        )
     return value
 
 
@@ -139,10 +154,16 @@ def _has_odd_characters(name: str) -> bool:
 
 def _weight(value: Json, key: str, row: int) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise StackError(f'the weight "{key}" is {quoted(value)}; expected a number', row)
+        raise StackError(say('the weight "{key}" is {value}; expected a number', key=key, value=quoted(value)), row)
     if not -WEIGHT_LIMIT <= value <= WEIGHT_LIMIT:  # also false for NaN
         raise StackError(
-            f'the weight "{key}" is {quoted(value)}; it must lie in -{WEIGHT_LIMIT:g} … {WEIGHT_LIMIT:g}', row
+            say(
+                'the weight "{key}" is {value}; it must lie in -{limit} … {limit}',
+                key=key,
+                value=quoted(value),
+                limit=f"{WEIGHT_LIMIT:g}",
+            ),
+            row,
         )
     return float(value)
 
@@ -151,7 +172,9 @@ def _blocks(value: Json, row: int) -> Mapping[str, float]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise StackError(f'"blocks" is {kind(value)}; expected an object of block name and factor', row)
+        raise StackError(
+            say('"blocks" is {value}; expected an object of block name and factor', value=kind(value)), row
+        )
     return {key: _weight(item, f"blocks.{key!s:.60}", row) for key, item in cast("Mapping[str, Json]", value).items()}
 
 
@@ -159,29 +182,45 @@ def _triggers(value: Json, row: int) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list | tuple):
-        raise StackError(f'"triggers" is {kind(value)}; expected a list of words', row)
+        raise StackError(say('"triggers" is {value}; expected a list of words', value=kind(value)), row)
     words = cast("Sequence[Json]", value)
     if len(words) > MAX_WORDS:
-        raise StackError(f'"triggers" has {len(words):,} words; at most {MAX_WORDS} are read', row)
+        raise StackError(
+            say(
+                '"triggers" has {count} words; at most {most} are read',
+                count=f"{len(words):,}",
+                most=MAX_WORDS,
+            ),
+            row,
+        )
     return tuple(_trigger(word, row) for word in words)
 
 
 def _trigger(word: Json, row: int) -> str:
     if not isinstance(word, str):
-        raise StackError(f'"triggers" has {kind(word)} in it; expected words', row)
+        raise StackError(say('"triggers" has {word} in it; expected words', word=kind(word)), row)
     if not word.strip():
-        raise StackError('"triggers" has a word that is blank', row)
+        raise StackError(say('"triggers" has a word that is blank'), row)
     if len(word) > MAX_WORD:
-        raise StackError(f'"triggers" has a word of {len(word):,} characters; at most {MAX_WORD} are read', row)
+        raise StackError(
+            say(
+                '"triggers" has a word of {count} characters; at most {most} are read',
+                count=f"{len(word):,}",
+                most=MAX_WORD,
+            ),
+            row,
+        )
     if _has_odd_characters(word):
-        raise StackError(f'"triggers" has {quoted(word)}, which has control characters or broken Unicode', row)
+        raise StackError(
+            say('"triggers" has {word}, which has control characters or broken Unicode', word=quoted(word)), row
+        )
     return word
 
 
 def _optional_text(data: Mapping[str, Json], key: str, row: int) -> str | None:
     value = data.get(key)
     if value is not None and not isinstance(value, str):
-        raise StackError(f'"{key}" is {kind(value)}; expected text', row)
+        raise StackError(say('"{key}" is {value}; expected text', key=key, value=kind(value)), row)
     return value
 
 
@@ -194,11 +233,20 @@ def unknown_keys(data: Mapping[str, Json], known: Sequence[str], row: int | None
     try:
         copy = json.loads(json.dumps(extra, allow_nan=False))
     except RecursionError as error:
-        raise StackError(f"the unknown keys {names} are nested too deeply", row) from error
+        raise StackError(say("the unknown keys {names} are nested too deeply", names=names), row) from error
     except (TypeError, ValueError) as error:
-        raise StackError(f"the unknown keys {names} hold something that is not JSON: {error}", row) from error
+        raise StackError(
+            say("the unknown keys {names} hold something that is not JSON: {error}", names=names, error=error), row
+        ) from error
     if not _is_shallow(copy):
-        raise StackError(f"the unknown keys {names} are nested more than {MAX_DEPTH} levels deep", row)
+        raise StackError(
+            say(
+                "the unknown keys {names} are nested more than {most} levels deep",
+                names=names,
+                most=MAX_DEPTH,
+            ),
+            row,
+        )
     return copy
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ..errors import shortened
 from ..schedule import Moment, Schedule
-from .entry import BOTH, Entry
+from ..sentences import say, sum_of
+from .entry import BOTH, POSITIVE, Entry
 
 _LONGEST = 120
 """Of a schedule in a sentence, in characters."""
@@ -35,9 +36,18 @@ class Share:
         return self.weight if self.schedule is None else self.weight * self.schedule.at(moment)
 
     def __str__(self) -> str:
-        schedule = "" if self.schedule is None else f" × schedule {shortened(self.schedule.to_text(), _LONGEST)}"
-        where = "" if self.conditioning == BOTH else f" on the {self.conditioning} conditioning"
-        return f"{self.weight:g}{schedule}{where}"
+        return str(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """The weight, its schedule and its conditioning in words."""
+        said = f"{self.weight:g}"
+        if self.schedule is not None:
+            schedule = shortened(self.schedule.to_text(), _LONGEST)
+            said = say("{weight} × schedule {schedule}", weight=said, schedule=schedule)
+        if self.conditioning == POSITIVE:
+            return say("{weight} on the positive conditioning", weight=said)
+        return said if self.conditioning == BOTH else say("{weight} on the negative conditioning", weight=said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +104,12 @@ def weights_in_words(weighted: Weighted, has_text_encoders: bool) -> str:
     """`0.7`, `model 0.7, clip 0.3`, or `0.7 × schedule 0:0, 1:1; text encoder constant at 0.7`."""
     if weighted.is_constant:
         same = weighted.model == weighted.clip
-        return f"{weighted.model:g}" if same else f"model {weighted.model:g}, clip {weighted.clip:g}"
-    model = " + ".join(map(str, weighted.shares)) or "0"
-    return f"{model}; text encoder constant at {weighted.clip:g}" if has_text_encoders else model
+        model, clip = f"{weighted.model:g}", f"{weighted.clip:g}"
+        return model if same else say("model {model}, clip {clip}", model=model, clip=clip)
+    model = sum_of([share.sentence for share in weighted.shares]) or "0"
+    if not has_text_encoders:
+        return model
+    return say("{model}; text encoder constant at {clip}", model=model, clip=f"{weighted.clip:g}")
 
 
 def _factor(schedule: Schedule) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...lorchestra.apply.plan import Plan, make_plan
 from ...lorchestra.choices import AUTO, LIVE, Choices
+from ...lorchestra.sentences import say
 from ...lorchestra.stack import Stack
 from . import experts, files, live
 from .model import live_base
@@ -32,11 +33,11 @@ def plan_stack(stack: Stack, model: Patcher, clip: Clip | None, choices: Choices
 def apply_plan(plan: Plan, model: Patcher, clip: Clip | None, mode: str) -> AppliedStack:
     """Merges the LoRAs, or lets them work beside the model's layers, as the mode says."""
     notes: list[str] = []
-    reason = "" if plan.is_constant else "a weight changes"
+    reason = "" if plan.is_constant else say("a weight changes")
     if mode == AUTO and not reason and live.is_quantized(plan, model):
-        reason = "the model's weights are quantized"
+        reason = say("the model's weights are quantized")
     if mode == AUTO and reason and plan.changes:
-        notes.append(f"Live, because {reason}: the LoRAs work beside the model's layers.")
+        notes.append(say("Live, because {reason}: the LoRAs work beside the model's layers.", reason=reason))
     is_live = mode == LIVE or (mode == AUTO and bool(reason))
     applied = live.apply(plan, model, clip, merges=not is_live)
     return AppliedStack(plan, applied.model, applied.clip, (*notes, *applied.notes))

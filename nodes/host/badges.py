@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from ...lorchestra.choices import AUTO, MERGE, REFUSE, SKIP, WARN, Choices
 from ...lorchestra.errors import StackError, shortened
+from ...lorchestra.sentences import say, together, with_parts
 from . import bases, process, prompt
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def shown_candidates(shelf: Library, candidates: Sequence[Candidate]) -> list[di
 
 def _candidate(shelf: Library, file: File | None, name: str, by: str, why: str) -> dict[str, object]:
     sha256, air = (shelf.find_identity(file) if file else None) or (None, None)
-    return {"name": name, "why": why, "by": by, "sha256": sha256, "air": air}
+    return with_parts({"name": name, "why": why, "by": by, "sha256": sha256, "air": air})
 
 
 class _Checker:
@@ -116,7 +117,7 @@ class _Checker:
                 "prompt": {"node": field[0], "input": field[1]} if field else None,
             }
             if isinstance(rows, StackError):
-                answers.append({**answer, "error": str(rows), "rows": []})
+                answers.append(with_parts({**answer, "error": rows.sentence, "rows": []}))
             else:
                 answers.append(
                     {**answer, "rows": [self._row(row, model) | self._words(row, node, texts) for row in rows]}
@@ -141,7 +142,7 @@ class _Checker:
 
     def _row(self, entry: Entry | StackError, model: Model) -> dict[str, object]:
         from ...lorchestra.fit import badge as badges
-        from ...lorchestra.fit.rows import CHANGE_HINT, CHANGED
+        from ...lorchestra.fit.rows import changed, changed_advice
         from ...lorchestra.stack.wanted import wanted_of
 
         if isinstance(entry, StackError):
@@ -155,13 +156,14 @@ class _Checker:
             return _answer(badge, entry, self._candidates(entry))
         if found.is_changed:
             state = badges.MISSING if model.choices.policy == REFUSE else badges.PARTLY
-            itself = [_candidate(self._shelf, file, found.name, ITSELF, "the file as it is now")]
-            return _answer(badges.Badge(state, f"{CHANGED}. {CHANGE_HINT}"), entry, itself, file=found)
+            itself = [_candidate(self._shelf, file, found.name, ITSELF, say("the file as it is now"))]
+            return _answer(badges.Badge(state, changed_advice(changed())), entry, itself, file=found)
         badge = badges.Badge(badges.UNKNOWN, "") if self._only_found else self._look(file, model)
         if badge.state in (badges.FITS, badges.PARTLY, badges.UNKNOWN):
             badge = badges.row_problem(entry, lambda: model.base, model.choices) or badge
         if found.how:
-            badge = replace(badge, sentence=f"{badge.sentence}; used {found.name}, {found.how}")
+            used = say("used {file}, {how}", file=found.name, how=found.how)
+            badge = replace(badge, sentence=together((badge.sentence, used)))
         known = self._shelf.find_identity(file)
         return _answer(badge, entry, [], known, file=found)
 
@@ -225,7 +227,7 @@ def _answer(
 
     sha256, air = known or (None, None)
     wanted = wanted_of(entry).air if entry and badge.state == MISSING else None
-    return {
+    answer: dict[str, object] = {
         "state": badge.state,
         "sentence": shortened(badge.sentence, 2000),
         "sha256": sha256 or (entry.sha256 if entry else None),
@@ -237,3 +239,4 @@ def _answer(
         "page": wanted.page if wanted else None,
         "made_for": find_families(wanted.ecosystem) if wanted else [],
     }
+    return with_parts(answer)

@@ -52,14 +52,15 @@ class Finder:
         self._left: int | None = None
 
     def find(self, entry: Entry, row: int) -> Located | None:
-        from ...lorchestra.fit.rows import CHANGED, Located
+        from ...lorchestra.fit.rows import Located, changed
+        from ...lorchestra.sentences import say
 
         found = self.resolve(entry, row)
         path = None if found is None else folder_paths.get_full_path("loras", found.name)
         if found is None or path is None:
             return None
-        used = f"used {found.name}, {found.how}" if found.how else ""
-        return Located(path, used, CHANGED if found.is_changed else "")
+        used = say("used {file}, {how}", file=found.name, how=found.how) if found.how else ""
+        return Located(path, used, changed() if found.is_changed else "")
 
     def resolve(self, entry: Entry, row: int | None = None) -> Resolved | None:
         """The listed name that a row means; raises `StackError` if it may be any of several."""

@@ -48,6 +48,7 @@ def find_applied(outcomes: Sequence[Outcome], own: Sequence[Entry], upstream: Se
 def missing_lines(meant: Meant, queued: Prompt | None) -> list[str]:
     """A line for each row whose words are not in the prompt of the node that runs; none for what is not known."""
     from ...lorchestra.exchange.names import stem
+    from ...lorchestra.sentences import say
 
     context = get_executing_context()
     texts = prompt.read_prompts(queued).find(context.node_id) if queued and context else None
@@ -57,5 +58,6 @@ def missing_lines(meant: Meant, queued: Prompt | None) -> list[str]:
     for entry, words in meant:
         missing = [word for word in words if texts.find(word) is False]
         if missing:
-            lines[f"{stem(entry.lora)}: trigger words not in the prompt: {', '.join(missing)}"] = None
+            said = say("trigger words not in the prompt: {words}", words=", ".join(missing))
+            lines[say("{lora}: {sentence}", lora=stem(entry.lora), sentence=said)] = None
     return list(lines)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from ...lorchestra.errors import LorchestraError, quoted
 from ...lorchestra.files.json_text import read_json
+from ...lorchestra.sentences import say, with_parts
 from ..host import process
 from .jobs import Busy, Gone, IsWanted
 
@@ -77,7 +78,7 @@ def post(work: Callable[[Body], object], most: int = SMALL) -> Handler:
         try:
             body = await read_body(request, most)
         except LorchestraError as error:
-            return _error(str(error))
+            return _error(error.sentence)
         key = (work, body)
         return await _answer(request, process.quick_jobs(), key, lambda _: work(_read_body(body, most)), False)
 
@@ -93,7 +94,7 @@ def post_long(work: Callable[[Body, IsWanted], object], is_long: Callable[[Body]
             data = await read_body(request, SMALL)
             body = _read_body(data, SMALL)
         except LorchestraError as error:
-            return _error(str(error))
+            return _error(error.sentence)
         jobs, joins = (process.long_jobs(), True) if is_long(body) else (process.quick_jobs(), False)
         return await _answer(request, jobs, (work, data), lambda is_wanted: work(body, is_wanted), joins)
 
@@ -141,7 +142,7 @@ async def read_pieces(request: web.Request, most: int) -> bytearray:
 
 
 def _read_body(body: bytes, most: int) -> Body:
-    data = read_json(body, "the request", size=most, values=MAX_VALUES)
+    data = read_json(body, say("the request"), size=most, values=MAX_VALUES)
     if not isinstance(data, dict):
         raise LorchestraError(f"the request is {quoted(data)}; expected a JSON object")
     return cast("Body", data)
@@ -159,9 +160,9 @@ async def _answer(
     try:
         answer = await jobs.do(key, lambda is_wanted: _written(work(is_wanted)), is_gone, joins_started=joins_started)
     except Busy as error:
-        return _error(str(error), status=503)
+        return _error(error.sentence, status=503)
     except LorchestraError as error:
-        return _error(str(error))
+        return _error(error.sentence)
     except OSError as error:
         return _error(f"a file cannot be read ({error.strerror or type(error).__name__})")
     except Gone:
@@ -188,4 +189,4 @@ def _written(value: object) -> Answer:
 def _error(sentence: str, status: int = 400) -> web.Response:
     from aiohttp import web
 
-    return web.json_response({"error": sentence}, status=status)
+    return web.json_response(with_parts({"error": sentence}), status=status)

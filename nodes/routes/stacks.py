@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from ...lorchestra.errors import LorchestraError, ScheduleError, StackError, quoted
+from ...lorchestra.sentences import with_parts
 from .http import Body, read_text
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def schedule(body: Body) -> dict[str, object]:
         run = _read_steps(body)
         samples = sample(found, run, MAX_SAMPLES)
     except ScheduleError as error:
-        return {"error": error.reason, "column": error.column, "keyframe": error.keyframe}
+        return with_parts({"error": error.reason, "column": error.column, "keyframe": error.keyframe})
     keyframes = [
         {"at": key.position, "unit": curve.by, "weight": key.weight, "easing": key.easing, "curve": number}
         for number, curve in enumerate(found.curves)

@@ -76,13 +76,13 @@ def test_the_loras_of_other_pictures(exchange: Exchange, kind: str) -> None:
     assert drop(exchange, node, exif_files.picture(kind.upper(), exif_files.unicode(INFOTEXT)), kind=kind)
     exchange.wait_for_rows([{"lora": WARM, "model": 0.7, "hash": "0123456789ab"}])
     drop(exchange, node, exif_files.picture(kind.upper()), kind=kind)
-    assert "Nothing about LoRAs is written in it" in exchange.toasts()
+    assert "It says nothing about LoRAs" in exchange.toasts()
 
 
 def test_what_holds_no_loras_is_told_or_left_to_comfyui(exchange: Exchange) -> None:
     node = exchange.face.add()
     drop(exchange, node, picture())
-    assert "Nothing about LoRAs is written in it" in exchange.toasts()
+    assert "It says nothing about LoRAs" in exchange.toasts()
     drop(exchange, node, picture(parameters="a cat\nSteps: 20, Seed: 1"))
     assert "There are no LoRAs in the text" in exchange.toasts()
     drop(exchange, node, b"no picture")

@@ -187,7 +187,7 @@ def test_the_parameters_panel_has_no_gap(face: Any) -> None:
     face.page.evaluate("(id) => app.canvas.selectNode(app.graph.getNodeById(id))", node)
     face.page.evaluate("app.extensionManager.setting.set('Comfy.RightSidePanel.IsOpen', true)")
     try:
-        face.wait_for(lambda: "policy" in face.page.evaluate(SIDE_PANEL))
+        face.wait_for(lambda: "mode" in face.page.evaluate(SIDE_PANEL))
         assert "loras" not in face.page.evaluate(SIDE_PANEL).split()
         face.screenshot("parameters")
     finally:

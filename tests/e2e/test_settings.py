@@ -212,6 +212,16 @@ def test_another_language(settings: Settings, open_face: Any, server: Any, langu
             settings.folder,
         )
         assert found == words["{count} LoRAs"].replace("{count}", "3")
+        page.evaluate(
+            "(id) => { app.graph.getNodeById(id).widgets.find((one) => one.name === 'loras').value = "
+            '\'{"version": 1, "loras": [{"lora": "gone.safetensors"}]}\'; }',
+            node,
+        )
+        sentences = files["main"]["lorchestraSentences"]
+        missing = sentences["{lora} was not found"].replace("{lora}", "gone.safetensors")
+        advice = next(text for english, text in sentences.items() if english.startswith("{missing}. Add the file"))
+        said = advice.replace("{missing}", missing).replace("{later}", "")
+        other.wait_for(lambda: said in page.locator(".lorchestra-loras").first.inner_html())
         other.screenshot(f"language-{language}")
         help_page = (HELP / f"LorchestraLoraStack/{language}.md").read_text(encoding="utf-8")
         headings = re.findall(r"^## (.+)", help_page, re.MULTILINE)

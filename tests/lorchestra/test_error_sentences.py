@@ -37,7 +37,7 @@ BETTER: Mapping[str, tuple[str, ...]] = {
     "the tag {} has the dyn {}; expected a whole number of ranks": (),
     # What is missing is told with its AIR, its hash and its page.
     "{}{}. Put the file into a LoRA folder and name it, switch the row off, or set missing to skip.": (
-        "{}. Add the file to a LoRA folder, choose another one, switch the row off, or set missing to skip.{}",
+        "{}. Add the file to a LoRA folder, choose another one, switch the row off, or let the node skip it.{}",
     ),
     # One sentence for all dialects with limits.
     "the weight {} of {} is outside Runware's {} … {}; choose a weight inside it, or switch the row off": (
@@ -70,7 +70,10 @@ BETTER: Mapping[str, tuple[str, ...]] = {
     ),
     '{} is no stack; expected {"node": "12", "loras": …}': ('{} is not a stack; expected {"node": "12", "loras": …}',),
     # Shorter, with what to do first.
-    "{} may be any of {}. Write the folder too.": ("{} is {}. Choose one: {}",),
+    "{} may be any of {}. Write the folder too.": (
+        "{} is in {} folders. Choose one: {}",
+        "{} is the name of {} files. Choose one: {}",
+    ),
     "there is more than <lora:name:weight> tags here: {}; take it out, or import the text as a prompt": (
         "only <lora:…> tags are allowed here. Remove {}, or import the text as a prompt",
     ),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.sentences import said_sentences
 
 ROOT = Path(__file__).parents[2]
 LOCALES = ROOT / "locales"
@@ -46,6 +47,12 @@ INLINE_CODE = re.compile(r"`[^`\n]+`")
 PLACEHOLDER = re.compile(r"\{\w+\}")
 SPECIAL = set("@|{}")
 """ComfyUI's own translations give these a meaning, so its tooltips and settings have to do without them."""
+NAMED = {
+    ("LorchestraLoraStack", "missing"): "If a LoRA is missing",
+    ("LorchestraLoraStack", "policy"): "If a LoRA is missing or doesn't fit",
+    ("LorchestraStackFromRequest", "missing"): "If a LoRA is missing",
+}
+"""Inputs that people know by another name than prompts."""
 NOT_TRANSLATED = "loractl's"
 """Its tooltip shows an @, which a translation cannot."""
 
@@ -235,6 +242,17 @@ def test_the_face_has_every_word_and_no_others(language: str) -> None:
         assert translated == english or language != "en"
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_server_s_sentences_have_every_translation_and_no_others(language: str) -> None:
+    sentences, code = read(language, "main.json")["lorchestraSentences"], said_sentences("lorchestra", "nodes")
+    assert sorted(code - sentences.keys()) == []
+    assert sorted(sentences.keys() - code) == []
+    for english, translated in sentences.items():
+        assert sorted(set(PLACEHOLDER.findall(translated))) == sorted(set(PLACEHOLDER.findall(english))), english
+        assert translated.strip() or not english.strip(), english
+        assert translated == english or language != "en"
+
+
 def test_what_people_read_goes_through_t() -> None:
     found: set[tuple[str, str]] = set()
     for path in (ROOT / "js").rglob("*.*js"):
@@ -287,7 +305,7 @@ def test_english_is_what_the_nodes_say() -> None:
         told = words[id_]
         assert (told["display_name"], told["description"]) == (node["display_name"], node["description"])
         for name, tooltip in node["inputs"].items():
-            assert told["inputs"][name]["name"] == name
+            assert told["inputs"][name]["name"] == NAMED.get((id_, name), name)
             if tooltip is not None and NOT_TRANSLATED not in tooltip:
                 assert told["inputs"][name]["tooltip"] == tooltip
         outputs = [(told["outputs"][key]["name"], told["outputs"][key].get("tooltip")) for key in told["outputs"]]

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {
     "lorchestra", "lorchestra.choices", "lorchestra.errors", "lorchestra.limits", "lorchestra.files",
-    "lorchestra.schedule", "lorchestra.service",
+    "lorchestra.schedule", "lorchestra.sentences", "lorchestra.service",
 }  # fmt: skip
 """Rooms of which something is loaded with the nodes; none needs the models, the LoRA files or the catalog."""
 

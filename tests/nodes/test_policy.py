@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.models import load_flux, load_unet, patched, plain, same_bits
+from support.sentences import english
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
 from lorchestra.demo.loras import layers, write_lora
@@ -188,7 +189,8 @@ def check(check_node: Any, model: Any, rows: Any, **inputs: Any) -> dict[str, An
     result = check_node.execute(model=model, lora_stack=rows, **inputs)
     passed, report, data, fitting = result.args
     assert passed is model
-    assert result.ui == {"text": [report]}
+    assert result.ui["text"] == [report]
+    assert [english(line) for line in result.ui["said"]] == report.split("\n")
     found = json.loads(data)
     assert set(found) == {"version", "model", "rows"} and found["version"] == 1
     assert report.splitlines() == [f"{row['lora']}: {row['sentence']}" for row in found["rows"]]

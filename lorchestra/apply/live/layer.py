@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...algorithms.lora import LoRA
+from ...sentences import say
 from .geometry import CONVOLUTIONS, Geometry, by_row
 from .low_rank import LowRank
 from .paths import Matrix, Thinner
@@ -38,15 +39,15 @@ def supports(term: LiveTerm, geometry: Geometry) -> str | None:
     """Why a term cannot work beside a layer, in words, so that it has to be merged; None if it can."""
     dims, adapter = len(geometry.shape), term.adapter
     if dims < 2:
-        return "the scale of a norm has no path beside it"
+        return say("the scale of a norm has no path beside it")
     if dims > 2 and dims not in CONVOLUTIONS:
-        return f"no layer has a weight of shape {list(geometry.shape)}"
+        return say("no layer has a weight of shape {shape}", shape=list(geometry.shape))
     if term.place.offset is not None and term.place.offset[0] != 0:
-        return "it changes some columns of the weight"
+        return say("it changes some columns of the weight")
     if term.place.offset is not None and geometry.groups != 1:
-        return "it changes a part of a convolution that has groups"
+        return say("it changes a part of a convolution that has groups")
     if isinstance(adapter, LoRA) and adapter.padded not in (None, geometry.shape):
-        return f"it makes the weight larger, {list(adapter.padded or ())}"
+        return say("it makes the weight larger, {shape}", shape=list(adapter.padded or ()))
     return None
 
 

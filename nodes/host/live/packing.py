@@ -10,6 +10,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ....lorchestra.apply.plan import CLIP, Change, Part, Plan
 from ....lorchestra.errors import StackError
+from ....lorchestra.sentences import say
 from ....lorchestra.spelling.prefixes import MODEL
 from ..protocols import Patcher
 from .layers import PatchedLayers, is_plain_weight
@@ -79,8 +80,12 @@ def refuse_one_way_encoders(plan: Plan, encoders: Patcher) -> None:
         name = packing.one_way(change) if change.component == CLIP else None
         if name:
             raise StackError(
-                f"{_files(parts)} changes a text encoder whose weights are packed as {name}. They cannot be packed "
-                "again. Set its CLIP weight to 0, or load a text encoder in another format."
+                say(
+                    "{files} changes a text encoder whose weights are packed as {format}. They cannot be packed again. "
+                    "Set its CLIP weight to 0, or load a text encoder in another format.",
+                    files=_files(parts),
+                    format=name,
+                )
             )
 
 
@@ -88,8 +93,14 @@ def refusal(parts: Iterable[Part], name: str, reason: str) -> StackError:
     """For a change that can neither be merged nor work live."""
     parts = tuple(parts)
     return StackError(
-        f"{_files(parts)}: {parts[0].module.name} changes a weight that is packed as {name}. It cannot be packed "
-        f"again, and live it does not work, because {reason}. Switch this row off, or load the model in another format."
+        say(
+            "{files}: {module} changes a weight that is packed as {format}. It cannot be packed again, and live it "
+            "does not work, because {reason}. Switch this row off, or load the model in another format.",
+            files=_files(parts),
+            module=parts[0].module.name,
+            format=name,
+            reason=reason,
+        )
     )
 
 

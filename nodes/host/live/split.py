@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ....lorchestra.apply.live import Geometry, LiveTerm, is_plain, supports
 from ....lorchestra.apply.plan import Change, Part, Plan
+from ....lorchestra.sentences import listed, say, together
 from ....lorchestra.spelling.prefixes import MODEL
 from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
 from .. import process
@@ -48,13 +49,21 @@ class Split:
 
     def summary(self, idle: Collection[str]) -> str:
         """What becomes of the diffusion model's layers; `idle` had no effect in the last run of the same LoRAs."""
-        count = sum(self.reasons.values())
-        why = "; ".join(f"{number}, because {reason}" for reason, number in self.reasons.items())
+        parts = [say("1 layer live") if len(self.live) == 1 else say("{count} layers live", count=len(self.live))]
         if len(self.reasons) == 1:
-            why = f"because {next(iter(self.reasons))}"
-        merged = f" {count} merged ({why})," if count else ""
-        without = f"{len(idle)} without effect" + (f" in the last run ({some_of(sorted(idle))})" if idle else "")
-        return f"{len(self.live)} layer{'' if len(self.live) == 1 else 's'} live,{merged} {without}."
+            ((reason, count),) = self.reasons.items()
+            parts.append(say("{count} merged (because {reason})", count=count, reason=reason))
+        elif self.reasons:
+            whys = [
+                say("{count}, because {reason}", count=number, reason=reason) for reason, number in self.reasons.items()
+            ]
+            parts.append(say("{count} merged ({whys})", count=sum(self.reasons.values()), whys=together(whys)))
+        parts.append(
+            say("{count} without effect in the last run ({layers})", count=len(idle), layers=some_of(sorted(idle)))
+            if idle
+            else say("0 without effect")
+        )
+        return say("{parts}.", parts=listed(parts))
 
 
 def split_plan(
@@ -101,9 +110,9 @@ def _place(
     module = layers.find(path)
     geometry = find_geometry(module) if name in ("weight", "bias") else None
     if geometry is None:
-        return "it is neither a linear layer nor a convolution"
+        return say("it is neither a linear layer nor a convolution")
     if unknown := forwards.find(module).unknown:
-        return f"its layer takes {', '.join(unknown)}, which this version of Lorchestra does not know"
+        return say("its layer takes {names}, which this version of Lorchestra does not know", names=", ".join(unknown))
     terms: list[tuple[Part, LiveTerm]] = []
     for part in parts:
         beside = LiveTerm(part.adapter(), _entry(part), part.place)
@@ -111,7 +120,7 @@ def _place(
         if reason:
             return reason
         if is_unseen(module) and (is_split or name != "weight" or not is_plain(beside)):
-            return "ComfyUI may use this INT8 weight without running its layer"
+            return say("ComfyUI may use this INT8 weight without running its layer")
         terms.append((part, beside))
     layer = live.setdefault(path, LayerTerms(geometry))
     (layer.weights if name == "weight" else layer.biases).extend(terms)
@@ -133,8 +142,14 @@ def _live_notes(plan: Plan, one_way: Mapping[Change, str]) -> Iterator[str]:
             if count:
                 found[name] = found.get(name, 0) + count
         for name, count in found.items():
-            what = f"{count} module works" if count == 1 else f"{count} modules work"
-            yield f"{weighted.entry.lora}: {what} live, because {name} weights cannot be packed again"
+            what = say(
+                "1 module works live, because {format} weights cannot be packed again"
+                if count == 1
+                else "{count} modules work live, because {format} weights cannot be packed again",
+                count=count,
+                format=name,
+            )
+            yield say("{lora}: {sentence}", lora=weighted.entry.lora, sentence=what)
 
 
 def _notes(plan: Plan, merged: Mapping[Change, Sequence[Part]], reasons: Mapping[Change, str]) -> Iterator[str]:
@@ -146,6 +161,13 @@ def _notes(plan: Plan, merged: Mapping[Change, Sequence[Part]], reasons: Mapping
             if count:
                 found[reasons[change]] = found.get(reasons[change], 0) + count
         for reason, count in found.items():
-            what = f"{count} module is" if count == 1 else f"{count} modules are"
-            still = "" if weighted.is_constant else "; the schedule does not reach there"
-            yield f"{weighted.entry.lora}: {what} merged at weight {weighted.model:g}, because {reason}{still}"
+            what = say(
+                "1 module is merged at weight {weight}, because {reason}"
+                if count == 1
+                else "{count} modules are merged at weight {weight}, because {reason}",
+                count=count,
+                weight=f"{weighted.model:g}",
+                reason=reason,
+            )
+            still = "" if weighted.is_constant else say("the schedule does not reach there")
+            yield say("{lora}: {sentence}", lora=weighted.entry.lora, sentence=together((what, still)))
