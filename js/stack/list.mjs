@@ -8,6 +8,7 @@ import { create, useStyle } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { createActions } from "./actions.mjs";
 import { createAsking } from "./asking.mjs";
+import { createCurves } from "./curves.mjs";
 import { createEdits } from "./edits.mjs";
 import { listenToList, listenToText } from "./events.mjs";
 import { previewRows } from "./hover.mjs";
@@ -41,7 +42,7 @@ export function createStackList(host) {
   useStyle("stack", STYLE);
   const element = create("div", { class: `lorchestra ${LIST_CLASS}`, role: "group", "aria-label": t("LoRAs") });
   const state = new ListState(host.read);
-  const view = new ListView(element, state);
+  const view = new ListView(element, state, createCurves(host.comfy.api, host.node, () => view.showRows()));
   const asking = createAsking(host.comfy, (text, stack) => {
     state.learn(text, stack);
     view.show();

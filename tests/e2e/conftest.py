@@ -55,14 +55,20 @@ SHOWN = """(index) => {
     const live = widgets.filter((one) => one.type === 'LORCHESTRA_LORAS');
     const list = live[index].element; // the element on the screen must be that of the widget that is saved
     if (!lists.includes(list)) return [];
-    const number = (one) => one && one.checkVisibility({visibilityProperty: true}) ? Number(one.textContent) : null;
+    const number = (spin) => { // with a schedule, the text says where it goes
+        if (!spin?.checkVisibility({visibilityProperty: true})) return null;
+        const text = spin.querySelector('.lorchestra-weight-number').textContent;
+        const now = Number(spin.getAttribute('aria-valuenow'));
+        return spin.hasAttribute('aria-valuetext') || Number(text) === now ? now : text;
+    };
     return [...list.querySelectorAll('.lorchestra-row')].map((row) => {
-        const [model, clip] = row.querySelectorAll('.lorchestra-weight-number');
+        const [model, clip] = row.querySelectorAll('.lorchestra-weight-spin');
+        const isSame = clip?.closest('.lorchestra-weight-same') && number(clip) === number(model);
         const curve = row.querySelector('.lorchestra-schedule');
         return {
             lora: row.querySelector('.lorchestra-name').title,
             on: row.querySelector('[role=switch]').getAttribute('aria-checked') === 'true',
-            model: number(model), clip: number(clip),
+            model: number(model), clip: isSame ? null : number(clip),
             schedule: curve.classList.contains('lorchestra-mark-set') ? curve.title.replace('Schedule: ', '') : '',
         };
     });
