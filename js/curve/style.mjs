@@ -7,6 +7,7 @@ export const CURVE_HEIGHT = 214;
 export const STYLE = `
 .lorchestra-curve { display: flex; flex-direction: column; gap: 4px; min-height: ${CURVE_HEIGHT}px; min-width: 0; }
 .lorchestra-curve-bar { display: flex; align-items: center; gap: 4px; height: 24px; flex: none; min-width: 0; }
+@media (max-width: 599.98px) { .lorchestra-popup .lorchestra-curve-bar { flex-wrap: wrap; height: auto; min-height: 24px; } }
 .lorchestra-curve-bar :is(button, select, input) { height: 24px; padding: 0 6px; flex: none; }
 .lorchestra-curve-icon { width: 24px; display: inline-flex; align-items: center; justify-content: center; padding: 0 !important; }
 .lorchestra-curve-bar select {

@@ -32,7 +32,7 @@ export const STYLE = `
 }
 .lorchestra-info-words { display: flex; flex-wrap: wrap; gap: 4px; }
 .lorchestra-info-word { text-align: start; overflow-wrap: anywhere; padding: 2px 8px; }
-.lorchestra-info-small { padding: 1px 8px; font-weight: normal; }
+.lorchestra-info-small { padding: 1px 8px; min-height: 24px; font-weight: normal; }
 .lorchestra-info [data-copied="true"] { border-color: var(--lorchestra-good); }
 .lorchestra-info [data-copied="true"]::after { content: " ✓"; color: var(--lorchestra-good); }
 .lorchestra-info [data-copied="false"] { border-color: var(--lorchestra-bad); }

@@ -5,6 +5,7 @@
  */
 
 import { create, useStyle } from "../base/dom.mjs";
+import { holdAsRightClick } from "../base/touch.mjs";
 import { t } from "../base/words.mjs";
 import { createActions } from "./actions.mjs";
 import { createAsking } from "./asking.mjs";
@@ -59,6 +60,7 @@ export function createStackList(host) {
     const { text } = view.build(actions.head, actions.row);
     listenToText(text, host.read, edits);
     listenToList(view, edits, actions);
+    holdAsRightClick(element);
     previewRows(host.comfy, element, (name) => {
       const index = view.rows.findIndex((row) => row.element.contains(name));
       return usedFile(state.badges[index])?.name ?? state.rows[index]?.lora ?? "";

@@ -9,7 +9,7 @@ export const GAP = 4;
 const TARGET = 24; // least width and height of what is pressed
 
 export const STYLE = `
-.lorchestra-loras { display: flex; flex-direction: column; gap: ${GAP}px; width: 100%; min-width: 0; cursor: default; user-select: none; }
+.lorchestra-loras { display: flex; flex-direction: column; gap: ${GAP}px; width: 100%; min-width: 0; cursor: default; user-select: none; -webkit-touch-callout: none; }
 .lorchestra-loras:empty { border-radius: 8px; background: var(--lorchestra-field); }
 .lorchestra-loras[inert] { opacity: 0.55; }
 .lorchestra-loras :where(button:not(.lorchestra-button)) { border: 0; background: none; padding: 0; cursor: pointer; }
@@ -65,7 +65,7 @@ export const STYLE = `
 .lorchestra-row.lorchestra-lifted { z-index: 1; position: relative; box-shadow: 0 2px 10px rgb(0 0 0 / 45%); background: var(--lorchestra-hover); }
 .lorchestra-stack-moving .lorchestra-row:not(.lorchestra-lifted) { transition: transform 120ms; }
 .lorchestra-grip {
-  flex: none; width: ${TARGET}px; height: 100%; margin-right: -4px; display: grid; place-items: center; cursor: grab; color: var(--lorchestra-quiet); opacity: 0.55;
+  flex: none; width: ${TARGET}px; height: 100%; display: grid; place-items: center; cursor: grab; color: var(--lorchestra-quiet); opacity: 0.55;
   touch-action: none;
 }
 .lorchestra-row:is(:hover, :focus-within) .lorchestra-grip { opacity: 1; }
@@ -95,7 +95,7 @@ export const STYLE = `
 .lorchestra-name-folder {
   flex: 1 1 36px; min-width: 0; overflow: hidden; text-overflow: ellipsis; font-size: 11px; color: var(--lorchestra-quiet); unicode-bidi: isolate;
 }
-.lorchestra-row-off :is(.lorchestra-name, .lorchestra-weight-number) { color: var(--lorchestra-quiet); }
+.lorchestra-row-off :is(.lorchestra-name, .lorchestra-weight-number, .lorchestra-mark-set) { color: var(--lorchestra-quiet); }
 .lorchestra-row-off .lorchestra-name-title { text-decoration: line-through; text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }
 .lorchestra-loras .lorchestra-mark {
   flex: none; display: grid; place-items: center; min-width: ${TARGET}px; height: ${TARGET}px; border-radius: 4px; font-size: 11px; font-weight: 600;

@@ -152,15 +152,16 @@ class Face:
     """A page with ComfyUI in it, and what the tests do there.
 
     `renderer` is `classic` or `nodes2`, with a dash and the version of a frontend that is not the server's own.
+    `context` is what the browser is besides, such as a phone.
     """
 
-    def __init__(self, browser: Browser, server: Server, renderer: str) -> None:
+    def __init__(self, browser: Browser, server: Server, renderer: str, **context: Any) -> None:
         self.server = server
         self.renderer, _, self.version = renderer.partition("-")
         self.name = renderer
         self.frontend = Frontend(unpacked(self.version)) if self.version else None
         self.errors: list[str] = []
-        self.page: Page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+        self.page: Page = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **context}).new_page()
         self.page.route("**/*", self._route)
         self.page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         self.page.on("console", self._on_console)
