@@ -422,6 +422,10 @@ export function createBrowser(comfy, {
       if (onAdd) add();
       else choose();
     }
+    if (event.altKey && !control && (event.key === "ArrowRight" || event.key === "ArrowLeft")) {
+      event.preventDefault(); // the browser would go back
+      preview.step(event.key === "ArrowRight" ? 1 : -1);
+    }
     const extend = event.shiftKey && EXTENDING.includes(event.key);
     if (control || event.altKey || event.shiftKey && event.key.length > 1 && !extend) return;
     const columns = list.columns();

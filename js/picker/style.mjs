@@ -118,6 +118,7 @@ export const STYLE = `
 .lorchestra-picker-preview[hidden] { display: none; }
 .lorchestra-picker-image { display: block; width: 100%; max-height: 320px; object-fit: contain; }
 .lorchestra-picker-caption { padding: 4px 8px; overflow-wrap: anywhere; }
+.lorchestra-picker-count { float: right; margin-inline-start: 8px; font-size: 11px; font-variant-numeric: tabular-nums; }
 .lorchestra-picker-caption > :empty { display: none; }
 .lorchestra-picker-caption:not(:has(> :not(:empty))) { display: none; }
 .lorchestra-picker-caption > :last-child {
