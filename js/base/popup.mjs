@@ -244,10 +244,9 @@ export function openMenu({ anchor, items, label, onClose, placement, onChosen })
    * @param {NonNullable<Item["number"]>} of
    */
   const createNumbered = (item, { value, most, run }) => {
-    const nameFor = (/** @type {string} */ number) => item.label.replace("{number}", number);
     const field = create("input", {
       class: "lorchestra-field lorchestra-menu-number", type: "text", inputMode: "numeric", role: "spinbutton", tabIndex: -1,
-      autocomplete: "off", spellcheck: false, value: String(value), "aria-label": nameFor("…"), "aria-valuemin": 1, "aria-valuemax": most,
+      autocomplete: "off", spellcheck: false, value: String(value), "aria-label": item.label.replace("{number}", "…"), "aria-valuemin": 1, "aria-valuemax": most,
     });
     const read = () => {
       const number = /^[0-9]{1,9}$/.test(field.value.trim()) ? Number(field.value) : 0;
@@ -257,7 +256,6 @@ export function openMenu({ anchor, items, label, onClose, placement, onChosen })
       const number = read();
       setAttribute(field, "aria-invalid", number === null);
       setAttribute(field, "aria-valuenow", number);
-      setAttribute(element, "aria-label", nameFor(field.value));
     };
     const choose = () => {
       const number = read();
@@ -277,7 +275,8 @@ export function openMenu({ anchor, items, label, onClose, placement, onChosen })
     };
     const [before, after] = item.label.split("{number}");
     const element = create("div", {
-      role: "menuitemcheckbox", tabIndex: -1, class: "lorchestra-menu-item", "aria-checked": Boolean(item.checked),
+      role: "menuitem", tabIndex: -1, class: "lorchestra-menu-item", // a check mark may hold no field
+      "aria-current": item.checked ? true : null,
       onclick: (/** @type {Event} */ event) => { if (event.target !== field) choose(); },
     }, create("span", { text: item.checked ? "✓" : "", style: "width:1em", "aria-hidden": "true" }),
     create("span", { class: "lorchestra-menu-label" }, before, field, after));
