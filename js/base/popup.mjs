@@ -1,7 +1,7 @@
 // @ts-check
 /** What opens over the page beside an element: pop-ups, and menus in them. Nothing is left when they are closed. */
 
-import { create, ROOT_CLASS, useStyle } from "./dom.mjs";
+import { create, ROOT_CLASS, setAttribute, useStyle } from "./dom.mjs";
 
 const MARGIN = 8; // to the window's edge, in pixels
 const GAP = 4; // to the anchor
@@ -16,7 +16,7 @@ const STYLE = `
 .lorchestra-popup:focus { outline: none; }
 .lorchestra-menu { padding: 4px; min-width: 170px; max-width: 360px; }
 .lorchestra-menu-item {
-  display: flex; align-items: center; gap: 8px; width: 100%; padding: 4px 8px; border: 0; border-radius: 5px;
+  display: flex; align-items: center; gap: 8px; width: 100%; min-height: 24px; padding: 4px 8px; border: 0; border-radius: 5px;
   background: none; text-align: start; cursor: pointer; white-space: nowrap;
 }
 .lorchestra-menu-item:is(:hover, :focus):not([aria-disabled="true"]) { background: var(--lorchestra-hover); }
@@ -26,6 +26,10 @@ const STYLE = `
 .lorchestra-menu-group { display: flex; align-items: center; gap: 8px; padding: 2px 4px 2px 8px; }
 .lorchestra-menu-choices { display: flex; border: 1px solid var(--lorchestra-line); border-radius: 6px; overflow: hidden; }
 .lorchestra-menu-choices .lorchestra-menu-item { width: auto; border-radius: 0; padding: 2px 8px; }
+.lorchestra-menu-choices .lorchestra-menu-item { min-width: 24px; min-height: 24px; justify-content: center; }
+.lorchestra-menu-label:has(.lorchestra-menu-number) { overflow: visible; }
+.lorchestra-menu-number { width: 44px; height: 24px; margin: -2px 3px; padding: 0 6px; text-align: end; font-variant-numeric: tabular-nums; }
+.lorchestra-menu-number[aria-invalid="true"] { border-color: var(--lorchestra-bad); }
 .lorchestra-menu-choices [aria-checked="true"] {
   background: color-mix(in srgb, var(--lorchestra-accent) 28%, var(--lorchestra-surface));
 }
@@ -76,7 +80,7 @@ export function openPopup({ anchor, element, label, onClose, placement = "below"
     window.removeEventListener("pointerdown", onOutside, true);
     window.removeEventListener("wheel", onOutside, true);
     window.removeEventListener("keydown", onEscape, true);
-    window.removeEventListener("resize", close);
+    window.removeEventListener("resize", place);
     for (const later of open.splice(open.indexOf(popup)).slice(1)) later.close();
     const hadFocus = root.contains(document.activeElement) || document.activeElement === document.body;
     root.remove();
@@ -130,7 +134,7 @@ export function openPopup({ anchor, element, label, onClose, placement = "below"
   window.addEventListener("pointerdown", onOutside, true);
   window.addEventListener("wheel", onOutside, true);
   window.addEventListener("keydown", onEscape, true);
-  window.addEventListener("resize", close);
+  window.addEventListener("resize", place); // a keyboard on the screen comes and goes
   document.body.append(root);
   open.push(popup);
   place();
@@ -156,11 +160,14 @@ export function closePopups() {
  * @property {() => void} [run]
  * @property {{label: string, checked?: boolean, title?: string, run: () => void}[]} [choices] one of several, in one line
  * @property {Item[]} [items] of a menu of its own, beside the item
+ * @property {{value: number, most: number, run: (number: number) => void}} [number] a whole number from 1, typed in the
+ *   item; `{number}` in the label says where
  */
 
 /**
  * Opens a menu: arrows, Home, End and letters move, Enter and Space choose, and what is chosen closes it. An item with
  * `items` opens its own menu beside it, also by the right arrow and when the pointer rests on it; the left arrow closes it.
+ * In an item with a `number`, digits and the right arrow go to its field.
  * @param {object} options
  * @param {Anchor} options.anchor
  * @param {(Item | "-" | null | undefined | false)[]} options.items "-" is a line
@@ -232,6 +239,70 @@ export function openMenu({ anchor, items, label, onClose, placement, onChosen })
     if (own && !disabled) inner.set(element, own);
     return element;
   };
+  /**
+   * @param {Item} item
+   * @param {NonNullable<Item["number"]>} of
+   */
+  const createNumbered = (item, { value, most, run }) => {
+    const field = create("input", {
+      class: "lorchestra-field lorchestra-menu-number", type: "text", inputMode: "numeric", role: "spinbutton", tabIndex: -1,
+      autocomplete: "off", spellcheck: false, value: String(value), "aria-label": item.label.replace("{number}", "…"), "aria-valuemin": 1, "aria-valuemax": most,
+    });
+    const read = () => {
+      const number = /^[0-9]{1,9}$/.test(field.value.trim()) ? Number(field.value) : 0;
+      return number >= 1 && number <= most ? number : null;
+    };
+    const show = () => {
+      const number = read();
+      setAttribute(field, "aria-invalid", number === null);
+      setAttribute(field, "aria-valuenow", number);
+    };
+    const choose = () => {
+      const number = read();
+      if (number === null) {
+        field.focus();
+        return;
+      }
+      popup.close();
+      onChosen?.();
+      run(number);
+    };
+    const type = (/** @type {string} */ digit) => {
+      field.focus({ preventScroll: false });
+      if (digit) field.value = digit;
+      else field.select();
+      show();
+    };
+    const [before, after] = item.label.split("{number}");
+    const element = create("div", {
+      role: "menuitem", tabIndex: -1, class: "lorchestra-menu-item", // a check mark may hold no field
+      "aria-current": item.checked ? true : null,
+      onclick: (/** @type {Event} */ event) => { if (event.target !== field) choose(); },
+    }, create("span", { text: item.checked ? "✓" : "", style: "width:1em", "aria-hidden": "true" }),
+    create("span", { class: "lorchestra-menu-label" }, before, field, after));
+    field.addEventListener("input", show);
+    element.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+      const { key } = event;
+      const inField = event.target === field;
+      const up = key === "ArrowUp" ? 1 : key === "ArrowDown" ? -1 : 0;
+      if (key === "Enter" || (key === " " && !inField)) choose();
+      else if (inField && up) {
+        field.value = String(Math.min(Math.max((read() ?? value) + up, 1), most));
+        show();
+      } else if (inField && key === "ArrowLeft" && !field.selectionEnd) element.focus();
+      else if (inField && key !== "Tab") {
+        event.stopPropagation(); // letters are the field's
+        return;
+      } else if (!inField && key === "ArrowRight") type("");
+      else if (!inField && /^[0-9]$/.test(key)) type(key);
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+    show();
+    return element;
+  };
   for (const item of items) {
     if (!item) continue;
     if (item === "-") {
@@ -248,7 +319,8 @@ export function openMenu({ anchor, items, label, onClose, placement, onChosen })
       lines.push(choices);
       continue;
     }
-    const element = createItem(item, item.checked === undefined ? "menuitem" : "menuitemcheckbox");
+    const element = item.number ? createNumbered(item, item.number)
+      : createItem(item, item.checked === undefined ? "menuitem" : "menuitemcheckbox");
     list.append(element);
     lines.push([element]);
   }

@@ -5,7 +5,7 @@ import { create, icon } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { EASINGS } from "../values/easings.mjs";
 import { rounded } from "../values/numbers.mjs";
-import { invertedCurve, movePoint, writeNumber, writeSchedule } from "../values/schedule.mjs";
+import { invertedCurve, movePoint, positionOnAxis, writeNumber, writeSchedule } from "../values/schedule.mjs";
 import { openPresets } from "./menus.mjs";
 import { ICONS } from "./style.mjs";
 
@@ -100,7 +100,6 @@ function createBottom(state, edits) {
   const before = iconButton(ICONS.before, t("Previous point"), () => edits.select(state.selected - 1));
   const count = create("span", { class: "lorchestra-curve-count lorchestra-quiet" });
   const after = iconButton(ICONS.after, t("Next point"), () => edits.select(state.selected + 1));
-  for (const one of [before, after]) one.classList.add("lorchestra-curve-turn");
   const position = createField();
   const positionName = create("span", { class: "lorchestra-quiet" });
   const weight = createField();
@@ -121,7 +120,7 @@ function createBottom(state, edits) {
       const isLast = selected === keyframes.length - 1;
       count.textContent = `${selected + 1} / ${keyframes.length}`;
       positionName.textContent = { progress: t("At"), step: t("Step"), sigma: t("Sigma") }[unit];
-      showIn(position, writeNumber(rounded(keyframe.at, 4)));
+      showIn(position, positionOnAxis(keyframe.at, unit));
       showIn(weight, writeNumber(rounded(keyframe.weight, 4)));
       way.value = keyframe.easing;
       for (const one of [position, weight, add]) one.disabled = !isReady;

@@ -5,6 +5,7 @@
  */
 
 import { create, ROOT_CLASS, useStyle } from "../base/dom.mjs";
+import { holdAsRightClick } from "../base/touch.mjs";
 import { t } from "../base/words.mjs";
 import { createBars, createText } from "./bars.mjs";
 import { createEdits } from "./edits.mjs";
@@ -69,6 +70,7 @@ export function createCurveEditor(host) {
     bars.top, plot.element, bars.bottom, text);
 
   const pointer = listenToPointer(plot, state, edits, draw);
+  holdAsRightClick(plot.element);
   listenToPointKeys(plot.element, state, edits);
   listenToField(bars.fields.position, "at", state, edits, draw);
   listenToField(bars.fields.weight, "weight", state, edits, draw);

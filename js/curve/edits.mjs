@@ -137,6 +137,12 @@ export function createEdits({ state, host, plot, draw, render }) {
       state.which = state.selected = 0;
       render();
     },
+    /** @param {string} text of a preset with its number */
+    chooseText(text) {
+      asStep(() => host.write(text));
+      state.which = state.selected = 0;
+      render();
+    },
     takeSteps() {
       const { sampler } = host.run();
       if (!sampler) return;

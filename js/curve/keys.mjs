@@ -73,10 +73,11 @@ export function listenToField(field, what, state, edits, draw) {
 }
 
 /**
- * @param {string} typed e.g. `30%` or `1/3`
+ * @param {string} typed e.g. `30%`, `1/3`, `0.3`; a number above 1 means percent
  * @param {CurveState} state
  */
-function readPosition(typed, { curve }) {
+function readPosition(typed, { curve: { unit } }) {
   const plain = typed.trim().replace(",", ".");
-  return readSchedule(`${curve.unit} ${plain}:0`)?.[0].keyframes[0].at ?? null;
+  const read = (/** @type {string} */ at) => readSchedule(`${unit} ${at}:0`)?.[0].keyframes[0].at ?? null;
+  return read(plain) ?? (unit === "progress" ? read(`${plain}%`) : null);
 }

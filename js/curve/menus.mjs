@@ -4,8 +4,8 @@
 import { openMenu } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { EASINGS } from "../values/easings.mjs";
-import { PRESETS, presetTyped } from "../values/presets.mjs";
-import { movePoint } from "../values/schedule.mjs";
+import { NUMBERED, PRESETS, presetTyped } from "../values/presets.mjs";
+import { movePoint, numberedIn, numberedText } from "../values/schedule.mjs";
 
 /** @typedef {import("./edits.mjs").Edits} Edits */
 
@@ -16,10 +16,25 @@ import { movePoint } from "../values/schedule.mjs";
  */
 export function openPresets(anchor, { text, preset }, edits) {
   const current = preset ?? presetTyped(text)?.name ?? PRESETS.find((one) => one.text === text)?.name;
+  const numbered = preset ? undefined : numberedIn(text);
   openMenu({
     anchor,
     label: t("Presets"),
-    items: PRESETS.map(({ name }) => ({ label: t(name), checked: name === current, run: () => edits.choosePreset(name) })),
+    items: [
+      ...NUMBERED.map((one) => {
+        const isCurrent = numbered?.preset === one;
+        return {
+          label: t(one.name), checked: isCurrent, number: {
+            value: isCurrent ? numbered.number : one.first, most: one.most,
+            run: (/** @type {number} */ number) => edits.chooseText(numberedText(one, number)),
+          },
+        };
+      }),
+      "-",
+      ...PRESETS.map(({ name }) => ({
+        label: t(name), checked: name === current && !numbered, run: () => edits.choosePreset(name),
+      })),
+    ],
   });
 }
 

@@ -3,10 +3,10 @@
 
 import { useStyle } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
-import { axisOf, linePath, Scale, startsOf, weightsOf } from "../values/axis.mjs";
+import { axisOf, linePath, productPath, Scale, startsOf, weightsOf } from "../values/axis.mjs";
 import { easingOf, LINEAR } from "../values/easings.mjs";
-import { clamp } from "../values/numbers.mjs";
-import { weightAt, writeNumber, writePosition } from "../values/schedule.mjs";
+import { clamp, rounded } from "../values/numbers.mjs";
+import { positionOnAxis, weightAt, writeNumber } from "../values/schedule.mjs";
 
 /**
  * @typedef {import("../values/schedule.mjs").Curve} Curve
@@ -19,7 +19,7 @@ import { weightAt, writeNumber, writePosition } from "../values/schedule.mjs";
  */
 
 const SVG = "http://www.w3.org/2000/svg";
-const SIDES = { left: 34, right: 12, top: 11, bottom: 18 };
+const SIDES = { left: 48, right: 14, top: 11, bottom: 32 };
 const REACH = 12; // of a point, in pixels
 const STYLE = `
 .lorchestra-curve-plot {
@@ -28,6 +28,7 @@ const STYLE = `
 }
 .lorchestra-curve-plot svg { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
 .lorchestra-curve-plot text { fill: var(--lorchestra-quiet); font-size: 10px; font-variant-numeric: tabular-nums; }
+.lorchestra-curve-plot text.lorchestra-curve-axis { font-size: 11px; }
 .lorchestra-curve-grid { stroke: var(--lorchestra-line); stroke-width: 1; opacity: 0.55; fill: none; }
 .lorchestra-curve-zero { stroke: var(--lorchestra-quiet); stroke-width: 1; opacity: 0.6; fill: none; }
 .lorchestra-curve-fill { fill: var(--lorchestra-accent); opacity: 0.14; stroke: none; }
@@ -47,6 +48,11 @@ const STYLE = `
 .lorchestra-curve[data-state="wrong"] svg, .lorchestra-curve[data-state="locked"] svg { opacity: 0.4; }
 .lorchestra-curve:not([data-state="ready"]) :is(.lorchestra-curve-plot, .lorchestra-curve-point) { cursor: default; }
 `;
+
+/** @type {Record<Curve["unit"], () => string>} what the axis along the run is called */
+const AXES = {
+  progress: () => t("Progress of the sampling, in %"), step: () => t("Step"), sigma: () => t("Sigma"),
+};
 
 /** One picture that is drawn anew whenever something changes. Its points stay, so that they keep the focus. */
 export class Plot {
@@ -88,7 +94,7 @@ export class Plot {
     const scale = new Scale(axis, weightsOf(curve.keyframes.map((one) => one.weight)), box);
     this.scale = scale;
     this.curve = curve;
-    this.drawGrid(scale, height);
+    this.drawGrid(scale, curve.unit, height);
     const line = linePath(curve, scale);
     const zero = scale.y(clamp(0, scale.weights.low, scale.weights.high));
     set(this.line, { d: line });
@@ -103,9 +109,10 @@ export class Plot {
 
   /**
    * @param {Scale} scale
+   * @param {Curve["unit"]} unit
    * @param {number} height of the element
    */
-  drawGrid(scale, height) {
+  drawGrid(scale, unit, height) {
     const { box, axis, weights } = scale;
     const across = weights.ticks.map((tick) => `M${box.left} ${scale.y(tick)}h${box.width}`);
     const up = axis.ticks.map((tick) => `M${scale.x(tick)} ${box.top}v${box.height}`);
@@ -116,7 +123,9 @@ export class Plot {
     const names = [
       ...weights.ticks.filter((_, index) => index % every === 0).map((tick) =>
         label(writeNumber(tick), box.left - 6, scale.y(tick) + 3.5, "end")),
-      ...axis.ticks.map((tick) => label(writeNumber(tick), scale.x(tick), height - 5, "middle")),
+      ...axis.ticks.map((tick) => label(writeNumber(rounded(tick * (unit === "progress" ? 100 : 1), 9)), scale.x(tick), height - 19, "middle")),
+      axisName(AXES[unit](), box.left + box.width / 2, height - 5),
+      axisName(t("Weight"), 11, box.top + box.height / 2, -90),
     ];
     this.labels.replaceChildren(...names);
   }
@@ -134,7 +143,7 @@ export class Plot {
     const radius = crowded ? 3 : 4.5;
     for (const [index, keyframe] of keyframes.entries()) {
       const point = this.points[index] ?? this.addPoint();
-      const words = sentenceOf(keyframe, index);
+      const words = sentenceOf(keyframe, index, curve.unit);
       set(point, {
         transform: `translate(${scale.x(keyframe.at)} ${scale.y(keyframe.weight)})`,
         class: `lorchestra-curve-point${index === selected ? " lorchestra-selected" : ""}`,
@@ -187,29 +196,15 @@ export class Plot {
 }
 
 /**
- * What a screen reader says of a point, e.g. `point 2: at 0.3, weight 1, ease`.
+ * What a screen reader says of a point, e.g. `point 2: at 30%, weight 1, ease`.
  * @param {import("../values/schedule.mjs").Keyframe} keyframe
  * @param {number} index
+ * @param {Curve["unit"]} unit
  */
-function sentenceOf({ at, weight, easing }, index) {
-  const values = { number: index + 1, at: writePosition(at), weight: writeNumber(weight) };
+function sentenceOf({ at, weight, easing }, index, unit) {
+  const values = { number: index + 1, at: positionOnAxis(at, unit), weight: writeNumber(weight) };
   const words = t("point {number}: at {at}, weight {weight}", values);
   return easing === LINEAR ? words : `${words}, ${easingOf(easing)?.short ?? easing}`;
-}
-
-/**
- * The line of a product.
- * @param {Curve[]} curves
- * @param {Scale} scale
- */
-function productPath(curves, scale) {
-  const { start, end } = scale.axis;
-  const places = new Set(Array.from({ length: 121 }, (_, index) => start + ((end - start) * index) / 120));
-  const points = [...places].map((at) => {
-    const weight = curves.reduce((product, curve) => product * weightAt(curve, at), 1);
-    return `${scale.x(at)} ${scale.y(weight)}`;
-  });
-  return `M${points.join("L")}`;
 }
 
 /**
@@ -221,6 +216,18 @@ function productPath(curves, scale) {
 function label(text, x, y, anchor) {
   const element = make("text", { x: String(x), y: String(y), "text-anchor": anchor });
   element.textContent = text;
+  return element;
+}
+
+/**
+ * @param {string} text
+ * @param {number} x its middle
+ * @param {number} y
+ * @param {number} [turn] degrees
+ */
+function axisName(text, x, y, turn = 0) {
+  const element = label(text, x, y, "middle");
+  set(element, { class: "lorchestra-curve-axis", ...(turn && { transform: `rotate(${turn} ${x} ${y})` }) });
   return element;
 }
 

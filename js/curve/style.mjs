@@ -7,6 +7,7 @@ export const CURVE_HEIGHT = 214;
 export const STYLE = `
 .lorchestra-curve { display: flex; flex-direction: column; gap: 4px; min-height: ${CURVE_HEIGHT}px; min-width: 0; }
 .lorchestra-curve-bar { display: flex; align-items: center; gap: 4px; height: 24px; flex: none; min-width: 0; }
+@media (max-width: 599.98px) { .lorchestra-popup .lorchestra-curve-bar { flex-wrap: wrap; height: auto; min-height: 24px; } }
 .lorchestra-curve-bar :is(button, select, input) { height: 24px; padding: 0 6px; flex: none; }
 .lorchestra-curve-icon { width: 24px; display: inline-flex; align-items: center; justify-content: center; padding: 0 !important; }
 .lorchestra-curve-bar select {
@@ -19,8 +20,7 @@ export const STYLE = `
 .lorchestra-curve-bar select option { color: #111; background: #fff; }
 .lorchestra-curve-bar select.lorchestra-curve-way-field { flex: 1 1 60px; min-width: 44px; text-overflow: ellipsis; }
 .lorchestra-curve-bar label { display: inline-flex; align-items: center; gap: 4px; flex: none; white-space: nowrap; }
-.lorchestra-curve-bar input { width: 46px; font-variant-numeric: tabular-nums; }
-.lorchestra-curve-turn { width: 18px; }
+.lorchestra-curve-bar input { width: 52px; font-variant-numeric: tabular-nums; }
 .lorchestra-curve-count { min-width: 30px; text-align: center; font-variant-numeric: tabular-nums; white-space: nowrap; flex: none; }
 .lorchestra-curve-status {
   flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; text-align: end; font-size: 11px;

@@ -7,6 +7,7 @@ import { openPopup } from "../base/popup.mjs";
 import { ask } from "../base/server.mjs";
 import { setting } from "../base/settings.mjs";
 import { asSentence, t } from "../base/words.mjs";
+import { pictureAddress } from "../picker/cell.mjs";
 import { splitName } from "../values/numbers.mjs";
 import { createDetails } from "./details.mjs";
 import { STYLE } from "./style.mjs";
@@ -60,7 +61,7 @@ export function openInfoCard({ app, api }, { anchor, lora, row, onChange, onClos
       body.replaceChildren(createDetails(info, {
         row, onChange, say, copy: (text, button) => copy(text, card, button, say),
         blur: info.nsfw === true && setting(app, "blurNsfw"),
-        preview: info.previews.length ? api.apiURL(`/lorchestra/preview?lora=${encodeURIComponent(lora)}&number=0`) : null,
+        preview: (number) => pictureAddress({ api }, "preview", lora, number),
         hash: async () => (await fetchInfo({ hash: "1" })).sha256,
       }));
       say(t("About {name}", { name: title }));

@@ -1,7 +1,7 @@
 // @ts-check
 /** What stands on the card once the server has answered. No ComfyUI, no requests. */
 
-import { create } from "../base/dom.mjs";
+import { create, icon } from "../base/dom.mjs";
 import { asSentence, t } from "../base/words.mjs";
 import { formatWeight } from "../values/numbers.mjs";
 
@@ -14,7 +14,7 @@ const SHORT_HASH = 10; // digits, as model sites show it
  * @property {(words: string) => void} say to a screen reader
  * @property {(text: string, button: HTMLElement) => void} copy
  * @property {() => Promise<string | null>} hash works the file's hash out
- * @property {string | null} preview address of the image
+ * @property {(number: number) => string} preview address of one of the previews
  * @property {boolean} [blur] whether it is blurred until it is pressed
  */
 
@@ -108,26 +108,67 @@ const ABOUT = { author: () => t("Author"), license: () => t("License"), date: ()
  * @param {Info} info
  * @param {Actions} actions
  */
-function createTop(info, { preview, blur }) {
-  const onerror = (/** @type {Event} */ event) => /** @type {HTMLElement} */ (event.target).remove();
-  const image = preview && (info.preview
-    ? create("img", {
-      class: "lorchestra-info-image", src: preview, alt: t("Preview image"), draggable: false, loading: "lazy", onerror,
-    })
-    : create("video", {
-      class: "lorchestra-info-image", src: preview, "aria-label": t("Preview video"), muted: true, loop: true, controls: true,
-      preload: "metadata", onerror,
-    }));
-  if (image && blur) {
-    image.classList.add("lorchestra-info-blurred");
-    image.title = t("Blurred. Press to show it.");
-    image.addEventListener("click", () => { image.classList.remove("lorchestra-info-blurred"); image.title = ""; }, { once: true });
-  }
+function createTop(info, actions) {
+  const image = info.previews.length > 0 && createPreviews(info, actions);
   const facts = factsOf(info).filter(([, value]) => value);
   const why = info.evidence.length > 0 && create("details", {}, create("summary", { text: t("Why") }),
     create("ul", {}, ...info.evidence.map((/** @type {string} */ text) => create("li", { text }))));
   return create("div", { class: "lorchestra-info-top" }, image || null,
     create("div", { style: "flex:1;min-width:0" }, definitions(facts), why || null));
+}
+
+/**
+ * The pictures and videos beside the file, one at a time; arrow keys and buttons go to the others.
+ * @param {Info} info
+ * @param {Actions} actions
+ */
+function createPreviews({ previews }, { preview, blur, say }) {
+  let at = 0;
+  let isBlurred = blur === true;
+  const frame = create("div", { class: "lorchestra-info-frame" });
+  const count = create("span", { class: "lorchestra-quiet" });
+  const show = () => {
+    const onerror = () => {
+      if (previews.length === 1) element.remove();
+      else frame.replaceChildren(create("span", { class: "lorchestra-quiet", text: t("The picture cannot be shown") }));
+    };
+    const src = preview(at);
+    const image = previews[at] === "image"
+      ? create("img", { class: "lorchestra-info-image", src, alt: t("Preview image"), draggable: false, loading: "lazy", onerror })
+      : create("video", {
+        class: "lorchestra-info-image", src, "aria-label": t("Preview video"), muted: true, loop: true, controls: true,
+        preload: "metadata", onerror,
+      });
+    if (isBlurred) {
+      image.classList.add("lorchestra-info-blurred");
+      image.title = t("Blurred. Press to show it.");
+      image.addEventListener("click", () => {
+        isBlurred = false;
+        image.classList.remove("lorchestra-info-blurred");
+        image.title = "";
+      }, { once: true });
+    }
+    frame.replaceChildren(image);
+    count.textContent = `${at + 1} / ${previews.length}`;
+  };
+  const step = (/** @type {number} */ by) => {
+    at = (at + by + previews.length) % previews.length;
+    show();
+    say(t("Picture {number} of {count}", { number: at + 1, count: previews.length }));
+  };
+  const button = (/** @type {string} */ path, /** @type {string} */ label, /** @type {number} */ by) => create("button", {
+    type: "button", class: "lorchestra-button lorchestra-info-step", "aria-label": label, title: label, onclick: () => step(by),
+  }, icon(path));
+  show();
+  const turn = previews.length > 1 && create("div", { class: "lorchestra-info-turn" },
+    button("M10 3L5 8l5 5", t("Previous picture"), -1), count, button("M6 3l5 5-5 5", t("Next picture"), 1));
+  const element = create("div", { class: "lorchestra-info-previews" }, frame, turn);
+  if (turn) turn.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    event.preventDefault();
+    step(event.key === "ArrowLeft" ? -1 : 1);
+  });
+  return element;
 }
 
 /**

@@ -13,6 +13,10 @@ export const STYLE = `
 .lorchestra-info-image {
   width: 120px; height: 160px; flex: none; object-fit: cover; border-radius: 6px; background: var(--lorchestra-field);
 }
+.lorchestra-info-previews { flex: none; width: 120px; }
+.lorchestra-info-frame { min-height: 24px; overflow: hidden; border-radius: 6px; }
+.lorchestra-info-turn { display: flex; align-items: center; justify-content: space-between; margin-top: 4px; font-variant-numeric: tabular-nums; }
+.lorchestra-info-step { display: grid; place-items: center; width: 28px; height: 24px; padding: 0; }
 .lorchestra-info-facts {
   display: grid; grid-template-columns: max-content 1fr; gap: 3px 10px; margin: 0; flex: 1; align-content: start;
   align-items: baseline; min-width: 0;
@@ -32,7 +36,7 @@ export const STYLE = `
 }
 .lorchestra-info-words { display: flex; flex-wrap: wrap; gap: 4px; }
 .lorchestra-info-word { text-align: start; overflow-wrap: anywhere; padding: 2px 8px; }
-.lorchestra-info-small { padding: 1px 8px; font-weight: normal; }
+.lorchestra-info-small { padding: 1px 8px; min-height: 24px; font-weight: normal; }
 .lorchestra-info [data-copied="true"] { border-color: var(--lorchestra-good); }
 .lorchestra-info [data-copied="true"]::after { content: " ✓"; color: var(--lorchestra-good); }
 .lorchestra-info [data-copied="false"] { border-color: var(--lorchestra-bad); }

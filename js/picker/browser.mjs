@@ -71,6 +71,8 @@ export function createBrowser(comfy, {
   const { listed, refresh, retry, watch, hash } = libraryOf(comfy);
   const favourites = favouritesOf(comfy);
   const several = selects || onAdd !== undefined;
+  /** Whether the focus in a text field opens a keyboard over the list. */
+  const byTouch = matchMedia("(hover: none)").matches;
   /** @type {Model | null} */
   let target = null;
   /** @type {Choice & {query: string, folder: string}} */
@@ -103,7 +105,7 @@ export function createBrowser(comfy, {
 
   const search = create("input", {
     class: "lorchestra-field lorchestra-picker-search", type: "text", placeholder: t("Find a LoRA…"),
-    autocomplete: "off", spellcheck: false, autofocus: true, role: "combobox", "aria-label": t("Find a LoRA"),
+    autocomplete: "off", spellcheck: false, autofocus: !byTouch, role: "combobox", "aria-label": t("Find a LoRA"),
     "aria-expanded": true, "aria-controls": `${id}-list`, "aria-autocomplete": "list", "aria-haspopup": "listbox",
   });
   /** @param {number} index @returns {import("./row.mjs").Shown} */
@@ -148,25 +150,28 @@ export function createBrowser(comfy, {
     onChange() {
       touched = true;
       update(0);
-      search.focus();
+      goOn();
     },
     onArrange() {
       remember(app, "pickerOrder", choice.order);
       remember(app, "pickerView", choice.view);
       remember(app, "pictureSize", choice.size);
       arrange();
-      search.focus();
+      goOn();
     },
   });
   const says = create("div", { class: "lorchestra-picker-says", hidden: true, "aria-live": "polite" });
   const status = create("span", { role: "status", "aria-live": "polite" });
   const hint = create("span", { class: "lorchestra-quiet" });
   const unkept = create("div", { class: "lorchestra-picker-unkept lorchestra-warn", hidden: true });
-  const body = create("div", { class: "lorchestra-picker-body" }, tree.element, list.element, says);
+  const body = create("div", { class: "lorchestra-picker-body", tabIndex: -1, autofocus: byTouch }, tree.element, list.element, says);
   const panel = create("div", { class: "lorchestra-picker-panel" },
     create("div", { class: "lorchestra-picker-top" }, search), bar.element, body, unkept,
     create("div", { class: "lorchestra-picker-foot" }, status, hint));
   const preview = createPreview(comfy, () => panel);
+
+  /** Gives the focus back to the search, from which the keys work. */
+  const goOn = () => (byTouch ? body : search).focus();
 
   /** @param {number} index */
   const nameAt = (index) => found[index]?.lora.name ?? "";
@@ -304,7 +309,7 @@ export function createBrowser(comfy, {
 
   /** @param {string} text @param {() => void} run */
   const createButton = (text, run) => create("button", {
-    type: "button", class: "lorchestra-button", text, onclick: () => { run(); search.focus(); },
+    type: "button", class: "lorchestra-button", text, onclick: () => { run(); goOn(); },
   });
 
   const showMessage = () => {
@@ -416,6 +421,10 @@ export function createBrowser(comfy, {
       event.preventDefault();
       if (onAdd) add();
       else choose();
+    }
+    if (event.altKey && !control && (event.key === "ArrowRight" || event.key === "ArrowLeft")) {
+      event.preventDefault(); // the browser would go back
+      preview.step(event.key === "ArrowRight" ? 1 : -1);
     }
     const extend = event.shiftKey && EXTENDING.includes(event.key);
     if (control || event.altKey || event.shiftKey && event.key.length > 1 && !extend) return;

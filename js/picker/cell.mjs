@@ -27,7 +27,7 @@ export function cellSize(size) {
 
 /**
  * The address of a picture.
- * @param {Comfy} comfy
+ * @param {Pick<Comfy, "api">} comfy
  * @param {"thumbnail" | "preview"} kind
  * @param {string} name
  * @param {number} number of the picture

@@ -1,6 +1,7 @@
 // @ts-check
 /** Finds a LoRA among all that are there, in a pop-up beside where it is wanted. */
 
+import { create } from "../base/dom.mjs";
 import { openPopup } from "../base/popup.mjs";
 import { t } from "../base/words.mjs";
 import { createBrowser } from "./browser.mjs";
@@ -48,11 +49,24 @@ export function openPicker(comfy, { anchor, current, model, onChoose, onAdd, onC
   const popup = openPopup({
     anchor, element: browser.element, label: t("Choose a LoRA"), class: "lorchestra-picker",
     onClose() {
+      visualViewport?.removeEventListener("resize", makeRoom);
       browser.close();
       onClose?.();
     },
   });
   popup.element.append(browser.preview);
+  browser.search.after(create("button", {
+    type: "button", class: "lorchestra-button lorchestra-picker-close", text: "✕", "aria-label": t("Close"), onclick: () => popup.close(),
+  }));
+  const { visualViewport } = window;
+  /** Keeps a sheet above the keyboard on the screen. */
+  const makeRoom = () => {
+    if (!visualViewport) return;
+    const { height, offsetTop, scale } = visualViewport;
+    const hidden = scale > 1 ? 0 : Math.max(window.innerHeight - height - offsetTop, 0);
+    popup.element.style.setProperty("--lorchestra-keyboard", `${hidden}px`);
+  };
+  visualViewport?.addEventListener("resize", makeRoom);
   browser.start();
   return { close: popup.close, setModel: browser.setModel };
 }

@@ -6,6 +6,7 @@
 
 import { create } from "../base/dom.mjs";
 import { setting } from "../base/settings.mjs";
+import { pictureAddress } from "./cell.mjs";
 import { triggersInWords } from "./row.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
@@ -17,6 +18,7 @@ const GAP = 6;
  * @typedef {object} Preview
  * @property {HTMLElement} element put it into the pop-up
  * @property {(lora: import("../values/search.mjs").Lora | null, row?: Element | null) => void} show
+ * @property {(by: 1 | -1) => boolean} step to the next picture or the one before; false where there is no other
  * @property {() => void} close
  */
 
@@ -30,14 +32,17 @@ export function createPreview({ app, api }, panelOf, { pause = PAUSE, gap = GAP 
   const width = setting(app, "previewSize");
   const image = create("img", { class: "lorchestra-picker-image", alt: "", draggable: false });
   const title = create("div");
+  const count = create("div", { class: "lorchestra-quiet lorchestra-picker-count" });
   const triggers = create("div", { class: "lorchestra-quiet" });
-  const caption = create("div", { class: "lorchestra-picker-caption", dir: "auto" }, title, triggers);
+  const caption = create("div", { class: "lorchestra-picker-caption", dir: "auto" }, count, title, triggers);
   const element = create("div", {
     class: "lorchestra-picker-preview", style: `width:${width}px`, hidden: true, "aria-hidden": true,
   }, image, caption);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   let shown = "";
+  let images = 0;
+  let number = 0;
   /** @type {Element | null} */
   let beside = null;
 
@@ -63,8 +68,20 @@ export function createPreview({ app, api }, panelOf, { pause = PAUSE, gap = GAP 
     else hide();
   });
 
+  /** Shows a picture of the LoRA that is shown. @param {number} next */
+  const showNumber = (next) => {
+    number = next;
+    count.textContent = images > 1 ? `${number + 1} / ${images}` : "";
+    image.src = number ? pictureAddress({ api }, "preview", shown, number) : api.apiURL(`/lorchestra/preview?lora=${encodeURIComponent(shown)}`);
+  };
+
   return {
     element,
+    step(by) {
+      if (!shown || images < 2 || image.hidden) return false;
+      showNumber((number + by + images) % images);
+      return true;
+    },
     show(lora, row = null) {
       clearTimeout(timer);
       beside = row;
@@ -80,7 +97,9 @@ export function createPreview({ app, api }, panelOf, { pause = PAUSE, gap = GAP 
         triggers.textContent = triggersInWords(lora);
         image.hidden = !lora.preview;
         image.classList.toggle("lorchestra-blurred", lora.nsfw && setting(app, "blurNsfw"));
-        if (lora.preview) image.src = api.apiURL(`/lorchestra/preview?lora=${encodeURIComponent(lora.name)}`);
+        images = lora.images;
+        count.textContent = "";
+        if (lora.preview) showNumber(0);
         else place();
       }, pause);
     },

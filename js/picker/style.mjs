@@ -38,7 +38,7 @@ export const STYLE = `
 }
 .lorchestra-picker-list { flex: 1; min-width: 0; overflow: hidden auto; scrollbar-width: thin; }
 .lorchestra-picker-list[hidden] { display: none; }
-.lorchestra-picker-row { display: flex; align-items: center; gap: 8px; padding: 0 6px 0 8px; cursor: pointer; contain: strict; }
+.lorchestra-picker-row { display: flex; align-items: center; gap: 6px; padding: 0 4px 0 8px; cursor: pointer; contain: strict; }
 .lorchestra-picker-row.lorchestra-picker-current { box-shadow: inset 3px 0 var(--lorchestra-accent); }
 .lorchestra-picker-cut { display: flex; min-width: 0; white-space: pre; }
 .lorchestra-picker-cut > :first-child { overflow: hidden; text-overflow: ellipsis; }
@@ -58,7 +58,7 @@ export const STYLE = `
 .lorchestra-picker-unusable .lorchestra-picker-family { color: var(--lorchestra-warn); border-color: currentColor; }
 .lorchestra-picker-unusable .lorchestra-picker-name { flex: 0 2 auto; }
 .lorchestra-picker-unusable > .lorchestra-picker-star { visibility: hidden !important; }
-.lorchestra-picker-star { flex: none; display: flex; padding: 5px 3px; visibility: hidden; }
+.lorchestra-picker-star { flex: none; display: flex; padding: 5px; visibility: hidden; }
 .lorchestra-picker-row:hover .lorchestra-picker-star, .lorchestra-picker-active .lorchestra-picker-star,
 .lorchestra-picker-starred { visibility: visible; }
 .lorchestra-picker-starred { color: var(--lorchestra-warn); }
@@ -66,7 +66,7 @@ export const STYLE = `
 .lorchestra-picker-row.lorchestra-picker-selected {
   background: color-mix(in srgb, var(--lorchestra-accent) 14%, var(--lorchestra-field));
 }
-.lorchestra-picker-add { flex: none; display: flex; padding: 5px 3px; visibility: hidden; border-radius: 4px; }
+.lorchestra-picker-add { flex: none; display: flex; padding: 5px; visibility: hidden; border-radius: 4px; }
 .lorchestra-picker-row:hover .lorchestra-picker-add, .lorchestra-picker-active .lorchestra-picker-add,
 .lorchestra-picker-added .lorchestra-picker-add { visibility: visible; }
 .lorchestra-picker-add:hover { background: var(--lorchestra-line); }
@@ -74,6 +74,11 @@ export const STYLE = `
 .lorchestra-picker-added .lorchestra-picker-add > :last-child { display: block; }
 .lorchestra-picker-added .lorchestra-picker-add { color: var(--lorchestra-good); }
 .lorchestra-picker-unusable > .lorchestra-picker-add { visibility: hidden !important; }
+@media (hover: none) {
+  .lorchestra-picker-row > :is(.lorchestra-picker-star, .lorchestra-picker-add) { visibility: visible; }
+  .lorchestra-picker-foot > [data-offer="keys"] { display: none; }
+}
+.lorchestra-picker-close { display: none; }
 .lorchestra-picker-wide .lorchestra-picker-panel { width: min(900px, calc(100vw - 16px)); max-height: 74vh; }
 .lorchestra-picker-view { padding: 0 7px; }
 .lorchestra-picker-grid { scrollbar-gutter: stable; }
@@ -82,7 +87,7 @@ export const STYLE = `
 .lorchestra-cell > .lorchestra-picker-name { grid-area: 2 / 1; align-self: center; font-size: 11px; }
 .lorchestra-cell > .lorchestra-picker-family { place-self: end start; margin: 4px; background: var(--lorchestra-surface); }
 .lorchestra-cell > :is(.lorchestra-picker-star, .lorchestra-picker-add) {
-  place-self: start end; margin: 4px; padding: 4px; border-radius: 6px; background: var(--lorchestra-surface);
+  place-self: start end; margin: 4px; padding: 5px; border-radius: 6px; background: var(--lorchestra-surface);
 }
 .lorchestra-cell > .lorchestra-picker-add { place-self: start; }
 .lorchestra-cell-picture {
@@ -115,9 +120,25 @@ export const STYLE = `
 .lorchestra-picker-preview[hidden] { display: none; }
 .lorchestra-picker-image { display: block; width: 100%; max-height: 320px; object-fit: contain; }
 .lorchestra-picker-caption { padding: 4px 8px; overflow-wrap: anywhere; }
+.lorchestra-picker-count { float: right; margin-inline-start: 8px; font-size: 11px; font-variant-numeric: tabular-nums; }
 .lorchestra-picker-caption > :empty { display: none; }
 .lorchestra-picker-caption:not(:has(> :not(:empty))) { display: none; }
 .lorchestra-picker-caption > :last-child {
   font-size: 11px; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 5; overflow: hidden;
+}
+/* In a small window, a sheet at its lower edge; --lorchestra-keyboard is what the keyboard on the screen hides. */
+@media (max-width: 599.98px) {
+  .lorchestra-popup.lorchestra-picker {
+    inset: auto 0 var(--lorchestra-keyboard, 0px) 0 !important; width: 100%; max-width: none; border-width: 1px 0 0; border-radius: 12px 12px 0 0;
+    height: calc(min(88vh, 100vh - var(--lorchestra-keyboard, 0px) - 8px)); max-height: none !important;
+    box-shadow: 0 0 0 100vmax rgb(0 0 0 / 45%);
+  }
+  .lorchestra-popup > .lorchestra-picker-panel { flex: 1; width: auto; max-height: none; }
+  .lorchestra-picker .lorchestra-picker-body { flex: 1; height: auto !important; flex-direction: column; }
+  .lorchestra-picker .lorchestra-picker-folders { flex: 0 1 auto; max-height: 22%; border-inline-end: 0; border-bottom: 1px solid var(--lorchestra-line); }
+  .lorchestra-picker .lorchestra-picker-chips { flex-wrap: nowrap; overflow: auto hidden; scrollbar-width: none; }
+  .lorchestra-picker .lorchestra-picker-chip { flex: none; }
+  .lorchestra-picker .lorchestra-picker-search { height: 32px; font-size: 16px; } /* with less, iOS zooms in */
+  .lorchestra-picker .lorchestra-picker-close { display: grid; place-items: center; flex: none; width: 32px; height: 32px; padding: 0; }
 }
 `;

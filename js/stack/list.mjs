@@ -5,9 +5,11 @@
  */
 
 import { create, useStyle } from "../base/dom.mjs";
+import { holdAsRightClick } from "../base/touch.mjs";
 import { t } from "../base/words.mjs";
 import { createActions } from "./actions.mjs";
 import { createAsking } from "./asking.mjs";
+import { createCurves } from "./curves.mjs";
 import { createEdits } from "./edits.mjs";
 import { listenToList, listenToText } from "./events.mjs";
 import { previewRows } from "./hover.mjs";
@@ -41,7 +43,7 @@ export function createStackList(host) {
   useStyle("stack", STYLE);
   const element = create("div", { class: `lorchestra ${LIST_CLASS}`, role: "group", "aria-label": t("LoRAs") });
   const state = new ListState(host.read);
-  const view = new ListView(element, state);
+  const view = new ListView(element, state, createCurves(host.comfy.api, host.node, () => view.showRows()));
   const asking = createAsking(host.comfy, (text, stack) => {
     state.learn(text, stack);
     view.show();
@@ -58,6 +60,7 @@ export function createStackList(host) {
     const { text } = view.build(actions.head, actions.row);
     listenToText(text, host.read, edits);
     listenToList(view, edits, actions);
+    holdAsRightClick(element);
     previewRows(host.comfy, element, (name) => {
       const index = view.rows.findIndex((row) => row.element.contains(name));
       return usedFile(state.badges[index])?.name ?? state.rows[index]?.lora ?? "";

@@ -39,6 +39,8 @@ import { createWeight } from "./weight.mjs";
  * @property {number} index
  * @property {number} count of all rows
  * @property {boolean} split whether any row has a clip weight of its own
+ * @property {boolean} wide whether any row has a schedule
+ * @property {import("./curves.mjs").Known} curve of the row's schedule
  * @property {Badge | undefined} badge
  * @property {boolean} open whether the trigger words are shown
  */
@@ -91,9 +93,10 @@ export function createRow(actions) {
   const lack = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-lack", hidden: true, onclick: () => actions.showWords(index),
   }, icon(ICONS.words, 13));
+  const curve = icon(ICONS.curve, 18);
   const schedule = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-schedule", "aria-haspopup": "dialog", onclick: () => actions.schedule(index, schedule),
-  }, icon(ICONS.curve));
+  }, curve);
   const model = createWeight(weightActions("model"));
   /** @type {ReturnType<typeof createWeight> | undefined} made when it is needed first */
   let clip;
@@ -143,7 +146,7 @@ export function createRow(actions) {
     element,
     show: (view) => {
       index = view.index;
-      const next = JSON.stringify([view.row, view.index, view.count, view.split, view.open]);
+      const next = JSON.stringify([view.row, view.index, view.count, view.split, view.wide, view.open, view.curve]);
       const isOther = next !== key;
       if (isOther) {
         key = next;
@@ -185,7 +188,7 @@ export function createRow(actions) {
   }
 
   /** @param {View} view */
-  function showRow({ row, split, count }) {
+  function showRow({ row, split, wide, count, curve: known }) {
     const parts = splitName(row.lora);
     const on = isOn(row);
     const called = parts.title || row.lora;
@@ -197,20 +200,23 @@ export function createRow(actions) {
     title.textContent = called;
     name.title = row.lora;
     const clipValue = clipWeight(row);
-    model.show({ value: modelWeight(row), label: t("Model weight of {name}", { name: called }), letter: split ? "M" : "" });
-    model.element.classList.toggle("lorchestra-weight-lettered", split);
+    model.show({
+      value: modelWeight(row), label: t("Model weight of {name}", { name: called }), letter: split ? "M" : "", course: known.course,
+    });
+    model.element.classList.toggle("lorchestra-weight-wide", wide);
     if (split && !clip) {
       clip = createWeight(weightActions("clip"));
-      clip.element.classList.add("lorchestra-weight-lettered");
       model.element.after(clip.element);
     }
     if (clip) {
-      clip.show({ value: clipValue ?? modelWeight(row), label: t("CLIP weight of {name}", { name: called }), letter: "C" });
+      const label = clipValue === null ? t("CLIP weight of {name}, which is the model weight", { name: called })
+        : t("CLIP weight of {name}", { name: called });
+      clip.show({ value: clipValue ?? modelWeight(row), label, letter: "C", same: clipValue === null });
       clip.element.hidden = !split;
-      clip.element.style.visibility = clipValue === null ? "hidden" : "";
     }
     const scheduled = row.schedule?.trim() ? row.schedule : "";
     schedule.classList.toggle("lorchestra-mark-set", scheduled !== "");
+    curve.firstElementChild?.setAttribute("d", known.line ?? ICONS.curve);
     schedule.title = scheduled ? t("Schedule: {text}", { text: scheduled }) : t("Change the weight over the steps");
     setAttribute(schedule, "aria-label", schedule.title);
     const words = marksOf(row);

@@ -6,9 +6,10 @@ export const ROW_HEIGHT = 26;
 export const WORDS_HEIGHT = 26;
 export const TEXT_HEIGHT = 132;
 export const GAP = 4;
+const TARGET = 24; // least width and height of what is pressed
 
 export const STYLE = `
-.lorchestra-loras { display: flex; flex-direction: column; gap: ${GAP}px; width: 100%; min-width: 0; cursor: default; user-select: none; }
+.lorchestra-loras { display: flex; flex-direction: column; gap: ${GAP}px; width: 100%; min-width: 0; cursor: default; user-select: none; -webkit-touch-callout: none; }
 .lorchestra-loras:empty { border-radius: 8px; background: var(--lorchestra-field); }
 .lorchestra-loras[inert] { opacity: 0.55; }
 .lorchestra-loras :where(button:not(.lorchestra-button)) { border: 0; background: none; padding: 0; cursor: pointer; }
@@ -16,7 +17,7 @@ export const STYLE = `
 .lorchestra-stack-status { flex: none; max-width: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; font-weight: 500; }
 .lorchestra-stack-status.lorchestra-bad { flex: 0 1 auto; font-weight: 400; }
 .lorchestra-stack-line { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.lorchestra-stack-add { display: flex; align-items: center; gap: 4px; height: 22px; padding: 0 8px 0 6px; flex: none; }
+.lorchestra-stack-add { display: flex; align-items: center; gap: 4px; height: ${TARGET}px; padding: 0 8px 0 6px; flex: none; }
 .lorchestra-stack-box {
   flex: none; display: flex; flex-direction: column; border-radius: 8px; overflow: hidden; background: var(--lorchestra-field);
   border: 1px solid var(--lorchestra-line);
@@ -34,52 +35,59 @@ export const STYLE = `
 .lorchestra .lorchestra-stack-text { font-family: var(--lorchestra-mono); }
 
 .lorchestra-row {
-  display: flex; align-items: center; gap: 5px; height: ${ROW_HEIGHT}px; flex: none; min-width: 0; padding-right: 2px;
+  display: flex; align-items: center; gap: 2px; height: ${ROW_HEIGHT}px; flex: none; min-width: 0; padding-right: 1px;
   background: var(--lorchestra-field);
 }
 .lorchestra-row-open { position: relative; height: ${ROW_HEIGHT + WORDS_HEIGHT}px; padding-bottom: ${WORDS_HEIGHT}px; }
 .lorchestra-words {
-  position: absolute; inset: auto 4px 0 18px; height: ${WORDS_HEIGHT}px; display: flex; align-items: center; gap: 6px; padding-bottom: 4px;
+  position: absolute; inset: auto 4px 0 18px; height: ${WORDS_HEIGHT}px; display: flex; align-items: center; gap: 6px; padding-bottom: 2px;
 }
 .lorchestra-chips {
   flex: 1; min-width: 0; height: 100%; display: flex; align-items: center; gap: 4px; overflow: auto hidden; scrollbar-width: none;
   font-size: 11px; mask-image: linear-gradient(to right, #000 calc(100% - 12px), transparent);
 }
 .lorchestra-loras .lorchestra-chip {
-  flex: none; max-width: 180px; height: 18px; padding: 0 7px; border: 1px dashed var(--lorchestra-line); border-radius: 9px; font-size: 11px;
-  line-height: 16px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--lorchestra-quiet);
+  position: relative; z-index: 0; flex: none; min-width: ${TARGET}px; max-width: 180px; height: ${TARGET}px; padding: 0 8px; font-size: 11px;
+  line-height: ${TARGET}px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--lorchestra-quiet);
 }
-.lorchestra-loras .lorchestra-chip[aria-pressed="true"] {
-  border-style: solid; color: var(--lorchestra-text); background: color-mix(in srgb, var(--lorchestra-accent) 20%, var(--lorchestra-field));
+.lorchestra-chip::before {
+  content: ""; position: absolute; z-index: -1; inset: 3px 0; border: 1px dashed var(--lorchestra-line); border-radius: 9px;
 }
-.lorchestra-loras .lorchestra-chip[aria-pressed="true"].lorchestra-chip-missing { border-color: var(--lorchestra-warn); background: none; }
-.lorchestra-loras .lorchestra-chip:hover { background: var(--lorchestra-hover); }
-.lorchestra-insert { flex: none; display: flex; align-items: center; gap: 3px; height: 18px; padding: 0 6px 0 4px; font-size: 11px; line-height: 16px; }
+.lorchestra-loras .lorchestra-chip[aria-pressed="true"] { color: var(--lorchestra-text); }
+.lorchestra-chip[aria-pressed="true"]::before {
+  border-style: solid; background: color-mix(in srgb, var(--lorchestra-accent) 20%, var(--lorchestra-field));
+}
+.lorchestra-chip[aria-pressed="true"].lorchestra-chip-missing::before { border-color: var(--lorchestra-warn); background: none; }
+.lorchestra-chip:hover::before { background: var(--lorchestra-hover); }
+.lorchestra-insert { flex: none; display: flex; align-items: center; gap: 3px; height: ${TARGET}px; padding: 0 6px 0 4px; font-size: 11px; }
 .lorchestra-row + .lorchestra-row { box-shadow: 0 -1px color-mix(in srgb, var(--lorchestra-text) 9%, transparent); }
 .lorchestra-row:is(:hover, :focus-within) { background: color-mix(in srgb, var(--lorchestra-text) 5%, var(--lorchestra-field)); }
 .lorchestra-row.lorchestra-lifted { z-index: 1; position: relative; box-shadow: 0 2px 10px rgb(0 0 0 / 45%); background: var(--lorchestra-hover); }
 .lorchestra-stack-moving .lorchestra-row:not(.lorchestra-lifted) { transition: transform 120ms; }
 .lorchestra-grip {
-  flex: none; width: 13px; height: 100%; display: grid; place-items: center; cursor: grab; color: var(--lorchestra-quiet); opacity: 0.55;
+  flex: none; width: ${TARGET}px; height: 100%; display: grid; place-items: center; cursor: grab; color: var(--lorchestra-quiet); opacity: 0.55;
   touch-action: none;
 }
 .lorchestra-row:is(:hover, :focus-within) .lorchestra-grip { opacity: 1; }
 .lorchestra-lifted .lorchestra-grip { cursor: grabbing; }
 .lorchestra-loras .lorchestra-switch {
-  flex: none; position: relative; width: 24px; height: 14px; border-radius: 7px; transition: background 100ms;
+  flex: none; position: relative; width: ${TARGET}px; height: ${TARGET}px; border-radius: 7px;
+}
+.lorchestra-switch::before {
+  content: ""; position: absolute; inset: 5px 0; border-radius: 7px; transition: background 100ms;
   background: color-mix(in srgb, var(--lorchestra-text) 30%, var(--lorchestra-field));
 }
 .lorchestra-switch::after {
-  content: ""; position: absolute; top: 2px; left: 2px; width: 10px; height: 10px; border-radius: 5px; background: var(--lorchestra-field);
+  content: ""; position: absolute; top: 7px; left: 2px; width: 10px; height: 10px; border-radius: 5px; background: var(--lorchestra-field);
   transition: transform 100ms;
 }
-.lorchestra-loras .lorchestra-switch[aria-checked="true"] { background: var(--lorchestra-accent); }
-.lorchestra-loras .lorchestra-switch[aria-checked="mixed"] { background: color-mix(in srgb, var(--lorchestra-accent) 55%, var(--lorchestra-field)); }
+.lorchestra-switch[aria-checked="true"]::before { background: var(--lorchestra-accent); }
+.lorchestra-switch[aria-checked="mixed"]::before { background: color-mix(in srgb, var(--lorchestra-accent) 55%, var(--lorchestra-field)); }
 .lorchestra-switch[aria-checked="true"]::after { transform: translateX(10px); }
 .lorchestra-switch[aria-checked="mixed"]::after { transform: translateX(5px); }
 .lorchestra-loras .lorchestra-name {
-  flex: 1; min-width: 0; height: 20px; display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 6px; padding: 0 4px; border-radius: 4px;
-  text-align: start; line-height: 20px; white-space: nowrap; overflow: hidden;
+  flex: 1; min-width: 0; height: ${TARGET}px; display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 6px; padding: 0 4px; border-radius: 4px;
+  text-align: start; line-height: ${TARGET}px; white-space: nowrap; overflow: hidden;
 }
 .lorchestra-loras .lorchestra-name:hover { background: var(--lorchestra-hover); }
 .lorchestra-name-title { flex: 0 1 auto; min-width: 40px; max-width: 100%; overflow: hidden; text-overflow: ellipsis; unicode-bidi: isolate; }
@@ -87,22 +95,26 @@ export const STYLE = `
 .lorchestra-name-folder {
   flex: 1 1 36px; min-width: 0; overflow: hidden; text-overflow: ellipsis; font-size: 11px; color: var(--lorchestra-quiet); unicode-bidi: isolate;
 }
-.lorchestra-row-off :is(.lorchestra-name, .lorchestra-weight-number) { color: var(--lorchestra-quiet); }
+.lorchestra-row-off :is(.lorchestra-name, .lorchestra-weight-number, .lorchestra-mark-set) { color: var(--lorchestra-quiet); }
 .lorchestra-row-off .lorchestra-name-title { text-decoration: line-through; text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }
 .lorchestra-loras .lorchestra-mark {
-  flex: none; display: grid; place-items: center; min-width: 17px; height: 20px; border-radius: 4px; font-size: 11px; font-weight: 600;
+  flex: none; display: grid; place-items: center; min-width: ${TARGET}px; height: ${TARGET}px; border-radius: 4px; font-size: 11px; font-weight: 600;
 }
 .lorchestra-loras .lorchestra-mark:hover { background: var(--lorchestra-hover); }
 .lorchestra-mark-set { color: var(--lorchestra-accent); }
 .lorchestra-loras .lorchestra-schedule:not(.lorchestra-mark-set) { opacity: 0; color: var(--lorchestra-quiet); }
 .lorchestra-row:is(:hover, :focus-within) .lorchestra-schedule.lorchestra-mark { opacity: 1; }
+@media (hover: none) { .lorchestra-loras .lorchestra-schedule.lorchestra-mark { opacity: 1; } }
 .lorchestra-loras .lorchestra-tag {
-  flex: none; height: 15px; padding: 0 4px; border-radius: 4px; font-size: 10px; line-height: 15px; font-weight: 600;
+  position: relative; z-index: 0; flex: none; min-width: ${TARGET}px; height: ${TARGET}px; padding: 0 4px; font-size: 10px; font-weight: 600;
+}
+.lorchestra-tag::before {
+  content: ""; position: absolute; z-index: -1; inset: 4px 1px; border-radius: 4px;
   background: color-mix(in srgb, var(--lorchestra-accent) 20%, var(--lorchestra-field));
 }
 .lorchestra-loras .lorchestra-offer {
-  flex: 0 1 auto; min-width: 62px; max-width: 60%; height: 18px; padding: 0 6px; display: flex; flex-wrap: wrap; gap: 2px 5px; font-size: 11px;
-  line-height: 16px; white-space: nowrap; overflow: hidden;
+  flex: 0 1 auto; min-width: 62px; max-width: 60%; height: ${TARGET}px; padding: 0 6px; display: flex; flex-wrap: wrap; gap: 2px 5px; font-size: 11px;
+  line-height: 22px; white-space: nowrap; overflow: hidden;
 }
 .lorchestra-loras .lorchestra-offer[hidden] { display: none; }
 .lorchestra-offer > :first-child { flex: none; }
@@ -110,21 +122,24 @@ export const STYLE = `
 .lorchestra-loras .lorchestra-name:has(~ .lorchestra-offer:not([hidden])) { min-width: 56px; }
 .lorchestra-name:has(~ .lorchestra-offer:not([hidden])) .lorchestra-name-folder { display: none; }
 .lorchestra-weight {
-  flex: none; width: 54px; height: 20px; border-radius: 5px; background: color-mix(in srgb, var(--lorchestra-text) 7%, var(--lorchestra-field));
+  flex: none; width: 54px; height: ${TARGET}px; border-radius: 5px; background: color-mix(in srgb, var(--lorchestra-text) 7%, var(--lorchestra-field));
 }
 .lorchestra-weight-lettered { width: 64px; }
+.lorchestra-weight-wide { width: auto; min-width: 82px; }
 .lorchestra-weight:hover { background: color-mix(in srgb, var(--lorchestra-text) 12%, var(--lorchestra-field)); }
-.lorchestra-weight-same { background: none; }
+.lorchestra-weight-same:not(:hover) { background: none; }
+.lorchestra-weight-same .lorchestra-weight-number { color: var(--lorchestra-quiet); font-style: italic; }
+.lorchestra-weight-course .lorchestra-weight-number { font-size: 11px; white-space: nowrap; }
 .lorchestra-weight-spin {
-  display: flex; align-items: center; justify-content: flex-end; gap: 4px; height: 20px; padding: 0 7px; border-radius: 5px; cursor: ew-resize;
+  display: flex; align-items: center; justify-content: flex-end; gap: 4px; height: ${TARGET}px; padding: 0 7px; border-radius: 5px; cursor: ew-resize;
   touch-action: none; font-variant-numeric: tabular-nums;
 }
 .lorchestra-weight-letter { flex: 1; font-size: 10px; color: var(--lorchestra-quiet); }
 .lorchestra-loras .lorchestra-weight-input {
-  width: 100%; height: 20px; padding: 0 6px; border: 0; border-radius: 5px; text-align: right; background: var(--lorchestra-surface);
+  width: 100%; height: ${TARGET}px; padding: 0 6px; border: 0; border-radius: 5px; text-align: right; background: var(--lorchestra-surface);
   user-select: text; font-variant-numeric: tabular-nums;
 }
-.lorchestra-loras .lorchestra-more { flex: none; width: 18px; height: 20px; display: grid; place-items: center; border-radius: 4px; color: var(--lorchestra-quiet); }
+.lorchestra-loras .lorchestra-more { flex: none; width: ${TARGET}px; height: ${TARGET}px; display: grid; place-items: center; border-radius: 4px; color: var(--lorchestra-quiet); }
 .lorchestra-loras .lorchestra-more:hover { background: var(--lorchestra-hover); color: var(--lorchestra-text); }
 
 .lorchestra-find { width: 360px; max-width: 100%; padding: 10px 12px; display: flex; flex-direction: column; gap: 8px; }

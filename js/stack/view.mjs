@@ -26,10 +26,12 @@ export class ListView {
   /**
    * @param {HTMLElement} element
    * @param {import("./state.mjs").ListState} state
+   * @param {import("./curves.mjs").Curves} curves
    */
-  constructor(element, state) {
+  constructor(element, state, curves) {
     this.element = element;
     this.state = state;
+    this.curves = curves;
   }
 
   /**
@@ -66,6 +68,9 @@ export class ListView {
     if (!parts || !rowActions || isText || isCollapsed) return;
     const { list } = parts;
     const split = rows.some((row) => clipWeight(row) !== null);
+    const schedules = rows.map((row) => row.schedule?.trim() ?? "");
+    this.curves.about(schedules);
+    const wide = schedules.some(Boolean);
     const scrolls = rows.length > MOST_ROWS;
     list.classList.toggle("lorchestra-stack-scrolls", scrolls);
     if (scrolls) list.dataset.captureWheel = "true";
@@ -77,7 +82,8 @@ export class ListView {
       list.append(row.element);
     }
     rows.forEach((row, index) => this.rows[index].show({
-      row, index, count: rows.length, split, badge: badges[index], open: open.has(row.lora),
+      row, index, count: rows.length, split, wide, curve: this.curves.of(schedules[index]), badge: badges[index],
+      open: open.has(row.lora),
     }));
   }
 

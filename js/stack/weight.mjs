@@ -3,6 +3,7 @@
 
 import { create, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
+import { ends, inShort, scaled } from "../values/course.mjs";
 import { WEIGHT_LIMIT } from "../values/limits.mjs";
 import { clamp, formatWeight, readNumber, rounded } from "../values/numbers.mjs";
 
@@ -23,8 +24,17 @@ const WHEEL_PAUSE = 400; // after which a turn of the wheel is one step of undo
  */
 
 /**
+ * @typedef {object} Weight as it is shown
+ * @property {number} value
+ * @property {string} label
+ * @property {string} letter of its column; empty if there is one column
+ * @property {boolean} [same] whether it is another weight's, until it is given one of its own
+ * @property {number[] | null} [course] of the schedule that it is multiplied with
+ */
+
+/**
  * @param {WeightActions} actions
- * @returns {{element: HTMLElement, show: (weight: {value: number, label: string, letter: string}) => void, edit: () => void}}
+ * @returns {{element: HTMLElement, show: (weight: Weight) => void, edit: () => void}}
  */
 export function createWeight(actions) {
   const letter = create("span", { class: "lorchestra-weight-letter", "aria-hidden": "true" });
@@ -35,13 +45,17 @@ export function createWeight(actions) {
   const element = create("span", { class: "lorchestra-weight", "data-capture-wheel": "true" }, spin);
   let value = 0;
   let label = "";
+  let same = false;
   /** @type {HTMLInputElement | null} */
   let input = null;
   let turning = 0;
 
-  const display = () => {
-    number.textContent = formatWeight(value);
+  /** @param {number[] | null} course */
+  const display = (course) => {
+    number.textContent = inShort(value, course);
     setAttribute(spin, "aria-valuenow", value);
+    setAttribute(spin, "aria-valuetext", inWords(value, course));
+    spin.classList.toggle("lorchestra-weight-course", number.textContent !== formatWeight(value));
   };
   /** @param {{shiftKey: boolean, ctrlKey: boolean, metaKey: boolean}} event @param {number} coarse */
   const stepOf = (event, coarse) => (event.shiftKey ? FINE : event.ctrlKey || event.metaKey ? coarse : actions.step());
@@ -68,9 +82,10 @@ export function createWeight(actions) {
       done = true;
       input = null;
       const read = keep ? readNumber(field.value) : null;
+      const isEntered = same && focus; // the same number may be meant as its own
       field.replaceWith(spin);
       if (focus) spin.focus({ preventScroll: true });
-      if (read !== null && rounded(read, 6) !== value) actions.commit(clamp(rounded(read, 6), -WEIGHT_LIMIT, WEIGHT_LIMIT));
+      if (read !== null && (isEntered || rounded(read, 6) !== value)) actions.commit(clamp(rounded(read, 6), -WEIGHT_LIMIT, WEIGHT_LIMIT));
     };
     field.addEventListener("keydown", (event) => {
       event.stopPropagation();
@@ -151,7 +166,7 @@ export function createWeight(actions) {
       input.value = "";
       input.blur();
     }
-    actions.reset();
+    if (!same) actions.reset();
     spin.focus({ preventScroll: true });
   });
 
@@ -161,10 +176,32 @@ export function createWeight(actions) {
     show: (weight) => {
       value = weight.value;
       label = weight.label;
+      same = weight.same ?? false;
+      const course = weight.course ?? null;
       letter.textContent = weight.letter;
+      element.classList.toggle("lorchestra-weight-lettered", weight.letter !== "");
+      element.classList.toggle("lorchestra-weight-same", same);
       setAttribute(spin, "aria-label", label);
-      spin.title = t("{label}. Type, scroll or drag; Shift: fine, Ctrl: coarse; double-click: default", { label });
-      display();
+      const how = t("{label}. Type, scroll or drag; Shift: fine, Ctrl: coarse; double-click: default", { label });
+      const over = inWords(value, course);
+      spin.title = over ? `${how}\n${over}` : how;
+      display(course);
     },
   };
+}
+
+/**
+ * What a weight with a schedule is over the run.
+ * @param {number} value
+ * @param {number[] | null} course
+ * @returns {string | null} null where it is the same as without
+ */
+function inWords(value, course) {
+  const weights = scaled(value, course);
+  if (weights.length === 1 && weights[0] === value) return null;
+  const [weight, ...over] = [value, ...weights].map(formatWeight);
+  if (over.length === 1) return t("{weight}, with the schedule {over}", { weight, over: over[0] });
+  if (over.length === 2) return t("{weight}, over the steps from {first} to {last}", { weight, first: over[0], last: over[1] });
+  const { low, high } = ends(weights);
+  return t("{weight}, over the steps between {low} and {high}", { weight, low: formatWeight(low), high: formatWeight(high) });
 }

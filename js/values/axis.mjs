@@ -151,6 +151,21 @@ export function linePath(curve, scale, only) {
 }
 
 /**
+ * The line of a product, from one end of the axis to the other.
+ * @param {Curve[]} curves
+ * @param {Scale} scale
+ */
+export function productPath(curves, scale) {
+  const { start, end } = scale.axis;
+  const places = new Set(Array.from({ length: 121 }, (_, index) => start + ((end - start) * index) / 120));
+  const points = [...places].map((at) => {
+    const weight = curves.reduce((product, curve) => product * weightAt(curve, at), 1);
+    return `${scale.x(at)} ${scale.y(weight)}`;
+  });
+  return `M${points.join("L")}`;
+}
+
+/**
  * The starts of the sampler's steps, in the curve's unit; empty if they are not known, or too many to show.
  * @param {Curve} curve
  * @param {Run} run

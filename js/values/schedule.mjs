@@ -9,7 +9,7 @@
 import { easingOf, easingTyped, LINEAR } from "./easings.mjs";
 import { MAX_KEYFRAMES, MAX_SCHEDULE, MAX_SIGMA, MAX_STEPS, WEIGHT_LIMIT } from "./limits.mjs";
 import { clamp, rounded } from "./numbers.mjs";
-import { presetTyped } from "./presets.mjs";
+import { NUMBERED, presetTyped, withNumber } from "./presets.mjs";
 
 /**
  * @typedef {"progress" | "step" | "sigma"} Unit what keyframes are placed by
@@ -149,6 +149,33 @@ export function writeSchedule(curves) {
   return curves.map(writeCurve).join(" * ");
 }
 
+/**
+ * A preset with its number, in the canonical text form.
+ * @param {import("./presets.mjs").NumberedPreset} preset
+ * @param {number} number from 1 to its most
+ */
+export function numberedText(preset, number) {
+  return writeSchedule(readSchedule(withNumber(preset, number)) ?? []);
+}
+
+/**
+ * The preset with a number that a schedule is.
+ * @param {string} text
+ * @returns {{preset: import("./presets.mjs").NumberedPreset, number: number} | undefined}
+ */
+export function numberedIn(text) {
+  const curves = readSchedule(text);
+  if (curves?.length !== 1 || curves[0].keyframes.length !== 2) return undefined;
+  const written = writeSchedule(curves);
+  for (const { at } of curves[0].keyframes) {
+    for (const number of [Math.round(at * 100), 100 - Math.round(at * 100), at - 1]) {
+      const preset = NUMBERED.find((one) => number >= 1 && number <= one.most && numberedText(one, number) === written);
+      if (preset) return { preset, number };
+    }
+  }
+  return undefined;
+}
+
 /** @param {Curve} curve */
 function writeCurve({ unit, keyframes }) {
   const [first] = keyframes;
@@ -169,6 +196,15 @@ export function writePosition(at) {
     if (above / below === at) return `${above}/${below}`;
   }
   return plain;
+}
+
+/**
+ * A position as the axis says it: the progress in percent.
+ * @param {number} at
+ * @param {Unit} unit
+ */
+export function positionOnAxis(at, unit) {
+  return unit === "progress" ? `${writeNumber(rounded(at * 100, 2))}%` : writeNumber(rounded(at, 4));
 }
 
 /** @param {number} value as short as it can be and still be the same, as Python writes it: 1, 0.3, 1e-07 */

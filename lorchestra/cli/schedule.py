@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import ScheduleError
-from ..schedule import PRESETS, Schedule, Steps
+from ..schedule import Schedule, Steps
+from ..schedule.presets import PRESET_NAMES
 from ..schedule.steps import MAX_STEPS
 from .export import Subparsers
 from .terminal import printable
@@ -25,7 +26,7 @@ def add_schedule(subparsers: Subparsers) -> None:
         help="show a schedule's weight at each step",
         description="Shows what a schedule makes of a row's weight at each step: keyframes (0:0, 0.3:1 ease, 1:0.2), "
         "steps (step 1-2:1), sigmas (sigma 14.6:0, 7:1), loractl's 0.2@0.2,1@0.5, prompt-control's "
-        f"[<lora:a:1>:0.2,0.6], or a name: {', '.join(preset.name for preset in PRESETS)}.",
+        f"[<lora:a:1>:0.2,0.6], or a name: {', '.join(PRESET_NAMES).replace('%', '%%')}.",
     )
     parser.add_argument("text", metavar="TEXT")
     parser.add_argument("--steps", type=int, metavar="N", help=f"steps of the run; {DEFAULT_STEPS} where nothing says")

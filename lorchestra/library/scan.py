@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .facts import File
-from .sidecars import MOVING, PREVIEWS, SIDECARS
+from .sidecars import MOVING, NUMBERED, PREVIEWS, SIDECARS, find_numbered
 
 FOLDER_SECONDS = 10.0
 """A network drive that does not answer is left aside after so long, until it answers."""
@@ -74,6 +74,8 @@ def read_folder(path: str) -> Folder:
     except OSError:
         return _EMPTY
     images, videos = (_count(entries, ends) for ends in (PREVIEWS, MOVING))
+    for stem in {found[1] for found in map(NUMBERED.fullmatch, entries) if found}:
+        images[stem] += sum(1 for _ in find_numbered(stem, entries.__contains__))
     sidecars: dict[str, list[str]] = {}
     for name in entries:
         if name.endswith(SIDECARS):

@@ -6,7 +6,8 @@ descriptions come as plain text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -49,6 +50,14 @@ MAX_VIDEO = 64_000_000
 PREVIEWS = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in IMAGES)
 """Endings of preview images after a LoRA's name, the first that is there wins: `pixel.preview.png`, `pixel.jpg`."""
 
+NUMBERED = re.compile(rf"(.+)[._][0-9]{{1,2}}(?:{'|'.join(re.escape(suffix) for suffix, _, _ in IMAGES)})", re.DOTALL)
+"""A name that may be one of several images of a LoRA, which is its first group: `pixel.1.png`, `pixel_2.webp`."""
+_LORAS = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
+"""Endings of LoRA files as ComfyUI lists them; one of that name has its image itself."""
+_MOST_NUMBERED = 50
+_GAP = 2
+"""Numbers in a row that are not there, after which no more are looked for."""
+
 MOVING = tuple(f"{middle}{suffix}" for middle in (".preview", "") for suffix, _, _ in VIDEOS)
 """The same of videos."""
 
@@ -90,17 +99,44 @@ class Sidecars:
 def find_preview(path: str | Path, listed: Collection[str] | None = None) -> str | None:
     """The path of the preview image beside a LoRA file; None without one. `listed` saves asking the disk."""
     path = Path(path)
-    for suffix in PREVIEWS:
-        file = path.with_name(path.stem + suffix)
-        if file.name in listed if listed is not None else is_file(file):
-            return str(file)
-    return None
+
+    def is_there(name: str) -> bool:
+        return name in listed if listed is not None else is_file(path.with_name(name))
+
+    names = (path.stem + suffix for suffix in PREVIEWS)
+    name = next(filter(is_there, names), None) or next(find_numbered(path.stem, is_there), None)
+    return name and str(path.with_name(name))
 
 
 def find_previews(path: str | Path) -> tuple[str, ...]:
-    """The paths of all previews beside a LoRA file: images first, then videos."""
+    """The paths of all previews beside a LoRA file: images first, those with a number after the others, then videos."""
     path = Path(path)
-    return tuple(str(file) for end in (*PREVIEWS, *MOVING) if is_file(file := path.with_name(path.stem + end)))
+
+    def is_there(name: str) -> bool:
+        return is_file(path.with_name(name))
+
+    images, videos = (filter(is_there, (path.stem + end for end in ends)) for ends in (PREVIEWS, MOVING))
+    return tuple(str(path.with_name(name)) for name in (*images, *find_numbered(path.stem, is_there), *videos))
+
+
+def find_numbered(stem: str, is_there: Callable[[str], bool]) -> Iterator[str]:
+    """The names of the images with a number that belong to a LoRA, by number: `pixel.1.png`, `pixel_2.webp`.
+
+    Where another LoRA is called `pixel_2`, its image is its own. Few names are asked for: the first numbers, and as
+    long as some are there, the next.
+    """
+    missing = 0
+    for number in range(_MOST_NUMBERED):
+        found = [
+            name
+            for whole in (f"{stem}.{number}", f"{stem}_{number}")
+            for suffix, _, _ in IMAGES
+            if is_there(name := whole + suffix) and not any(is_there(whole + ending) for ending in _LORAS)
+        ]
+        yield from found
+        missing = 0 if found or number == 0 else missing + 1
+        if missing == _GAP:
+            return
 
 
 def is_video(path: str | Path) -> bool:

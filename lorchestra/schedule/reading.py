@@ -10,7 +10,7 @@
 | `0.2-0.6:1` | 1 from 0.2 until 0.6, and 0 outside; several ranges may follow each other |
 | `step 1-2:1` | 1 at the steps 1 and 2, and 0 at all others |
 | `0.5:0.2, 0.5:1` | a jump: two keyframes at one position |
-| `fade-in` | a preset |
+| `fade-in`, `fade in over 30 %` | a preset |
 | `fade-in * step 1:0 hold, 2:1` | the product of two schedules |
 
 A word after the weight says how the weight goes on to the *next* keyframe: hold, ease-in, ease-out, ease (or
@@ -31,7 +31,7 @@ from ..limits import WEIGHT_LIMIT
 from ..sentences import say
 from .curve import ADDRESSINGS, MAX_CURVES, MAX_KEYFRAMES, By, Curve, Keyframe, number
 from .easing import EASINGS, HOLD, LINEAR, find_easing_typed
-from .presets import PRESETS, find_preset
+from .presets import PRESET_NAMES, find_preset
 from .writing import TIMES
 
 MAX_TEXT = 100_000
@@ -165,7 +165,7 @@ class _Reader:
                 )
             word = self.match(_WORD)
             if word:
-                names = ", ".join(preset.name for preset in PRESETS)
+                names = ", ".join(PRESET_NAMES)
                 raise ScheduleError(
                     say(
                         "{name} is not a schedule; write keyframes such as 0:0, 1:1, or one of: {names}",

@@ -55,14 +55,20 @@ SHOWN = """(index) => {
     const live = widgets.filter((one) => one.type === 'LORCHESTRA_LORAS');
     const list = live[index].element; // the element on the screen must be that of the widget that is saved
     if (!lists.includes(list)) return [];
-    const number = (one) => one && one.checkVisibility({visibilityProperty: true}) ? Number(one.textContent) : null;
+    const number = (spin) => { // with a schedule, the text says where it goes
+        if (!spin?.checkVisibility({visibilityProperty: true})) return null;
+        const text = spin.querySelector('.lorchestra-weight-number').textContent;
+        const now = Number(spin.getAttribute('aria-valuenow'));
+        return spin.hasAttribute('aria-valuetext') || Number(text) === now ? now : text;
+    };
     return [...list.querySelectorAll('.lorchestra-row')].map((row) => {
-        const [model, clip] = row.querySelectorAll('.lorchestra-weight-number');
+        const [model, clip] = row.querySelectorAll('.lorchestra-weight-spin');
+        const isSame = clip?.closest('.lorchestra-weight-same') && number(clip) === number(model);
         const curve = row.querySelector('.lorchestra-schedule');
         return {
             lora: row.querySelector('.lorchestra-name').title,
             on: row.querySelector('[role=switch]').getAttribute('aria-checked') === 'true',
-            model: number(model), clip: number(clip),
+            model: number(model), clip: isSame ? null : number(clip),
             schedule: curve.classList.contains('lorchestra-mark-set') ? curve.title.replace('Schedule: ', '') : '',
         };
     });
@@ -149,15 +155,16 @@ class Face:
     """A page with ComfyUI in it, and what the tests do there.
 
     `renderer` is `classic` or `nodes2`, with a dash and the version of a frontend that is not the server's own.
+    `context` is what the browser is besides, such as a phone.
     """
 
-    def __init__(self, browser: Browser, server: Server, renderer: str) -> None:
+    def __init__(self, browser: Browser, server: Server, renderer: str, **context: Any) -> None:
         self.server = server
         self.renderer, _, self.version = renderer.partition("-")
         self.name = renderer
         self.frontend = Frontend(unpacked(self.version)) if self.version else None
         self.errors: list[str] = []
-        self.page: Page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
+        self.page: Page = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **context}).new_page()
         self.page.route("**/*", self._route)
         self.page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         self.page.on("console", self._on_console)

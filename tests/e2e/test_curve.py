@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow  # test_stack_list.py opens it in the quick run
 
 
 NODE = "LorchestraLoraSchedule"
-BELL = ("point 1: at 0, weight 0, cosine", "point 2: at 0.5, weight 1, cosine", "point 3: at 1, weight 0")
+BELL = ("point 1: at 0%, weight 0, cosine", "point 2: at 50%, weight 1, cosine", "point 3: at 100%, weight 0")
 
 
 class Editor:
@@ -52,6 +52,10 @@ class Editor:
     def wait_for_labels(self, *expected: str) -> None:
         """Waits until the points are these."""
         self.face.wait_for(lambda: self.labels() == list(expected))
+
+    def axes(self) -> list[str]:
+        """The names of the axes."""
+        return self.root.locator(".lorchestra-curve-axis").all_text_contents()
 
     def place(self, number: int) -> tuple[float, float]:
         """The middle of a point, from 1, in the window."""
@@ -93,11 +97,11 @@ def curve(face: Any) -> Editor:
 
 def test_a_dragged_point_is_in_the_text_the_prompt_and_the_output(curve: Editor) -> None:
     curve.type("0:0, 0.5:1 ease, 1:0")
-    curve.wait_for_labels("point 1: at 0, weight 0", "point 2: at 0.5, weight 1, ease", "point 3: at 1, weight 0")
+    curve.wait_for_labels("point 1: at 0%, weight 0", "point 2: at 50%, weight 1, ease", "point 3: at 100%, weight 0")
     curve.drag(2, 0.31, 0.62)
     assert curve.text == "0:0, 0.3:0.6 ease, 1:0"
     assert curve.widget("text") == curve.page.locator("textarea:visible").first.input_value() == curve.text
-    assert curve.labels()[1] == "point 2: at 0.3, weight 0.6, ease"
+    assert curve.labels()[1] == "point 2: at 30%, weight 0.6, ease"
     outputs = curve.face.queue()
     assert [output["text"] for output in outputs.values()] == [["0:0, 0.3:0.6 ease, 1:0"]]
     curve.face.wait_for(lambda: curve.root.count() == 1)
@@ -120,11 +124,14 @@ def test_dragging_goes_straight_up_or_aside_and_finely_with_shift(curve: Editor)
     curve.drag(2, 1.4, -0.5)
     assert curve.text.startswith("0:0, 1:-0."), "neither past the neighbour nor kept in the grid"
     assert "-0.5" in curve.root.locator("svg text").all_text_contents()
+    assert curve.axes() == ["Progress of the sampling, in %", "Weight"]
 
 
 def test_typing_text_moves_the_points(curve: Editor) -> None:
     curve.type("0:0.2, 0.25:-1 hold, 1:2.5")
-    curve.wait_for_labels("point 1: at 0, weight 0.2", "point 2: at 0.25, weight -1, hold", "point 3: at 1, weight 2.5")
+    curve.wait_for_labels(
+        "point 1: at 0%, weight 0.2", "point 2: at 25%, weight -1, hold", "point 3: at 100%, weight 2.5"
+    )
     left, top, right, bottom = curve.area()
     x, y = curve.place(2)
     assert x == pytest.approx(left + (right - left) / 4, abs=2)
@@ -134,6 +141,7 @@ def test_typing_text_moves_the_points(curve: Editor) -> None:
     curve.wait_for_labels("point 1: at 1, weight 0", "point 2: at 5, weight 1")
     curve.type("sigma 14.6:0, 7:1")
     curve.wait_for_labels("point 1: at 14.6, weight 0", "point 2: at 7, weight 1")
+    assert curve.axes()[0] == "Sigma"
     assert curve.place(1)[0] < curve.place(2)[0]
 
 
@@ -216,14 +224,14 @@ def test_presets(curve: Editor) -> None:
     menu.wait_for(state="detached")
     assert (curve.widget("preset"), curve.text) == ("bell", "0:0.3, 1:0.4"), "the own text is kept for later"
     curve.wait_for_labels(
-        "point 1: at 0, weight 0, cosine", "point 2: at 0.5, weight 1, cosine", "point 3: at 1, weight 0"
+        "point 1: at 0%, weight 0, cosine", "point 2: at 50%, weight 1, cosine", "point 3: at 100%, weight 0"
     )
     curve.drag(2, 0.7, 0.8)
     assert (curve.widget("preset"), curve.text) == ("from text", "0:0 cosine, 0.7:0.8 cosine, 1:0")
     curve.face.press("Control+z")
     curve.face.wait_for(lambda: (curve.widget("preset"), curve.text) == ("bell", "0:0.3, 1:0.4"))
     curve.wait_for_labels(
-        "point 1: at 0, weight 0, cosine", "point 2: at 0.5, weight 1, cosine", "point 3: at 1, weight 0"
+        "point 1: at 0%, weight 0, cosine", "point 2: at 50%, weight 1, cosine", "point 3: at 100%, weight 0"
     )
 
 
@@ -271,7 +279,7 @@ def test_saved_and_loaded_again(curve: Editor, tmp_path: Path) -> None:
     curve.face.open()
     curve.page.locator("#comfy-file-input").set_input_files(path)
     curve.root.wait_for(state="visible")
-    curve.wait_for_labels("point 1: at 0, weight 0", "point 2: at 0.6, weight 0.7")
+    curve.wait_for_labels("point 1: at 0%, weight 0", "point 2: at 60%, weight 0.7")
     curve.drag(2, 0.8, 0.5)
     assert curve.text == "0:0, 0.8:0.5"
 
@@ -281,23 +289,27 @@ def test_everything_by_keyboard(curve: Editor) -> None:
     curve.root.get_by_role("button", name="Mirror").focus()
     page.keyboard.press("Tab")
     label = "document.activeElement.getAttribute('aria-label')"
-    assert page.evaluate(label) == "point 1: at 0, weight 0"
+    assert page.evaluate(label) == "point 1: at 0%, weight 0"
     assert page.evaluate("getComputedStyle(document.activeElement.children[1]).stroke") not in (
         "none",
         "rgba(0, 0, 0, 0)",
     )
     page.keyboard.press("PageDown")
-    assert page.evaluate(label) == "point 2: at 1, weight 1"
+    assert page.evaluate(label) == "point 2: at 100%, weight 1"
     for key in ("ArrowLeft", "ArrowLeft", "ArrowDown", "Shift+ArrowDown"):
         page.keyboard.press(key)
-    assert page.evaluate(label) == "point 2: at 0.9, weight 0.94"
+    assert page.evaluate(label) == "point 2: at 90%, weight 0.94"
     assert curve.text == "0:0, 0.9:0.94"
     page.keyboard.press("Home")
     page.keyboard.press("Insert")
     assert curve.text == "0:0, 0.45:0.47, 0.9:0.94"
-    assert page.evaluate(label) == "point 2: at 0.45, weight 0.47"
+    assert page.evaluate(label) == "point 2: at 45%, weight 0.47"
     page.keyboard.press("Tab")  # to the button of the point before
     curve.root.get_by_label("At", exact=True).focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("30")
+    page.keyboard.press("Enter")
+    expect(curve.root.get_by_label("At", exact=True)).to_have_value("30%")
     page.keyboard.press("Control+a")
     page.keyboard.type("1/4")
     page.keyboard.press("Tab")
@@ -325,7 +337,7 @@ def test_text_of_other_forms_is_asked_of_the_server(curve: Editor) -> None:
         curve.face.wait_for(lambda: curve.root.get_attribute("data-state") == "ready")
         assert curve.text == text, "to look at it changes nothing"
     curve.type("0@0.2,1@0.5")
-    curve.wait_for_labels("point 1: at 0.2, weight 0", "point 2: at 0.5, weight 1")
+    curve.wait_for_labels("point 1: at 20%, weight 0", "point 2: at 50%, weight 1")
     curve.drag(2, 0.7, 0.5)
     assert curve.text == "0.2:0, 0.7:0.5"
 
@@ -333,9 +345,9 @@ def test_text_of_other_forms_is_asked_of_the_server(curve: Editor) -> None:
 def test_a_product_is_edited_curve_by_curve(curve: Editor) -> None:
     curve.type("fade-in * 0:1, 1:0.5")
     factor = curve.root.get_by_label("Curve of the product to edit")
-    curve.wait_for_labels("point 1: at 0, weight 0", "point 2: at 1, weight 1")
+    curve.wait_for_labels("point 1: at 0%, weight 0", "point 2: at 100%, weight 1")
     factor.select_option("1")
-    curve.wait_for_labels("point 1: at 0, weight 1", "point 2: at 1, weight 0.5")
+    curve.wait_for_labels("point 1: at 0%, weight 1", "point 2: at 100%, weight 0.5")
     curve.drag(2, 1, 0.25)
     assert curve.text == "0:0, 1:1 * 0:1, 1:0.25"
 
@@ -358,7 +370,7 @@ def test_text_that_means_nothing_stays_and_says_where(curve: Editor, text: str, 
     assert curve.root.get_by_role("button", name="Mirror").is_disabled()
     assert curve.page.evaluate("window.hacked") is None
     curve.type("0:1, 1:0")
-    curve.wait_for_labels("point 1: at 0, weight 1", "point 2: at 1, weight 0")
+    curve.wait_for_labels("point 1: at 0%, weight 1", "point 2: at 100%, weight 0")
     assert curve.root.get_attribute("data-state") == "ready"
 
 
@@ -502,7 +514,7 @@ def test_popover_edits_the_schedule_of_a_row(face: Any, pack_folder: str) -> Non
     field = curve.root.get_by_label("The schedule as text")
     assert field.input_value() == "0:0, 0.25:0.5, 1:0"
     field.fill("0:1, 1:0")
-    curve.wait_for_labels("point 1: at 0, weight 1", "point 2: at 1, weight 0")
+    curve.wait_for_labels("point 1: at 0%, weight 1", "point 2: at 100%, weight 0")
     field.fill("0:1, 1:")
     face.wait_for(lambda: curve.status.inner_text().startswith("Column 8: expected a weight"))
     assert field.get_attribute("aria-invalid") == "true"
@@ -517,14 +529,14 @@ def test_popover_edits_the_schedule_of_a_row(face: Any, pack_folder: str) -> Non
 def test_popover_without_a_schedule_and_back_to_none(face: Any, pack_folder: str) -> None:
     curve = Popover(face, pack_folder, "")
     assert curve.status.inner_text() == "No schedule: the same weight at every step"
-    curve.wait_for_labels("point 1: at 0, weight 1")
+    curve.wait_for_labels("point 1: at 0%, weight 1")
     face.page.keyboard.press("Escape")
     curve.root.wait_for(state="detached")
     assert curve.told == {"changes": [], "commits": [], "closed": 1}, "to look at it changes nothing"
     curve = Popover(face, pack_folder, "")
     curve.root.get_by_role("button", name="Presets").click()
     face.page.get_by_role("menuitemcheckbox", name="fade-out", exact=True).click()
-    curve.wait_for_labels("point 1: at 0, weight 1", "point 2: at 1, weight 0")
+    curve.wait_for_labels("point 1: at 0%, weight 1", "point 2: at 100%, weight 0")
     assert curve.told["commits"] == ["fade-out"]
     face.page.get_by_role("button", name="No schedule").click()
     curve.root.wait_for(state="detached")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, expect
 from support.sparse_files import lora_shapes, write_sparse
 
 pytestmark = pytest.mark.slow  # test_stack_list.py opens it in the quick run
@@ -102,6 +102,26 @@ def test_all_that_is_known_is_shown_as_text(card: Card) -> None:
     assert element.locator("img").count() == 1
     card.page.wait_for_function("document.querySelector('.lorchestra-info-image').naturalWidth === 8")
     card.face.screenshot("info_card_dark")
+
+
+def test_several_pictures_are_gone_through(card: Card, server: Any) -> None:
+    more = server.base / "models/loras/cards/pixel_1.png"
+    more.write_bytes(PNG)
+    try:
+        element = card.open(CARD)
+        image, turn = element.locator("img"), element.locator(".lorchestra-info-turn")
+        expect(turn).to_have_text("1 / 2")
+        first = image.get_attribute("src")
+        element.get_by_role("button", name="Next picture").click()
+        expect(turn).to_have_text("2 / 2")
+        assert image.get_attribute("src") == first.replace("number=0", "number=1")
+        element.get_by_role("status").get_by_text("Picture 2 of 2").wait_for()
+        card.page.wait_for_function("document.querySelector('.lorchestra-info-image').naturalWidth === 8")
+        card.face.screenshot("info_card_pictures")
+        card.page.keyboard.press("ArrowRight")
+        expect(turn).to_have_text("1 / 2")
+    finally:
+        more.unlink()
 
 
 def test_words_are_copied_by_a_click(card: Card) -> None:

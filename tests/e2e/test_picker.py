@@ -790,6 +790,31 @@ def test_hashing_and_what_is_not_kept_are_told_and_hashing_can_be_stopped(picker
         picker.page.unroute("**/lorchestra/index")
 
 
+def test_the_preview_goes_through_several_pictures(picker: Picker) -> None:
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.extend(parse_qs(urlsplit(route.request.url).query).get("number", ["first"]))
+        route.fulfill(body=PIXEL, content_type="image/png")
+
+    picker.answer([sdxl("a.safetensors", preview=True, images=3), sdxl("b.safetensors", preview=True, images=1)])
+    picker.page.route(PREVIEW, answer)
+    picker.open()
+    preview, press = picker.root.locator(".lorchestra-picker-preview"), picker.page.keyboard.press
+    count = preview.locator(".lorchestra-picker-count")
+    for key, expected in ((None, "1 / 3"), ("ArrowRight", "2 / 3"), ("ArrowRight", "3 / 3"), ("ArrowRight", "1 / 3"),
+                          ("ArrowLeft", "3 / 3")):  # fmt: skip
+        if key:
+            press(f"Alt+{key}")
+        expect(count).to_have_text(expected)
+        expect(preview.locator("img")).to_be_visible()
+    assert asked == ["first", "1", "2"]  # what was there once comes from the browser's memory
+    press("ArrowDown")
+    expect(count).to_have_text("")
+    press("Alt+ArrowRight")
+    expect(count).to_have_text("")
+
+
 def test_preview_is_loaded_for_the_row_under_the_pointer_alone(picker: Picker) -> None:
     asked: list[str] = []
 

@@ -50,7 +50,7 @@ def names(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def weight(face: Any, index: int, name: str = "Model") -> Any:
-    return face.row(index).get_by_role("spinbutton", name=name)
+    return face.row(index).get_by_role("spinbutton", name=f"{name} weight of")
 
 
 def test_the_node_has_its_list(face: Any) -> None:
@@ -202,6 +202,115 @@ def test_clip_weights_are_split_and_locked(face: Any) -> None:
     assert [row["clip"] for row in face.same()] == [0.5, 0.6]
     face.menu("Use the model weight for CLIP")
     assert all("clip" not in row for row in face.same())
+
+
+def test_a_dimmed_clip_weight_becomes_the_rows_own(face: Any) -> None:
+    """Where one row is split, the others show the weight that applies, and any edit of it splits them."""
+    face.add()
+    rows = [{"lora": WARM, "model": 0.5, "clip": 0.2}, {"lora": LINES, "model": 0.6}, {"lora": NAMES[0], "model": 1}]
+    set_rows(face, rows)
+    page, same = face.page, face.list_rows.locator(".lorchestra-weight-same [role=spinbutton]")
+    assert face.same() == rows
+    assert same.all_inner_texts() == ["C\n0.60", "C\n1.00"]
+    expect(same.first).to_have_accessible_name("CLIP weight of lines, which is the model weight")
+    weight(face, 1).focus()
+    page.keyboard.press("ArrowUp")
+    assert same.first.inner_text() == "C\n0.65"
+    rows[1]["model"] = 0.65
+    # To look at it, to leave it as it is and a double click split nothing.
+    for leave in ("Escape", "Tab"):
+        same.first.click()
+        page.keyboard.press(leave)
+        assert face.same() == rows
+    same.first.dblclick()
+    assert face.same() == rows
+    same.first.click()
+    page.keyboard.press("Enter")
+    assert face.same()[1] == {"lora": LINES, "model": 0.65, "clip": 0.65}
+    expect(same).to_have_count(1)
+    same.focus()
+    page.keyboard.press("ArrowDown")
+    assert face.same()[2] == {"lora": NAMES[0], "model": 1, "clip": 0.95}
+    expect(weight(face, 2, "CLIP")).to_be_focused()
+    face.press("Control+z")
+    face.wait_for(lambda: face.same()[2] == rows[2])
+    face.press("Control+z")
+    face.wait_for(lambda: face.same() == rows)
+    face.press("Control+y")
+    face.wait_for(lambda: face.same()[1]["clip"] == 0.65)
+    face.menu("Separate CLIP weight", row=1)
+    face.menu("Separate CLIP weight", row=0)
+    expect(face.row(0).get_by_role("spinbutton")).to_have_count(1)
+
+
+SCHEDULED = {
+    "0:0, 0.3:1": ("0→0.75", "0.75, over the steps from 0.00 to 0.75"),
+    "bell": ("0→0.75→0", "0.75, over the steps between 0.00 and 0.75"),
+    "valley": ("0…0.75", "0.75, over the steps between 0.00 and 0.75"),
+    "0.5": ("0.75×0.5", "0.75, with the schedule 0.375"),
+    "constant": ("0.75", None),
+    "[<lora:a:1>:0.2,0.6]": ("0→0.75→0", "0.75, over the steps between 0.00 and 0.75"),
+    "0:1, nonsense": ("0.75", None),
+}
+"""Schedules, the last two of which only the server can read, with what a weight of 0.75 says then."""
+
+
+def test_a_schedule_is_drawn_and_its_weight_says_where_it_goes(face: Any) -> None:
+    face.add()
+    rows = [{"lora": NAMES[0], "model": 0.75, "schedule": text} for text in SCHEDULED]
+    set_rows(face, rows)
+    spins = face.list_rows.get_by_role("spinbutton")
+    face.wait_for(lambda: spins.nth(5).inner_text() != "0.75")
+    told = [(spin.inner_text(), spin.get_attribute("aria-valuetext")) for spin in spins.all()]
+    assert told == list(SCHEDULED.values())
+    assert face.same() == rows
+    lines = face.list_rows.locator(".lorchestra-schedule path").evaluate_all(
+        "(paths) => paths.map((path) => path.getAttribute('d'))"
+    )
+    assert len(set(lines)) == len(rows)
+    face.screenshot("schedules")
+    spins.first.focus()
+    face.page.keyboard.press("ArrowUp")
+    assert spins.first.inner_text() == "0→0.8"
+    spins.first.click()
+    expect(face.row(0).get_by_role("textbox")).to_have_value("0.80")
+    face.page.keyboard.press("Escape")
+    face.menu("Remove the schedule", row=0)
+    assert spins.first.inner_text() == "0.80"
+
+
+def test_a_preset_with_a_number(face: Any) -> None:
+    face.add()
+    set_rows(face, [{"lora": WARM, "model": 0.5}])
+    face.row(0).hover()
+    face.row(0).get_by_role("button", name="Change the weight over the steps").click()
+    presets = face.page.get_by_role("dialog").get_by_role("button", name="Presets")
+    menu, press = face.page.get_by_role("menu", name="Presets"), face.page.keyboard.press
+    presets.click()
+    press("ArrowDown")
+    expect(menu.get_by_role("menuitem", name="fade out over 30 %")).to_be_focused()
+    face.page.keyboard.type("250")
+    field = menu.get_by_role("spinbutton", name="fade out over … %")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    press("Enter")
+    expect(menu).to_be_visible()
+    press("Backspace")
+    press("ArrowDown")
+    expect(field).to_have_value("24")
+    press("Enter")
+    face.wait_for(lambda: face.same()[0].get("schedule") == "0.76:1, 1:0")
+    expect(presets).to_be_focused()
+    press("Enter")
+    chosen = menu.locator("[aria-current=true], [aria-checked=true]")
+    expect(chosen).to_have_accessible_name("fade out over 24 %")
+    face.screenshot("numbered-presets")
+    menu.get_by_role("spinbutton", name="only the first … steps").fill("6")
+    menu.get_by_role("menuitem", name="only the first 6 steps").click(position={"x": 40, "y": 12})
+    face.wait_for(lambda: face.same()[0].get("schedule") == "step 1:1 hold, 7:0")
+    press("Escape")
+    for expected in ("0.76:1, 1:0", ""):
+        face.press("Control+z")
+        face.wait_for(lambda text=expected: face.same()[0].get("schedule", "") == text)
 
 
 def test_the_row_menu(face: Any) -> None:

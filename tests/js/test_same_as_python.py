@@ -22,6 +22,7 @@ from lorchestra.exchange import DIALECTS, Dialect, parse_stack, pictures, png, r
 from lorchestra.fit import badge
 from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
 from lorchestra.schedule.curve import ADDRESSINGS, MAX_KEYFRAMES
+from lorchestra.schedule.presets import NUMBERED
 from lorchestra.schedule.reading import MAX_TEXT as MAX_SCHEDULE
 from lorchestra.schedule.steps import MAX_SIGMA, MAX_STEPS
 from lorchestra.stack import DEFAULT_WEIGHT, Entry, Stack
@@ -37,6 +38,8 @@ TYPED = [
     "-0.5:1", "+0.5:1", "1/2",
     "step 50%:1", "0:1 1:1", "0:1 hold hold", "\N{NO-BREAK SPACE}0:1", "0:1\n,\t1:0", "1" * 500,
     "0.1/0.3:1", "1e2/400:1",
+    "Fade-in  over 30%", "only the LAST 07 % * 2", "only the first 1 step", "fade in over 0 %", "fade in over 100 %",
+    "fade in over 30", "only the first 10001 steps", "fade in over % 30",
 ]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(node_js.NODE is None, reason="no Node was found")
@@ -148,6 +151,22 @@ def test_presets_and_easings() -> None:
     assert presets == [[preset.name, Schedule.parse(preset.text).to_text()] for preset in PRESETS]
     easings = evaluate("easings", "return values.EASINGS.map(({word, short}) => [word, short])")
     assert sorted(easings) == sorted([easing.word, easing.short] for easing in EASINGS)
+
+
+def test_presets_with_a_number() -> None:
+    """What the menu writes for a number is what Python makes of the name with it, and the menu knows it again."""
+    known = evaluate("presets", "return values.NUMBERED")
+    assert [(one["name"], one["most"]) for one in known] == [(preset.name, preset.most) for preset in NUMBERED]
+    body = """return value[1].map((number) => {
+        const text = values.numberedText(value[0], number);
+        const found = values.numberedIn(text);
+        const typed = values.readSchedule(value[0].name.replace('{number}', number));
+        return [text, values.writeSchedule(typed), values.numberedText(found.preset, found.number)];
+    })"""
+    for preset, one in zip(NUMBERED, known, strict=True):
+        numbers = [*range(1, 100), *((1000, MAX_STEPS) if preset.most == MAX_STEPS else ())]
+        written = evaluate("schedule", body, [one, numbers])
+        assert written == [[Schedule.parse(preset.of(number).name).to_text()] * 3 for number in numbers], preset.name
 
 
 def rewritten(texts: list[str], lora: str = "") -> list[str]:

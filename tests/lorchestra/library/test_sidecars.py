@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from lorchestra.library.plaintext import MAX_PLAIN, plain
-from lorchestra.library.sidecars import MAX_JSON, PREVIEWS, SIDECARS, Sidecars, find_preview, read_image, read_sidecars
+from lorchestra.library.scan import read_folder
+from lorchestra.library.sidecars import (
+    MAX_JSON,
+    PREVIEWS,
+    SIDECARS,
+    Sidecars,
+    find_preview,
+    find_previews,
+    read_image,
+    read_sidecars,
+)
 
 SHA = "0123456789ABCDEF" * 4
 CIVITAI = {
@@ -148,6 +158,21 @@ def test_previews(lora: Path) -> None:
         lora.with_name(lora.stem + suffix).write_bytes(PNG)
         assert find_preview(lora) == str(lora.with_name(lora.stem + suffix))
     assert find_preview(lora, listed={"pixel.v1.webp", "pixel.png"}) == str(lora.with_name("pixel.v1.webp"))
+
+
+def test_images_with_a_number(lora: Path) -> None:
+    """By number, after those without one; what is another LoRA's and what stands after a gap is not among them."""
+    names = ["3.jpg", "_2.webp", ".0.png", ".1.png", "_1.png", ".7.png", ".1a.png", "-2.png", ".2.mp4", ".webp"]
+    for name in names:
+        lora.with_name(lora.stem + name).touch()
+    numbered = [".0.png", ".1.png", "_1.png", "_2.webp"]
+    assert [Path(file).name for file in find_previews(lora)] == [lora.stem + end for end in (".webp", *numbered)]
+    lora.with_name(f"{lora.stem}_1.safetensors").touch()
+    lora.with_name(f"{lora.stem}.webp").unlink()
+    numbered.remove("_1.png")
+    assert [Path(file).name for file in find_previews(lora)] == [lora.stem + end for end in numbered]
+    assert find_preview(lora) == find_preview(lora, {lora.stem + end for end in numbered}) == find_previews(lora)[0]
+    assert read_folder(str(lora.parent)).images[lora.stem] == len(numbered)
 
 
 @pytest.mark.parametrize(
