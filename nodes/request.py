@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from ..lorchestra.choices import AUTO, ERROR, MISSING_POLICIES, SKIP
-from ..lorchestra.errors import LorchestraError, quoted
+from ..lorchestra.errors import LorchestraError, StackError, all_in_one, quoted
 from .export import FORMS as WRITTEN
 from .host import files, prompt
 from .host.schema import category, schema
@@ -108,10 +108,13 @@ class StackFromRequest(io.ComfyNode):
             found = _find(_read(request, form).stack, finder)
         except LorchestraError as error:
             return str(error)
+        refused = list(found.refused)
         unread = finder.unread() if found.lost else 0
         # What is not read yet is read by the run, which then says it: nobody waits for it here.
         lost = [(row, entry) for row, entry in found.lost if not (unread and wanted_of(entry).is_identified)]
-        return str(missing_error(lost)) if lost and skipping != SKIP else True
+        if lost and skipping != SKIP:
+            refused.append(missing_error(lost))
+        return str(all_in_one(refused)) if refused else True
 
     @classmethod
     def fingerprint_inputs(cls, request: object = None, format: str | None = None, **_: object) -> str:  # noqa: A002
@@ -135,8 +138,11 @@ class StackFromRequest(io.ComfyNode):
         reading, upstream = _read(request, format), read_rows(lora_stack)
         finder = files.Finder(files.SECONDS)
         found = _find(reading.stack, finder)
+        refused = list(found.refused)
         if found.lost and missing != SKIP:
-            raise missing_error(found.lost, finder.unread())
+            refused.append(missing_error(found.lost, finder.unread()))
+        if refused:
+            raise all_in_one(refused)
         lines = [*found.lines, *(f"Not kept from the text: {loss}" for loss in reading.losses)]
         text = "\n".join(lines) or "There is no LoRA in the request."
         rows = to_rows([*upstream.entries, *found.entries])
@@ -151,6 +157,8 @@ class _Found:
     """Those that have a file, under the name by which ComfyUI lists it."""
     lost: tuple[tuple[int, Entry], ...]
     """Number and row of those without one."""
+    refused: tuple[StackError, ...]
+    """Rows whose name may be any of several files."""
     lines: tuple[str, ...]
     """What became of each."""
 
@@ -166,15 +174,20 @@ def _read(text: str, form: str) -> Reading:
 
 
 def _find(stack: Stack, finder: files.Finder) -> _Found:
-    """The files of the rows that are on; raises `StackError` for a name that may be any of several."""
+    """The files of the rows that are on."""
     entries: list[Entry] = []
     lost: list[tuple[int, Entry]] = []
+    refused: list[StackError] = []
     lines: list[str] = []
     for row, entry in stack.rows:
         if not entry.active:
             lines.append(f"{entry.lora}: {'weight 0' if entry.on else 'off'}; left out")
             continue
-        resolved = finder.resolve(entry, row)
+        try:
+            resolved = finder.resolve(entry, row)
+        except StackError as error:
+            refused.append(error)
+            continue
         if resolved is None:
             lost.append((row, entry))
             lines.append(f"{entry.lora}: not found; skipped")
@@ -183,4 +196,4 @@ def _find(stack: Stack, finder: files.Finder) -> _Found:
         clip = "" if entry.clip is None else f", CLIP {entry.clip:g}"
         used = f"; used {resolved.name}, {resolved.how}" if resolved.how else ""
         lines.append(f"{entry.lora}: weight {entry.model:g}{clip}{used}")
-    return _Found(tuple(entries), tuple(lost), tuple(lines))
+    return _Found(tuple(entries), tuple(lost), tuple(refused), tuple(lines))

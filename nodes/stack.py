@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
@@ -20,8 +21,8 @@ from ..lorchestra.choices import (
     WARN,
     Choices,
 )
-from ..lorchestra.errors import LorchestraError, quoted
-from .host import bases, experts, files, prompt, words
+from ..lorchestra.errors import LorchestraError, StackError, all_in_one, quoted
+from .host import bases, experts, files, prompt, refused, words
 from .host.schema import category, schema
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
@@ -144,8 +145,9 @@ class LoraStack(io.ComfyNode):
             for name, value, known in choices:
                 if value not in known:
                     return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
-            sentences = refusals(
-                read_stack(loras).stack,
+            stack = read_stack(loras).stack
+            problems = refusals(
+                stack,
                 files.row_files(),
                 bases.find_queued_base,
                 Choices(missing, policy, mode),
@@ -153,7 +155,10 @@ class LoraStack(io.ComfyNode):
             )
         except LorchestraError as error:
             return str(error)
-        return "\n".join(sentences) or True
+        if not problems:
+            return True
+        refused.tell_queued(stack, problems)
+        return str(all_in_one(problems))
 
     @classmethod
     def fingerprint_inputs(cls, loras: object = None, **_: object) -> str:
@@ -192,7 +197,11 @@ class LoraStack(io.ComfyNode):
             own = own.scheduled(for_all)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
         base = live_base(model, clip, lambda: experts.find_listed_name(model))
-        plan = make_plan(stack, files.row_files(files.SECONDS), base, Choices(missing, policy, mode))
+        try:
+            plan = make_plan(stack, files.row_files(files.SECONDS), base, Choices(missing, policy, mode))
+        except StackError as error:
+            refused.tell_run(reading.stack, error)
+            raise
         notes = [f"Not kept from the text: {loss}" for loss in reading.losses]
         for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
@@ -217,7 +226,13 @@ class LoraStack(io.ComfyNode):
         )
         files.count_uses(entry.lora for entry in listed if entry.active)
         triggers = joined(word for _, of_row in meant for word in of_row)
-        return io.NodeOutput(applied.model, applied.clip, rows, text, triggers, ui={"text": [text]})
+        shown = {"text": [text], **_digest(loras)}
+        return io.NodeOutput(applied.model, applied.clip, rows, text, triggers, ui=shown)
+
+
+def _digest(loras: object) -> dict[str, list[str]]:
+    """What tells the face which rows the report is about: the CRC-32 of the node's text; nothing for other values."""
+    return {"rows": [f"{zlib.crc32(loras.encode('utf-8', 'replace')):08x}"]} if isinstance(loras, str) else {}
 
 
 def _warnings(plan: Plan, policy: str) -> list[str]:

@@ -29,8 +29,10 @@ const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
  * @property {() => string} read the value
  * @property {(text: string) => void} write takes a value that may still change
  * @property {(change: () => void) => void} step makes one step of undo out of a change; the node takes the size of its contents
+ * @property {(change: () => void) => void} sized makes a change of the height that is no edit; the node follows it
  * @property {() => import("../values/verdicts.mjs").Model | null} model of the node, for the picker; null where it is not known
  * @property {() => Promise<import("./insert.mjs").Field | null>} prompt the one text with its prompt; null where it is not known
+ * @property {() => void} onShown called when the value was shown, which may have changed
  * @property {() => void} onBuilt called when the list is seen for the first time
  */
 
@@ -51,6 +53,7 @@ export function createStackList(host) {
     state.refresh();
     if (view.parts) asking.about(state);
     view.show();
+    host.onShown();
   };
   const edits = createEdits(state, host, render);
   const actions = createActions({ host, state, edits, view });
@@ -91,8 +94,11 @@ export function createStackList(host) {
     stop,
     /** @param {(import("../values/verdicts.mjs").Badge | undefined)[]} badges by row */
     showBadges(badges) {
+      const before = state.height;
       state.badges = badges;
-      view.showRows();
+      const isOther = state.height !== before;
+      if (isOther) host.sized(() => view.show());
+      else view.show();
       actions.noticeModel();
     },
   };

@@ -76,8 +76,8 @@ class Outcome:
 
     @property
     def advice(self) -> str:
-        """The finding and what to do about it."""
-        choice = "" if self.row is None else " or switch this row off"
+        """The finding and what to do about it that is not done already."""
+        choice = "" if self.row is None or not self.entry.on else " or switch this row off"
         return f"{self.finding}. {self.hint}{choice}." if self.hint else self.finding
 
     @property

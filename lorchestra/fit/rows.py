@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MOST_NAMED = 100
 """Missing rows that an error names: all of a stack that people made, and not all of one that a program made."""
 CHANGED = "the file has changed since this workflow was saved"
-CHANGE_HINT = "Choose the file again if this one is meant, or set policy to warn"
+_CHANGE_HINT = "Choose the file again if this one is meant"
 _MERGE_HINT = "merging takes constant weights only. Use a LoRA Stack whose mode is auto or live"
 """What to do about a row that merging cannot apply."""
 
@@ -63,6 +63,9 @@ class Found:
     """Rows that need no file; and those without one, where they are skipped."""
     lost: tuple[tuple[int, Entry], ...]
     """Rows whose file is missing and that are not to be skipped."""
+    refused: tuple[StackError, ...]
+    """Rows with something that no choice lets through, each with its number: a name of several files, a schedule where
+    all is merged; and where what does not fit is refused, those whose file has changed."""
     notes: Mapping[int, str]
     """What was used instead of a row's path, and what changed in the file."""
 
@@ -78,20 +81,24 @@ def find_rows(
     """Looks for the file of each row that is on and has a weight other than zero that something is connected for.
 
     `find` is as in `Files`. `find_base` gives the model, or None if it is not known; it is asked when a row is for one
-    model of a pair, and rows for the other one are off. Raises `StackError` for a row with something that cannot be
-    applied, whatever its file is.
+    model of a pair, and rows for the other one are off. What is wrong with one row hides nothing of the others.
     """
     paths: dict[int, str] = {}
     skipped: dict[int, Outcome] = {}
     lost: list[tuple[int, Entry]] = []
+    refused: list[StackError] = []
     notes: dict[int, str] = {}
     for row, entry in stack.rows:
         reason = _why_off(entry, has_clip) or _find_other_expert(entry, find_base)
         if reason:
             skipped[row] = Outcome(entry, OFF, reason, row=row)
             continue
-        _refuse_unsupported(entry, row, choices.takes_schedules)
-        located = find(entry, row)
+        try:
+            _refuse_unsupported(entry, row, choices.takes_schedules)
+            located = find(entry, row)
+        except StackError as error:
+            refused.append(error)
+            continue
         if located is None:
             if choices.skips_missing:
                 skipped[row] = Outcome(entry, MISSING, "not found; skipped", row=row)
@@ -99,12 +106,18 @@ def find_rows(
                 lost.append((row, entry))
             continue
         if located.change and choices.policy == REFUSE:
-            raise StackError(f"{entry.lora}: {located.change}. {CHANGE_HINT}", row)
+            refused.append(StackError(f"{entry.lora}: {changed_sentence(choices)}", row))
+            continue
         paths[row] = located.path
         note = "; ".join(text for text in (located.used, located.change) if text)
         if note:
             notes[row] = note
-    return Found(paths, skipped, tuple(lost), notes)
+    return Found(paths, skipped, tuple(lost), tuple(refused), notes)
+
+
+def changed_sentence(choices: Choices) -> str:
+    """What is said of a row whose file has changed since it was saved, and what to do that is not done already."""
+    return f"{CHANGED}. {_CHANGE_HINT}" + (", or set policy to warn" if choices.policy == REFUSE else "")
 
 
 def missing_error(lost: Sequence[tuple[int, Entry]], unread: int = 0) -> MissingLora:
@@ -119,11 +132,7 @@ def missing_error(lost: Sequence[tuple[int, Entry]], unread: int = 0) -> Missing
     )
     if len(lost) == 1:
         row, entry = lost[0]
-        return MissingLora(
-            f"{_missing(entry)}. Add the file to a LoRA folder, choose another one, switch the row off, or set missing "
-            f"to skip.{later}",
-            row,
-        )
+        return MissingLora(missing_sentence(entry, Choices()) + later, row)
     lines = [f"row {row}: {_missing(entry)}" for row, entry in lost[:_MOST_NAMED]]
     more = len(lost) - _MOST_NAMED
     if more > 0:
@@ -131,8 +140,21 @@ def missing_error(lost: Sequence[tuple[int, Entry]], unread: int = 0) -> Missing
     listed = "\n".join(lines)
     return MissingLora(
         f"{len(lost)} LoRAs were not found. Add the files to a LoRA folder, choose others, switch the rows off, or set "
-        f"missing to skip.{later}\n{listed}"
+        f"missing to skip.{later}\n{listed}",
+        rows=[(row, missing_sentence(entry, Choices()) + later) for row, entry in lost],
     )
+
+
+def missing_sentence(entry: Entry, choices: Choices) -> str:
+    """What is said of a row whose file is not there, and what to do that is not done already."""
+    is_skipped = choices.skips_missing and entry.active
+    what = f"{_missing(entry)}; the row is skipped" if is_skipped else _missing(entry)
+    ways = ["Add the file to a LoRA folder", "choose another one"]
+    if entry.on:
+        ways.append("switch the row off")
+    if not choices.skips_missing:
+        ways.append("set missing to skip")
+    return f"{what}. {', '.join(ways[:-1])}, or {ways[-1]}."
 
 
 def _missing(entry: Entry) -> str:
