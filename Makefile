@@ -12,7 +12,8 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 # ComfyUI's own environment with the test tools beside it; ComfyUI itself is never changed.
 COMFYUI_VENV := .venv-comfyui
-# ComfyUI's published types and the compiler that checks the face with them; Node 20 or newer.
+# ComfyUI's published types, the compiler that checks the face with them, and what checks its names and roles; Node 20
+# or newer.
 NODE_MODULES := node_modules/.package-lock.json
 # How many processes share the tests; each takes some 2 GB at most. Those in the browser have one more, and one ComfyUI.
 WORKERS ?= 2
@@ -53,7 +54,7 @@ test-nodes: $(VENV)/ready
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) quick $(SHARED)
 
 # In the browser.
-test-face: $(VENV)/ready
+test-face: $(VENV)/ready $(NODE_MODULES)
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) face
 
 # What the face computes by itself, in Node; and that it is what Python computes.
@@ -72,7 +73,7 @@ test-oldest: $(VENV)/ready
 test-oldest-beside:
 	nice $(MAKE) test-oldest
 
-test-frontends: $(VENV)/ready
+test-frontends: $(VENV)/ready $(NODE_MODULES)
 	PYTHON="$(PYTHON)" sh tests/with_comfyui.sh $(COMFYUI_VENV) frontends -n $(WORKERS) --dist loadgroup
 
 test-all: test test-oldest test-slow test-frontends

@@ -168,7 +168,7 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
     const files = one.candidates.map((file) => create("li", { class: "lorchestra-missing-file" },
       create("span", {}, create("span", { text: file.name, dir: "auto" }), create("span", { class: "lorchestra-quiet", text: ` ${whyInWords(file)}` })),
       create("button", {
-        type: "button", class: "lorchestra-button", text: t("Use this"), "aria-label": t("Use {file} for {name}", { file: file.name, name: row.lora }),
+        type: "button", class: "lorchestra-button", text: t("Use this"), "aria-label": t("Use this: {file} for {name}", { file: file.name, name: row.lora }),
         "data-key": `${key} ${file.name}`, onclick: () => take([{ one, file }]),
       })));
     return create("li", { class: "lorchestra-missing-row" },

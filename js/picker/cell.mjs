@@ -70,7 +70,8 @@ export function createPicture(comfy) {
     video?.remove();
     video = undefined;
   };
-  const say = (/** @type {string} */ words) => { none.textContent = words; };
+  // Drawn by the style sheet: a cell is called what its LoRA is called.
+  const say = (/** @type {string} */ words) => { none.dataset.words = words; };
   const load = () => {
     if (!shown) return;
     const address = pictureAddress(comfy, "thumbnail", shown.name, number);
@@ -132,7 +133,7 @@ export function createPicture(comfy) {
       shown = lora;
       image.removeAttribute("src");
       const pictures = (lora?.images ?? 0) + (lora?.videos ?? 0);
-      count.textContent = lora?.videos ? "▶" : pictures > 1 ? String(pictures) : "";
+      count.dataset.count = lora?.videos ? "▶" : pictures > 1 ? String(pictures) : "";
       say(pictures ? "" : t("No picture"));
       element.classList.toggle("lorchestra-blurred", Boolean(lora?.nsfw) && setting(comfy.app, "blurNsfw"));
       if (lora?.images) showNumber(0);
@@ -148,7 +149,7 @@ export function createPicture(comfy) {
 export function createCell(comfy, several) {
   const picture = createPicture(comfy);
   const cell = create("div", { class: "lorchestra-picker-row lorchestra-cell", role: "option" },
-    create("span", { class: "lorchestra-picker-name lorchestra-picker-cut", dir: "auto" }, create("span"), create("span")),
+    create("span", { class: "lorchestra-picker-name lorchestra-picker-cut", dir: "auto" }, create("span"), create("span")), " ",
     create("span", { class: "lorchestra-picker-where", hidden: true }, create("span"), create("span")),
     create("span", { class: "lorchestra-picker-family" }),
     create("span", { class: "lorchestra-picker-star" }, icon(STAR)),

@@ -20,9 +20,9 @@ export const CHECK = "M3 8.5l3.5 3.5L13 4.5";
  */
 export function createRow(several) {
   return create("div", { class: "lorchestra-picker-row", role: "option" },
-    create("span", { class: "lorchestra-picker-name lorchestra-picker-cut", dir: "auto" }, create("span"), create("span")),
+    create("span", { class: "lorchestra-picker-name lorchestra-picker-cut", dir: "auto" }, create("span"), create("span")), " ",
     create("span", { class: "lorchestra-picker-where lorchestra-picker-cut lorchestra-quiet", dir: "auto" },
-      create("span"), create("span")),
+      create("span"), create("span")), " ",
     create("span", { class: "lorchestra-picker-family" }),
     create("span", { class: "lorchestra-picker-star" }, icon(STAR)),
     several && create("span", { class: "lorchestra-picker-add", title: t("Add and leave open (Ctrl+Enter)") }, icon(PLUS), icon(CHECK)));
@@ -67,13 +67,15 @@ export function showRow(row, entry, shown) {
   setAttribute(row, "aria-selected", shown.selected);
   setAttribute(row, "aria-posinset", shown.index + 1);
   setAttribute(row, "aria-setsize", shown.count);
-  setAttribute(row, "aria-label", [
-    entry.file, entry.folder, found, said.text === "…" ? "" : said.text, shown.favourite && t("favourite"),
+  const inside = entry.folder.slice(shown.folder.length).replace(/\/$/, "");
+  const beside = where.hidden ? "" : found ? `“${found}”` : inside;
+  setAttribute(row, "aria-label", [ // first what is seen, in its order
+    entry.file, beside, said.text === "…" ? "" : said.text, where.hidden && found, inside !== beside && inside, shown.favourite && t("favourite"),
     shown.current && t("in use"), shown.added && t("added"), fit === MISFIT && t("does not fit {model}", { model: shown.model?.title ?? "" }),
   ].filter(Boolean).join(", "));
 
   showCut(name, entry.file);
-  showCut(where, found ? `“${found}”` : entry.folder.slice(shown.folder.length).replace(/\/$/, ""));
+  showCut(where, found ? `“${found}”` : inside);
   family.textContent = said.text;
   family.classList.toggle("lorchestra-picker-unread", !lora.known);
   star.classList.toggle("lorchestra-picker-starred", shown.favourite);
@@ -98,7 +100,7 @@ export function showUnusable(row, file, shown) {
   setAttribute(row, "aria-selected", false);
   setAttribute(row, "aria-posinset", shown.index + 1);
   setAttribute(row, "aria-setsize", shown.count);
-  setAttribute(row, "aria-label", `${file.name}, ${why}`);
+  setAttribute(row, "aria-label", `${file.name}, ${why}, ${t("cannot be used")}`);
   showCut(name, file.name);
   showCut(where, why);
   family.textContent = t("cannot be used");

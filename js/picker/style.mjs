@@ -93,7 +93,9 @@ export const STYLE = `
 .lorchestra-cell-picture > img:not([src]) { visibility: hidden; }
 .lorchestra-cell-none { padding: 4px; font-size: 10px; text-align: center; }
 .lorchestra-cell-count { position: absolute; right: 6px; bottom: 5px; z-index: 2; font-size: 10px; padding: 0 5px; border-radius: 8px; background: var(--lorchestra-surface); }
-.lorchestra-cell-count:empty { display: none; }
+.lorchestra-cell-none::before { content: attr(data-words); }
+.lorchestra-cell-count::before { content: attr(data-count); }
+.lorchestra-cell-count:is(:not([data-count]), [data-count=""]) { display: none; }
 .lorchestra-picker-active > .lorchestra-cell-picture { outline: 2px solid var(--lorchestra-accent); }
 .lorchestra-blurred :is(img, video), img.lorchestra-blurred { filter: blur(18px); }
 .lorchestra-picker-unusable .lorchestra-cell-picture { visibility: hidden; }

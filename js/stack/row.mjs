@@ -79,7 +79,7 @@ export function createRow(actions) {
   const folder = create("span", { class: "lorchestra-name-folder", dir: "auto" });
   const name = create("button", {
     type: "button", class: "lorchestra-name", "aria-haspopup": "dialog", onclick: () => actions.pick(index, name),
-  }, title, folder);
+  }, title, " ", folder);
   const tags = create("button", {
     type: "button", class: "lorchestra-tag", hidden: true, "aria-haspopup": "menu", onclick: () => actions.menu(index, tags),
   });
@@ -92,7 +92,7 @@ export function createRow(actions) {
   const offerName = create("span", { class: "lorchestra-offer-name lorchestra-quiet", dir: "auto" });
   const offer = create("button", {
     type: "button", class: "lorchestra-button lorchestra-offer", hidden: true, onclick: () => { if (offered) actions.use(index, offered); },
-  }, create("span", { text: t("Use this") }), offerName); // where there is no room, the name wraps out of sight
+  }, create("span", { text: t("Use this") }), " ", offerName); // where there is no room, the name wraps out of sight
   const lack = create("button", {
     type: "button", class: "lorchestra-mark lorchestra-lack", hidden: true, onclick: () => actions.showWords(index),
   }, icon(ICONS.words, 13));
@@ -136,12 +136,13 @@ export function createRow(actions) {
     if (!offered) return;
     offerName.textContent = offered.name;
     offer.title = t("Use {name}: {why}", { name: offered.name, why: offered.why });
-    setAttribute(offer, "aria-label", offer.title);
   };
   /** The folder; or the file that is used, where it has another name and is not offered. @param {View} view */
   const showWhere = ({ row, badge: said }) => {
     const used = offered ? undefined : usedFile(said)?.name;
     folder.textContent = used ? `→ ${used}` : splitName(row.lora).folder.replace(/[\\/]$/, "");
+    const seen = [title.textContent, folder.textContent].filter(Boolean).join(", "); // who speaks to the machine says what is seen
+    setAttribute(name, "aria-label", t("LoRA: {name}. Press to choose another", { name: seen }));
     folder.title = used ? t("Used: {file}. “Use this name” in the row's menu writes it into the row.", { file: used }) : "";
   };
 
@@ -219,7 +220,6 @@ export function createRow(actions) {
     toggle.title = on ? t("On: press to switch off") : t("Off: press to switch on");
     title.textContent = called;
     name.title = row.lora;
-    setAttribute(name, "aria-label", t("LoRA: {name}. Press to choose another", { name: row.lora }));
     const clipValue = clipWeight(row);
     model.show({ value: modelWeight(row), label: t("Model weight of {name}", { name: called }), letter: split ? "M" : "" });
     model.element.classList.toggle("lorchestra-weight-lettered", split);

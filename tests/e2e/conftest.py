@@ -142,6 +142,9 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+KEPT = "/api/userdata/lorchestra.json"
+
+
 class Face:
     """A page with ComfyUI in it, and what the tests do there.
 
@@ -210,6 +213,10 @@ class Face:
             }"""
         )
         self.settle()
+
+    def forget(self) -> None:
+        """Removes favourites and recent ones: they are in ComfyUI's user folder, and in the page until it reads it."""
+        self.page.evaluate("async (address) => { await fetch(address, { method: 'DELETE' }); }", KEPT)
 
     def add(self, kind: str = "LorchestraLoraStack", x: int = 300, y: int = 200) -> int:
         """A new node; returns its id."""
@@ -453,8 +460,9 @@ def opened(request: pytest.FixtureRequest, browser: Browser, server: Server) -> 
 
 @pytest.fixture
 def face(opened: Face, request: pytest.FixtureRequest) -> Iterator[Face]:
-    """The page with an empty workflow; afterwards, no error may have come up in it."""
+    """The page with an empty workflow and no favourites; afterwards, no error may have come up in it."""
     opened.clear()
+    opened.forget()
     yield opened
     opened.screenshot(request.node.originalname)
     assert opened.take_errors() == []

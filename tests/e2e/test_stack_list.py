@@ -84,7 +84,8 @@ def test_several_are_added_at_once_and_a_row_shows_its_picture(face: Any) -> Non
     picture.write_bytes(PIXEL)
     try:
         face.add()
-        face.editor.get_by_role("button", name="Add a LoRA").click()
+        with face.page.expect_response("**/userdata/lorchestra.json"):  # recent ones come first
+            face.editor.get_by_role("button", name="Add a LoRA").click()
         search = face.page.get_by_role("combobox", name="Find a LoRA")
         search.fill("lorchestra-demo")
         status = face.page.get_by_role("dialog", name="Choose a LoRA").get_by_role("status")

@@ -627,7 +627,11 @@ def test_hashing_gets_into_nobody_s_way_and_ends_with_who_asked(loras: Path, ask
             await ask.client.post("/lorchestra/find", data=json.dumps(body).encode())
 
         asked = [asyncio.ensure_future(one(number)) for number in range(12)]
-        await asyncio.sleep(0.3)
+        for _ in range(200):
+            if len(process.long_jobs()._jobs) >= 2:
+                break
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)  # the others join them, or would not
         jobs = len(process.long_jobs()._jobs)
         started = time.monotonic()
         async with ask.client.get("/lorchestra/info", params={"lora": "large0.safetensors"}) as answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from lorchestra.demo.comfyui import Server
 
@@ -11,6 +12,7 @@ SLEEP = {"1": {"class_type": "LoopWatcherSleep", "inputs": {"seconds": 100_000}}
 _PACK = '''
 """Looks at the clock a thousand times a second; /blocked tells the longest gap since it was asked last, and where."""
 import asyncio
+import gc
 import sys
 import threading
 import time
@@ -36,17 +38,25 @@ class Sleep:
 
 
 NODE_CLASS_MAPPINGS = {"LoopWatcherSleep": Sleep}
-worst, beat, seen = [0.0, ""], [0.0], [""]
+worst, beat, seen = [0.0, 0.0, ""], [0.0], [""]
+collecting, collected = [0.0], [0.0]
+
+
+def on_collection(phase, info):
+    if phase == "start":
+        collecting[0] = time.perf_counter()
+    else:
+        collected[0] += time.perf_counter() - collecting[0]
 
 
 async def watch():
     while True:
-        beat[0], used, seen[0] = time.perf_counter(), time.process_time(), ""
+        beat[0], used, seen[0], collected[0] = time.perf_counter(), time.process_time(), "", 0.0
         await asyncio.sleep(0.001)
         # What another process takes of the machine is not ours: a gap counts as far as this one was working in it.
         gap = min(time.perf_counter() - beat[0] - 0.001, time.process_time() - used)
         if gap > worst[0]:
-            worst[:] = gap, seen[0]
+            worst[:] = gap, min(collected[0], gap), seen[0]
 
 
 def look():
@@ -60,11 +70,12 @@ def look():
 
 @PromptServer.instance.routes.get("/blocked")
 async def blocked(request):
-    found, worst[:] = list(worst), (0.0, "")
+    found, worst[:] = list(worst), (0.0, 0.0, "")
     return web.json_response(found)
 
 
 async def start(app):
+    gc.callbacks.append(on_collection)
     app["watcher"] = asyncio.ensure_future(watch())
     threading.Thread(target=look, daemon=True).start()
 
@@ -80,7 +91,17 @@ def put_watcher(base: Path) -> None:
     (folder / "__init__.py").write_text(_PACK)
 
 
-def read_blocked(server: Server) -> tuple[float, str]:
-    """The longest time without a turn of the event loop since the last call, in seconds, and where threads were."""
-    seconds, where = server.get("/blocked")
-    return float(seconds), str(where)
+class Blocked(NamedTuple):
+    """A time without a turn of the event loop, in seconds."""
+
+    seconds: float
+    collected: float
+    """How much of it Python's garbage collector took: it stops all threads, whoever has made the objects."""
+    where: str
+    """Where the threads were."""
+
+
+def read_blocked(server: Server) -> Blocked:
+    """The longest one since the last call."""
+    seconds, collected, where = server.get("/blocked")
+    return Blocked(float(seconds), float(collected), str(where))
