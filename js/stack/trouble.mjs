@@ -33,9 +33,7 @@ export function createTrouble(actions) {
     show(name, sentence, isMissing) {
       if (text.textContent !== sentence) text.textContent = text.title = sentence;
       setAttribute(element, "aria-label", t("The last run refused {name}", { name }));
-      setAttribute(off, "aria-label", t("Turn off {name}", { name }));
-      setAttribute(replace, "aria-label", t("Replace {name}", { name }));
-      setAttribute(find, "aria-label", t("Find {name}", { name }));
+      for (const one of [off, replace, find]) setAttribute(one, "aria-label", `${one.textContent}: ${name}`);
       find.hidden = !isMissing;
     },
   };

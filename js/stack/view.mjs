@@ -142,7 +142,7 @@ function showHead({ all, fold, status, problems, fix, line, done }, { badges, is
   const wrong = isText ? "" : problemsInWords(problemsOf(rows, badges));
   if (problems.textContent !== wrong) problems.textContent = problems.title = wrong;
   problems.hidden = fix.hidden = !wrong;
-  setAttribute(fix, "aria-label", t("Fix: {problems}", { problems: wrong }));
+  setAttribute(fix, "aria-label", `${fix.textContent} ${wrong}`);
   all.hidden = rows.length === 0 || isText;
   setAttribute(all, "aria-checked", on === 0 ? "false" : on === rows.length ? "true" : "mixed");
   fold.hidden = isText || rows.length === 0;

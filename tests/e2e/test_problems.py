@@ -80,7 +80,7 @@ def wait_for_problems(face: Any, text: str) -> None:
 
 def fix(face: Any, item: str) -> None:
     """Chooses from the head's menu, by keyboard."""
-    face.editor.get_by_role("button", name="Fix:").focus()
+    face.editor.get_by_role("button", name="Fix…").focus()
     face.page.keyboard.press("Enter")
     menu = face.page.get_by_role("menu")
     menu.get_by_role("menuitem", name=item).focus()
@@ -108,7 +108,7 @@ def test_the_head_counts_what_is_wrong_and_mends_it(face: Any, files: None) -> N
     assert face.status.inner_text() == "5 LoRAs"
     face.screenshot("problems")
     # Of the two files of one name, the one that fits is offered, and marked in the pop-up.
-    offer = face.row(4).get_by_role("button", name=f"Use {TWIN}")
+    offer = face.row(4).get_by_role("button", name=f"Use this {TWIN}")
     assert offer.is_visible()
     face.row(4).locator(".lorchestra-badge").press("Enter")
     found = face.page.get_by_role("dialog").locator(".lorchestra-find-found")
