@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from ...lorchestra.errors import LorchestraError, ScheduleError, StackError, quoted
-from ...lorchestra.exchange.tag import ORDERS
 from .http import Body, read_text
 
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ def read(body: Body) -> dict[str, object]:
 def _find_ordered(text: str, stack: Stack) -> int | None:
     """The first row whose weights depend on what the first of two weights in a tag is."""
     from ...lorchestra.exchange import read_any
+    from ...lorchestra.exchange.tag import ORDERS
 
     if all(entry.clip is None for entry in stack.entries):
         return None  # no tag has two weights

@@ -25,7 +25,14 @@ CONNECT = """(name) => {
     loader.connect(0, stack, "model");
     loader.connect(1, stack, "clip");
 }"""
-ACTIVE = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
+PROMOTE = """() => {
+    const graph = app.graph;
+    graph.convertToSubgraph(new Set([graph.nodes.find((node) => node.type === "LorchestraLoraStack")]));
+    const host = graph.nodes.find((node) => node.isSubgraphNode?.()), [inner] = host.subgraph.nodes;
+    const slot = inner.inputs.find((input) => input.widget?.name === "loras");
+    host.subgraph.addInput("loras", String(slot.type)).connect(slot, inner);
+    app.canvas.setDirty(true, true);
+}"""
 FITTED = """() => {
     const list = [...document.querySelectorAll('.lorchestra-loras')].find((one) => one.checkVisibility());
     const rows = list.querySelector('.lorchestra-stack-rows');
@@ -235,6 +242,21 @@ def test_a_new_run_takes_back_what_the_last_one_said(face: Any, files: None) -> 
     face.page.evaluate(CONNECT, CHECKPOINT)
     face.queue()
     trouble(face, "ink-flux").wait_for(state="hidden")
+
+
+def test_a_list_on_a_subgraph_s_node(face: Any, files: None) -> None:
+    face.skip_in(OLDEST, "all of a subgraph's nodes show the one list of the node inside")
+    build(face, FLUX, SDXL)
+    wait_for_problems(face, "1 doesn't fit")
+    face.page.evaluate(PROMOTE)
+    wait_for_problems(face, "1 doesn't fit")
+    (node,) = face.refused()
+    assert ":" in node  # it is inside
+    trouble(face, "ink-flux").wait_for(state="visible")
+    face.wait_for(lambda: face.page.evaluate(FITTED))
+    trouble(face, "ink-flux").get_by_role("button", name="Turn off").click()
+    trouble(face, "ink-flux").wait_for(state="hidden")
+    wait_for_problems(face, "")
 
 
 def test_a_server_that_does_not_say_what_fits(face: Any, files: None) -> None:
