@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 ITSELF = "changed"
 """Why the file of a row's own path is a candidate: its content is another one now."""
-
-
 _MOST_LOOKED = 200
 """Candidates of one request that are looked into; of the others it is not known whether they fit."""
 
@@ -217,7 +215,7 @@ class _Checker:
         from ...lorchestra.stack.wanted import wanted_of
 
         shown = shown_candidates(self._shelf, self._finder().find_wanted(wanted_of(entry)).candidates)
-        if self._only_found:
+        if self._only_found or not shown:
             return shown
         files = {file.name: file for file in self._shelf.files({str(one["name"]) for one in shown})}
         for one in shown:

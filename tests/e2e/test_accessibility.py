@@ -33,8 +33,8 @@ SET_LIST = """([id, value]) => {
 }"""
 REFUSE = """async ([node, lora]) => {
     const { api } = await import("/scripts/api.js");
-    const rows = [{ lora, sentence: `${lora} was not found.` }];
-    api.dispatchEvent(new CustomEvent("lorchestra.refused", { detail: { prompt_id: "1", node, rows } }));
+    const detail = { prompt_id: crypto.randomUUID(), node, rows: [{ lora, sentence: `${lora} was not found.` }] };
+    api.dispatchEvent(new CustomEvent("lorchestra.refused", { detail }));
 }"""
 SHOW_LIBRARY = "() => app.extensionManager.sidebarTab.toggleSidebarTab('lorchestra-library')"
 PUBLISH = "() => app.extensionManager.command.execute('Lorchestra.PublishAsApi')"
