@@ -94,11 +94,17 @@ export function createStackList(host) {
     stop,
     /** @param {(import("../values/verdicts.mjs").Badge | undefined)[]} badges by row */
     showBadges(badges) {
+      const known = state.badges;
       const before = state.height;
+      const show = () => {
+        state.badges = badges;
+        view.show();
+      };
       state.badges = badges;
       const isOther = state.height !== before;
-      if (isOther) host.sized(() => view.show());
-      else view.show();
+      state.badges = known;
+      if (isOther) host.sized(show);
+      else show();
       actions.noticeModel();
     },
   };
