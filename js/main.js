@@ -5,6 +5,7 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore served by ComfyUI
 import { app } from "../../scripts/app.js";
+import { lastRunOf } from "./badges/refusals.mjs";
 import { installCurve } from "./curve/widget.mjs";
 import { convertItems } from "./convert/convert.mjs";
 import { kindOf } from "./convert/loaders.mjs";
@@ -21,7 +22,7 @@ import { publishCommand, publishItems, publishNodeItems, refreshPublish } from "
 import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
 import { joinChoices, nameChoices } from "./stack/choice.mjs";
 import { LORAS_TYPE, STACK } from "./stack/node.mjs";
-import { createLorasWidget, installPromotion, showLiveElements } from "./stack/widget.mjs";
+import { createLorasWidget, installPromotion, queuedRows, showLiveElements } from "./stack/widget.mjs";
 import { loadWords, t } from "./base/words.mjs";
 
 /** @import { Comfy, GraphNode } from "./types.d.ts" */
@@ -35,7 +36,7 @@ const REQUEST = "LorchestraStackFromRequest";
  * @type {Map<string | undefined, import("./result/text.mjs").Result>}
  */
 const RESULTS = new Map([
-  [STACK, { label: () => t("Report of the last run") }],
+  [STACK, { label: () => t("Report of the last run"), about: queuedRows }],
   // The first line is the schedule, which the node's own text and its curve show already.
   ["LorchestraLoraSchedule", { label: () => t("The schedule in words"), known: 1 }],
   ["LorchestraLoraCheck", { label: () => t("What fits the model") }],
@@ -80,6 +81,7 @@ comfy.app.registerExtension({
   getCanvasMenuItems: () => publishItems(comfy),
   setup: () => {
     installPaste(comfy);
+    lastRunOf(comfy).install();
     identitiesOf(comfy.app).install();
     libraryOf(comfy).whenHashed(() => void learnAll(comfy));
     const locale = String(comfy.app.extensionManager?.setting?.get("Comfy.Locale") ?? "");

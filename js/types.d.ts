@@ -13,8 +13,8 @@ export interface Api {
   fetchApi(route: string, options?: RequestInit): Promise<Response>;
   apiURL(route: string): string;
   fileURL?(route: string): string;
-  addEventListener(type: string, listener: () => void): void;
-  removeEventListener(type: string, listener: () => void): void;
+  addEventListener(type: string, listener: (event: Event) => void): void;
+  removeEventListener(type: string, listener: (event: Event) => void): void;
 }
 
 export interface App {

@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from .sentences import say
+from .sentences import lines, say
 
 
 class LorchestraError(Exception):
@@ -65,12 +65,14 @@ class CheckpointError(FileProblem):
 class StackError(LorchestraError):
     """A stack that does not parse or is out of range.
 
-    `row` counts from 1 as people do; None when no single row is to blame.
+    `row` counts from 1 as people do; None when no single row is to blame. `rows` are all that are to blame: number and
+    sentence of each, without the number.
     """
 
-    def __init__(self, reason: str, row: int | None = None) -> None:
+    def __init__(self, reason: str, row: int | None = None, rows: Sequence[tuple[int, str]] = ()) -> None:
         self.row = row
         self.reason = reason
+        self.rows = tuple(rows) or (() if row is None else ((row, reason),))
         super().__init__(reason if row is None else say("row {row}: {reason}", row=row, reason=reason))
 
 
@@ -123,6 +125,16 @@ class InputError(LorchestraError):
 
 class UnusableInput(InputError):
     """What was sent has the form that the schema asks for, and still cannot be used: a LoRA that is not there."""
+
+
+def all_in_one(errors: Sequence[StackError], most: int = 8) -> StackError:
+    """One error for all of these, of which so many are told; an only one is given back as it is."""
+    if len(errors) == 1:
+        return errors[0]
+    told = [error.sentence for error in errors[:most]]
+    if len(errors) > most:
+        told.append(say("… and {count} more rows", count=len(errors) - most))
+    return StackError(lines(told), rows=[row for error in errors for row in error.rows])
 
 
 class ScheduleError(LorchestraError):

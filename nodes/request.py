@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from ..lorchestra.choices import AUTO, ERROR, MISSING_POLICIES, SKIP
-from ..lorchestra.errors import LorchestraError, quoted
+from ..lorchestra.errors import LorchestraError, StackError, all_in_one, quoted
 from ..lorchestra.sentences import say, together
 from .export import FORMS as WRITTEN
 from .host import files, prompt
@@ -112,10 +112,13 @@ class StackFromRequest(io.ComfyNode):
             found = _find(_read(request, form).stack, finder)
         except LorchestraError as error:
             return str(error)
+        refused = list(found.refused)
         unread = finder.unread() if found.lost else 0
         # What is not read yet is read by the run, which then says it: nobody waits for it here.
         lost = [(row, entry) for row, entry in found.lost if not (unread and wanted_of(entry).is_identified)]
-        return str(missing_error(lost)) if lost and skipping != SKIP else True
+        if lost and skipping != SKIP:
+            refused.append(missing_error(lost))
+        return str(all_in_one(refused)) if refused else True
 
     @classmethod
     def fingerprint_inputs(cls, request: object = None, format: str | None = None, **_: object) -> str:  # noqa: A002
@@ -139,8 +142,11 @@ class StackFromRequest(io.ComfyNode):
         reading, upstream = _read(request, format), read_rows(lora_stack)
         finder = files.Finder(files.SECONDS)
         found = _find(reading.stack, finder)
+        refused = list(found.refused)
         if found.lost and missing != SKIP:
-            raise missing_error(found.lost, finder.unread())
+            refused.append(missing_error(found.lost, finder.unread()))
+        if refused:
+            raise all_in_one(refused)
         losses = (say("Not kept from the text: {loss}", loss=loss) for loss in reading.losses)
         lines = [*found.lines, *losses] or [say("There is no LoRA in the request.")]
         rows = to_rows([*upstream.entries, *found.entries])
@@ -155,6 +161,8 @@ class _Found:
     """Those that have a file, under the name by which ComfyUI lists it."""
     lost: tuple[tuple[int, Entry], ...]
     """Number and row of those without one."""
+    refused: tuple[StackError, ...]
+    """Rows whose name may be any of several files."""
     lines: tuple[str, ...]
     """What became of each."""
 
@@ -170,16 +178,21 @@ def _read(text: str, form: str) -> Reading:
 
 
 def _find(stack: Stack, finder: files.Finder) -> _Found:
-    """The files of the rows that are on; raises `StackError` for a name that may be any of several."""
+    """The files of the rows that are on."""
     entries: list[Entry] = []
     lost: list[tuple[int, Entry]] = []
+    refused: list[StackError] = []
     lines: list[str] = []
     for row, entry in stack.rows:
         if not entry.active:
             why = say("weight 0; left out") if entry.on else say("off; left out")
             lines.append(say("{lora}: {sentence}", lora=entry.lora, sentence=why))
             continue
-        resolved = finder.resolve(entry, row)
+        try:
+            resolved = finder.resolve(entry, row)
+        except StackError as error:
+            refused.append(error)
+            continue
         if resolved is None:
             lost.append((row, entry))
             lines.append(say("{lora}: {sentence}", lora=entry.lora, sentence=say("not found; skipped")))
@@ -192,4 +205,4 @@ def _find(stack: Stack, finder: files.Finder) -> _Found:
         )
         used = say("used {file}, {how}", file=resolved.name, how=resolved.how) if resolved.how else ""
         lines.append(say("{lora}: {sentence}", lora=entry.lora, sentence=together((weight, used))))
-    return _Found(tuple(entries), tuple(lost), tuple(lines))
+    return _Found(tuple(entries), tuple(lost), tuple(refused), tuple(lines))

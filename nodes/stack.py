@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
@@ -19,8 +20,8 @@ from ..lorchestra.choices import (
     WARN,
     Choices,
 )
-from ..lorchestra.errors import LorchestraError, quoted
-from .host import bases, files, prompt, words
+from ..lorchestra.errors import LorchestraError, StackError, all_in_one, quoted
+from .host import bases, files, prompt, refused, words
 from .host.schema import category, combo, schema, shown
 from .sockets import Loras, LoraStackSocket, ScheduleSocket, find_schedule, read_rows, to_rows
 
@@ -148,8 +149,9 @@ class LoraStack(io.ComfyNode):
             for name, value, known in choices:
                 if value not in known:
                     return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
-            sentences = refusals(
-                read_stack(loras).stack,
+            stack = read_stack(loras).stack
+            problems = refusals(
+                stack,
                 files.row_files(),
                 bases.find_queued_base,
                 Choices(missing, policy, mode),
@@ -157,7 +159,10 @@ class LoraStack(io.ComfyNode):
             )
         except LorchestraError as error:
             return str(error)
-        return "\n".join(sentences) or True
+        if not problems:
+            return True
+        refused.tell_queued(stack, problems)
+        return str(all_in_one(problems))
 
     @classmethod
     def fingerprint_inputs(cls, loras: object = None, **_: object) -> str:
@@ -194,7 +199,11 @@ class LoraStack(io.ComfyNode):
         if for_all is not None:
             own = own.scheduled(for_all)
         stack = own.joined(upstream)  # so that errors count this node's rows from 1
-        plan = plan_stack(stack, model, clip, Choices(missing, policy, mode))
+        try:
+            plan = plan_stack(stack, model, clip, Choices(missing, policy, mode))
+        except StackError as error:
+            refused.tell_run(reading.stack, error)
+            raise
         notes: list[str] = [say("Not kept from the text: {loss}", loss=loss) for loss in reading.losses]
         for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
@@ -219,7 +228,13 @@ class LoraStack(io.ComfyNode):
         ]
         files.count_uses(entry.lora for entry in listed if entry.active)
         triggers = joined(word for _, of_row in meant for word in of_row)
-        return io.NodeOutput(applied.model, applied.clip, rows, "\n".join(lines), triggers, ui=shown(lines))
+        ui = {**shown(lines), **_digest(loras)}
+        return io.NodeOutput(applied.model, applied.clip, rows, "\n".join(lines), triggers, ui=ui)
+
+
+def _digest(loras: object) -> dict[str, list[str]]:
+    """What tells the face which rows the report is about: the CRC-32 of the node's text; nothing for other values."""
+    return {"rows": [f"{zlib.crc32(loras.encode('utf-8', 'replace')):08x}"]} if isinstance(loras, str) else {}
 
 
 def _warnings(plan: Plan, policy: str) -> list[str]:

@@ -343,7 +343,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--renderer", choices=("nodes2", "classic"), default="nodes2")
     parser.add_argument(
-        "--examples", nargs="*", metavar="NAME", help="write the pictures of example_workflows/ instead, of all or these"
+        "--examples",
+        nargs="*",
+        metavar="NAME",
+        help="write the pictures of these example_workflows/ instead",
     )
     parser.add_argument("--frames", type=Path, help="a folder for the single frames, to look at")
     parser.add_argument("-o", "--output", type=Path, default=OUT)

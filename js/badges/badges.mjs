@@ -8,6 +8,7 @@ import { after } from "../base/canvas.mjs";
 import { libraryOf } from "../picker/library.mjs";
 import { rememberHosts } from "./places.mjs";
 import { createQuestions } from "./questions.mjs";
+import { lastRunOf } from "./refusals.mjs";
 import { createWatchlist } from "./watchlist.mjs";
 
 /** @import { Comfy, GraphNode } from "../types.d.ts" */
@@ -29,7 +30,8 @@ const RETRY = 30_000; // after the server did not answer
  *   all rows, because files may have changed; `promptOf` asks first if the graph is another one than was asked about
  */
 export function createBadges(comfy) {
-  const list = createWatchlist(comfy.app);
+  const lastRun = lastRunOf(comfy);
+  const list = createWatchlist(comfy.app, lastRun);
   const questions = createQuestions(comfy, list);
   const server = createTurns(async () => {
     try {
@@ -57,6 +59,10 @@ export function createBadges(comfy) {
     if (!list.isEmpty()) server.soon();
   };
   libraryOf(comfy).whenHashed(refresh);
+  lastRun.watch(() => {
+    list.placed(); // by their ids it is known whose rows were refused
+    list.noticeRefusals();
+  });
   const watching = createWatching(comfy, { look, refresh });
   const stop = () => {
     watching.stop();

@@ -3,11 +3,13 @@
 
 import { rootOf } from "../base/graph.mjs";
 import { setting } from "../base/settings.mjs";
-import { NOTHING } from "../values/verdicts.mjs";
+import { FITS, NOTHING, PARTLY } from "../values/verdicts.mjs";
 import { findPlaces } from "./places.mjs";
 
 /** @import { App, GraphNode } from "../types.d.ts" */
 
+/** What a row is that may be applied. @type {string[]} */
+const GOOD = [FITS, PARTLY];
 const MOST_LOST = 1; // looks at which a stack was in no graph yet
 
 /** @typedef {import("../values/verdicts.mjs").Badge} Badge */
@@ -31,8 +33,11 @@ const MOST_LOST = 1; // looks at which a stack was in no graph yet
  *   `asked`: the text that the badges are for; `known`: the last badges by the rows' LoRAs
  */
 
-/** @param {App} app */
-export function createWatchlist(app) {
+/**
+ * @param {App} app
+ * @param {import("./refusals.mjs").LastRun} lastRun
+ */
+export function createWatchlist(app, lastRun) {
   /** @type {Set<Watched>} */
   const watched = new Set();
   let marked = setting(app, "badges");
@@ -51,7 +56,7 @@ export function createWatchlist(app) {
     add({ node, input, read, show }) {
       /** @type {Watched} */
       const one = {
-        node, input, read, show: (rows) => show(marked ? rows : rows.map(unmarked)),
+        node, input, read, show: (rows) => show(withRefusals(one, marked ? rows : rows.map(unmarked), lastRun.of(one.id))),
         id: undefined, lost: 0, asked: undefined, known: new Map(), model: null, prompt: null,
       };
       watched.add(one);
@@ -101,6 +106,14 @@ export function createWatchlist(app) {
       for (const one of watched) showKnown(one);
     },
 
+    /** Shows what the last run refused, now that it is another one. */
+    noticeRefusals() {
+      for (const one of watched) {
+        for (const [lora, refusal] of lastRun.of(one.id)) refusal.despite ||= GOOD.includes(one.known.get(lora)?.state ?? "");
+        showKnown(one);
+      }
+    },
+
     /** Nothing is known of any row, and nothing is asked for until its stack changes. */
     showNothing() {
       for (const one of watched) {
@@ -119,6 +132,23 @@ export function createWatchlist(app) {
  */
 function unmarked({ words }) {
   return words ? { ...NOTHING, words: words.map(({ word }) => ({ word, present: null })) } : NOTHING;
+}
+
+/**
+ * @param {Watched} one
+ * @param {Badge[]} badges of its rows
+ * @param {import("./refusals.mjs").Refusals} refusals
+ * @returns {Badge[]} with what the last run said of the rows, unless they have become good since
+ */
+function withRefusals(one, badges, refusals) {
+  if (!refusals.size) return badges;
+  const names = loraNames(one.read()) ?? [];
+  return badges.map((badge, at) => {
+    const lora = names[at];
+    const refusal = refusals.get(lora);
+    const isGood = GOOD.includes(one.known.get(lora)?.state ?? "");
+    return refusal && (refusal.despite || !isGood) ? { ...badge, refused: { lora, sentence: refusal.sentence } } : badge;
+  });
 }
 
 /** @param {Watched} one */

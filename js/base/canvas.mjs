@@ -180,14 +180,24 @@ export function makeRoom(node) {
 }
 
 /**
- * One step of undo that may change how high the node's contents are. The node follows them, unless it was made
- * higher than they are. It follows by the difference: Nodes 2.0 measure more than is computed, and a size that is not
- * the measured one would be a change of its own after the next undo.
+ * One step of undo that may change how high the node's contents are; see `sized`.
  * @param {App} app
  * @param {GraphNode} node
  * @param {() => void} change
  */
 export function asOneSizedStep(app, node, change) {
+  sized(node, change, (run) => asOneStep(app, run));
+}
+
+/**
+ * A change of how high a node's contents may be. The node follows them, unless it was made higher than they are. It
+ * follows by the difference: Nodes 2.0 measure more than is computed, and a size that is not the measured one would be a
+ * change of its own after the next undo.
+ * @param {GraphNode} node
+ * @param {() => void} change
+ * @param {(run: () => void) => void} [around] what both are done in
+ */
+export function sized(node, change, around = (run) => run()) {
   const before = node.computeSize()[1];
   const slack = node.size[1] - before;
   const fitted = slack < (isNodes2() ? NODES2_SLACK : 2);
@@ -197,7 +207,7 @@ export function asOneSizedStep(app, node, change) {
     if (node.size[1] !== height) node.setSize([node.size[0], height]);
     node.setDirtyCanvas?.(true, true);
   };
-  asOneStep(app, () => {
+  around(() => {
     change();
     fit();
   });

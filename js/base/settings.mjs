@@ -134,6 +134,16 @@ export const SETTINGS = {
     defaultValue: true,
     allowed: isSwitch,
   },
+  tagOrder: {
+    id: "Lorchestra.TagOrder",
+    section: "Pasting",
+    name: "First of two weights in a tag",
+    tooltip: "In <lora:name:a:b>. Programs differ: with A1111 and Forge it is the text encoders', with SwarmUI and LoRA-Manager the model's.",
+    type: "combo",
+    defaultValue: "ask",
+    options: [{ text: "ask", value: "ask" }, { text: "CLIP", value: "te-first" }, { text: "model", value: "model-first" }],
+    allowed: oneOf(["ask", "te-first", "model-first"]),
+  },
   badges: {
     id: "Lorchestra.Badges",
     section: "Rows",

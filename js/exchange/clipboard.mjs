@@ -3,12 +3,14 @@
 
 import { writeToClipboard } from "../base/clipboard.mjs";
 import { ask, listLoras } from "../base/server.mjs";
+import { remember, setting } from "../base/settings.mjs";
 import { tell } from "../base/toast.mjs";
 import { asSentence, t } from "../base/words.mjs";
 import { identitiesOf } from "../saving/identities.mjs";
+import { learnRows } from "../saving/learn.mjs";
 import { splitName } from "../values/numbers.mjs";
 import { withListedNames } from "../values/names.mjs";
-import { mayBeRows } from "../values/pasted.mjs";
+import { isInfotext, mayBeRows } from "../values/pasted.mjs";
 import { EMPTY, failed, readStack, told, writeStack } from "../values/stack.mjs";
 import { askAboutNames } from "./unnamed.mjs";
 
@@ -34,13 +36,22 @@ export const DIALECTS = [
  */
 export async function readPasted(comfy, text, { isRows = false } = {}) {
   if (!isRows && !mayBeRows(text)) return null;
-  /** @type {{loras?: import("../values/stack.mjs").Row[], notes?: string[]}} */
+  /** @type {{loras?: import("../values/stack.mjs").Row[], notes?: string[], ordered?: number | null}} */
   let answer;
   let listed;
   try {
-    const both = await Promise.all([ask(comfy, "/lorchestra/read", { text }), listLoras(comfy)]);
-    answer = /** @type {typeof answer} */ (both[0]);
-    listed = both[1];
+    const chosen = isInfotext(text) ? "te-first" : setting(comfy.app, "tagOrder");
+    const read = async (/** @type {string} */ order) =>
+      /** @type {typeof answer} */ (await ask(comfy, "/lorchestra/read", { text, ...(order !== "ask" && { order }) }));
+    [answer, listed] = await Promise.all([read(chosen), listLoras(comfy)]);
+    const ordered = answer.ordered ? answer.loras?.[answer.ordered - 1] : undefined;
+    if (ordered) {
+      const { askAboutOrder } = await import("./order.mjs");
+      const order = await askAboutOrder(ordered);
+      if (!order) return null;
+      remember(comfy.app, "tagOrder", order);
+      if (order !== "te-first") answer = await read(order);
+    }
   } catch (error) {
     tell(comfy.app, "error", t("The LoRAs could not be pasted"), [/** @type {Error} */ (error).message]);
     return null;
@@ -87,8 +98,10 @@ export async function copyAs(comfy, rows, dialect, anchor) {
   let answer;
   let copied = rows;
   try {
-    if (dialect === "json") { // as in a saved workflow: needs no server, and others find the files by hash and AIR
-      answer = { text: identitiesOf(comfy.app).completed(writeStack(readStack(EMPTY), rows)) };
+    if (dialect === "json") { // as in a saved workflow: others find the files by hash and AIR
+      const text = writeStack(readStack(EMPTY), rows);
+      await learnRows(comfy, text);
+      answer = { text: identitiesOf(comfy.app).completed(text) };
     } else {
       answer = await write(comfy, rows, dialect, { asks: Boolean(anchor) });
       const unnamed = new Set(answer.unnamed?.map((row) => row - 1));

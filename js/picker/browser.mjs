@@ -8,7 +8,7 @@ import { create, setAttribute, useStyle } from "../base/dom.mjs";
 import { remember, setting } from "../base/settings.mjs";
 import { asSentence, t } from "../base/words.mjs";
 import { formatCount } from "../values/numbers.mjs";
-import { countFamilies, inOrder, select, selectUnusable, wordsOf } from "../values/search.mjs";
+import { countFamilies, inOrder, nearest, select, selectUnusable, wordsOf } from "../values/search.mjs";
 import { favouritesOf } from "./favourites.mjs";
 import { createFilterBar } from "./filter_bar.mjs";
 import { createFolderTree } from "./folder_tree.mjs";
@@ -49,6 +49,8 @@ let opened = 0;
  * @param {object} options
  * @param {string} [options.current] the LoRA that is chosen now
  * @param {Model | null} [options.model] what the LoRA is for, as far as it is known by now
+ * @param {{lora: string, known: string[]}} [options.like] the LoRA that is replaced, and files that it may be: what is likely
+ *   in its place comes first
  * @param {(names: string[]) => void} options.onChoose Enter, and a press on one where that does not just select it
  * @param {(names: string[]) => boolean} [options.onAdd] lets people add several one after another; false if there is no
  *   room for them
@@ -62,7 +64,7 @@ let opened = 0;
  * @returns {Browser}
  */
 export function createBrowser(comfy, {
-  current = "", model = null, onChoose, onAdd, selects = false, onSelect, onCount, onView,
+  current = "", model = null, like, onChoose, onAdd, selects = false, onSelect, onCount, onView,
   also, onDrag, onClear,
 }) {
   useStyle("picker", STYLE);
@@ -100,6 +102,8 @@ export function createBrowser(comfy, {
   let closed = false;
   /** The list that is shown, and what follows from it. */
   let known = { entries: listed.entries, families: countFamilies(listed.entries) };
+  /** @type {{entries: Entry[], model: Model | null, names: string[]}} */
+  let likely = { entries: [], model: null, names: [] };
   /** @type {{entries: Entry[], order: string, sorted: Entry[]}} */
   let sorted = { entries: [], order: "", sorted: [] };
 
@@ -192,7 +196,17 @@ export function createBrowser(comfy, {
     also: also?.() ?? null,
     recent: chosen.recent ? favourites.recent() : null,
     before: chosen.order === "name" ? favourites.recent() : [],
+    first: first(),
   });
+
+  /** What is likely in the place of what is replaced; looked for once as long as nothing else is known. */
+  const first = () => {
+    if (!like) return [];
+    if (likely.entries !== known.entries || likely.model !== target) {
+      likely = { entries: known.entries, model: target, names: nearest(known.entries, like.lora, target, like.known) };
+    }
+    return likely.names;
+  };
 
   const entriesInOrder = () => {
     const { entries } = known;

@@ -18,13 +18,14 @@ const MOST_ROWS = 40;
  * @param {import("../base/popup.mjs").Anchor} options.anchor the picker opens under it
  * @param {string} [options.current] the LoRA that is chosen now
  * @param {import("../values/search.mjs").Model | null} [options.model] what the LoRA is for, as far as it is known by now
+ * @param {{lora: string, known: string[]}} [options.like] the LoRA that is replaced, and files that it may be
  * @param {(name: string) => void} options.onChoose called after the picker has closed
  * @param {(names: string[]) => boolean} [options.onAdd] lets people add several, and is called while the picker stays
  *   open; false if there is no room for them
  * @param {() => void} [options.onClose]
  * @returns {{close: () => void, setModel: (model: import("../values/search.mjs").Model | null) => void}}
  */
-export function openPicker(comfy, { anchor, current, model, onChoose, onAdd, onClose }) {
+export function openPicker(comfy, { anchor, current, model, like, onChoose, onAdd, onClose }) {
   let files = 0;
   const fit = () => {
     const isGrid = popup.element.querySelector(".lorchestra-picker-grid") !== null;
@@ -34,7 +35,7 @@ export function openPicker(comfy, { anchor, current, model, onChoose, onAdd, onC
     popup.place();
   };
   const browser = createBrowser(comfy, {
-    current, model, onAdd,
+    current, model, like, onAdd,
     onChoose(names) {
       if (names.length > 1 && !onAdd?.(names)) return;
       popup.close();

@@ -2,9 +2,10 @@
 /** The text that a node shows after it ran. */
 
 import { addShownWidget, after, makeRoom, MARGIN } from "../base/canvas.mjs";
-import { told } from "../base/words.mjs";
+import { t, told } from "../base/words.mjs";
+import { crc32 } from "../values/crc32.mjs";
 
-/** @import { App, HookedNode } from "../types.d.ts" */
+/** @import { App, GraphNode, HookedNode } from "../types.d.ts" */
 
 export const RESULT_TYPE = "LORCHESTRA_RESULT";
 const NAME = "lorchestra_result";
@@ -18,13 +19,27 @@ const PADDING = 14;
 /**
  * @typedef {object} Result
  * @property {() => string} label what a screen reader calls the text
+ * @property {(node: HookedNode) => About | undefined} [about] what the next run would be about; nothing where that is not known
  * @property {number} [known] how many lines at the beginning the node shows in other ways; a text of no more is hidden
  */
 
+/** @typedef {{text: string, meaning: string}} About a text as it is queued, and the same for all texts that mean the same */
+
 /**
- * @typedef {{text?: string[], said?: import("../base/words.mjs").Said[], images?: unknown[]}} Output of a node's run, as
- *   its `ui` says it; `said` is the text in lines that can be translated
+ * @typedef {{text?: string[], said?: import("../base/words.mjs").Said[], images?: unknown[], rows?: string[]}} Output of a
+ *   node's run, as its `ui` says it; `said` is the text in lines that can be translated
  */
+
+/** What greys the report of a node whose text has become another one. @type {WeakMap<GraphNode, () => void>} */
+const refreshing = new WeakMap();
+
+/**
+ * To be called when the text has changed that a node's report is about.
+ * @param {GraphNode} node
+ */
+export function refreshResult(node) {
+  refreshing.get(node)?.();
+}
 
 /**
  * Shows what `ui.text` holds each time the node ran.
@@ -32,7 +47,7 @@ const PADDING = 14;
  * @param {HookedNode} node
  * @param {Result} result
  */
-export function showResults(app, node, { label, known = 0 }) {
+export function showResults(app, node, { label, about, known = 0 }) {
   after(node, "onExecuted", (value) => {
     const output = /** @type {Output | undefined} */ (value);
     if (output?.images?.length === 0) forgetPictures(node);
@@ -50,6 +65,21 @@ export function showResults(app, node, { label, known = 0 }) {
     const lines = Math.min(needed, MAX_LINES);
     element.style.minHeight = `${lines * LINE_HEIGHT + PADDING}px`;
     makeRoom(node);
+    const [sum] = output.rows ?? [];
+    if (!about || typeof sum !== "string") return;
+    /** @type {string | undefined} of what has run, once it is known */
+    let meaning;
+    const grey = () => {
+      const now = about(node);
+      if (now && meaning === undefined && crc32(now.text) === sum) meaning = now.meaning;
+      const isOld = now !== undefined && now.meaning !== meaning;
+      element.classList.toggle("lorchestra-result-old", isOld);
+      element.style.opacity = isOld ? "0.5" : "";
+      element.title = isOld ? t("The rows have changed since this run") : "";
+      element.setAttribute("aria-label", isOld ? `${label()}. ${element.title}` : label());
+    };
+    refreshing.set(node, grey);
+    grey();
   });
 }
 

@@ -21,6 +21,7 @@ const MOST_TEXTS = 500; // that are remembered
 /**
  * @typedef {object} Identities
  * @property {(text: string, rows: (Badge | undefined)[]) => void} learn takes what the server says of a stack's rows
+ * @property {(text: string) => boolean} knows whether the server has told of all rows of a stack's text
  * @property {(text: string) => string} completed a stack's text with what is known of its rows
  * @property {() => void} install adds what is known to every saved copy from now on
  * @property {(workflow: unknown) => void} forget takes it away again from a copy that undo or redo is about to show
@@ -76,6 +77,8 @@ function createIdentities(app) {
         done = new WeakSet();
       });
     },
+
+    knows: (text) => readStack(text).rows.every(({ lora }) => known.has(lora)),
 
     completed: add,
 

@@ -13,11 +13,13 @@ import { showMissing } from "../missing/missing.mjs";
 import { adopting } from "../values/identity.mjs";
 import { MAX_ROWS } from "../values/limits.mjs";
 import { formatCount, rounded } from "../values/numbers.mjs";
+import { problemsOf } from "../values/problems.mjs";
 import { MISSING, NOTHING, usedFile } from "../values/verdicts.mjs";
 import { isChosen, toggledWord } from "../values/triggers.mjs";
 import { defaultsOf, newRows } from "./defaults.mjs";
 import { dragRow } from "./drag.mjs";
 import { openExplanation } from "./explain.mjs";
+import { fixItems } from "./fix.mjs";
 import { focusedPart, focusRow } from "./focus.mjs";
 import { insertWords } from "./insert.mjs";
 import { listItems, rowItems } from "./menus.mjs";
@@ -92,7 +94,7 @@ export function createActions({ host, state, edits, view }) {
   // Pop-ups; their code is loaded when they are opened first
   /** @type {ReturnType<typeof import("../picker/picker.mjs").openPicker> | undefined} the one that is open */
   let picker;
-  /** @param {HTMLElement} anchor @param {Pick<Parameters<typeof import("../picker/picker.mjs").openPicker>[1], "current" | "onChoose" | "onAdd">} options */
+  /** @param {HTMLElement} anchor @param {Pick<Parameters<typeof import("../picker/picker.mjs").openPicker>[1], "current" | "like" | "onChoose" | "onAdd">} options */
   const pick = async (anchor, options) => {
     const { openPicker } = await import("../picker/picker.mjs");
     const mine = picker = openPicker(comfy, {
@@ -100,12 +102,54 @@ export function createActions({ host, state, edits, view }) {
     });
   };
   /** @param {number} index @param {HTMLElement} [anchor] */
-  const pickFor = (index, anchor = view.partOf(index, ".lorchestra-name")) => pick(anchor, {
-    current: state.rows[index].lora,
-    onChoose(lora) {
-      edits.change(index, { lora, sha256: undefined, air: undefined, triggers: undefined });
-      focusRow(view, index);
-    },
+  const pickFor = (index, anchor = view.partOf(index, ".lorchestra-name")) =>
+    pick(anchor, { current: state.rows[index].lora, onChoose: (lora) => name(index, lora) });
+  /** @param {number} index @param {string} lora that was picked for the row */
+  const name = (index, lora) => {
+    edits.change(index, { lora, sha256: undefined, air: undefined, triggers: undefined });
+    focusRow(view, index);
+  };
+  /**
+   * The same with what is likely in the row's place first: what it may be, and what is named nearly so and fits.
+   * @param {number} index
+   * @param {HTMLElement} [anchor]
+   * @param {() => void} [then] called after something was chosen
+   */
+  const replace = (index, anchor = view.partOf(index, ".lorchestra-name"), then) => {
+    const candidates = state.badges[index]?.candidates ?? [];
+    return pick(anchor, {
+      like: { lora: state.rows[index].lora, known: candidates.map((file) => file.name) },
+      onChoose(lora) {
+        const file = candidates.find((one) => one.name === lora);
+        if (file) use(index, file);
+        else name(index, lora);
+        focusRow(view, index);
+        then?.();
+      },
+    });
+  };
+  /** @param {number[]} rows that are replaced, until somebody chooses nothing */
+  const replaceAll = ([first, ...rest]) => {
+    if (first === undefined || !state.rows[first]) return;
+    reveal(first);
+    void replace(first, undefined, () => replaceAll(rest));
+  };
+  /** @param {number} index @param {string} [part] of the row that gets the focus */
+  const reveal = (index, part) => {
+    if (state.isCollapsed) edits.toggleCollapsed();
+    focusRow(view, index, part);
+  };
+  /** @param {number[]} rows */
+  const turnOff = (rows) => {
+    edits.changeAll(new Map(rows.map((index) => [index, { on: false }])));
+    focusRow(view, rows[0], ".lorchestra-switch");
+  };
+  /** @param {number} index @param {HTMLElement} anchor @param {boolean} [searches] whether all files are searched at once */
+  const explain = (index, anchor, searches) => openExplanation(comfy, {
+    anchor, row: state.rows[index], badge: state.badges[index] ?? NOTHING, searches,
+    onChoose: (file) => use(index, file),
+    onPick: () => void pickFor(index),
+    onInfo: () => void openInfo(index),
   });
   /** @param {number} index @param {HTMLElement} [anchor] */
   const openSchedule = async (index, anchor = view.partOf(index, ".lorchestra-schedule")) => {
@@ -164,6 +208,21 @@ export function createActions({ host, state, edits, view }) {
     ],
   });
   /** @param {HTMLElement} anchor */
+  const openFixMenu = (anchor) => openMenu({
+    anchor, label: t("Fix…"),
+    items: fixItems({
+      rows: state.rows, badges: state.badges, problems: problemsOf(state.rows, state.badges),
+      use: (choices) => {
+        edits.changeAll(new Map(choices.map(({ index, file }) => [index, adopting(state.rows[index], file)])));
+        reveal(choices[0].index);
+      },
+      turnOff,
+      replace: replaceAll,
+      show: (index) => reveal(index, ".lorchestra-badge"),
+      showMissing: () => void showMissing(comfy),
+    }),
+  });
+  /** @param {HTMLElement} anchor */
   const openListMenu = (anchor) => {
     const { open, rows, stack, isText, isCollapsed } = state;
     const loras = rows.map(({ lora }) => lora);
@@ -210,6 +269,7 @@ export function createActions({ host, state, edits, view }) {
       },
       add: (anchor) => void pick(anchor, { onChoose: (lora) => void add([lora]), onAdd: add }),
       menu: openListMenu,
+      fix: openFixMenu,
     },
     /** @type {import("./row.mjs").RowActions} */
     row: {
@@ -220,12 +280,10 @@ export function createActions({ host, state, edits, view }) {
         focusRow(view, index);
       },
       schedule: (index, anchor) => void openSchedule(index, anchor),
-      explain: (index, anchor) => openExplanation(comfy, {
-        anchor, row: state.rows[index], badge: state.badges[index] ?? NOTHING,
-        onChoose: (file) => use(index, file),
-        onPick: () => void pickFor(index),
-        onInfo: () => void openInfo(index),
-      }),
+      explain,
+      turnOff: (index) => turnOff([index]),
+      replace: (index, anchor) => void replace(index, anchor),
+      find: (index, anchor) => explain(index, anchor, true),
       menu: openRowMenu,
       showWords, chooseWord,
       wordMenu: openWordMenu,

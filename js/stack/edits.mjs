@@ -63,6 +63,9 @@ export function createEdits(state, target, render) {
       target.step(() => {});
     },
 
+    /** @param {ReadonlyMap<number, Changes>} changes by row, as one step */
+    changeAll: (changes) => edit((rows) => rows.map((row, at) => changed(row, changes.get(at) ?? {}))),
+
     /** @param {number} index */
     toggle: (index) => change(index, { on: isOn(state.rows[index]) ? false : undefined }),
     /** Switches all rows on, or off where all are on. */

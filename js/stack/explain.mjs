@@ -1,12 +1,13 @@
 // @ts-check
 /** What a row's badge says in full; for a LoRA that is not there, the files that it may be. */
 
-import { create } from "../base/dom.mjs";
+import { create, icon, setAttribute } from "../base/dom.mjs";
 import { openPopup } from "../base/popup.mjs";
 import { ask } from "../base/server.mjs";
 import { asSentence, inWords, t } from "../base/words.mjs";
-import { MISSING } from "../values/verdicts.mjs";
-import { stateWord } from "./row.mjs";
+import { FITS, MISSING } from "../values/verdicts.mjs";
+import { BADGES, stateWord } from "./row.mjs";
+import { ICONS } from "./style.mjs";
 
 /** @import { Comfy } from "../types.d.ts" */
 
@@ -18,12 +19,15 @@ import { stateWord } from "./row.mjs";
  * @param {HTMLElement} options.anchor
  * @param {import("../values/stack.mjs").Row} options.row
  * @param {import("../values/verdicts.mjs").Badge} options.badge
+ * @param {boolean} [options.searches] whether all files are searched at once
  * @param {(file: Candidate) => void} options.onChoose takes the file that the row is to name
  * @param {() => void} options.onPick opens the picker
  * @param {() => void} options.onInfo opens the card
  */
-export function openExplanation(comfy, { anchor, row, badge, onChoose, onPick, onInfo }) {
+export function openExplanation(comfy, { anchor, row, badge, searches = false, onChoose, onPick, onInfo }) {
   const missing = badge.state === MISSING;
+  /** @type {import("../base/popup.mjs").Popup | undefined} */
+  let popup;
   const sha256 = row.sha256 ?? badge.sha256;
   const air = row.air ?? badge.air;
   const result = create("div", { class: "lorchestra-find-buttons", "aria-live": "polite" });
@@ -38,15 +42,18 @@ export function openExplanation(comfy, { anchor, row, badge, onChoose, onPick, o
   const button = (/** @type {string} */ text, /** @type {() => void} */ run) =>
     create("button", { type: "button", class: "lorchestra-button", text, onclick: run });
   const close = (/** @type {() => void} */ then) => () => {
-    popup.close();
+    popup?.close();
     then();
   };
   const showFound = (/** @type {Candidate[]} */ found, /** @type {string} */ none) => {
+    const best = found.find(({ state }) => state === FITS);
     result.replaceChildren(...found.map((file) => create("button", {
-      type: "button", class: "lorchestra-button lorchestra-find-found", title: file.why, onclick: close(() => onChoose(file)),
-    }, create("span", { text: file.name }), create("span", { class: "lorchestra-quiet", text: ` ${file.why}` }))));
+      type: "button", class: "lorchestra-button lorchestra-find-found", title: file.why, autofocus: file === best,
+      onclick: close(() => onChoose(file)),
+    }, file.state ? markOf(file.state) : null, create("span", { text: file.name, dir: "auto" }),
+    create("span", { class: "lorchestra-quiet", text: ` ${file.why}` }))));
     if (!found.length && none) result.append(create("span", { class: "lorchestra-quiet", text: none }));
-    popup.place();
+    popup?.place();
   };
   const find = async () => {
     result.replaceChildren(create("span", { class: "lorchestra-quiet", text: t("Searching all files…") }));
@@ -66,6 +73,15 @@ export function openExplanation(comfy, { anchor, row, badge, onChoose, onPick, o
       missing && button(t("Search all files"), () => void find()),
       button(t("Choose another…"), close(onPick)),
       !missing && button(t("Info…"), close(onInfo))));
-  const popup = openPopup({ anchor, element: panel, label: stateWord(badge.state) });
-  if (missing) showFound(badge.candidates ?? [], "");
+  if (missing) showFound(badge.candidates ?? [], ""); // before it opens, so that the one that fits gets the focus
+  popup = openPopup({ anchor, element: panel, label: stateWord(badge.state) });
+  if (searches) void find();
+}
+
+/** @param {import("../values/verdicts.mjs").State} state @returns {HTMLElement} whether a candidate fits */
+function markOf(state) {
+  const [picture, colour] = BADGES[state];
+  const mark = create("span", { class: `lorchestra-find-mark lorchestra-${colour}`, role: "img", title: stateWord(state) }, icon(ICONS[picture], 13));
+  setAttribute(mark, "aria-label", stateWord(state));
+  return mark;
 }

@@ -31,8 +31,10 @@ const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
  * @property {() => string} read the value
  * @property {(text: string) => void} write takes a value that may still change
  * @property {(change: () => void) => void} step makes one step of undo out of a change; the node takes the size of its contents
+ * @property {(change: () => void) => void} sized makes a change of the height that is no edit; the node follows it
  * @property {() => import("../values/verdicts.mjs").Model | null} model of the node, for the picker; null where it is not known
  * @property {() => Promise<import("./insert.mjs").Field | null>} prompt the one text with its prompt; null where it is not known
+ * @property {() => void} onShown called when the value was shown, which may have changed
  * @property {() => void} onBuilt called when the list is seen for the first time
  */
 
@@ -53,6 +55,7 @@ export function createStackList(host) {
     state.refresh();
     if (view.parts) asking.about(state);
     view.show();
+    host.onShown();
   };
   const edits = createEdits(state, host, render);
   const actions = createActions({ host, state, edits, view });
@@ -94,8 +97,17 @@ export function createStackList(host) {
     stop,
     /** @param {(import("../values/verdicts.mjs").Badge | undefined)[]} badges by row */
     showBadges(badges) {
+      const known = state.badges;
+      const before = state.height;
+      const show = () => {
+        state.badges = badges;
+        view.show();
+      };
       state.badges = badges;
-      view.showRows();
+      const isOther = state.height !== before;
+      state.badges = known;
+      if (isOther) host.sized(show);
+      else show();
       actions.noticeModel();
     },
   };

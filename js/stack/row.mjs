@@ -4,11 +4,13 @@
 import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
 import { formatWeight, splitName } from "../values/numbers.mjs";
+import { refusalOf } from "../values/problems.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
 import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, offerFor, PARTLY, UNKNOWN, usedFile } from "../values/verdicts.mjs";
 import { chosenWords, lackOf } from "../values/triggers.mjs";
 import { createWords } from "./chips.mjs";
 import { ICONS } from "./style.mjs";
+import { createTrouble } from "./trouble.mjs";
 import { createWeight } from "./weight.mjs";
 
 /**
@@ -28,6 +30,9 @@ import { createWeight } from "./weight.mjs";
  * @property {(index: number, word: string) => void} chooseWord or not any more
  * @property {(index: number, word: string, anchor: HTMLElement | {x: number, y: number}) => void} wordMenu
  * @property {(words: string[]) => void} insertWords
+ * @property {(index: number) => void} turnOff
+ * @property {(index: number, anchor: HTMLElement) => void} replace
+ * @property {(index: number, anchor: HTMLElement) => void} find
  */
 
 /** @typedef {import("../values/verdicts.mjs").Badge} Badge */
@@ -46,7 +51,7 @@ import { createWeight } from "./weight.mjs";
  */
 
 /** @type {Record<State, [picture: keyof typeof ICONS, colour: string]>} */
-const BADGES = {
+export const BADGES = {
   [FITS]: ["fits", "good"], [PARTLY]: ["partly", "warn"], [MISFIT]: ["cross", "bad"], [UNKNOWN]: ["unknown", "quiet"],
   [MISSING]: ["missing", "bad"], [BROKEN]: ["cross", "bad"], [NOT_A_LORA]: ["cross", "bad"],
 };
@@ -102,6 +107,8 @@ export function createRow(actions) {
   let clip;
   /** @type {ReturnType<typeof createWords> | undefined} made when it is needed first */
   let words;
+  /** @type {ReturnType<typeof createTrouble> | undefined} made when it is needed first */
+  let trouble;
   const more = create("button", {
     type: "button", class: "lorchestra-more", "aria-haspopup": "menu", title: t("More"), onclick: () => actions.menu(index, more),
   }, icon(ICONS.more));
@@ -157,6 +164,7 @@ export function createRow(actions) {
         showOffer(view);
         showWhere(view);
         showWords(view);
+        showTrouble(view);
       }
       shown = view;
     },
@@ -185,6 +193,22 @@ export function createRow(actions) {
     }
     if (words) words.element.hidden = !open;
     if (open) words?.show(row, said?.words);
+  }
+
+  /** @param {View} view */
+  function showTrouble({ row, badge: said }) {
+    const sentence = refusalOf(row, said);
+    element.classList.toggle("lorchestra-row-refused", sentence !== "");
+    if (sentence && !trouble) {
+      trouble = createTrouble({
+        turnOff: () => actions.turnOff(index),
+        replace: (anchor) => actions.replace(index, anchor),
+        find: (anchor) => actions.find(index, anchor),
+      });
+      element.append(trouble.element);
+    }
+    if (trouble) trouble.element.hidden = !sentence;
+    if (sentence) trouble?.show(splitName(row.lora).title || row.lora, sentence, said?.state === MISSING);
   }
 
   /** @param {View} view */

@@ -2,8 +2,9 @@
 /** What the list is about: the host's text, the rows in it, their badges, and which of its three faces it shows. */
 
 import { textsOf } from "../values/json.mjs";
+import { refusalOf } from "../values/problems.mjs";
 import { isOn, readStack } from "../values/stack.mjs";
-import { GAP, HEAD_HEIGHT, ROW_HEIGHT, TEXT_HEIGHT, WORDS_HEIGHT } from "./style.mjs";
+import { GAP, HEAD_HEIGHT, ROW_HEIGHT, TEXT_HEIGHT, TROUBLE_HEIGHT, WORDS_HEIGHT } from "./style.mjs";
 
 /** More rows than these are scrolled. */
 export const MOST_ROWS = 20;
@@ -70,6 +71,8 @@ export class ListState {
   get rowsHeight() {
     const { open, rows } = this;
     if (rows.length > MOST_ROWS) return MOST_ROWS * ROW_HEIGHT;
-    return Math.max(rows.length, 1) * ROW_HEIGHT + rows.filter(({ lora }) => open.has(lora)).length * WORDS_HEIGHT;
+    const refused = rows.filter((row, index) => refusalOf(row, this.badges[index])).length;
+    return Math.max(rows.length, 1) * ROW_HEIGHT + refused * TROUBLE_HEIGHT
+      + rows.filter(({ lora }) => open.has(lora)).length * WORDS_HEIGHT;
   }
 }

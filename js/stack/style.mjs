@@ -4,6 +4,7 @@
 export const HEAD_HEIGHT = 26;
 export const ROW_HEIGHT = 26;
 export const WORDS_HEIGHT = 26;
+export const TROUBLE_HEIGHT = 60;
 export const TEXT_HEIGHT = 132;
 export const GAP = 4;
 const TARGET = 24; // least width and height of what is pressed
@@ -17,6 +18,10 @@ export const STYLE = `
 .lorchestra-stack-status { flex: none; max-width: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; font-weight: 500; }
 .lorchestra-stack-status.lorchestra-bad { flex: 0 1 auto; font-weight: 400; }
 .lorchestra-stack-line { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.lorchestra-stack-problems { flex: 0 1 auto; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.lorchestra-stack-fix { flex: none; height: ${TARGET}px; padding: 0 7px; white-space: nowrap; }
+.lorchestra-stack-fix:not([hidden]) ~ .lorchestra-stack-add span { display: none; }
+.lorchestra-stack-fix:not([hidden]) ~ .lorchestra-stack-add { padding: 0 6px; }
 .lorchestra-stack-add { display: flex; align-items: center; gap: 4px; height: ${TARGET}px; padding: 0 8px 0 6px; flex: none; }
 .lorchestra-stack-box {
   flex: none; display: flex; flex-direction: column; border-radius: 8px; overflow: hidden; background: var(--lorchestra-field);
@@ -39,6 +44,18 @@ export const STYLE = `
   background: var(--lorchestra-field);
 }
 .lorchestra-row-open { position: relative; height: ${ROW_HEIGHT + WORDS_HEIGHT}px; padding-bottom: ${WORDS_HEIGHT}px; }
+.lorchestra-row-refused { position: relative; height: ${ROW_HEIGHT + TROUBLE_HEIGHT}px; padding-bottom: ${TROUBLE_HEIGHT}px; }
+.lorchestra-row-open.lorchestra-row-refused {
+  height: ${ROW_HEIGHT + TROUBLE_HEIGHT + WORDS_HEIGHT}px; padding-bottom: ${TROUBLE_HEIGHT + WORDS_HEIGHT}px;
+}
+.lorchestra-trouble { position: absolute; inset: auto 6px 0 18px; height: ${TROUBLE_HEIGHT}px; font-size: 11px; line-height: 14px; }
+.lorchestra-row-open .lorchestra-trouble { bottom: ${WORDS_HEIGHT}px; }
+.lorchestra-trouble-text {
+  margin: 0 0 3px; height: 28px; overflow: hidden; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
+  overflow-wrap: anywhere; user-select: text;
+}
+.lorchestra-trouble-buttons { display: flex; gap: 4px; min-width: 0; }
+.lorchestra-loras .lorchestra-trouble-button { flex: 0 1 auto; height: ${TARGET}px; padding: 0 7px; font-size: 11px; line-height: 16px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .lorchestra-words {
   position: absolute; inset: auto 4px 0 18px; height: ${WORDS_HEIGHT}px; display: flex; align-items: center; gap: 6px; padding-bottom: 2px;
 }
@@ -147,6 +164,7 @@ export const STYLE = `
 .lorchestra-find dl { margin: 0; display: grid; grid-template-columns: auto 1fr; gap: 2px 8px; }
 .lorchestra-find dd { margin: 0; overflow-wrap: anywhere; font-family: var(--lorchestra-mono); font-size: 11px; user-select: text; }
 .lorchestra-find-buttons { display: flex; flex-wrap: wrap; gap: 6px; }
+.lorchestra-find-mark { display: inline-block; width: 13px; height: 13px; margin-inline-end: 5px; vertical-align: -2px; }
 .lorchestra-find-found { text-align: start; display: block; width: 100%; overflow-wrap: anywhere; }
 `;
 

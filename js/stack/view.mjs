@@ -3,6 +3,7 @@
 
 import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
+import { problemsInWords, problemsOf } from "../values/problems.mjs";
 import { clipWeight, inWords, isOn } from "../values/stack.mjs";
 import { createRow, rowInWords } from "./row.mjs";
 import { MOST_ROWS } from "./state.mjs";
@@ -14,6 +15,7 @@ import { ICONS } from "./style.mjs";
  * @property {() => void} toggleCollapsed
  * @property {() => void} showList
  * @property {(anchor: HTMLElement) => void} add
+ * @property {(anchor: HTMLElement) => void} fix
  * @property {(anchor: HTMLElement) => void} menu
  */
 
@@ -105,6 +107,11 @@ function createParts(actions) {
   });
   const fold = create("button", { type: "button", class: "lorchestra-more", "aria-label": t("Rows"), onclick: actions.toggleCollapsed });
   const status = create("span", { class: "lorchestra-stack-status", role: "status" });
+  const problems = create("span", { class: "lorchestra-stack-problems lorchestra-bad", "aria-live": "polite" });
+  const fix = create("button", {
+    type: "button", class: "lorchestra-button lorchestra-stack-fix", "aria-haspopup": "menu", text: t("Fix…"), hidden: true,
+    onclick: () => actions.fix(fix),
+  });
   const line = create("span", { class: "lorchestra-stack-line lorchestra-quiet", dir: "auto" });
   const done = create("button", {
     type: "button", class: "lorchestra-button lorchestra-stack-add", text: t("Show as list"), onclick: actions.showList,
@@ -112,7 +119,7 @@ function createParts(actions) {
   const add = create("button", {
     type: "button", class: "lorchestra-button lorchestra-stack-add", "aria-haspopup": "dialog", "aria-label": t("Add a LoRA"),
     title: t("Add a LoRA"), onclick: () => actions.add(add),
-  }, icon(ICONS.add, 12), t("Add"));
+  }, icon(ICONS.add, 12), create("span", { text: t("Add") }));
   const more = create("button", {
     type: "button", class: "lorchestra-more", "aria-haspopup": "menu", "aria-label": t("More for all LoRAs"), title: t("More"),
     onclick: () => actions.menu(more),
@@ -126,18 +133,22 @@ function createParts(actions) {
     "data-capture-wheel": "true", placeholder: t("JSON, or <lora:name:0.7> text"),
   });
   const box = create("div", { class: "lorchestra-stack-box" }, list, empty, text);
-  const head = create("div", { class: "lorchestra-stack-head" }, fold, all, status, line, done, add, more);
-  return { head, box, fold, all, status, line, done, add, list, empty, text };
+  const head = create("div", { class: "lorchestra-stack-head" }, fold, all, status, problems, fix, line, done, add, more);
+  return { head, box, fold, all, status, problems, fix, line, done, add, list, empty, text };
 }
 
 /**
  * @param {ReturnType<typeof createParts>} parts
  * @param {import("./state.mjs").ListState} state
  */
-function showHead({ all, fold, status, line, done }, { isCollapsed, isText, on, rows, stack }) {
+function showHead({ all, fold, status, problems, fix, line, done }, { badges, isCollapsed, isText, on, rows, stack }) {
   const words = inWords(stack);
   if (status.textContent !== words) status.textContent = status.title = words;
   status.classList.toggle("lorchestra-bad", isWrong(stack) || Boolean(stack.notes?.length));
+  const wrong = isText ? "" : problemsInWords(problemsOf(rows, badges));
+  if (problems.textContent !== wrong) problems.textContent = problems.title = wrong;
+  problems.hidden = fix.hidden = !wrong;
+  setAttribute(fix, "aria-label", `${fix.textContent} ${wrong}`);
   all.hidden = rows.length === 0 || isText;
   setAttribute(all, "aria-checked", on === 0 ? "false" : on === rows.length ? "true" : "mixed");
   fold.hidden = isText || rows.length === 0;

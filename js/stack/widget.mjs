@@ -3,12 +3,13 @@
 
 import { rememberHosts } from "../badges/places.mjs";
 import {
-  after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, MARGIN, page, passPointerOn, whenDrawn,
+  after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, MARGIN, page, passPointerOn, sized, whenDrawn,
 } from "../base/canvas.mjs";
-import { EMPTY, promptText, toText } from "../values/stack.mjs";
+import { refreshResult } from "../result/text.mjs";
+import { EMPTY, promptText, readStack, toText, writeStack } from "../values/stack.mjs";
 import { appKey, appRows, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
-import { LORAS_TYPE } from "./node.mjs";
+import { LORAS_TYPE, lorasWidget } from "./node.mjs";
 
 /** @import { App, Comfy, GraphNode, HookedNode, InputData, PromotedInput, SubgraphNode } from "../types.d.ts" */
 
@@ -48,6 +49,20 @@ export function createLorasWidget(comfy, node, name, inputData) {
   keepInApp(node, widget);
   followLink(node, name, list.element);
   return { widget, minWidth: MIN_WIDTH, minHeight: list.height() };
+}
+
+/**
+ * @param {GraphNode} node a LoRA Stack
+ * @returns {import("../result/text.mjs").About | undefined} what a run gets of its list, and the same however it is written;
+ *   nothing where the rows come through a link
+ */
+export function queuedRows(node) {
+  const widget = lorasWidget(node);
+  const isLinked = node.inputs?.find((slot) => slot.widget?.name === widget?.name)?.link != null;
+  if (!widget || isLinked) return undefined;
+  const text = promptText(toText(widget.value));
+  const stack = readStack(text);
+  return { text, meaning: stack.error ? text : writeStack(stack, stack.rows) };
 }
 
 /**
@@ -174,6 +189,8 @@ function listFor(comfy, { node, input, read, write }) {
   const list = createStackList({
     comfy, node, read, write,
     step: (change) => asOneSizedStep(comfy.app, node, change),
+    sized: (change) => sized(node, change),
+    onShown: () => refreshResult(node),
     model: () => badges?.modelOf(node, input) ?? null,
     prompt: async () => (await badges?.promptOf(node, input)) ?? null,
     onBuilt: async () => {

@@ -9,6 +9,11 @@ const TAG = /(?:<|＜|&lt;)\s*(?:lora|lyco|loractl)\s*[:：][^<>＜＞]+?(?:>|�
 const INFOTEXT = /^(?:Steps: \d+(?:,|[ \t]*$)|(?:Lora hashes|Lora weights|Hashes|Civitai resources): )/m;
 const OTHER_TEXT = /\.load_lora_weights\s*\(|Recipe metadata: /; // a script for diffusers, a recipe of LoRA-Manager's
 
+/** @param {string} text @returns {boolean} whether it is what A1111 and its relatives write into pictures */
+export function isInfotext(text) {
+  return INFOTEXT.test(text);
+}
+
 /**
  * Whether a text is worth asking the server about: rows of any program that `lorchestra/exchange/parse.py` recognises, a
  * request with them, or `<lora:…>` text. Quick, and no for workflows and all else that people paste.

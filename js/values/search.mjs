@@ -2,7 +2,7 @@
 /** LoRAs by words, folder and architecture: what the picker shows of ten thousand files. Plain data, no page. */
 
 import { textsOf } from "./json.mjs";
-import { ENDING } from "./numbers.mjs";
+import { ENDING, splitName } from "./numbers.mjs";
 import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
 
 /** @typedef {import("./verdicts.mjs").State} State */
@@ -73,6 +73,7 @@ import { FITS, MISFIT, UNKNOWN } from "./verdicts.mjs";
  * @property {((lora: Lora) => boolean) | null} [also] only those
  * @property {string[] | null} recent only those, the last one first
  * @property {string[]} [before] of equally good ones, these come first
+ * @property {string[]} [first] these come before all others
  */
 
 /** Where no accents can be: most names. */
@@ -445,7 +446,45 @@ export function select(entries, filter) {
   /** @param {Entry} entry */
   const turn = (entry) => first.get(entry.lora.name) ?? first.size;
   if (first.size) for (const rank of ranks) rank?.sort((one, other) => turn(one) - turn(other));
-  return { found: ranks.flat(), counts };
+  const found = ranks.flat();
+  if (filter.first?.length) {
+    const places = new Map(filter.first.map((name, index) => [name, index]));
+    const placeIn = (/** @type {Entry} */ { lora }) => places.get(lora.name) ?? places.size;
+    found.sort((one, other) => placeIn(one) - placeIn(other));
+  }
+  return { found, counts };
+}
+
+const MOST_NEAR = 20;
+const LEAST_NEAR = 0.4; // of the letters of a name
+
+/**
+ * The LoRAs that may replace one: those that fit first, then those whose names have most of its words, spelled nearly so.
+ * @param {Entry[]} entries
+ * @param {string} lora the name of the one that is replaced
+ * @param {Model | null} model
+ * @param {string[]} [known] names that are known to be likely; they count as if they had all of its words
+ * @returns {string[]} names, the best first
+ */
+export function nearest(entries, lora, model, known = []) {
+  const words = [...new Set(tokensIn(fold(splitName(lora).title)))];
+  const letters = words.join("").length;
+  const near = words.map(createNearness);
+  const whole = createNearness(words.join("")); // written in one word
+  const likely = new Set(known);
+  const fits = (/** @type {Lora} */ one) => [FITS, "", UNKNOWN, "unread", MISFIT].indexOf(fitOf(one, model));
+  /** @param {Entry} entry */
+  const shareOf = (entry) => {
+    if (likely.has(entry.lora.name)) return 1;
+    const tokens = tokensIn(`${entry.fileText} ${entry.titleText}`);
+    if (whole.meets(tokens)) return 1;
+    return words.reduce((sum, word, at) => sum + (near[at].meets(tokens) ? word.length : 0), 0) / (letters || 1);
+  };
+  return entries.flatMap((entry) => {
+    if (entry.lora.name === lora && !likely.has(lora)) return [];
+    const share = shareOf(entry);
+    return share >= LEAST_NEAR ? [{ name: entry.lora.name, share, fit: fits(entry.lora) }] : [];
+  }).sort((one, other) => one.fit - other.fit || other.share - one.share).slice(0, MOST_NEAR).map(({ name }) => name);
 }
 
 /**

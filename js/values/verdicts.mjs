@@ -25,6 +25,7 @@ export const STATES = /** @type {const} */ ([FITS, PARTLY, MISFIT, UNKNOWN, MISS
  *   row's own path with another content, `used` the one that is used
  * @property {string | null} sha256 of the file, as far as it is known
  * @property {string | null} air
+ * @property {State | null} [state] whether it fits; nothing where that was not looked into
  */
 
 /**
@@ -35,11 +36,13 @@ export const STATES = /** @type {const} */ ([FITS, PARTLY, MISFIT, UNKNOWN, MISS
  * @property {string | null} sha256
  * @property {string | null} air
  * @property {Candidate[]} candidates files that a missing row may mean
+ * @property {boolean} [ambiguous] whether each of them may be meant
  * @property {string | null} file the name of the file that is used
  * @property {string} how that file was found; empty if it has the path that the row says
  * @property {import("./identity.mjs").Identity | null} known what that file is known by
  * @property {string | null} page where people get a missing one
  * @property {string[]} made_for the models that a missing one's AIR tells
+ * @property {{lora: string, sentence: string}} [refused] what the last run said of the row, which named this LoRA then
  * @property {import("./triggers.mjs").Word[]} [words] trigger words of its file, and those that the row chooses besides
  */
 
@@ -67,15 +70,19 @@ export function usedFile(badge) {
  */
 
 /**
- * The one file that a row might as well name: the only candidate for a missing one, or what is used in place of a path
- * that is not there.
+ * The one file that a row might as well name: the only candidate for a missing one, or the only one that fits; or what is
+ * used in place of a path that is not there.
  * @param {{lora: string}} row
  * @param {Badge | undefined} badge
  * @returns {Candidate | undefined}
  */
 export function offerFor(row, badge) {
   if (!badge) return undefined;
-  if (badge.state === MISSING) return badge.candidates.length === 1 ? badge.candidates[0] : undefined;
+  if (badge.state === MISSING) {
+    const fitting = badge.candidates.filter(({ state }) => state === FITS);
+    const [first, ...others] = fitting.length ? fitting : badge.candidates;
+    return others.length ? undefined : first;
+  }
   const hasFolder = /[\\/]/.test(row.lora);
   if (!hasFolder || !badge.file || isSamePath(row.lora, badge.file)) return undefined;
   const { file, sentence, known } = badge;

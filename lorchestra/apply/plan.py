@@ -13,7 +13,7 @@ from ..algorithms.base import Adapter
 from ..architectures.blocks import BlockNames
 from ..architectures.sites import WHOLE, Offset, Place, has_text_encoders
 from ..choices import MERGE, REFUSE, Choices
-from ..errors import FileProblem, NotALora, StackError, shortened
+from ..errors import FileProblem, NotALora, StackError, all_in_one, shortened
 from ..fit.outcome import BROKEN, INCOMPATIBLE, NOT_A_LORA, OFF, Outcome, outcome
 from ..fit.rows import Files, find_rows, missing_error
 from ..lora.cache import OpenLora, content_ids
@@ -116,15 +116,19 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
     for the other model of a pair than the base are off. Rows whose weight changes over the steps are refused under
     every policy if the choices say that all is merged.
 
-    With the policy `refuse`, raises `MissingLora` that names all rows without a file (unless they are to be skipped),
-    `StackError` that names all rows whose LoRA is for another model, `HeaderError` or `AdapterError` for a file that
-    cannot be used. With the others, what fits is applied and the rest is told in the outcomes.
+    With the policy `refuse`, raises `StackError` that names all rows without a file (unless they are to be skipped), or
+    whose LoRA is for another model or cannot be used; `MissingLora`, `HeaderError` or `AdapterError` if nothing else is
+    wrong. With the others, what fits is applied and the rest is told in the outcomes; but a row that no policy lets
+    through, such as a name of several files, is always an error.
     """
     found = find_rows(stack, files.find, lambda: base, choices, has_clip=has_text_encoders(base.targets))
+    problems: list[StackError | FileProblem] = list(found.refused)
     if found.lost:
-        raise missing_error(found.lost, files.unread())
+        problems.append(missing_error(found.lost, files.unread()))
     outcomes = dict(found.skipped)
-    opened, broken = _open(stack, found.paths, files, choices)
+    opened, broken = _open(stack, found.paths, files)
+    if choices.policy == REFUSE:
+        problems += broken.values()
     for row, path in found.paths.items():
         if path in broken:
             outcomes[row] = _left_out(stack.entries[row - 1], row, broken[path])
@@ -153,7 +157,11 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
         for change, part in parts:
             changes.setdefault(change, []).append(part)
     if refused:
-        raise _refusal(refused)
+        problems.append(_refusal(refused))
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise all_in_one([_with_row(problem, stack, found.paths, broken) for problem in problems])
     firsts = {item.content: item.weighted.row for item in chosen}
     for row in found.paths:
         if row not in outcomes:
@@ -170,9 +178,7 @@ _MOST_REFUSED = 8
 """Rows that an error names."""
 
 
-def _open(
-    stack: Stack, paths: Mapping[int, str], files: Files, choices: Choices
-) -> tuple[dict[str, OpenLora], dict[str, FileProblem]]:
+def _open(stack: Stack, paths: Mapping[int, str], files: Files) -> tuple[dict[str, OpenLora], dict[str, FileProblem]]:
     """The files whose weights do not add up to zero, by their paths; and those that cannot be used."""
     opened: dict[str, OpenLora] = {}
     broken: dict[str, FileProblem] = {}
@@ -181,8 +187,6 @@ def _open(
             file = files.open(path)
             file.check_values()
         except FileProblem as error:
-            if choices.policy == REFUSE:
-                raise
             broken[path] = error
         else:
             opened[path] = file
@@ -216,7 +220,18 @@ def _refusal(refused: Sequence[Outcome]) -> StackError:
     named = [say("row {row}: {reason}", row=item.row, reason=item.line) for item in others[: _MOST_REFUSED - 1]]
     if len(refused) > _MOST_REFUSED:
         named.append(say("… and {count} more rows", count=len(refused) - _MOST_REFUSED))
-    return StackError(lines([first.line, *named]), first.row)
+    told = [(item.row, item.line) for item in (first, *others) if item.row]
+    return StackError(lines([first.line, *named]), first.row, told)
+
+
+def _with_row(
+    problem: StackError | FileProblem, stack: Stack, paths: Mapping[int, str], broken: Mapping[str, FileProblem]
+) -> StackError:
+    """The problem of a file as that of its first row; that of a row is given back as it is."""
+    if isinstance(problem, StackError):
+        return problem
+    row = next(row for row, path in paths.items() if broken.get(path) is problem)
+    return StackError(say("{lora}: {sentence}", lora=stack.entries[row - 1].lora, sentence=problem.reason), row)
 
 
 def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:

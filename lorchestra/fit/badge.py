@@ -22,7 +22,7 @@ from ..spelling.prefixes import MODEL
 from ..stack import Entry, Schedules, Stack
 from .outcome import BROKEN, COMPATIBLE, INCOMPATIBLE, MISSING, NOT_A_LORA, PARTIAL, UNKNOWN, outcome
 from .refusals import find_misfit
-from .rows import Located, find_rows, missing_error
+from .rows import Located, find_rows
 
 FITS = "fits"
 PARTLY = "partly"
@@ -40,6 +40,8 @@ class Badge:
     """One of `STATES`."""
     sentence: str
     """Without the LoRA's name."""
+    if_off: str = ""
+    """What is said instead of a row that is off already; empty if it is the same."""
 
 
 def read_rows(value: object) -> list[Entry | StackError]:
@@ -79,16 +81,10 @@ def _find_rows(value: object) -> list[Any] | None:
 def row_problem(entry: Entry, find_base: Callable[[], Base | None], choices: Choices) -> Badge | None:
     """What is to say of a row whatever its file is: that it cannot be applied, or is for the other model of a pair."""
     weighted = replace(entry, on=True, model=entry.model or 1.0)
-    try:
-        found = find_rows(Stack((weighted,)), lambda _, __: Located(""), find_base, choices, has_clip=True)
-    except StackError as error:
-        return Badge(BROKEN, error.reason)
+    found = find_rows(Stack((weighted,)), lambda _, __: Located(""), find_base, choices, has_clip=True)
+    if found.refused:
+        return Badge(BROKEN, found.refused[0].reason)
     return Badge(PARTLY, found.skipped[1].sentence) if found.skipped else None
-
-
-def missing_sentence(entry: Entry) -> str:
-    """What is said when a prompt with this row, whose file is not there, is queued."""
-    return missing_error([(1, entry)]).reason
 
 
 def look(
@@ -109,7 +105,7 @@ def look(
     (weighted,) = Stack((Entry(name, model=1.0),)).combined({1: path}).values()
     misfit = find_misfit(file, weighted, lambda: base)
     if misfit:
-        return Badge(MISFIT, misfit)
+        return Badge(MISFIT, misfit.advice, replace(misfit, row=None).advice)
     best: Badge | None = None
     for targets in _all_targets(base, has_clip):
         found = outcome(weighted, place(file.reading.modules, targets), file.examined, base)

@@ -77,10 +77,10 @@ class Outcome:
 
     @property
     def advice(self) -> str:
-        """The finding and what to do about it."""
+        """The finding and what to do about it that is not done already."""
         if not self.hint:
             return self.finding
-        if self.row is None:
+        if self.row is None or not self.entry.on:
             return say("{finding}. {hint}.", finding=self.finding, hint=self.hint)
         return say("{finding}. {hint} or switch this row off.", finding=self.finding, hint=self.hint)
 

@@ -3,81 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..architectures.sites import Targets
 from ..choices import REFUSE, Choices
-from ..errors import FileProblem
+from ..errors import FileProblem, StackError
 from ..lora.file import LoraFile
 from ..models.base import Base, base_by_name
 from ..models.placing import place
-from ..sentences import Sentence, say
+from ..sentences import say
 from ..spelling.prefixes import MODEL
 from ..stack import Stack, Weighted
 from ..stack.wanted import wanted_of
 from .outcome import INCOMPATIBLE, Outcome, outcome
 from .rows import Files, find_rows, missing_error
 
-_MOST = 8
-"""Rows that are named."""
-
 _COMFYUI = "model.diffusion_model."
 """Start of the diffusion model's tensors in a checkpoint that ComfyUI loads under these very names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A row that cannot be applied."""
-
-    row: int
-    name: str
-    reason: str
-    """What was found and what to do, without row and name."""
-
-    def __str__(self) -> str:
-        return str(self.sentence)
-
-    @property
-    def sentence(self) -> Sentence:
-        """The same with its parts."""
-        reason = say("{lora}: {sentence}", lora=self.name, sentence=self.reason)
-        return say("row {row}: {reason}", row=self.row, reason=reason)
-
-
 def refusals(
     stack: Stack, files: Files, find_base: Callable[[], Base | None], choices: Choices, *, has_clip: bool = True
-) -> list[str]:
-    """One sentence, with its number, for each row that `make_plan` would refuse on this base; missing files first.
+) -> list[StackError]:
+    """The errors, with their numbers, of all rows that `make_plan` would refuse on this base; missing files are one.
 
     Rows of one file are added up, and the first of them is named. `find_base` gives the base model, or None if it is
     not known, and is asked when a row needs it.
-
-    Raises `StackError` for a row that no policy lets through: a name of several files, a schedule.
     """
     found = find_rows(stack, files.find, find_base, choices, has_clip=has_clip)
     if choices.policy != REFUSE:
-        return []
+        return list(found.refused)
     unread = files.unread() if found.lost else 0
     # What is not read yet is read by the run, which then says it: nobody waits for it here.
     lost = [(row, entry) for row, entry in found.lost if not (unread and wanted_of(entry).is_identified)]
-    sentences = [missing_error(lost).sentence] if lost else []
-    refused: list[Refusal] = []
+    missing = [missing_error(lost)] if lost else []
+    refused = list(found.refused)
     for path, weighted in stack.combined(found.paths).items():
         try:
-            reason = find_misfit(files.open(path), weighted, find_base)
+            misfit = find_misfit(files.open(path), weighted, find_base)
+            reason = misfit.advice if misfit else None
         except FileProblem as error:
             reason = error.reason
         if reason:
-            refused.append(Refusal(weighted.row, weighted.entry.lora, reason))
-    refused.sort(key=lambda refusal: refusal.row)
-    sentences += (refusal.sentence for refusal in refused[:_MOST])
-    if len(refused) > _MOST:
-        sentences.append(say("… and {count} more rows", count=len(refused) - _MOST))
-    return sentences
+            told = say("{lora}: {sentence}", lora=weighted.entry.lora, sentence=reason)
+            refused.append(StackError(told, weighted.row))
+    return [*missing, *sorted(refused, key=lambda error: error.row or 0)]
 
 
-def find_misfit(file: LoraFile, weighted: Weighted, find_base: Callable[[], Base | None]) -> str | None:
-    """Why a LoRA cannot be for the base, and what to do; None if it may be.
+def find_misfit(file: LoraFile, weighted: Weighted, find_base: Callable[[], Base | None]) -> Outcome | None:
+    """The outcome of a LoRA that cannot be for the base; None if it may be.
 
     Only what is certain counts. Text encoders are not looked at: their model is not known yet. If neither the base nor
     what the file is made for is known, and if a quantization hides layers, a row passes, and is checked again on the
@@ -95,7 +68,7 @@ def find_misfit(file: LoraFile, weighted: Weighted, find_base: Callable[[], Base
         # The file may name its layers as ComfyUI does not, and be renamed when it is loaded.
         loaded = base_by_name(base.architectures[0])
         is_certain = loaded is not None and _outcome(file, weighted, base, loaded.targets).verdict == INCOMPATIBLE
-    return found.advice if is_certain else None
+    return found if is_certain else None
 
 
 def _outcome(file: LoraFile, weighted: Weighted, base: Base, targets: Targets) -> Outcome:

@@ -60,6 +60,9 @@ class Found:
     """Rows that need no file; and those without one, where they are skipped."""
     lost: tuple[tuple[int, Entry], ...]
     """Rows whose file is missing and that are not to be skipped."""
+    refused: tuple[StackError, ...]
+    """Rows with something that no choice lets through, each with its number: a name of several files, a schedule where
+    all is merged; and where what does not fit is refused, those whose file has changed."""
     notes: Mapping[int, str]
     """What was used instead of a row's path, and what changed in the file."""
 
@@ -75,20 +78,24 @@ def find_rows(
     """Looks for the file of each row that is on and has a weight other than zero that something is connected for.
 
     `find` is as in `Files`. `find_base` gives the model, or None if it is not known; it is asked when a row is for one
-    model of a pair, and rows for the other one are off. Raises `StackError` for a row with something that cannot be
-    applied, whatever its file is.
+    model of a pair, and rows for the other one are off. What is wrong with one row hides nothing of the others.
     """
     paths: dict[int, str] = {}
     skipped: dict[int, Outcome] = {}
     lost: list[tuple[int, Entry]] = []
+    refused: list[StackError] = []
     notes: dict[int, str] = {}
     for row, entry in stack.rows:
         reason = _why_off(entry, has_clip) or _find_other_expert(entry, find_base)
         if reason:
             skipped[row] = Outcome(entry, OFF, reason, row=row)
             continue
-        _refuse_unsupported(entry, row, choices.takes_schedules)
-        located = find(entry, row)
+        try:
+            _refuse_unsupported(entry, row, choices.takes_schedules)
+            located = find(entry, row)
+        except StackError as error:
+            refused.append(error)
+            continue
         if located is None:
             if choices.skips_missing:
                 skipped[row] = Outcome(entry, MISSING, say("not found; skipped"), row=row)
@@ -96,12 +103,15 @@ def find_rows(
                 lost.append((row, entry))
             continue
         if located.change and choices.policy == REFUSE:
-            raise StackError(say("{lora}: {sentence}", lora=entry.lora, sentence=changed_advice(located.change)), row)
+            refused.append(
+                StackError(say("{lora}: {sentence}", lora=entry.lora, sentence=changed_sentence(choices)), row)
+            )
+            continue
         paths[row] = located.path
         note = together((located.used, located.change))
         if note:
             notes[row] = note
-    return Found(paths, skipped, tuple(lost), notes)
+    return Found(paths, skipped, tuple(lost), tuple(refused), notes)
 
 
 def changed() -> Sentence:
@@ -109,9 +119,13 @@ def changed() -> Sentence:
     return say("the file has changed since this workflow was saved")
 
 
-def changed_advice(change: str) -> Sentence:
-    """The same and what to do about it."""
-    return say("{change}. Choose the file again if this one is meant, or let the node skip and warn", change=change)
+def changed_sentence(choices: Choices) -> Sentence:
+    """The same and what to do about it that is not done already."""
+    if choices.policy == REFUSE:
+        return say(
+            "{change}. Choose the file again if this one is meant, or let the node skip and warn", change=changed()
+        )
+    return say("{change}. Choose the file again if this one is meant", change=changed())
 
 
 def missing_error(lost: Sequence[tuple[int, Entry]], unread: int = 0) -> MissingLora:
@@ -126,16 +140,8 @@ def missing_error(lost: Sequence[tuple[int, Entry]], unread: int = 0) -> Missing
     )
     if len(lost) == 1:
         row, entry = lost[0]
-        return MissingLora(
-            say(
-                "{missing}. Add the file to a LoRA folder, choose another one, switch the row off, or let the node "
-                "skip it.{later}",
-                missing=_missing(entry),
-                later=later,
-            ),
-            row,
-        )
-    listed = lines(
+        return MissingLora(_later(missing_sentence(entry, Choices()), later), row)
+    named = lines(
         [say("row {row}: {reason}", row=row, reason=_missing(entry)) for row, entry in lost[:_MOST_NAMED]]
         + ([say("and {count} more rows", count=more)] if (more := len(lost) - _MOST_NAMED) > 0 else [])
     )
@@ -145,9 +151,31 @@ def missing_error(lost: Sequence[tuple[int, Entry]], unread: int = 0) -> Missing
             "the node skip them.{later}\n{listed}",
             count=len(lost),
             later=later,
-            listed=listed,
-        )
+            listed=named,
+        ),
+        rows=[(row, _later(missing_sentence(entry, Choices()), later)) for row, entry in lost],
     )
+
+
+def _later(sentence: Sentence, later: str) -> Sentence:
+    return say("{sentence}{later}", sentence=sentence, later=later) if later else sentence
+
+
+def missing_sentence(entry: Entry, choices: Choices) -> Sentence:
+    """What is said of a row whose file is not there, and what to do that is not done already."""
+    if choices.skips_missing:
+        template = (
+            "{missing}; the row is skipped. Add the file to a LoRA folder, choose another one, or switch the row off."
+            if entry.active
+            else "{missing}. Add the file to a LoRA folder, or choose another one."
+        )
+    else:
+        template = (
+            "{missing}. Add the file to a LoRA folder, choose another one, switch the row off, or let the node skip it."
+            if entry.on
+            else "{missing}. Add the file to a LoRA folder, choose another one, or let the node skip it."
+        )
+    return say(template, missing=_missing(entry))
 
 
 def _missing(entry: Entry) -> str:

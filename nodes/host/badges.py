@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
-from ...lorchestra.choices import AUTO, MERGE, REFUSE, SKIP, WARN, Choices
+from ...lorchestra.choices import AUTO, ERROR, MERGE, REFUSE, SKIP, WARN, Choices
 from ...lorchestra.errors import StackError, shortened
 from ...lorchestra.sentences import say, together, with_parts
 from . import bases, process, prompt
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ITSELF = "changed"
 """Why the file of a row's own path is a candidate: its content is another one now."""
+_MOST_LOOKED = 200
+"""Candidates of one request that are looked into; of the others it is not known whether they fit."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class _Checker:
         self._shelf = shelf
         self._listing = shelf.listing()
         self._only_found = only_found
+        self._left = _MOST_LOOKED
         self._files: dict[str, File] = {}
         self._found: dict[Wanted, Resolved | StackError | None] = {}
         self._finder = cache(shelf.finder)
@@ -134,7 +137,7 @@ class _Checker:
             None if path is None else self._base(path),
             has_clip="clip" in inputs,
             choices=Choices(
-                SKIP,
+                missing=SKIP if inputs.get("missing") == SKIP else ERROR,
                 policy=REFUSE if inputs.get("policy", REFUSE) == REFUSE else WARN,
                 mode=MERGE if inputs.get("mode") == MERGE else AUTO,
             ),
@@ -142,28 +145,33 @@ class _Checker:
 
     def _row(self, entry: Entry | StackError, model: Model) -> dict[str, object]:
         from ...lorchestra.fit import badge as badges
-        from ...lorchestra.fit.rows import changed, changed_advice
+        from ...lorchestra.fit.rows import changed_sentence, missing_sentence
         from ...lorchestra.stack.wanted import wanted_of
 
         if isinstance(entry, StackError):
             return _answer(badges.Badge(badges.BROKEN, entry.reason))
         found = self._found[wanted_of(entry)]
         if isinstance(found, StackError):
-            return _answer(badges.Badge(badges.MISSING, found.reason), entry, self._candidates(entry))
+            badge = badges.Badge(badges.MISSING, found.reason)
+            return _answer(badge, entry, self._candidates(entry, model), is_ambiguous=True)
         file = self._files.get(found.name) if found else None
         if found is None or file is None:
-            badge = badges.Badge(badges.MISSING, badges.missing_sentence(entry))
-            return _answer(badge, entry, self._candidates(entry))
+            badge = badges.Badge(badges.MISSING, missing_sentence(entry, model.choices))
+            return _answer(badge, entry, self._candidates(entry, model))
         if found.is_changed:
             state = badges.MISSING if model.choices.policy == REFUSE else badges.PARTLY
             itself = [_candidate(self._shelf, file, found.name, ITSELF, say("the file as it is now"))]
-            return _answer(badges.Badge(state, changed_advice(changed())), entry, itself, file=found)
+            return _answer(badges.Badge(state, changed_sentence(model.choices)), entry, itself, file=found)
         badge = badges.Badge(badges.UNKNOWN, "") if self._only_found else self._look(file, model)
+        if not entry.on and badge.if_off:
+            badge = replace(badge, sentence=badge.if_off)
         if badge.state in (badges.FITS, badges.PARTLY, badges.UNKNOWN):
             badge = badges.row_problem(entry, lambda: model.base, model.choices) or badge
         if found.how:
             used = say("used {file}, {how}", file=found.name, how=found.how)
             badge = replace(badge, sentence=together((badge.sentence, used)))
+        if not self._only_found:
+            self._shelf.facts(file)  # its AIR may be in the sidecar or the header
         known = self._shelf.find_identity(file)
         return _answer(badge, entry, [], known, file=found)
 
@@ -203,10 +211,21 @@ class _Checker:
             key, lambda: badges.look(file.name, file.path, opened, model.base, has_clip=model.has_clip)
         )
 
-    def _candidates(self, entry: Entry) -> list[dict[str, object]]:
+    def _candidates(self, entry: Entry, model: Model) -> list[dict[str, object]]:
+        """The files that a row may mean, each with whether it fits: those that do first."""
+        from ...lorchestra.fit.badge import STATES
         from ...lorchestra.stack.wanted import wanted_of
 
-        return shown_candidates(self._shelf, self._finder().find_wanted(wanted_of(entry)).candidates)
+        shown = shown_candidates(self._shelf, self._finder().find_wanted(wanted_of(entry)).candidates)
+        if self._only_found or not shown:
+            return shown
+        files = {file.name: file for file in self._shelf.files({str(one["name"]) for one in shown})}
+        for one in shown:
+            file = files.get(str(one["name"])) if self._left > 0 else None
+            one["state"] = self._look(file, model).state if file else None
+            self._left -= 1
+        order = {state: place for place, state in enumerate(STATES)}
+        return sorted(shown, key=lambda one: order.get(str(one["state"]), len(order)))
 
 
 def _answer(
@@ -215,11 +234,14 @@ def _answer(
     candidates: list[dict[str, object]] | None = None,
     known: tuple[str | None, str | None] | None = None,
     file: Resolved | None = None,
+    *,
+    is_ambiguous: bool = False,
 ) -> dict[str, object]:
     """One row: `file` is the listed name that is used, `how` it was found if not by its path.
 
     `known` is what that file is known by, once it has been read; `sha256` and `air` are the same, or the row's own.
-    `page` is where people get a missing one, `made_for` the models that its AIR tells.
+    `page` is where people get a missing one, `made_for` the models that its AIR tells; `ambiguous` says that all of the
+    candidates may be meant. The `state` of a candidate is null if it was not looked into.
     """
     from ...lorchestra.architectures.ecosystems import find_families
     from ...lorchestra.fit.outcome import MISSING
@@ -233,6 +255,7 @@ def _answer(
         "sha256": sha256 or (entry.sha256 if entry else None),
         "air": air or (entry.air if entry else None),
         "candidates": candidates or [],
+        "ambiguous": is_ambiguous,
         "file": file.name if file else None,
         "how": file.how if file else "",
         "known": {"sha256": sha256, "air": air} if known else None,

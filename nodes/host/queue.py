@@ -182,7 +182,7 @@ class Queue:
 
     def resolver(self) -> Callable[[str], str]:
         """See `Backend`."""
-        from ...lorchestra.fit.badge import missing_sentence
+        from ...lorchestra.fit.rows import missing_sentence
         from ...lorchestra.stack import Entry
 
         finder = files.Finder(_READ_SECONDS)
@@ -190,7 +190,7 @@ class Queue:
         def find(lora: str) -> str:
             found = finder.resolve(Entry(lora))
             if found is None:
-                raise LorchestraError(missing_sentence(Entry(lora)))
+                raise LorchestraError(missing_sentence(Entry(lora), Choices()))
             return found.name
 
         return find
@@ -210,12 +210,14 @@ class Queue:
             try:
                 stack = Stack((read_row(row, 1),))
                 rows = find_rows(stack, located.find, base, Choices(), has_clip=True)
+                if rows.refused:
+                    raise rows.refused[0]
                 if rows.lost:
                     raise missing_error(list(rows.lost))
                 for file, weighted in stack.combined(rows.paths).items():
-                    reason = find_misfit(located.open(file), weighted, base)
-                    if reason is not None:
-                        found.append(Row(number, reason))
+                    misfit = find_misfit(located.open(file), weighted, base)
+                    if misfit is not None:
+                        found.append(Row(number, misfit.advice))
             except (StackError, FileProblem) as error:
                 found.append(Row(number, error.reason))
         return found

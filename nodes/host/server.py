@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 QueueRequest = dict[str, object]
@@ -39,6 +39,18 @@ def add_routes(prefix: str, routes: Iterable[tuple[str, str, Callable[..., objec
     for method, path, handler in routes:
         known.route(method, prefix + path)(handler)
     return True
+
+
+def tell(client: object, event: str, data: Mapping[str, object]) -> None:
+    """Sends a message to one open page; does nothing if there is no such page."""
+    send = getattr(find_server(), "send_sync", None)
+    if send is not None and isinstance(client, str) and client:
+        send(event, data, client)
+
+
+def running_client() -> object:
+    """The page that queued the prompt that runs now; None if none did."""
+    return getattr(find_server(), "client_id", None)
 
 
 def listen(handler: Callable[[QueueRequest], QueueRequest]) -> None:

@@ -11,6 +11,7 @@ from .http import Body, read_text
 
 if TYPE_CHECKING:
     from ...lorchestra.schedule import Steps
+    from ...lorchestra.stack import Stack
 
 MAX_STACKS = 5000
 MAX_SAMPLES = 400
@@ -42,7 +43,11 @@ def check(body: Body) -> dict[str, object]:
 
 
 def read(body: Body) -> dict[str, object]:
-    """Rows from text of any dialect; with `as_value`, just the rows that a LoRA Stack with this value has."""
+    """Rows from text of any dialect; with `as_value`, just the rows that a LoRA Stack with this value has.
+
+    `order` says what the first of two weights in a tag is. Without it, `ordered` is the first row, from 1, that would
+    have other weights in the other order; null if there is none.
+    """
     from ...lorchestra.exchange import read_any, read_stack
 
     text = read_text(body, "text") or ""
@@ -51,7 +56,22 @@ def read(body: Body) -> dict[str, object]:
         own = read_stack(text)
         return {**own.stack.to_json(), "notes": [str(loss) for loss in own.losses]}
     reading = read_any(text, order=order) if isinstance(order, str) else read_any(text)
-    return {**reading.stack.to_json(), "notes": [str(loss) for loss in reading.losses]}
+    ordered = None if isinstance(order, str) else _find_ordered(text, reading.stack)
+    return {**reading.stack.to_json(), "notes": [str(loss) for loss in reading.losses], "ordered": ordered}
+
+
+def _find_ordered(text: str, stack: Stack) -> int | None:
+    """The first row whose weights depend on what the first of two weights in a tag is."""
+    from ...lorchestra.exchange import read_any
+    from ...lorchestra.exchange.tag import ORDERS
+
+    if all(entry.clip is None for entry in stack.entries):
+        return None  # no tag has two weights
+    other = read_any(text, order=ORDERS[1]).stack
+    for row, (one, two) in enumerate(zip(stack.entries, other.entries, strict=False), 1):
+        if one.model != two.model:
+            return row
+    return None
 
 
 def write(body: Body) -> dict[str, object]:

@@ -31,6 +31,11 @@ CHECK = """async () => {
 SET_LIST = """([id, value]) => {
     app.graph.getNodeById(id).widgets.find((one) => one.name === 'loras').value = value;
 }"""
+REFUSE = """async ([node, lora]) => {
+    const { api } = await import("/scripts/api.js");
+    const detail = { prompt_id: crypto.randomUUID(), node, rows: [{ lora, sentence: `${lora} was not found.` }] };
+    api.dispatchEvent(new CustomEvent("lorchestra.refused", { detail }));
+}"""
 SHOW_LIBRARY = "() => app.extensionManager.sidebarTab.toggleSidebarTab('lorchestra-library')"
 PUBLISH = "() => app.extensionManager.command.execute('Lorchestra.PublishAsApi')"
 
@@ -74,6 +79,14 @@ def test_the_stack_and_what_its_rows_open(axe: Axe) -> None:
     page.evaluate(SET_LIST, [node, json.dumps({"version": 1, "loras": ROWS})])
     expect(face.list_rows).to_have_count(len(ROWS))
     axe.look("rows")
+    fix = face.editor.get_by_role("button", name="Fix…")
+    expect(fix).to_be_visible()
+    fix.click()
+    axe.look("the menu of problems")
+    page.keyboard.press("Escape")
+    page.evaluate(REFUSE, [str(node), ROWS[3]["lora"]])
+    expect(face.editor.get_by_role("group", name="The last run refused painterly")).to_be_visible()
+    axe.look("a refused row")
     face.row(0).get_by_role("button", name="More for").click()
     axe.look("a row's menu")
     page.keyboard.press("Escape")

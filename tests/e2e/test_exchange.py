@@ -46,12 +46,17 @@ CHAIN = (
 )
 
 
+SET_ORDER = "(value) => app.extensionManager.setting.set('Lorchestra.TagOrder', value)"
+
+
 @pytest.fixture
 def exchange(face: Any, pack_folder: str) -> Iterator[Exchange]:
     face.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     found = Exchange(face, pack_folder)
     found.close_toasts()
+    face.page.evaluate(SET_ORDER, "te-first")
     yield found
+    face.page.evaluate(SET_ORDER, "ask")
     found.close_toasts()
 
 
@@ -109,6 +114,33 @@ def test_rows_are_pasted_onto_a_selected_node_as_one_step(exchange: Exchange) ->
         exchange.face.press("Control+y")
         exchange.wait_for_rows(after)
     assert len(exchange.face.rows()) == len([row for row in rows if row.get("on", True)])
+
+
+def test_which_number_of_a_tag_is_the_model_s_is_asked_once(exchange: Exchange) -> None:
+    face, text = exchange.face, "<lora:lines:0.5:0.25>"
+    clip_first, model_first = ({"lora": LINES, "model": 0.25, "clip": 0.5}, {"lora": LINES, "model": 0.5, "clip": 0.25})
+    face.page.evaluate(SET_ORDER, "ask")
+    node = face.add()
+    question = face.page.get_by_role("dialog", name="Which number is the model's?")
+    exchange.paste(node, text)
+    question.wait_for(state="visible")
+    assert "lines:0.50:0.25" in question.inner_text()
+    face.screenshot("tag-order")
+    face.page.keyboard.press("Escape")
+    question.wait_for(state="detached")
+    assert exchange.rows() == []  # nothing was chosen, and nothing is pasted
+    exchange.paste(node, text)
+    question.get_by_role("button", name="The first: model 0.50, CLIP 0.25").press("Enter")
+    exchange.wait_for_rows([model_first])
+    exchange.paste(node, text)
+    exchange.wait_for_rows([model_first, model_first])
+    assert question.count() == 0
+    # What A1111 wrote into a picture is as A1111 has it.
+    infotext = f"a cat {text}\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 8x8"
+    exchange.paste(node, infotext)
+    exchange.wait_for_rows([model_first, model_first, clip_first])
+    face.press("Control+z")
+    exchange.wait_for_rows([model_first, model_first])
 
 
 def test_other_pastes_are_left_untouched(exchange: Exchange) -> None:

@@ -114,6 +114,21 @@ def test_an_air_in_a_sidecar_is_copied(face: Any, known: str) -> None:
     assert json.loads(copied(face)) == [{"model": AIR, "weight": 0.5}]
 
 
+def test_an_air_in_a_sidecar_is_copied_as_json_at_once(face: Any, known: str) -> None:
+    """Whether the badge has been asked about or not; and so it is saved."""
+    face.add()
+    face.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    face.page.evaluate("navigator.clipboard.writeText('')")
+    face.type(json.dumps({"version": 1, "loras": [{"lora": known, "model": 0.5}]}))
+    face.menu("Edit as text")
+    face.menu("Copy as", "JSON")
+    (row,) = json.loads(copied(face))["loras"]
+    assert (row["lora"], row["air"]) == (known, AIR)
+    saved = [node for node in face.workflow()["nodes"] if node["type"] == "LorchestraLoraStack"]
+    assert AIR in json.dumps(saved)
+    assert "air" not in face.loras()
+
+
 def test_missing_rows_are_in_the_menu_only_if_there_are_any(stack: Any) -> None:
     stack.editor.get_by_role("button", name="More for all LoRAs").click()
     assert stack.page.get_by_role("menuitem", name="Remove all").is_visible()

@@ -35,9 +35,10 @@ BETTER: Mapping[str, tuple[str, ...]] = {
     "the stack's JSON is nested too deeply": ("{} is nested too deeply",),
     # The row is read at the weight that it has, and the rest of the tag is listed as lost.
     "the tag {} has the dyn {}; expected a whole number of ranks": (),
-    # What is missing is told with its AIR, its hash and its page.
+    # What is missing is told with its AIR, its hash and its page; of one row by `missing_sentence`.
     "{}{}. Put the file into a LoRA folder and name it, switch the row off, or set missing to skip.": (
-        "{}. Add the file to a LoRA folder, choose another one, switch the row off, or let the node skip it.{}",
+        "{} LoRAs were not found. Add the files to a LoRA folder, choose others, switch the rows off, or let the node "
+        "skip them.{}\n{}",
     ),
     # One sentence for all dialects with limits.
     "the weight {} of {} is outside Runware's {} … {}; choose a weight inside it, or switch the row off": (

@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -171,9 +172,8 @@ def test_each_row_gets_its_badge(files: Path, ask: Callable[..., Any]) -> None:
     assert [row["state"] for row in connected["rows"]] == states
     sentences = [row["sentence"] for row in connected["rows"]]
     assert sentences[0].startswith("all ") and sentences[0].endswith(" modules fit")
-    assert sentences[1] == (
-        "made for FLUX.1, this model is SDXL: 0 of 304 modules fit. Choose an SDXL LoRA or switch this row off."
-    )
+    # The row is off, so that nobody is told to switch it off.
+    assert sentences[1] == "made for FLUX.1, this model is SDXL: 0 of 304 modules fit. Choose an SDXL LoRA."
     by_hash = "used styles/sdxl.safetensors, found by the hash in its sidecar, which was not compared with the file"
     assert sentences[2] == f"{sentences[0]}; {by_hash}"
     assert sentences[6] == f"{sentences[0]}; used styles/sdxl.safetensors, found by its AIR civitai:1@2"
@@ -186,6 +186,44 @@ def test_each_row_gets_its_badge(files: Path, ask: Callable[..., Any]) -> None:
     assert (connected["rows"][0]["sha256"], connected["rows"][0]["air"]) == (SHA, "civitai:1@2")
     assert (alone["node"], alone["model"], alone["rows"][0]["state"]) == ("7", None, "unknown")
     assert unreadable["rows"] == [] and "neither JSON" in unreadable["error"]
+
+
+def test_the_files_that_a_row_may_mean_say_whether_they_fit(files: Path, ask: Callable[..., Any]) -> None:
+    """Those that fit come first; and the first answer has the AIR of a sidecar, though nothing was read before."""
+    (files / "a").mkdir()
+    shutil.copy(files / "flux.safetensors", files / "a/mark.safetensors")
+    (files / "b").mkdir()
+    shutil.copy(files / "styles/sdxl.safetensors", files / "b/mark.safetensors")
+    rows = [{"lora": "mark"}, {"lora": "gone/mark.safetensors"}, {"lora": "styles/sdxl.safetensors"}, {"lora": "gone"}]
+    text = json.dumps({"version": 1, "loras": rows})
+
+    def check(**inputs: Any) -> list[dict[str, Any]]:
+        body = {"prompt": prompt(text, **inputs), "stacks": [{"node": "9", "loras": text}]}
+        return ask("POST", "check", body)[2]["stacks"][0]["rows"]
+
+    found = check()
+    assert [row["state"] for row in found] == ["missing", "missing", "fits", "missing"]
+    assert [row["ambiguous"] for row in found] == [True, True, False, False]
+    for row in found[:2]:
+        states = [(one["name"], one["state"]) for one in row["candidates"]]
+        assert states == [("b/mark.safetensors", "fits"), ("a/mark.safetensors", "misfit")]
+    assert found[2]["known"] == {"sha256": SHA, "air": "civitai:1@2"}
+    assert found[3]["sentence"].endswith("switch the row off, or set missing to skip.")
+    for inputs in ({"missing": "skip"}, {"policy": "warn"}):
+        (sentence,) = [row["sentence"] for row in check(**inputs)][3:]
+        assert "gone was not found; the row is skipped" in sentence and "set missing" not in sentence
+
+
+def test_a_tag_with_two_weights_is_asked_about(ask: Callable[..., Any]) -> None:
+    def read(text: str, **more: Any) -> dict[str, Any]:
+        return ask("POST", "read", {"text": text, **more})[2]
+
+    assert read("<lora:a:1> <lora:b:0.5:0.25>")["ordered"] == 2
+    split = '{"loras": [{"lora": "a", "model": 1, "clip": 0.5}]}'
+    for text in ("<lora:b:0.5:0.5>", "<lora:a:te=0.5:unet=0.25>", split):
+        assert read(text)["ordered"] is None
+    first = read("<lora:b:0.5:0.25>", order="model-first")
+    assert (first["ordered"], first["loras"][0]["model"], first["loras"][0]["clip"]) == (None, 0.5, 0.25)
 
 
 def test_what_is_missing_is_told_without_opening_a_file(

@@ -23,7 +23,7 @@ from torch import Tensor
 from lorchestra.apply.fuse import Parts, add_updates
 from lorchestra.apply.plan import Part, Plan, by_offset, make_plan
 from lorchestra.architectures.sites import Site, Targets, encoder_sites, model_sites
-from lorchestra.choices import AUTO, MERGE, SKIP, Choices
+from lorchestra.choices import AUTO, IGNORE, MERGE, SKIP, Choices
 from lorchestra.errors import AdapterError, LorchestraError, MissingLora, StackError
 from lorchestra.fit.outcome import COMPATIBLE, MISSING, OFF, PARTIAL
 from lorchestra.fit.rows import Files, Located
@@ -347,6 +347,34 @@ def test_missing_files_are_all_named_with_their_rows(tmp_path: Path) -> None:
     made = plan(*rows, find=find, missing=SKIP)
     assert [item.verdict for item in made.outcomes] == [COMPATIBLE, *[MISSING] * 9]
     assert len(made.changes) == 4
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    """A name of several files, a file that is not there, a broken one, and one for another model; each with its row."""
+    good, other = lora(tmp_path / "a.safetensors", 1), tmp_path / "other.safetensors"
+    write(other, named("nowhere", factors((8, 8), 2, seed=1)))
+    bad = write(tmp_path / "bad.safetensors", {"unet.a.to_q.lora_up.weight": torch.ones(48, 4)})
+
+    def find(entry: Entry, number: int) -> Located | None:
+        if entry.lora == "twin":
+            raise StackError("'twin' is in 2 folders. Choose one: a/twin, b/twin", number)
+        return Located(entry.lora) if entry.lora.startswith("/") else None
+
+    rows = [row(good, 1), Entry("twin"), Entry("lost"), row(bad, 1), row(other, 1)]
+    with pytest.raises(StackError) as error:
+        plan(*rows, find=find)
+    assert error.value.row is None
+    assert {number for number, _ in error.value.rows} == {2, 3, 4, 5}
+    for text in (
+        "row 2: 'twin' is in",
+        "row 3: lost was not found",
+        f"row 4: {bad}: module ",
+        f"row 5: {other}: 0 of 1",
+    ):
+        assert text in str(error.value)
+    with pytest.raises(StackError, match=r"row 2: 'twin' is in 2 folders") as error:
+        plan(*rows, find=find, policy=IGNORE)
+    assert error.value.row == 2
 
 
 def test_what_this_version_does_not_apply_is_refused_with_the_row(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def test_states(
     rows = Stack((Entry("a.safetensors", model=1.0),))
     refused = refusals(rows, Files(lambda _, __: Located(path), open_lora), lambda: bases[base], Choices())
     if state == badges.MISFIT:
-        assert refused == [f"row 1: a.safetensors: {badge.sentence}"]
+        assert list(map(str, refused)) == [f"row 1: a.safetensors: {badge.sentence}"]
+        assert badge.if_off == badge.sentence.replace(" or switch this row off", "")
     assert bool(refused) == (state in (badges.MISFIT, badges.NOT_A_LORA, badges.BROKEN))
 
 
@@ -87,11 +88,6 @@ def test_rows_that_cannot_be_applied(bases: dict[str, Any]) -> None:
     problem = problem_of(Entry("wan_high_noise"), bases["wan"])
     assert problem and problem.state == badges.PARTLY and "for the high-noise model by its name" in problem.sentence
     assert problem_of(Entry("wan_low_noise"), bases["wan"]) is None
-
-
-def test_missing_rows_say_what_the_queue_says() -> None:
-    assert badges.missing_sentence(Entry("gone", on=False)).startswith("gone was not found. Add the file to")
-    assert "no LoRA here is known as civitai:1@2" in badges.missing_sentence(Entry("civitai:1@2"))
 
 
 def test_a_bad_row_leaves_the_others_readable() -> None:

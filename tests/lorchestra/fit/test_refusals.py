@@ -13,9 +13,9 @@ from support.sparse_files import base_shapes, lora_shapes, write_sparse
 from lorchestra.architectures.patterns import Shape
 from lorchestra.choices import AUTO, ERROR, IGNORE, MERGE, REFUSE, SKIP, WARN, Choices
 from lorchestra.demo.checkpoint import checkpoint_shapes
-from lorchestra.errors import StackError
+from lorchestra.errors import StackError, all_in_one
 from lorchestra.fit.refusals import refusals
-from lorchestra.fit.rows import Files, Located
+from lorchestra.fit.rows import Files, Located, changed_sentence, missing_sentence
 from lorchestra.lora.cache import LoraCache
 from lorchestra.models.base import Base, read_base_model
 from lorchestra.stack import Entry, Stack
@@ -80,7 +80,7 @@ def check(
         return Located(str(path)) if path.exists() else None
 
     choices = Choices(missing, policy, AUTO if schedules else MERGE)
-    return refusals(Stack(entries), Files(find, CACHE.open), base, choices, has_clip=has_clip)
+    return [str(one) for one in refusals(Stack(entries), Files(find, CACHE.open), base, choices, has_clip=has_clip)]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,24 @@ def test_all_rows_are_told_each_with_its_number(folder: Path, base: Callable[[st
     assert str(folder) not in "".join(found)
 
 
+def test_a_name_of_several_files_hides_nothing_of_the_other_rows(folder: Path, base: Callable[[str], Base]) -> None:
+    """Nor does a schedule that cannot be merged; and they are refused under every policy."""
+
+    def find(entry: Entry, row: int) -> Located | None:
+        if entry.lora == "twin":
+            raise StackError("'twin' is in 2 folders. Choose one: a/twin, b/twin", row)
+        path = folder / entry.lora
+        return Located(str(path)) if path.exists() else None
+
+    names = ("flux.safetensors", "twin", "gone", "sdxl.safetensors")
+    stack = Stack((*map(Entry, names), Entry("sdxl.safetensors", schedule="0:0, 1:1")))
+    files = Files(find, CACHE.open)
+    found = refusals(stack, files, lambda: base("sdxl"), Choices(mode=MERGE))
+    assert [one.row for one in found] == [3, 1, 2, 5]
+    found = refusals(stack, files, lambda: base("sdxl"), Choices(policy=WARN, mode=MERGE))
+    assert [one.row for one in found] == [2, 5]
+
+
 def test_broken_files_are_told_without_a_base(folder: Path) -> None:
     (found,) = check(folder, Entry("flux.safetensors"), Entry("empty.safetensors"), base=lambda: None)
     assert found.startswith("row 2: empty.safetensors: ")
@@ -197,16 +215,21 @@ def test_broken_files_are_told_without_a_base(folder: Path) -> None:
 def test_many_rows_are_counted(folder: Path, base: Callable[[str], Base], tmp_path: Path) -> None:
     for number in range(12):
         write_sparse(tmp_path / f"{number}", LORAS["flux-attention.safetensors"], {"number": str(number)})
-    found = check(tmp_path, *(Entry(str(number)) for number in range(12)), base=lambda: base("sdxl"))
-    assert len(found) == 9 and found[-1] == "… and 4 more rows"
+    rows = [Entry(str(number)) for number in range(12)]
+    files = Files(lambda entry, _: Located(str(tmp_path / entry.lora)), CACHE.open)
+    found = all_in_one(refusals(Stack(tuple(rows)), files, lambda: base("sdxl"), Choices()))
+    lines = str(found).splitlines()
+    assert len(lines) == 9 and lines[-1] == "… and 4 more rows"
+    assert [row for row, _ in found.rows] == list(range(1, 13))
+    assert all(sentence.startswith(f"{row - 1}: made for FLUX.1") for row, sentence in found.rows)
 
 
 @pytest.mark.parametrize("policy", [WARN, IGNORE])
 def test_other_policies_refuse_nothing(folder: Path, policy: str) -> None:
     rows = [Entry(f"{name}.safetensors") for name in ("flux", "gone", "empty", "checkpoint")]
     assert check(folder, *rows, policy=policy) == []
-    with pytest.raises(StackError, match=r"row 1: .* has a schedule"):
-        check(folder, Entry("flux.safetensors", schedule="0:0, 1:1"), policy=policy)
+    (scheduled,) = check(folder, Entry("flux.safetensors", schedule="0:0, 1:1"), policy=policy)
+    assert scheduled.startswith("row 1: flux.safetensors has a schedule")
     assert check(folder, Entry("flux.safetensors", schedule="0:0, 1:1"), policy=policy, schedules=True) == []
 
 
@@ -232,6 +255,24 @@ def test_rows_for_the_other_model_of_a_pair_are_not_looked_at(folder: Path) -> N
         "row 1: gone_high_noise.safetensors was not found",
         "row 2: gone.safetensors was not found",
     ]
+
+
+def test_advice_names_nothing_that_is_set_already() -> None:
+    gone, off = Entry("gone"), Entry("gone", on=False)
+    ways = "Add the file to a LoRA folder, choose another one"
+    assert missing_sentence(gone, Choices()) == (
+        f"gone was not found. {ways}, switch the row off, or let the node skip it."
+    )
+    assert missing_sentence(off, Choices()) == f"gone was not found. {ways}, or let the node skip it."
+    for choices in (Choices(missing=SKIP), Choices(policy=WARN)):
+        assert missing_sentence(gone, choices) == (
+            f"gone was not found; the row is skipped. {ways}, or switch the row off."
+        )
+    assert missing_sentence(off, Choices(missing=SKIP)) == (
+        "gone was not found. Add the file to a LoRA folder, or choose another one."
+    )
+    assert "let the node skip" in changed_sentence(Choices())
+    assert "let the node" not in changed_sentence(Choices(policy=WARN))
 
 
 def test_missing_files_may_be_skipped(folder: Path, base: Callable[[str], Base]) -> None:
