@@ -20,7 +20,8 @@ export const STYLE = `
 .lorchestra-curve-bar select option { color: #111; background: #fff; }
 .lorchestra-curve-bar select.lorchestra-curve-way-field { flex: 1 1 60px; min-width: 44px; text-overflow: ellipsis; }
 .lorchestra-curve-bar label { display: inline-flex; align-items: center; gap: 4px; flex: none; white-space: nowrap; }
-.lorchestra-curve-bar input { width: 52px; font-variant-numeric: tabular-nums; }
+.lorchestra-curve-bar input { width: 50px; font-variant-numeric: tabular-nums; }
+.lorchestra-curve-bar label + label > input { width: 42px; }
 .lorchestra-curve-count { min-width: 30px; text-align: center; font-variant-numeric: tabular-nums; white-space: nowrap; flex: none; }
 .lorchestra-curve-status {
   flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; text-align: end; font-size: 11px;
