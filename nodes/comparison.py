@@ -11,13 +11,14 @@ from comfy_api.latest import io, ui
 
 from ..lorchestra.choices import ERROR, LIVE, MODES, REFUSE, SKIP, WARN, Choices
 from ..lorchestra.errors import LorchestraError, shortened
-from .host.schema import category, schema
+from .host.schema import category, combo, schema, shown
 from .sockets import LoraStackSocket, read_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..lorchestra.analysis.pictures import Difference
+    from ..lorchestra.sentences import Sentence
     from ..lorchestra.stack import Stack
     from .host.protocols import Clip, Patcher
 
@@ -92,21 +93,23 @@ class LoraVariants(io.ComfyNode):
                     optional=True,
                     tooltip="More variants than this are refused, so that nobody starts 10,000 pictures by accident.",
                 ),
-                io.Combo.Input(
+                combo(
                     "unfit",
                     options=list(UNFIT),
                     default=STOP,
                     optional=True,
+                    advanced=True,
                     tooltip=(
                         "If a LoRA is missing or doesn't fit the model: stop with an error, or skip it; the report "
                         "says what was left out."
                     ),
                 ),
-                io.Combo.Input(
+                combo(
                     "mode",
                     options=list(MODES),
                     default=LIVE,
                     optional=True,
+                    advanced=True,
                     tooltip=(
                         "live: the LoRAs work beside one model that stays loaded, so that no variant patches it anew. "
                         "merge: each variant patches the model, as a LoRA Stack in this mode does. auto: as there."
@@ -142,7 +145,7 @@ class LoraVariants(io.ComfyNode):
         from .host.applying import apply_plan, plan_stack
 
         choices = Choices(SKIP, WARN, mode) if unfit == SKIP else Choices(ERROR, REFUSE, mode)
-        stack, lines = _without_unfit(read_rows(lora_stack), model, clip, choices)
+        stack, left_out = _without_unfit(read_rows(lora_stack), model, clip, choices)
         comparison = compare(
             stack,
             variants,
@@ -158,25 +161,21 @@ class LoraVariants(io.ComfyNode):
         ]
         labels = [variant.label for variant in comparison.variants]
         notes = dict.fromkeys(note for one in made for note in one.notes)
-        text = "\n".join(
-            [
-                *(f"{number}. {label}" for number, label in enumerate(labels, 1)),
-                *(["", *lines] if lines else []),
-                *notes,
-            ]
-        )
+        lines = [f"{number}. {label}" for number, label in enumerate(labels, 1)]
+        lines += ["", *left_out] if left_out else []
+        lines += notes
         axes = json.dumps({"version": 1, "columns": comparison.columns, "rows": comparison.rows}, ensure_ascii=False)
         return io.NodeOutput(
-            [one.model for one in made], [one.clip for one in made], labels, axes, text, ui={"text": [text]}
+            [one.model for one in made], [one.clip for one in made], labels, axes, "\n".join(lines), ui=shown(lines)
         )
 
 
-def _without_unfit(stack: Stack, model: Patcher, clip: Clip | None, choices: Choices) -> tuple[Stack, list[str]]:
+def _without_unfit(stack: Stack, model: Patcher, clip: Clip | None, choices: Choices) -> tuple[Stack, list[Sentence]]:
     """The stack with the rows off that cannot be applied, and why; raises `LorchestraError` where choices refuse it."""
     from .host.applying import plan_stack
 
     outcomes = plan_stack(stack, model, clip, choices).outcomes
-    unfit = {item.row: str(item) for item in outcomes if not item.applied and item.entry.active}
+    unfit = {item.row: item.line for item in outcomes if not item.applied and item.entry.active}
     entries = tuple(replace(entry, on=entry.on and number not in unfit) for number, entry in stack.rows)
     return replace(stack, entries=entries), list(unfit.values())
 

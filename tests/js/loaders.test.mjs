@@ -159,7 +159,7 @@ describe("why a loader stays", () => {
   });
   test("wrappers' models", () => {
     const graph = graphOf([[2, "WanVideoLoraSelect", { prev_lora: "WANVIDLORA" }, { lora: "WANVIDLORA" }, [A, 1, false, true]]], []);
-    assert.match(reasonOf(graph, 2), /their own pack's nodes alone/);
+    assert.match(reasonOf(graph, 2), /only from their own pack's nodes/);
   });
   test("Nunchaku's models behind a loader that knows them, and others", () => {
     const load = [1, "NunchakuQwenImageDiTLoader", {}, { MODEL: "MODEL" }];
