@@ -11,6 +11,7 @@ from comfy_api.latest import io, ui
 
 from ..lorchestra.choices import ERROR, LIVE, MODES, REFUSE, SKIP, WARN, Choices
 from ..lorchestra.errors import LorchestraError, shortened
+from ..lorchestra.sentences import say
 from .host.schema import category, combo, schema, shown
 from .sockets import LoraStackSocket, read_rows
 
@@ -253,11 +254,12 @@ class ContactSheet(io.ComfyNode):
         where = _tensor(sheet(maps, caption))
         lines = _report(names, differences, batches)
         if not can_write([*names, *columns, *rows]):
-            lines.append("This machine has no font for some of these names: the picture shows boxes in their place.")
-        text = "\n".join(lines)
+            lines.append(
+                say("This machine has no font for some of these names: the picture shows boxes in their place.")
+            )
         prefix = filename_prefix[0] if filename_prefix else "lora_compare"
         saved = ui.ImageSaveHelper.get_save_images_ui(list(drawn), filename_prefix=prefix, cls=cls)
-        return io.NodeOutput(drawn, where, text, ui={**saved.as_dict(), "text": [text]})
+        return io.NodeOutput(drawn, where, "\n".join(lines), ui={**saved.as_dict(), **shown(lines)})
 
 
 def _batches(images: list[torch.Tensor], labels: list[str] | None) -> list[torch.Tensor]:
@@ -295,31 +297,36 @@ def _read_axes(axes: list[str] | None, count: int) -> tuple[list[str], list[str]
 
 def _in_words(one: Difference | None) -> str:
     if one is None:
-        return "another size"
+        return say("another size")
     mean = f"{100 * one.mean:.1f} %"
     return mean if one.perceptual is None else f"{mean} · {one.perceptual:.3f}"
 
 
 def _report(names: list[str], differences: list[Difference | None], batches: list[torch.Tensor]) -> list[str]:
-    lines = [f"Differences from “{names[0]}”: mean of all colours, and 1 - SSIM (0 is the same structure)."]
-    lines += [
-        f"{number}. {name}" + (f": {_in_words(one)}" if number > 1 else "")
-        for number, (name, one) in enumerate(zip(names, differences, strict=True), 1)
+    """Sentences in lines."""
+    lines: list[str] = [
+        say("Differences from “{name}”: mean of all colours, and 1 - SSIM (0 is the same structure).", name=names[0]),
+        f"1. {names[0]}",
     ]
+    for number, (name, one) in enumerate(zip(names[1:], differences[1:], strict=True), 2):
+        lines.append(say("{number}. {name}: {difference}", number=number, name=name, difference=_in_words(one)))
     measured = [(one, name) for name, one in zip(names[1:], differences[1:], strict=True) if one is not None]
     if len(measured) > 1:
         has_all = all(one.perceptual is not None for one, _ in measured)
         one, name = max(measured, key=lambda pair: (pair[0].perceptual or 0.0) if has_all else pair[0].mean)
-        lines += ["", f"“{name}” changes the picture most: {_in_words(one)}."]
+        most = say("“{name}” changes the picture most: {difference}.", name=name, difference=_in_words(one))
+        lines += ["", most]
         same = [name for one, name in measured if not one.mean]
         if same:
-            lines.append(f"No difference at all: {', '.join(same)}.")
+            lines.append(say("No difference at all: {names}.", names=", ".join(same)))
     if any(len(batch) > 1 for batch in batches):
-        lines.append("Of each batch the first picture is shown; the numbers are of all its pictures.")
+        lines.append(say("Of each batch the first picture is shown; the numbers are of all its pictures."))
     if any(one is None for one in differences):
-        lines.append("Pictures of another size than the first are shown and not measured.")
+        lines.append(say("Pictures of another size than the first are shown and not measured."))
     elif any(one is not None and one.perceptual is None for one in differences):
-        lines.append("1 - SSIM was not measured: kornia cannot be loaded, or the pictures are smaller than 11 pixels.")
+        lines.append(
+            say("1 - SSIM was not measured: kornia cannot be loaded, or the pictures are smaller than 11 pixels.")
+        )
     return lines
 
 

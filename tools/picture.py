@@ -174,6 +174,7 @@ class Film:
 
     def move_to(self, target: Locator, share: float = 0.5) -> None:
         """Moves the pointer onto an element."""
+        target.scroll_into_view_if_needed()  # a menu may be longer than the window
         box = target.bounding_box()
         assert box, target
         self.move(box["x"] + box["width"] * share, box["y"] + box["height"] / 2)

@@ -16,6 +16,7 @@ import { createWatchlist } from "./watchlist.mjs";
 const DELAY = 300; // after a change, in milliseconds
 const LOOK = 1500; // between looks for changes that ComfyUI does not announce
 const RETRY = 30_000; // after the server did not answer
+const PATIENCE = 3000; // milliseconds, while somebody waits
 
 /** @typedef {import("../values/verdicts.mjs").Model} Model */
 /** @typedef {import("./watchlist.mjs").Shown} Shown */
@@ -27,7 +28,7 @@ const RETRY = 30_000; // after the server did not answer
  *   notice: () => void, refresh: () => void, modelOf: (node: GraphNode, input?: string) => Model | null,
  *   promptOf: (node: GraphNode, input?: string) => Promise<import("../stack/insert.mjs").Field | null>,
  * }} `watch` gives the function that ends it. `notice` looks for changes now instead of soon, `refresh` asks anew for
- *   all rows, because files may have changed; `promptOf` asks first if the graph is another one than was asked about
+ *   all rows, because files may have changed; `promptOf` asks first about the graph as it is
  */
 export function createBadges(comfy) {
   const lastRun = lastRunOf(comfy);
@@ -94,8 +95,10 @@ export function createBadges(comfy) {
     refresh,
     modelOf: (node, input) => list.find(node, input)?.model ?? null,
     async promptOf(node, input) {
-      if (questions.isOther(list.placed().map(({ place }) => place))) await questions.ask().catch(list.showNothing);
-      return list.find(node, input)?.prompt ?? null;
+      // Asked again: the graph may have changed since. Where the server is late, it is not known.
+      const answered = questions.ask().then(() => true, () => { list.showNothing(); });
+      const late = new Promise((resolve) => { window.setTimeout(resolve, PATIENCE); });
+      return await Promise.race([answered, late]) ? list.find(node, input)?.prompt ?? null : null;
     },
   };
 }

@@ -25,6 +25,8 @@ export function createQuestions({ app, api }, list) {
   let prompt = null;
   /** @type {string | undefined} */
   let seen;
+  /** One question after the other: a late answer must not be shown in place of a later one. */
+  let last = /** @type {Promise<unknown>} */ (Promise.resolve());
 
   /** @param {Place[]} places */
   const readGraph = async (places) => {
@@ -34,6 +36,23 @@ export function createQuestions({ app, api }, list) {
     const found = await app.graphToPrompt().then((graph) => graph?.output ?? {}, () => ({}));
     prompt = pruned(completed(found, places), places.map(({ id }) => id));
     list.askForAll();
+  };
+
+  const askNow = async () => {
+    const there = list.placed();
+    if (!there.length) return false;
+    await readGraph(there.map(({ place }) => place));
+    const asked = there.filter(({ one }) => one.asked === undefined).slice(0, MAX_STACKS).map(({ one }) => one);
+    if (!asked.length) return false;
+    const stacks = asked.map((one) => ({ node: one.id, loras: (one.asked = one.read()) }));
+    const answer = await askServer({ api }, "/lorchestra/check", { prompt, stacks });
+    const { stacks: found } = /** @type {{stacks: (Checked | undefined)[]}} */ (answer);
+    asked.forEach((one, index) => {
+      identitiesOf(app).learn(stacks[index].loras, found[index]?.rows ?? []);
+      const isLate = one.read() !== stacks[index].loras || one.id !== stacks[index].node; // then it is asked for again
+      if (list.has(one) && !isLate) show(one, found[index]);
+    });
+    return there.some(({ one }) => one.asked === undefined);
   };
 
   return {
@@ -50,21 +69,10 @@ export function createQuestions({ app, api }, list) {
      * Asks about all stacks that have not been asked about as they are, in one request, and shows the answer.
      * @returns {Promise<boolean>} whether there is more to ask
      */
-    async ask() {
-      const there = list.placed();
-      if (!there.length) return false;
-      await readGraph(there.map(({ place }) => place));
-      const asked = there.filter(({ one }) => one.asked === undefined).slice(0, MAX_STACKS).map(({ one }) => one);
-      if (!asked.length) return false;
-      const stacks = asked.map((one) => ({ node: one.id, loras: (one.asked = one.read()) }));
-      const answer = await askServer({ api }, "/lorchestra/check", { prompt, stacks });
-      const { stacks: found } = /** @type {{stacks: (Checked | undefined)[]}} */ (answer);
-      asked.forEach((one, index) => {
-        identitiesOf(app).learn(stacks[index].loras, found[index]?.rows ?? []);
-        const isLate = one.read() !== stacks[index].loras || one.id !== stacks[index].node; // then it is asked for again
-        if (list.has(one) && !isLate) show(one, found[index]);
-      });
-      return there.some(({ one }) => one.asked === undefined);
+    ask() {
+      const next = last.then(askNow);
+      last = next.catch(() => {});
+      return next;
     },
   };
 }

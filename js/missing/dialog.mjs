@@ -178,7 +178,7 @@ export function openMissing(comfy, { found: known = [], onClose } = {}) {
       missing && !files.length && create("p", { class: "lorchestra-quiet", text: searched.has(key)
         ? t("No file on this machine has this hash.") : t("No file on this machine is known by this name, hash or AIR.") }),
       facts.childElementCount > 0 && facts,
-      files.length > 0 && create("ul", { class: "lorchestra-missing-files", "aria-label": t("Files that {name} may be", { name: row.lora }) }, ...files),
+      files.length > 0 && create("ul", { class: "lorchestra-missing-files", "aria-label": t("Files that may be {name}", { name: row.lora }) }, ...files),
       searchable().includes(one) && !searched.has(key) && create("button", {
         type: "button", class: "lorchestra-button", text: t("Search by hash"), title: t("Reads LoRA files until it is found"),
         "aria-label": t("Search by hash for {name}", { name: row.lora }), disabled: search !== undefined, "data-key": `${key} search`,

@@ -351,7 +351,7 @@ export function createBrowser(comfy, {
     ].filter(Boolean).join(", ");
     const values = { query: choice.query.trim(), where };
     const sentence = !values.query
-      ? where ? t("There are no LoRAs in {where}.", values) : t("No LoRA is left by the filters.")
+      ? where ? t("There are no LoRAs in {where}.", values) : t("No LoRA matches the filters.")
       : where ? t("No LoRA matches “{query}” in {where}.", values) : t("No LoRA matches “{query}”.", values);
     /** @type {[boolean, string, Partial<typeof choice>][]} */
     const ways = [

@@ -33,7 +33,7 @@ export function fixItems({ rows, badges, problems, use, turnOff, replace, show, 
     { label: t("Show the first problem"), run: () => show(all[0]) },
     "-",
     sure.length ? {
-      label: sure.length === 1 ? t("Use the one file that it may be") : t("Use the only files that {count} may be", { count: sure.length }),
+      label: sure.length === 1 ? t("Use the only matching file") : t("Use the only matching file for {count} rows", { count: sure.length }),
       title: names, run: () => use(sure),
     } : null,
     rest.length ? { label: rest.length === 1 ? t("Replace it…") : t("Replace {count}, one after another…", { count: rest.length }), run: () => replace(rest) } : null,

@@ -250,11 +250,11 @@ def _refusal(placement: Placement, fitting: str, made_for: Sequence[str], base: 
         is_lucky = not placement.misshapen and not placement.unmatched
         made = (
             say("made for {others}, this model is {model}: {fit}", others=any_of(others), model=this[0],
-                fit=say("{modules} fit by name and shape, which is chance" if is_lucky else "{modules} fit",
+                fit=say("{modules} fit by name and shape, but only by chance" if is_lucky else "{modules} fit",
                         modules=fitting))
             if this
             else say("made for {others}; {fit}", others=any_of(others),
-                     fit=say("{modules} fit this model by name and shape, which is chance" if is_lucky
+                     fit=say("{modules} fit this model by name and shape, but only by chance" if is_lucky
                              else "{modules} fit this model", modules=fitting))
         )  # fmt: skip
         return made, choose

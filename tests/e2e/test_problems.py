@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 from support.frontends import OLDEST
 from support.sparse_files import base_shapes, lora_shapes, write_sparse
 
@@ -128,7 +129,7 @@ def test_the_head_counts_what_is_wrong_and_mends_it(face: Any, files: None) -> N
     fix(face, "Show the first problem")
     assert face.row(1).evaluate("(row) => row.contains(document.activeElement)")
     before = face.values()[0]
-    fix(face, "Use the one file that it may be")
+    fix(face, "Use the only matching file")
     face.wait_for(lambda: names(face)[4] == TWIN)
     wait_for_problems(face, "1 doesn't fit · 2 missing")
     fix(face, "Turn off 2 missing ones")
@@ -154,9 +155,9 @@ def test_replace_one_after_another(face: Any, files: None) -> None:
     fix(face, "Replace 2")
     search = face.page.get_by_role("combobox", name="Find a LoRA")
     for index, wanted in ((0, {SDXL, NEAR}), (1, {NEAR})):
-        option = face.page.get_by_role("option").first
-        option.wait_for(state="visible")
-        face.wait_for(lambda: face.page.locator(".lorchestra-picker-foot").inner_text().find("reading") < 0)
+        # The files are new: the list of before is shown until the server has answered.
+        expect(face.page.get_by_role("option").first).to_contain_text("ink-sdxl")
+        expect(face.page.locator(".lorchestra-picker-foot")).not_to_contain_text("reading")
         face.screenshot(f"problems-replace-{index}")
         search.press("Enter")
         face.wait_for(lambda index=index, wanted=wanted: names(face)[index] in wanted)

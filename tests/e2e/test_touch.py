@@ -161,6 +161,8 @@ def test_what_is_pressed_is_large_enough_for_a_finger(phone: Any) -> None:
 
 def test_the_picker_is_a_sheet(phone: Any) -> None:
     page = phone.page
+    page.evaluate("() => { app.canvas.ds.offset = [-200, 0]; app.canvas.setDirty(true, true); }")  # the node is wider
+    phone.settle()
     phone.editor.get_by_role("button", name="Add a LoRA").tap()
     sheet = page.get_by_role("dialog", name="Choose a LoRA")
     search = sheet.get_by_role("combobox")

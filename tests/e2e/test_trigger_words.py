@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Route
 from support.exchange import TOAST
 
 from lorchestra.demo.loras import layers, write_lora
@@ -152,6 +153,32 @@ def test_words_go_into_a_subgraph(words: Words) -> None:
     page.get_by_role("button", name="Insert into the prompt: 8-bit").click()
     face.wait_for(lambda: words.text() == "a cat, Pixel_Art, 8-bit")
     words.wait_for_lack("")
+
+
+def test_words_go_where_the_prompt_is_now(words: Words) -> None:
+    """Not where it was when the server answered last: it is asked about the new graph, and the answer is waited for."""
+    face, page = words.face, words.page
+    words.rows({"lora": PIXEL, "model": 0.5, "triggers": ["8-bit"]})
+    words.wait_for_lack("8-bit")
+    face.row(0).locator(".lorchestra-lack").click()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/lorchestra/check", hold)
+    page.evaluate("(id) => { app.graph.convertToSubgraph(new Set([app.graph.getNodeById(id)])); }", words.positive)
+    face.wait_for(lambda: bool(held))
+    page.get_by_role("button", name="Insert into the prompt: 8-bit").click()
+    face.settle()
+    assert (words.text(), words.text(words.negative)) == ("a cat, Pixel_Art", "8-bit")
+    held[0].continue_()
+    face.wait_for(lambda: words.text() == "a cat, Pixel_Art, 8-bit")
+    assert words.text(words.negative) == "8-bit"
+    page.unroute("**/lorchestra/check")
 
 
 def test_words_of_a_prompt_that_is_not_known_are_copied(words: Words) -> None:
