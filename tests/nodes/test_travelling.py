@@ -147,7 +147,7 @@ def test_a_file_that_changed_is_refused_or_told(
     verdict = stack_node.validate_inputs(loras=text(here[:1]), missing="error", policy="refuse")
     assert verdict == (
         "row 1: style 0.safetensors: the file has changed since this workflow was saved. Choose the file again if this "
-        "one is meant, or set policy to warn"
+        "one is meant, or let the node skip and warn"
     )
     report = stack_node.execute(model=model, loras=text(here[:1]), policy="warn").args[3]
     assert report.endswith("; the file has changed since this workflow was saved")

@@ -13,6 +13,7 @@ _PACK = '''
 """Looks at the clock a thousand times a second; /blocked tells the longest gap since it was asked last, and where."""
 import asyncio
 import gc
+import os
 import sys
 import threading
 import time
@@ -38,7 +39,7 @@ class Sleep:
 
 
 NODE_CLASS_MAPPINGS = {"LoopWatcherSleep": Sleep}
-worst, beat, seen = [0.0, 0.0, ""], [0.0], [""]
+worst, beat, seen = [0.0, 0.0, 0.0, ""], [0.0], [""]
 collecting, collected = [0.0], [0.0]
 
 
@@ -52,11 +53,12 @@ def on_collection(phase, info):
 async def watch():
     while True:
         beat[0], used, seen[0], collected[0] = time.perf_counter(), time.process_time(), "", 0.0
+        kernel = os.times().system
         await asyncio.sleep(0.001)
         # What another process takes of the machine is not ours: a gap counts as far as this one was working in it.
         gap = min(time.perf_counter() - beat[0] - 0.001, time.process_time() - used)
         if gap > worst[0]:
-            worst[:] = gap, min(collected[0], gap), seen[0]
+            worst[:] = gap, min(collected[0], gap), min(os.times().system - kernel, gap), seen[0]
 
 
 def look():
@@ -70,7 +72,7 @@ def look():
 
 @PromptServer.instance.routes.get("/blocked")
 async def blocked(request):
-    found, worst[:] = list(worst), (0.0, 0.0, "")
+    found, worst[:] = list(worst), (0.0, 0.0, 0.0, "")
     return web.json_response(found)
 
 
@@ -97,11 +99,13 @@ class Blocked(NamedTuple):
     seconds: float
     collected: float
     """How much of it Python's garbage collector took: it stops all threads, whoever has made the objects."""
+    kernel: float
+    """How much of it the kernel worked for this process, such as finding memory; in steps of 10 ms."""
     where: str
     """Where the threads were."""
 
 
 def read_blocked(server: Server) -> Blocked:
     """The longest one since the last call."""
-    seconds, collected, where = server.get("/blocked")
-    return Blocked(float(seconds), float(collected), str(where))
+    seconds, collected, kernel, where = server.get("/blocked")
+    return Blocked(float(seconds), float(collected), float(kernel), str(where))
