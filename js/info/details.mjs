@@ -372,7 +372,7 @@ function createFile(info, actions) {
 function copyable(text, shown, { copy }) {
   return create("button", {
     type: "button", class: "lorchestra-button lorchestra-info-small lorchestra-info-word lorchestra-info-mono",
-    text: shown, title: `${text}\n${t("Click to copy")}`, "aria-label": t("Copy {text}", { text }),
+    text: shown, title: `${text}\n${t("Click to copy")}`, "aria-label": t("Copy {text}", { text: shown }),
     onclick: (/** @type {Event} */ event) => copy(text, /** @type {HTMLElement} */ (event.currentTarget)),
   });
 }

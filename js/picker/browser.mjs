@@ -509,6 +509,17 @@ export function createBrowser(comfy, {
     showActive("stay");
   };
 
+  /** Where it begins: at the LoRA that is there, or at the likeliest one in its place. */
+  const begin = () => {
+    if (like) update(0);
+    else update(current, "center");
+  };
+  /** The list is another one: what somebody has gone to stays the active one. */
+  const stay = () => {
+    if (like && !touched) begin();
+    else update(nameAt(active), "stay");
+  };
+
   const stopWatching = watch(() => {
     setAttribute(list.element, "aria-busy", listed.loading ? true : null);
     if (known.entries === listed.entries && listed.loaded) {
@@ -519,8 +530,8 @@ export function createBrowser(comfy, {
     known = { entries: listed.entries, families: countFamilies(listed.entries) };
     onCount?.(listed.entries.length + listed.unusable.length);
     list.measure();
-    if (isFirst && !choice.query) update(current, "center");
-    else update(nameAt(active), "stay");
+    if (isFirst && !choice.query) begin();
+    else stay();
   });
   listen();
 
@@ -532,8 +543,8 @@ export function createBrowser(comfy, {
     target = usable;
     if (!target) choice.fits = false;
     else if (isFirst && !touched && !selects) choice.fits = setting(app, "pickerFits");
-    if (touched) update(nameAt(active), "stay");
-    else update(current, "center");
+    if (touched) stay();
+    else begin();
   };
 
   return {
@@ -549,9 +560,9 @@ export function createBrowser(comfy, {
       onCount?.(listed.entries.length + listed.unusable.length);
       onView?.();
       setModel(model);
-      if (!target) update(current, "center");
+      if (!target) begin();
       void refresh();
-      void favourites.load().then(() => { if (!closed) update(nameAt(active), "stay"); });
+      void favourites.load().then(() => { if (!closed) stay(); });
     },
     close() {
       closed = true;
