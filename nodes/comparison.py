@@ -232,7 +232,7 @@ class ContactSheet(io.ComfyNode):
         filename_prefix: list[str] | None = None,
     ) -> io.NodeOutput:
         """Draws and saves; every input is a list, because this node waits for all pictures."""
-        from ..lorchestra.analysis.pictures import differ, difference_maps
+        from ..lorchestra.analysis.pictures import differ, difference_maps, to_bytes
         from ..lorchestra.analysis.sheet import Cell, can_write, draw_sheet
 
         batches = _batches(images, labels)
@@ -245,7 +245,7 @@ class ContactSheet(io.ComfyNode):
 
         def sheet(pictures: list[torch.Tensor], said: str) -> Image:
             cells = [
-                Cell(name, note, picture.shape[1], picture.shape[0], _pixels(picture))
+                Cell(name, note, picture.shape[1], picture.shape[0], to_bytes(picture))
                 for name, note, picture in zip(names, notes, pictures, strict=True)
             ]
             return draw_sheet(cells, columns, rows, said)
@@ -328,12 +328,6 @@ def _report(names: list[str], differences: list[Difference | None], batches: lis
             say("1 - SSIM was not measured: kornia cannot be loaded, or the pictures are smaller than 11 pixels.")
         )
     return lines
-
-
-def _pixels(picture: torch.Tensor) -> bytes:
-    from ..lorchestra.analysis.pictures import to_bytes
-
-    return to_bytes(picture)
 
 
 def _tensor(picture: Image) -> torch.Tensor:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from ..errors import LorchestraError, quoted
+from ..exchange.names import stem
 from ..limits import WEIGHT_LIMIT
 from ..stack import Entry, Stack
 
@@ -158,9 +159,7 @@ class _Names:
 
     def __init__(self, stack: Stack) -> None:
         self._entries = stack.entries
-        self._names = [
-            re.sub(r"\.[A-Za-z0-9]{1,12}$", "", re.split(r"[\\/]", entry.lora)[-1]) for entry in self._entries
-        ]
+        self._names = [stem(entry.lora) or entry.lora for entry in self._entries]
 
     def of(self, number: int) -> str:
         name = self._names[number - 1]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import LorchestraError
+from ..schedule.plot import PAPER
 
 MOST_SIDE = 8192
 """Longest side of a sheet, in pixels: pictures are made smaller until it fits."""
@@ -17,7 +18,7 @@ LARGEST_CELL = 1024
 _SMALLEST_CELL = 16
 _GAP, _LINE = 10, 20
 _FONT = 14
-_PAPER, _INK, _QUIET = "#1e1f24", "#e4e6ec", "#a9adb8"
+_INK, _QUIET = "#e4e6ec", "#a9adb8"
 _LAST_LATIN = "\u024f"
 """Pillow's own font has no signs after this one."""
 _OTHER_FONTS = (
@@ -77,7 +78,7 @@ def draw_sheet(
     cell_width, cell_height = max(round(width * scale), _SMALLEST_CELL), max(round(height * scale), _SMALLEST_CELL)
     step_x, step_y = max(cell_width, 110) + _GAP, cell_height + 2 * _LINE + _GAP
     bottom = _LINE + _GAP if caption else 0
-    sheet = Image.new("RGB", (left + across * step_x, _GAP + head + down * step_y + bottom), _PAPER)
+    sheet = Image.new("RGB", (left + across * step_x, _GAP + head + down * step_y + bottom), PAPER)
     draw = ImageDraw.Draw(sheet)
 
     def put(cell: Cell, x: int, y: int) -> None:

@@ -93,6 +93,15 @@ def test_rows_of_one_name_are_told_apart() -> None:
     assert compare(twice, "each alone").columns == ("x (row 1) 0.75", "x (row 2) 0.75", "v1.5 0.75", "all")
 
 
+def test_a_name_is_cut_at_the_ending_of_a_model_file_alone() -> None:
+    odd = stack({"lora": "a\\pixel.v1"}, {"lora": "civitai:120096@135931"}, {"lora": "b/.safetensors"})
+    assert compare(odd, "each alone").columns[:3] == (
+        "pixel.v1 0.75",
+        "civitai:120096@135931 0.75",
+        "b/.safetensors 0.75",
+    )
+
+
 def test_a_clip_weight_stays_in_range() -> None:
     one = stack({"lora": "a.safetensors", "model": 0.01, "clip": 5})
     assert compare(one, "weights of a row", weights=(1,)).variants[1].stack.entries[0].clip == 100
