@@ -2,8 +2,9 @@
 #
 # `make quick` is for every commit, `make test` for every change, and takes minutes. `make test-oldest` has what goes
 # through ComfyUI's own interfaces in the oldest one. `make test-slow` has the extras: long tests, and all others in the
-# oldest ComfyUI and in the oldest frontend. `make test-frontends` has the tests of the face in the classic renderer, those
-# in Nodes 2.0 that `make test` has in the other of two frontends, and the long ones. `make test-all` is all of them.
+# oldest ComfyUI and in the oldest frontend, and the face where neither of the next two has it. `make test` has each test of
+# the face in Nodes 2.0, of ComfyUI's own frontend or of the newest one, and `make test-frontends` in the classic renderer of
+# the other of the two, and the long ones in both. `make test-all` is all of them.
 
 PYTHON ?= python3
 VENV := .venv

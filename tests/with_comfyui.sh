@@ -6,9 +6,9 @@
 # The arguments are for the tests without a browser, and for frontends.
 #
 # setup only makes VENV. quick (without a browser), face and frontends (in one) and slow are together all tests in the
-# newest one; oldest is what goes through ComfyUI's own interfaces, in the oldest one, where slow has the rest;
-# frontends are those of the face in the classic renderer, and those in Nodes 2.0 that face leaves out: it has each test
-# in ComfyUI's own frontend or in the newest one. The oldest frontend is slow.
+# newest one; oldest is what goes through ComfyUI's own interfaces, in the oldest one, where slow has the rest. face has
+# each test in Nodes 2.0, in ComfyUI's own frontend or in the newest one; frontends in the classic renderer of the other of
+# the two, and the long tests in both. Slow are the rest, and the oldest frontend.
 #
 # With RETRY_BROWSER=1, tests in the browser that fail are run once more, alone; what fails twice has failed.
 #

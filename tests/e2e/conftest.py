@@ -434,26 +434,27 @@ class Face:
 
 
 # Where several processes share the tests, all tests of a renderer are one's: opening its page takes ten seconds.
-QUICK = ("nodes2", f"nodes2-{NEWEST}")
-"""Nodes 2.0 of ComfyUI's own frontend and of the newest one: `make test` has each test in one of them."""
+PAIRS = (("nodes2", f"classic-{NEWEST}"), (f"nodes2-{NEWEST}", "classic"))
+"""Each test is in one of the pairs, by its name: in both renderers, in ComfyUI's own frontend and in the newest one.
+The first one is in `make test`, the second one in `make test-frontends`, and the other pair in `make test-slow`."""
 RENDERERS = [
-    *(pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in QUICK),
-    *(
-        pytest.param(name, marks=[pytest.mark.xdist_group(name), pytest.mark.other_frontend])
-        for name in ("classic", f"classic-{NEWEST}")
-    ),
+    *(pytest.param(name, marks=pytest.mark.xdist_group(name)) for pair in PAIRS for name in pair),
     pytest.param(f"classic-{OLDEST}", marks=[pytest.mark.xdist_group("oldest"), pytest.mark.slow]),
 ]
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks choose what is run
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves one of the quick renderers to `make test`, by the test's name, and the other to `make test-frontends`."""
+    """Chooses each test's pair."""
+    names = sorted((name for pair in PAIRS for name in pair), key=len, reverse=True)
     for item in items:
-        name, _, renderer = item.nodeid.rstrip("]").partition("[")
-        renderer = next((one for one in sorted(QUICK, key=len, reverse=True) if renderer.startswith(one)), None)
-        if renderer is not None and QUICK[zlib.crc32(name.encode()) % len(QUICK)] != renderer:
+        test, _, values = item.nodeid.rstrip("]").partition("[")
+        renderer = next((name for name in names if values.startswith(name)), None)
+        quick, other = PAIRS[zlib.crc32(test.encode()) % len(PAIRS)]
+        if renderer == other:
             item.add_marker(pytest.mark.other_frontend)
+        elif renderer is not None and renderer != quick and f"-{OLDEST}" not in values:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", params=RENDERERS)
