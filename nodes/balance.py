@@ -122,10 +122,12 @@ def _base(stack: Stack, files: Files, model: Patcher | None) -> Base | None:
 
 
 class _Weights:
-    """A MODEL's own weights."""
+    """A MODEL's own weights, without patches."""
 
     def __init__(self, model: Patcher) -> None:
-        self._weights = model.model_state_dict()
+        hooked = {key: weight.detach() for key, (weight, _) in model.hook_backup.items()}
+        before = {key: kept.weight.detach() for key, kept in model.backup.items()}
+        self._weights = {**model.model_state_dict(), **before, **hooked}
 
     def find(self, change: Change) -> torch.Tensor | None:
         """In fp32 on the CPU; None for one that is packed or is not there."""

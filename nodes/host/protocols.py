@@ -71,6 +71,12 @@ class ModelOptions(TypedDict):
     transformer_options: dict[str, object]
 
 
+class Backup(Protocol):
+    """A weight as it was before it was patched."""
+
+    weight: Tensor
+
+
 class Patcher(Protocol):
     """A MODEL, and what a CLIP holds: a model and what is changed of it."""
 
@@ -79,6 +85,10 @@ class Patcher(Protocol):
     offload_device: torch.device
     patches: Mapping[str, Sequence[Sequence[object]]]
     """Key of the state dict → (strength, what is added, strength of the weight, offset, function)."""
+    backup: Mapping[str, Backup]
+    """The weights of before that patches have replaced, as long as the model is loaded with them; clones share it."""
+    hook_backup: Mapping[str, tuple[Tensor, torch.device]]
+    """The same for ComfyUI's hooks."""
     object_patches: Mapping[str, object]
     object_patches_backup: Mapping[str, object]
     model_options: ModelOptions
@@ -108,7 +118,7 @@ class Patcher(Protocol):
         ...
 
     def model_state_dict(self) -> dict[str, Tensor]:
-        """The weights without patches."""
+        """The weights as they are now: with their patches, if the model is loaded."""
         ...
 
     def get_model_object(self, name: str) -> Layer:

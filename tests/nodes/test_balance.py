@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from comfy import model_management
 from safetensors.torch import save_file
 from support.algorithm_files import made
 from support.models import load_unet, plain
@@ -67,6 +68,10 @@ def test_with_a_model(balance: Any, files: Path, model: Any) -> None:
     keys = [key for key in plain(model) if "input_blocks.1." in key and ("attn1.to_q" in key or "attn1.to_k" in key)]
     base = torch.cat([plain(model)[key].flatten() for key in keys]).norm()
     assert strong["of_model"] == pytest.approx(strong["strength"] / float(base), rel=1e-4)
+    (patched,) = nodes.LoraLoaderModelOnly().load_lora_model_only(model, "strong.safetensors", 5.0)
+    model_management.load_models_gpu([patched])
+    assert balance(rows(weak=0.5, strong=0.5), model=model)[2] == data, "the model is loaded with other patches now"
+    model_management.unload_all_models()
 
 
 def test_the_rows_go_out_with_suggested_weights(balance: Any, files: Path, model: Any) -> None:
