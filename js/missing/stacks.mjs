@@ -11,12 +11,14 @@ import { changed, readStack, toText, writeStack } from "../values/stack.mjs";
 /** @import { App, Graph, GraphNode, Widget } from "../types.d.ts" */
 /** @import { Candidate } from "../values/verdicts.mjs" */
 
+const CHOICES = ["missing", "policy"];
+
 /**
  * @typedef {object} StackInGraph
  * @property {GraphNode} node that shows the list
  * @property {Widget} widget
  * @property {boolean} active whether the node takes part in the prompt
- * @property {unknown} policy of the LoRA Stack
+ * @property {Record<string, unknown>} choices of the LoRA Stack: what becomes of rows that cannot be used
  */
 
 /**
@@ -36,7 +38,8 @@ export function stacksOf(app) {
       const takesPart = active && node.mode !== MUTED && node.mode !== BYPASSED;
       for (const widget of listsOf(node)) {
         const inner = node.subgraph ? findPromoted([], node, widget.name)?.node : node;
-        found.push({ node, widget, active: takesPart, policy: inner && widgetNamed(inner, "policy")?.value });
+        const choices = Object.fromEntries(CHOICES.map((name) => [name, inner && widgetNamed(inner, name)?.value]));
+        found.push({ node, widget, active: takesPart, choices });
       }
       if (node.subgraph) walk(node.subgraph, takesPart);
     }

@@ -36,7 +36,7 @@ export async function survey(comfy) {
     .filter(({ text }) => readStack(text).rows.length > 0).slice(0, MAX_STACKS);
   if (!stacks.length) return [];
   const asked = stacks.map(({ text }, index) => ({ node: String(index), loras: text }));
-  const nodes = stacks.map(({ stack }, index) => [String(index), { class_type: STACK, inputs: { policy: stack.policy } }]);
+  const nodes = stacks.map(({ stack }, index) => [String(index), { class_type: STACK, inputs: stack.choices }]);
   const answer = await ask(comfy, "/lorchestra/check", { prompt: Object.fromEntries(nodes), only_found: true, stacks: asked });
   const { stacks: answers } = /** @type {{stacks: {rows: Badge[]}[]}} */ (answer);
   const found = stacks.flatMap(({ stack, text }, at) => {
