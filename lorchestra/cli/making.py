@@ -92,11 +92,11 @@ def tell(made: Made) -> None:
 def _checked(examined: Examined) -> str:
     """What our own checker says of the result."""
     modules = examined.reading.modules
-    count = "1 module" if len(modules) == 1 else f"{len(modules)} modules"
+    count = "its only module fits" if len(modules) == 1 else f"all {len(modules)} modules fit"
     titles = family_titles(examined.identity.best, 2)
     if not titles:
-        return f"checked: a LoRA of {count}, for a model that is not known"
-    return f"checked: a LoRA for {' or '.join(titles)}, all {count} fit"
+        return f"checked: a sound LoRA of {len(modules)} modules, for a model that is not known"
+    return f"checked: a LoRA for {' or '.join(titles)}, {count}"
 
 
 def _kinds(made: Made) -> str:

@@ -17,10 +17,11 @@ from ..errors import CheckpointError, LorchestraError, shortened
 from ..files.header import read_header
 from ..files.key import read_sha256
 from ..files.new_file import check_output
+from ..lora.reading import read
 from ..models import checkpoint
 from ..models.base_file import find_files
 from ..models.recognise import identify_base
-from ..spelling.modules import read_modules
+from ..spelling import kinds
 from ..spelling.prefixes import MODEL, TEXT_ENCODERS
 from ..spelling.targets import COMFYUI
 from .low_rank import Limit
@@ -140,6 +141,8 @@ def extract(
 def _choose_layers(tuned: Weights, base: Weights, architecture: str | None) -> Layers:
     """The layers of the architecture that both models are, or of the one with that id."""
     for weights in (tuned, base):
+        if len(weights.base.files) == 1 and read(read_header(weights.base.files[0]))[1] == kinds.LORA:
+            raise CheckpointError(weights.path, "this is a LoRA, not a model")
         if MODEL not in weights.targets:
             raise CheckpointError(weights.path, "this file holds no diffusion model")
         if weights.base.quantization:
@@ -150,8 +153,6 @@ def _choose_layers(tuned: Weights, base: Weights, architecture: str | None) -> L
     if architecture is None:
         ids = [identify_base(checkpoint.model_tensors(weights.base.shapes)) for weights in (tuned, base)]
         for weights, own in zip((tuned, base), ids, strict=True):
-            if not own and len(weights.base.files) == 1 and read_modules(read_header(weights.base.files[0])).modules:
-                raise CheckpointError(weights.path, "this is a LoRA, not a model")
             if not own:
                 raise CheckpointError(
                     weights.path, "its layers are those of no model that we know; name it: --architecture"
@@ -215,7 +216,8 @@ def _strange(tuned: Weights, base: Weights, found: Iterable[_Layer]) -> list[str
             different.append(key)
     if not different:
         return []
-    return [f"{len(different)} tensors differ that are no layer of this model, and are left out, e.g. {different[0]}"]
+    count = len(different)
+    return [f"tensors that are no layer of this model are left out: {count} differ, e.g. {shortened(different[0])}"]
 
 
 _VAE = ("first_stage_model.", "vae.")
