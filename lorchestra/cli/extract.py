@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from ..making.choices import DEFAULT_RANK
 from .export import Subparsers
 from .making import add_limit, add_output, read_limit, require_architecture, require_torch, shown_progress, tell
-
-_RANK = 32
 
 
 def add_extract(subparsers: Subparsers) -> None:
@@ -23,7 +22,7 @@ def add_extract(subparsers: Subparsers) -> None:
     )
     parser.add_argument("base", metavar="BASE", help="the model that it was made from")
     add_output(parser)
-    add_limit(parser)
+    add_limit(parser, f"; {DEFAULT_RANK} if nothing is said")
     parser.add_argument("--low-rank-only", action="store_true", help="leave out biases, norms and other vectors")
     parser.add_argument("--architecture", metavar="ID", help="what the models are, if their tensors do not tell: sdxl")
     parser.set_defaults(run=run_extract)
@@ -42,7 +41,7 @@ def run_extract(args: argparse.Namespace) -> int:
             args.tuned,
             args.base,
             args.output,
-            Limit(_RANK) if limit.is_none else limit,
+            Limit(DEFAULT_RANK) if limit.is_none else limit,
             low_rank_only=args.low_rank_only,
             dtype=args.dtype,
             architecture=args.architecture,

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ..architectures.names import family_titles
 from ..errors import LorchestraError
+from ..making.choices import DTYPES
 from ..models.base import architecture_ids
 from .check import unknown_model
 from .terminal import printable
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
     from ..making.low_rank import Limit
     from ..making.merge import Made
 
-DTYPES = ("fp16", "bf16", "fp32")
 
-
-def add_limit(parser: argparse.ArgumentParser) -> None:
+def add_limit(parser: argparse.ArgumentParser, without: str = "") -> None:
     """Adds `--rank` and `--energy`."""
-    parser.add_argument("--rank", type=int, metavar="N", help="keep at most so many directions of each layer")
+    rank = f"keep at most so many directions of each layer{without}"
+    parser.add_argument("--rank", type=int, metavar="N", help=rank)
     parser.add_argument(
         "--energy", type=float, metavar="SHARE", help="keep what has this share of ‖Δ‖² in each layer: 0.98"
     )

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 
 from ..errors import LorchestraError
+from ..making.choices import DEFAULT_DENSITY, METHODS, SUM
 from .export import Subparsers
 from .making import add_limit, add_output, read_limit, require_architecture, require_torch, shown_progress, tell
 from .rows import FORM, read_rows
-
-_METHODS = ("sum", "ties", "dare", "dare-ties")
-_DENSITY = 0.5
 
 
 def add_merge(subparsers: Subparsers) -> None:
@@ -27,12 +25,15 @@ def add_merge(subparsers: Subparsers) -> None:
     add_limit(parser)
     parser.add_argument(
         "--method",
-        choices=_METHODS,
-        default="sum",
+        choices=METHODS,
+        default=SUM,
         help="sum (default); ties: largest numbers, elected signs; dare: numbers dropped at random; dare-ties: both",
     )
     parser.add_argument(
-        "--density", type=float, metavar="SHARE", help=f"what ties and dare keep of each LoRA (default: {_DENSITY})"
+        "--density",
+        type=float,
+        metavar="SHARE",
+        help=f"what ties and dare keep of each (default: {DEFAULT_DENSITY})",
     )
     parser.add_argument("--seed", type=int, default=0, help="for dare (default: 0)")
     parser.add_argument("--whole", action="store_true", help="write what ties and dare make as whole differences")
@@ -53,12 +54,12 @@ def run_merge(args: argparse.Namespace) -> int:
 
     require_architecture(args.architecture)
     limit = read_limit(args)
-    is_sum = args.method == "sum"
+    is_sum = args.method == SUM
     if args.density is not None and is_sum:
         raise LorchestraError("--density is for --method ties, dare and dare-ties")
     if args.whole and not limit.is_none:
         raise LorchestraError("--whole keeps everything, --rank and --energy do not: say one of them")
-    density = _DENSITY if args.density is None else args.density
+    density = DEFAULT_DENSITY if args.density is None else args.density
     if not 0 < density <= 1:
         raise LorchestraError(f"--density {density:g}: a share is above 0 and at most 1")
     with shown_progress("merging", args.quiet) as progress:

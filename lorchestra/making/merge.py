@@ -31,8 +31,9 @@ from ..spelling.modules import BIAS
 from ..spelling.prefixes import MODEL
 from ..spelling.targets import COMFYUI
 from ..stack import Stack
+from .choices import SUM
 from .low_rank import Halves, Limit, shortened_halves, split, square_between, square_of
-from .methods import SUM, Method, joined
+from .methods import Method, joined
 from .new_lora import DTYPE_NAMES, Errors, HalfNames, NewLora, balanced, default_dtype, new_lora
 from .pieces import Piece, read_piece
 from .record import METADATA_KEY, common_metadata, name_of, record

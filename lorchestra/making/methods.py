@@ -18,9 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SUM, TIES, DARE, DARE_TIES = "sum", "ties", "dare", "dare-ties"
-METHODS = (SUM, TIES, DARE, DARE_TIES)
-DEFAULT_DENSITY = 0.5
+from .choices import DARE, DARE_TIES, DEFAULT_DENSITY, SUM, TIES
 
 
 @dataclass(frozen=True, slots=True)

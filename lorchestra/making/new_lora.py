@@ -26,10 +26,11 @@ from ..lora.examined import Examined, examine
 from ..models.placing import place
 from ..spelling import kinds
 from ..spelling.scales import read_scales
+from .choices import BF16, FP16, FP32
 from .low_rank import Halves
 
-DTYPE_NAMES: Mapping[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-"""What a new file may be written in, as the command line calls it."""
+DTYPE_NAMES: Mapping[str, torch.dtype] = {FP16: torch.float16, BF16: torch.bfloat16, FP32: torch.float32}
+"""What a new file may be written in; the words are those of `choices.DTYPES`."""
 
 _HEADER_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _ENTRY_BYTES = 200

@@ -20,9 +20,10 @@ from lorchestra.cli.rows import read_rows
 from lorchestra.errors import LorchestraError
 from lorchestra.files.header import read_header
 from lorchestra.making import methods
+from lorchestra.making.choices import DARE, DARE_TIES, TIES
 from lorchestra.making.low_rank import Limit
 from lorchestra.making.merge import Made, merge
-from lorchestra.making.methods import DARE, DARE_TIES, TIES, Method
+from lorchestra.making.methods import Method
 from lorchestra.making.record import METADATA_KEY
 
 Q = f"{BLOCK}.attn1.to_q"
