@@ -47,7 +47,7 @@ class Weights:
         return dtype is not None and dtype.is_floating_point and dtype.itemsize > 1
 
     def read(self, site: Site) -> Tensor:
-        """The weight at a place, fp32 (fp64 if it is so in the file), its rows as the names of LoRAs mean them.
+        """The weight at a place, fp32 or, where the file needs it, fp64; its rows as LoRAs have them.
 
         Raises `CheckpointError` for one that is quantized other than fp8 with plain scales, or is not finite.
         """

@@ -127,21 +127,6 @@ def test_scaled_fp8_and_other_dtypes(tmp_path: Path) -> None:
     assert (read(tmp_path / "again.safetensors")[Q].double() - expected).norm() <= 4e-3 * expected.norm()
 
 
-def test_diffusers_folders(tmp_path: Path) -> None:
-    """One model under diffusers' names, whose q, k and v stand apart, the other under ComfyUI's."""
-    fused = weight((96, 32))
-    before = {"double_blocks.0.img_attn.qkv.weight": fused, "double_blocks.0.img_attn.proj.weight": weight((32, 32), 1)}
-    change = delta(factors((96, 32), 4), (96, 32))
-    parts = (fused + change).float().chunk(3)
-    after = {f"transformer_blocks.0.attn.to_{name}.weight": part for name, part in zip("qkv", parts, strict=True)}
-    tuned, base = write(tmp_path / "t.safetensors", after), write(tmp_path / "b.safetensors", before)
-    output = tmp_path / "out.safetensors"
-    try:
-        extract(tuned, base, output, Limit(4), architecture="flux1_dev")
-    except LorchestraError as error:  # too small to be recognised as FLUX.1 under diffusers' names: said
-        assert "has no layer of FLUX.1" in str(error) or "no diffusion model" in str(error)
-
-
 def test_what_it_says_of_itself(tmp_path: Path) -> None:
     before = base_tensors()
     tuned = write(
