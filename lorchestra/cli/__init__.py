@@ -23,12 +23,15 @@ from . import (
     convert,
     demo,
     export,
+    extract,
     find,
     identify,
     index,
     inspect,
+    merge,
     missing,
     publish,
+    resize,
     schedule,
 )
 from .hash import add_hash
@@ -53,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     convert.add_convert(commands)
     bake.add_bake(commands)
     balance.add_balance(commands)
+    merge.add_merge(commands)
+    resize.add_resize(commands)
+    extract.add_extract(commands)
     export.add_export(commands)
     export.add_import(commands)
     publish.add_publish(commands)

@@ -80,7 +80,7 @@ def write_kohya(file: OpenLora, layers: Layers, items: Sequence[Item]) -> Writte
 def _written_by_layer(file: OpenLora, layers: Layers, items: Sequence[Item], to: str) -> Written:
     tensors: dict[str, Tensor] = {}
     notes: list[str] = []
-    names = _Names(layers, to)
+    names = LayerNames(layers, to)
     weights: dict[tuple[str, str], list[Item]] = {}
     biases: dict[tuple[str, str], list[Item]] = {}
     for item in items:
@@ -89,12 +89,12 @@ def _written_by_layer(file: OpenLora, layers: Layers, items: Sequence[Item], to:
     for group in weights.values():
         _write_weight(file, names, group, tensors, notes)
     for group in biases.values():
-        tensors[f"{names.of(group[0])}.diff_b"] = _bias(file, group)
+        tensors[f"{names.of(group[0].layer, side(group[0]))}.diff_b"] = _bias(file, group)
     metadata = {key: value for key, value in true_metadata(file).items() if key != METADATA_KEY}
     return tensors, metadata, notes
 
 
-class _Names:
+class LayerNames:
     """ComfyUI's and kohya's names of layers."""
 
     def __init__(self, layers: Layers, to: str) -> None:
@@ -111,10 +111,9 @@ class _Names:
             if encoder
         }
 
-    def of(self, item: Item) -> str:
-        """The name of the layer, without a slot."""
-        layer = item.layer
-        if item.module.component != MODEL:
+    def of(self, layer: str, component: str) -> str:
+        """The name of a layer, without a slot; of text encoders the layer is `<ComfyUI's word>.<its name there>`."""
+        if component != MODEL:
             encoder, _, path = layer.partition(".")
             prefix = self._kohya_encoder(encoder) if self._to == KOHYA else None
             if prefix is None:
@@ -155,7 +154,7 @@ class _Names:
 
 
 def _write_weight(
-    file: OpenLora, names: _Names, items: list[Item], tensors: dict[str, Tensor], notes: list[str]
+    file: OpenLora, names: LayerNames, items: list[Item], tensors: dict[str, Tensor], notes: list[str]
 ) -> None:
     """All that changes one weight."""
     items = sorted(items, key=lambda item: item.start)
@@ -165,7 +164,7 @@ def _write_weight(
                 raise unsaid(file, item, f"ComfyUI reads no {item.module.algorithm} of this kind ({slot})")
     loras = [item for item in items if item.is_lora]
     others = [item for item in items if not item.is_lora]
-    name = names.of(items[0])
+    name = names.of(items[0].layer, side(items[0]))
     if len(items) == 1 and items[0].length is None:
         _put(name, items[0], tensors)
         return

@@ -66,13 +66,19 @@ def _is_same(output: Path, path: str) -> bool:
         return False
 
 
-def header_bytes(entries: Mapping[str, tuple[str, Sequence[int], int, int]], metadata: Mapping[str, str]) -> bytes:
-    """What a safetensors file begins with, from `tensor → (dtype's name, shape, first byte, one past the last)`."""
+def header_bytes(
+    entries: Mapping[str, tuple[str, Sequence[int], int, int]], metadata: Mapping[str, str], size: int = 0
+) -> bytes:
+    """What a safetensors file begins with, from `tensor → (dtype's name, shape, first byte, one past the last)`.
+
+    Filled up with spaces to `size` bytes, a multiple of eight, if it is shorter.
+    """
     data: dict[str, Any] = {"__metadata__": dict(metadata)}
     for name, (dtype, shape, start, end) in entries.items():
         data[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(data, separators=(",", ":")).encode()  # ASCII: half a surrogate pair cannot be UTF-8
-    text += b" " * (-len(text) % 8)  # the data starts at a multiple of eight, as the safetensors library writes it
+    # The data starts at a multiple of eight, as the safetensors library writes it.
+    text += b" " * max(-len(text) % 8, size - 8 - len(text))
     return len(text).to_bytes(8, "little") + text
 
 
