@@ -35,6 +35,7 @@ from .interface import (
     Target,
 )
 from .lora_lists import find_lora_list, is_core, rows_equal
+from .loras import OURS, picks
 from .names import Names, slug
 from .node_classes import NodeClass, NodeClasses, Spec
 from .roles import (
@@ -425,6 +426,8 @@ class _Finder:
             if role is not None:
                 return role
             return BY_NAME.get(self._texts.find(node, widget, self._makes))
+        if one.widget == "seed" and one.class_type in OURS and not picks(inputs_of(self._graph, node)):
+            return None  # nothing reads it
         if one.widget == "noise_seed" and inputs_of(self._graph, node).get("add_noise") == "disable":
             return None
         role = find_role(one.widget)
