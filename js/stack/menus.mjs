@@ -20,6 +20,7 @@ const PRESETS = [0, 0.5, 1];
  * @property {() => void} remove
  * @property {() => void} schedule
  * @property {() => void} info
+ * @property {import("../base/popup.mjs").Item[]} groups that the row may be in
  * @property {() => void} pick
  * @property {() => void} copy
  * @property {boolean} open whether the trigger words are shown
@@ -34,7 +35,7 @@ const PRESETS = [0, 0.5, 1];
  */
 export function rowItems({
   row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy, open, showWords, used,
-  useName,
+  useName, groups,
 }) {
   const model = modelWeight(row);
   const clip = clipWeight(row);
@@ -66,6 +67,7 @@ export function rowItems({
       ], undefined),
     },
     { label: t("Trigger words"), checked: open, hint: "T", run: showWords },
+    { label: t("Group"), items: groups },
     "-",
     used ? { label: t("Use this name"), title: t("Used: {file}", { file: used }), hint: used, run: useName } : null,
     { label: t("Choose another…"), run: pick },

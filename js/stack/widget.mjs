@@ -10,6 +10,7 @@ import { EMPTY, promptText, readStack, toText, writeStack } from "../values/stac
 import { appKey, appRows, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
 import { LORAS_TYPE, lorasWidget } from "./node.mjs";
+import { controlSeed, seedOf, showSeed } from "./seed.mjs";
 
 /** @import { App, Comfy, GraphNode, HookedNode, InputData, PromotedInput, SubgraphNode } from "../types.d.ts" */
 
@@ -190,7 +191,12 @@ function listFor(comfy, { node, input, read, write }) {
     comfy, node, read, write,
     step: (change) => asOneSizedStep(comfy.app, node, change),
     sized: (change) => sized(node, change),
-    onShown: () => refreshResult(node),
+    onShown: () => {
+      refreshResult(node);
+      if (input === undefined) showSeed(comfy.app, node);
+    },
+    seed: () => (input === undefined ? seedOf(node) : undefined),
+    control: (pick) => { if (input === undefined) controlSeed(node, pick); },
     model: () => badges?.modelOf(node, input) ?? null,
     prompt: async () => (await badges?.promptOf(node, input)) ?? null,
     onBuilt: async () => {

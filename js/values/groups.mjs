@@ -172,3 +172,106 @@ function drawn(rows, active, name, seed) {
   }
   return best.index;
 }
+
+/**
+ * The rows with those of a group side by side; without groups that no row is in, and without names of no group.
+ * @param {Row[]} rows
+ * @param {Record<string, unknown>} more
+ * @returns {Stack}
+ */
+export function tidied(rows, more) {
+  if (!Array.isArray(more.groups)) return { rows, more };
+  const used = groupsOf(more).filter(({ name }) => rows.some((row) => row.group === name));
+  const names = new Set(used.map(({ name }) => name));
+  const kept = rows.map((row) => {
+    if (row.group === undefined || names.has(/** @type {string} */ (row.group))) return row;
+    const { group: _, ...rest } = row;
+    return /** @type {Row} */ (rest);
+  });
+  /** @type {Set<string>} */
+  const seen = new Set();
+  const beside = kept.flatMap((row) => {
+    if (row.group == null) return [row];
+    if (seen.has(row.group)) return [];
+    seen.add(row.group);
+    return kept.filter(({ group }) => group === row.group);
+  });
+  return { rows: beside, more: { ...more, groups: used.length ? used : undefined } };
+}
+
+/**
+ * Rows and groups of another stack behind those of this one; where both have a group of a name, the other's gets a new one.
+ * @param {Stack} stack
+ * @param {Stack} other
+ * @returns {Stack}
+ */
+export function joined(stack, other) {
+  const groups = [...groupsOf(stack.more)];
+  /** @type {Map<unknown, string>} */
+  const names = new Map();
+  for (const group of groupsOf(other.more)) {
+    const name = freeName(group.name, groups);
+    names.set(group.name, name);
+    groups.push({ ...group, name });
+  }
+  const rows = other.rows.map((row) => (names.has(row.group) ? { ...row, group: names.get(row.group) } : row));
+  return { rows: [...stack.rows, ...rows], more: groups.length ? { ...stack.more, groups } : stack.more };
+}
+
+/**
+ * @param {string} name
+ * @param {Group[]} groups
+ * @returns {string} the name, with a number behind it where a group has it
+ */
+export function freeName(name, groups) {
+  let free = name;
+  for (let number = 2; groups.some((group) => group.name === free); number++) {
+    const end = ` ${number}`;
+    free = [...name].slice(0, MAX_GROUP_NAME - end.length).join("") + end;
+  }
+  return free;
+}
+
+/** @typedef {{group: string, row?: undefined} | {row: number, group: string | undefined}} Item the head of a group, or a row */
+
+/**
+ * What the list shows, from above.
+ * @param {Stack} stack
+ * @returns {Item[]} without the rows of folded groups
+ */
+export function itemsOf(stack) {
+  /** @type {Item[]} */
+  const items = [];
+  const seen = new Set();
+  stack.rows.forEach((row, index) => {
+    const group = groupOf(stack, row);
+    if (group && !seen.has(group.name)) items.push({ group: group.name });
+    if (group) seen.add(group.name);
+    if (!group?.folded) items.push({ row: index, group: group?.name });
+  });
+  return items;
+}
+
+/**
+ * Where a row goes that is moved among the items.
+ * @param {Stack} stack
+ * @param {number} index of the row
+ * @param {number} to its place among the items afterwards
+ * @returns {{to: number, group: string | undefined}} its place among the rows afterwards, and its group
+ */
+export function placeAt(stack, index, to) {
+  const items = itemsOf(stack);
+  const from = items.findIndex(({ row }) => row === index);
+  const own = items[from]?.group;
+  const rest = items.filter((_, at) => at !== from);
+  const [before, after] = [rest[to - 1], rest[to]];
+  const isInside = before && (before.row === undefined || before.group === own || (after?.row !== undefined && after.group === before.group));
+  const group = isInside ? before.group : undefined;
+  const others = [...stack.rows.keys()].filter((row) => row !== index);
+  if (!before) return { to: 0, group };
+  if (before.row !== undefined) return { to: others.indexOf(before.row) + 1, group };
+  const inside = [...others.keys()].filter((at) => stack.rows[others[at]].group === before.group);
+  if (!inside.length) return { to: others.filter((row) => row < index).length, group }; // the head of its own group
+  const isFolded = groupsOf(stack.more).find(({ name }) => name === before.group)?.folded;
+  return { to: isFolded ? inside[inside.length - 1] + 1 : inside[0], group };
+}

@@ -7,7 +7,7 @@
  */
 
 import { t } from "../base/words.mjs";
-import { groupsOf, isGroupOn, troubleOfGroups } from "./groups.mjs";
+import { flat, groupsOf, isGroupOn, troubleOfGroups } from "./groups.mjs";
 import { isObject } from "./json.mjs";
 import { DEFAULT_WEIGHT, MAX_ROWS, WEIGHT_LIMIT } from "./limits.mjs";
 
@@ -129,9 +129,9 @@ export function promptText(text) {
  * @param {Stack} stack
  * @returns {string}
  */
-export function inWords({ rows, version, error, notes }) {
+export function inWords({ rows, more, version, error, notes }) {
   if (error) return error;
-  const off = rows.filter((row) => !isOn(row)).length;
+  const off = flat({ rows, more }).filter((row) => !isOn(row)).length;
   const parts = [rows.length === 0 ? t("No LoRAs") : rows.length === 1 ? t("1 LoRA") : t("{count} LoRAs", { count: rows.length })];
   if (off) parts.push(t("{count} off", { count: off }));
   if (version > VERSION) parts.push(t("written by a newer version ({version})", { version }));
