@@ -273,6 +273,19 @@ export function createActions({ host, state, edits, view }) {
     }),
   });
   /** @param {HTMLElement} anchor */
+  const openPresetsAt = async (anchor) => {
+    const { openPresets } = await import("../presets/popover.mjs");
+    openPresets(comfy, {
+      anchor, node: host.node, stack: state.stack,
+      take: (rows, where) => {
+        if (where !== "all" && state.rows.length + rows.rows.length > MAX_ROWS) {
+          tell(comfy.app, "warn", t("A stack has at most {count} rows", { count: formatCount(MAX_ROWS) }));
+        } else if (where === "all") edits.replaceWhole(rows);
+        else edits.join(rows, where === "start");
+      },
+    });
+  };
+  /** @param {HTMLElement} anchor */
   const openListMenu = (anchor) => {
     const { open, rows, stack, isText, isCollapsed } = state;
     const loras = rows.map(({ lora }) => lora);
@@ -285,6 +298,7 @@ export function createActions({ host, state, edits, view }) {
         setRows: edits.replace,
         toggleText,
         toggleCollapsed: edits.toggleCollapsed,
+        presets: () => void openPresetsAt(anchor),
         paste: async () => edits.join(await rowsInClipboard(comfy)),
         copyAs: (dialect) => void copyAs(comfy, dialect === "json" ? state.rows : state.flat, dialect, anchor, state.stack.more),
         open: allOpen,

@@ -83,11 +83,16 @@ export function createEdits(state, target, render) {
       state.badges = state.badges.filter((_, at) => state.rows[at]?.group !== name);
       edit((rows) => rows.filter((row) => row.group !== name));
     },
-    /** Rows with their groups, behind those that are there. @param {Pick<import("../values/stack.mjs").Stack, "rows" | "more">} other */
-    join(other) {
+    /**
+     * Rows with their groups, behind those that are there, or before them.
+     * @param {Pick<import("../values/stack.mjs").Stack, "rows" | "more">} other
+     * @param {boolean} [first]
+     */
+    join(other, first = false) {
       if (!other.rows.length || state.stack.error) return;
       const both = joined(state.stack, other);
-      edit(() => both.rows, both.more);
+      const count = state.rows.length;
+      edit(() => (first ? [...both.rows.slice(count), ...both.rows.slice(0, count)] : both.rows), both.more);
     },
     /** Rows with their groups, in place of all. @param {Pick<import("../values/stack.mjs").Stack, "rows" | "more">} other */
     replaceWhole(other) {

@@ -91,6 +91,7 @@ export function rowItems({
  * @property {(rows: import("../values/stack.mjs").Row[]) => void} setRows
  * @property {(dialect: string) => void} copyAs
  * @property {() => void} paste
+ * @property {() => void} presets opens them
  * @property {() => void} toggleText
  * @property {() => void} toggleCollapsed
  * @property {() => void} removeMissing
@@ -106,7 +107,7 @@ export function rowItems({
  */
 export function listItems({
   rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing, showMissing,
-  identify, open, showWords,
+  identify, open, showWords, presets,
 }) {
   const some = rows.length > 0;
   const split = rows.some((row) => clipWeight(row) !== null);
@@ -130,6 +131,7 @@ export function listItems({
     "-",
     { label: t("Copy as"), disabled: !some, items: DIALECTS.map(({ id, label }) => ({ label: label(), run: () => copyAs(id) })) },
     { label: t("Paste rows"), disabled: !readable, run: paste },
+    { label: t("Presets…"), disabled: !readable, title: t("Saves rows under a name, and puts them into any workflow"), run: presets },
     "-",
     { label: t("Missing LoRAs…"), title: t("All missing LoRAs of this workflow, and where they may be"), run: showMissing },
     { label: t("Identify all files…"), title: t("Reads every LoRA file once, so that rows find it under any name"), run: identify },

@@ -21,9 +21,9 @@ export class ListState {
 
   /**
    * @param {() => string} read gives the host's text
-   * @param {() => string | undefined} seed that groups pick by, if it is known
+   * @param {() => string | undefined} [seed] that groups pick by, if it is known
    */
-  constructor(read, seed) {
+  constructor(read, seed = () => undefined) {
     this.read = read;
     this.seed = seed;
     this.text = read();
