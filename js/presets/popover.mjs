@@ -58,6 +58,7 @@ export function openPresets(comfy, { anchor, stack, node, take }) {
     says.textContent = words;
     says.className = isWrong ? "lorchestra-bad" : "lorchestra-quiet";
     undo.hidden = !back;
+    status.classList.toggle("lorchestra-presets-quiet", !words);
     undo.onclick = back ?? null;
     popup.place();
   };

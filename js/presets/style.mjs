@@ -18,6 +18,7 @@ export const STYLE = `
 .lorchestra-presets .lorchestra-more:hover { background: var(--lorchestra-hover); }
 .lorchestra-presets p { margin: 0; overflow-wrap: anywhere; }
 .lorchestra-presets-status { display: flex; align-items: center; gap: 8px; }
+.lorchestra-presets-quiet { margin-bottom: -8px; }
 .lorchestra-presets-status > span { flex: 1; min-width: 0; overflow-wrap: anywhere; }
 .lorchestra-preset-form { display: flex; flex-direction: column; gap: 8px; }
 .lorchestra-preset-form label { display: flex; flex-direction: column; gap: 3px; }

@@ -290,7 +290,9 @@ class _Finder:
         return found
 
     def _is_of_list(self, one: _Candidate) -> bool:
-        return find_lora_list(one.class_type) is not None
+        """True for what a node with a list has besides it, but not for a seed that the list's groups pick by."""
+        is_seed = one.class_type in OURS and one.widget == "seed" and picks(inputs_of(self._graph, one.target[0]))
+        return find_lora_list(one.class_type) is not None and not is_seed
 
     def _list_at(self, key: Key) -> Input | None:
         """The list of LoRAs that a widget in the editor is of."""
@@ -426,8 +428,6 @@ class _Finder:
             if role is not None:
                 return role
             return BY_NAME.get(self._texts.find(node, widget, self._makes))
-        if one.widget == "seed" and one.class_type in OURS and not picks(inputs_of(self._graph, node)):
-            return None  # nothing reads it
         if one.widget == "noise_seed" and inputs_of(self._graph, node).get("add_noise") == "disable":
             return None
         role = find_role(one.widget)

@@ -12,7 +12,7 @@ WARM, LINES, TWIN = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.s
 SEED = """() => {
     const node = app.canvas.graph.nodes.find((one) => one.type === 'LorchestraLoraStack');
     const of = (name) => node.widgets.find((one) => one.name === name);
-    return [of('seed').value, of('seed').hidden === true, of('control_after_generate').value, node.widgets.map(({name}) => name)];
+    return [of('seed').value, of('seed').hidden === true, of('control_after_generate').value];
 }"""
 SET_SEED = """(value) => {
     const node = app.canvas.graph.nodes.find((one) => one.type === 'LorchestraLoraStack');
@@ -43,7 +43,7 @@ def test_a_group_by_menus_and_keys(face: Any) -> None:
     face.type(json.dumps({"version": 1, "loras": rows}))
     face.menu("Edit as text")
     before = face.prompt()
-    assert "seed" not in sent(face) and face.page.evaluate(SEED)[1:3] == [True, "fixed"]
+    assert "seed" not in sent(face) and face.page.evaluate(SEED)[1:] == [True, "fixed"]
     face.menu("Group", "New group", row=0)
     name = face.editor.get_by_role("textbox", name="Name of the group")
     name.fill("Style")
@@ -92,7 +92,7 @@ def test_a_group_that_picks(face: Any) -> None:
     head.get_by_role("button", name="More for g").click()
     face.page.get_by_role("menuitemcheckbox", name="Use the next one each run").click()
     assert stack_of(face)["groups"] == [{"name": "g", "pick": "next"}]
-    assert face.page.evaluate(SEED)[:3] == [0, False, "increment"]
+    assert face.page.evaluate(SEED) == [0, False, "increment"]
     assert sent(face)["seed"] == 0
     expect(head).to_contain_text("→ warm")
     face.screenshot("group-picks")
@@ -104,6 +104,33 @@ def test_a_group_that_picks(face: Any) -> None:
     assert face.page.evaluate(SEED)[0] == 0
     values = next(node for node in saved["nodes"] if node["type"] == "LorchestraLoraStack")["widgets_values"]
     assert values[1:] == ["error", "refuse", "auto", 1, "increment"]
+
+
+CONNECT = """() => {
+    const [loader, stack, exporter] = app.graph.nodes;
+    loader.connect(0, stack, 'model');
+    stack.connect(2, exporter, 'lora_stack');
+}"""
+
+
+def test_runs_take_turns(face: Any) -> None:
+    """ComfyUI's own control counts the seed up, and the report of each run says what was picked."""
+    face.add("CheckpointLoaderSimple", x=60, y=120)
+    face.add(x=420, y=120)
+    face.add("LorchestraApiExport", x=880, y=120)
+    face.page.evaluate(CONNECT)
+    face.set_widget("LorchestraApiExport", "format", "a1111")
+    rows = [{"lora": WARM, "group": "g"}, {"lora": LINES, "group": "g"}]
+    face.type(json.dumps({"version": 1, "groups": [{"name": "g"}], "loras": rows}))
+    face.menu("Edit as text")
+    head = face.editor.get_by_role("listitem", name="Group g", exact=True)
+    head.get_by_role("button", name="More for g").click()
+    face.page.get_by_role("menuitemcheckbox", name="Use the next one each run").click()
+    for number, name in enumerate(("warm", "lines", "warm")):
+        expect(head).to_contain_text(f"→ {name}")
+        face.queue()
+        expect(face.page.get_by_label("Report of the last run")).to_have_value(re.compile(f"picked row [12]: .*{name}"))
+        assert face.page.evaluate(SEED)[0] == number + 1
 
 
 OLD = """(values) => {
