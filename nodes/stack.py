@@ -112,7 +112,8 @@ class LoraStack(io.ComfyNode):
                     ),
                 ),
                 io.Int.Input(
-                    "seed",
+                    "pick_seed",  # ComfyUI shows what is called "seed" on every subgraph's node
+                    display_name="seed",
                     default=0,
                     min=0,
                     max=MAX_SEED,
@@ -148,7 +149,7 @@ class LoraStack(io.ComfyNode):
         missing: str | None = None,
         policy: str | None = None,
         mode: str | None = None,
-        seed: int | None = None,
+        pick_seed: int | None = None,
     ) -> bool | str:
         """Runs when the prompt is queued: rows that cannot be read, found or used on this model stop it there.
 
@@ -168,10 +169,10 @@ class LoraStack(io.ComfyNode):
             for name, value, known in choices:
                 if value not in known:
                     return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
-            if seed is None and inputs is not None:
-                sent = inputs.get("seed", 0)  # a link, if it is known only in the run
-                seed = sent if isinstance(sent, int) else None
-            stack = read_stack(loras).stack.with_seed(seed)
+            if pick_seed is None and inputs is not None:
+                sent = inputs.get("pick_seed", 0)  # a link, if it is known only in the run
+                pick_seed = sent if isinstance(sent, int) else None
+            stack = read_stack(loras).stack.with_seed(pick_seed)
             problems = refusals(
                 stack,
                 files.row_files(),
@@ -207,7 +208,7 @@ class LoraStack(io.ComfyNode):
         policy: str = REFUSE,
         mode: str = AUTO,
         schedule: object = None,
-        seed: int = 0,
+        pick_seed: int = 0,
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.exchange import read_stack
@@ -217,7 +218,7 @@ class LoraStack(io.ComfyNode):
         from .host.applying import apply_plan, plan_stack
 
         reading, upstream = read_stack(loras), read_rows(lora_stack)
-        own = picked = reading.stack.with_seed(seed)
+        own = picked = reading.stack.with_seed(pick_seed)
         for_all = find_schedule(schedule)
         if for_all is not None:
             own = own.scheduled(for_all)

@@ -12,11 +12,12 @@ import { lorasWidget } from "./node.mjs";
 
 /** @import { App, GraphNode, HookedNode, Widget } from "../types.d.ts" */
 
+const SEED = "pick_seed"; // ComfyUI shows what is called "seed" on every subgraph's node
 const CONTROLS = { all: "fixed", one: "randomize", next: "increment" };
 
 /** @param {GraphNode} node @returns {Widget[]} the seed and what becomes of it after each run; none on older nodes */
 function widgetsOf(node) {
-  const seed = widgetNamed(node, "seed");
+  const seed = widgetNamed(node, SEED);
   const control = /** @type {{linkedWidgets?: Widget[]} | undefined} */ (seed)?.linkedWidgets?.[0] ?? widgetNamed(node, "control_after_generate");
   return [seed, control].filter((widget) => widget !== undefined);
 }
@@ -40,7 +41,9 @@ export function installSeed(app, node) {
   if (!seed) return;
   if (control) control.value = CONTROLS.all; // a workflow that says something else is loaded later
   seed.serializeValue = () => (isRead(node) ? seed.value : undefined);
-  after(seed, "callback", () => lorasWidget(node)?.element?.dispatchEvent(new CustomEvent("lorchestra-seed")));
+  after(seed, "callback", () => { // a list may also be shown on a subgraph's node
+    for (const list of document.querySelectorAll(".lorchestra-loras")) list.dispatchEvent(new CustomEvent("lorchestra-seed"));
+  });
   const show = () => showSeed(app, node);
   after(node, "onConfigure", show);
   after(node, "onConnectionsChange", show);
@@ -57,7 +60,7 @@ export function installSeed(app, node) {
 export function showSeed(app, node) {
   const widgets = widgetsOf(node);
   if (!widgets.length || node.comfyClass !== "LorchestraLoraStack") return;
-  const hidden = !isRead(node) && !isLinked(node, "seed");
+  const hidden = !isRead(node) && !isLinked(node, SEED);
   const isNew = Boolean(widgets[0].hidden) && !hidden;
   for (const widget of widgets) {
     widget.hidden = hidden; // the classic renderer
@@ -73,7 +76,7 @@ export function showSeed(app, node) {
  */
 export function seedOf(node) {
   const [seed] = widgetsOf(node);
-  return !seed || isLinked(node, "seed") ? undefined : JSON.stringify(seed.value);
+  return !seed || isLinked(node, SEED) ? undefined : JSON.stringify(seed.value);
 }
 
 /**

@@ -2,7 +2,7 @@
 /** What the list is about: the host's text, the rows in it, their badges, and which of its three faces it shows. */
 
 import { textsOf } from "../values/json.mjs";
-import { flat, groupsOf, itemsOf, picked } from "../values/groups.mjs";
+import { flat, groupsOf, itemsOf, picked, picks } from "../values/groups.mjs";
 import { refusalOf } from "../values/problems.mjs";
 import { isOn, readStack } from "../values/stack.mjs";
 import { GAP, HEAD_HEIGHT, ROW_HEIGHT, TEXT_HEIGHT, TROUBLE_HEIGHT, WORDS_HEIGHT } from "./style.mjs";
@@ -51,14 +51,19 @@ export class ListState {
     return groupsOf(this.stack.more);
   }
 
+  /** The seed, where a group picks by it. */
+  get asked() {
+    return this.groups.some(picks) ? this.seed() : undefined;
+  }
+
   /** The rows as they act. */
   get flat() {
-    return flat(this.stack, this.seed());
+    return flat(this.stack, this.asked);
   }
 
   /** Which row each group picks. */
   get picked() {
-    const seed = this.seed();
+    const seed = this.asked;
     return seed === undefined ? new Map() : picked(this.stack, seed);
   }
 

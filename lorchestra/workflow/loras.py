@@ -20,6 +20,8 @@ from ..limits import Json
 from ..stack import Entry
 
 OURS = ("LorchestraLoraStack",)
+PICK_SEED = "pick_seed"
+"""The input of ours by which groups pick rows."""
 MOST_NODES = 100_000
 _ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 _MOST_NAME = 1000

@@ -12,11 +12,11 @@ WARM, LINES, TWIN = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.s
 SEED = """() => {
     const node = app.canvas.graph.nodes.find((one) => one.type === 'LorchestraLoraStack');
     const of = (name) => node.widgets.find((one) => one.name === name);
-    return [of('seed').value, of('seed').hidden === true, of('control_after_generate').value];
+    return [of('pick_seed').value, of('pick_seed').hidden === true, of('control_after_generate').value];
 }"""
 SET_SEED = """(value) => {
     const node = app.canvas.graph.nodes.find((one) => one.type === 'LorchestraLoraStack');
-    const seed = node.widgets.find((one) => one.name === 'seed');
+    const seed = node.widgets.find((one) => one.name === 'pick_seed');
     seed.value = value;
     seed.callback?.(value);
 }"""
@@ -43,7 +43,7 @@ def test_a_group_by_menus_and_keys(face: Any) -> None:
     face.type(json.dumps({"version": 1, "loras": rows}))
     face.menu("Edit as text")
     before = face.prompt()
-    assert "seed" not in sent(face) and face.page.evaluate(SEED)[1:] == [True, "fixed"]
+    assert "pick_seed" not in sent(face) and face.page.evaluate(SEED)[1:] == [True, "fixed"]
     face.menu("Group", "New group", row=0)
     name = face.editor.get_by_role("textbox", name="Name of the group")
     name.fill("Style")
@@ -93,7 +93,7 @@ def test_a_group_that_picks(face: Any) -> None:
     face.page.get_by_role("menuitemcheckbox", name="Use the next one each run").click()
     assert stack_of(face)["groups"] == [{"name": "g", "pick": "next"}]
     assert face.page.evaluate(SEED) == [0, False, "increment"]
-    assert sent(face)["seed"] == 0
+    assert sent(face)["pick_seed"] == 0
     expect(head).to_contain_text("→ warm")
     face.screenshot("group-picks")
     face.page.evaluate(SET_SEED, 1)
@@ -133,6 +133,65 @@ def test_runs_take_turns(face: Any) -> None:
         assert face.page.evaluate(SEED)[0] == number + 1
 
 
+def test_rows_are_dragged_into_a_group_and_out_of_it(face: Any) -> None:
+    face.add()
+    rows = [{"lora": WARM, "group": "g"}, {"lora": LINES, "group": "g"}, {"lora": TWIN}]
+    face.type(json.dumps({"version": 1, "groups": [{"name": "g"}], "loras": rows}))
+    face.menu("Edit as text")
+    mouse = face.page.mouse
+
+    def drag(index: int, to: Any, above: bool) -> list[tuple[str, str | None]]:
+        start, end = row(face, index).locator(".lorchestra-grip").bounding_box(), to.bounding_box()
+        mouse.move(start["x"] + 5, start["y"] + 12)
+        mouse.down()
+        mouse.move(start["x"] + 5, end["y"] + (2 if above else end["height"] - 2), steps=6)
+        mouse.up()
+        return [(one["lora"], one.get("group")) for one in stack_of(face)["loras"]]
+
+    assert drag(2, row(face, 1), True) == [(WARM, "g"), (TWIN, "g"), (LINES, "g")]
+    assert drag(0, row(face, 2), False) == [(TWIN, "g"), (LINES, "g"), (WARM, "g")]
+    head = face.editor.get_by_role("listitem", name="Group g", exact=True)
+    assert drag(1, head, True) == [(LINES, None), (TWIN, "g"), (WARM, "g")]
+    face.press("Control+z")
+    face.press("Control+z")
+    assert [one.get("group") for one in stack_of(face)["loras"]] == ["g", "g", "g"]
+
+
+PROMOTE = """() => {
+    app.graph.convertToSubgraph(new Set([app.graph.nodes[0]]));
+    const host = app.canvas.graph.nodes.find((node) => node.isSubgraphNode?.()), inner = host.subgraph.nodes[0];
+    const slot = inner.inputs.find((input) => input.widget?.name === 'loras');
+    host.subgraph.addInput('loras', String(slot.type)).connect(slot, inner);
+    host.setSize([400, host.computeSize()[1]]); app.canvas.setDirty(true, true);
+}"""
+INNER = """(value) => {
+    const inner = app.graph.nodes[0].subgraph.nodes[0];
+    const of = (name) => inner.widgets.find((one) => one.name === name);
+    const [seed, control] = [of('pick_seed'), of('control_after_generate')];
+    if (value !== null) { seed.value = value; seed.callback?.(value); }
+    return [seed.value, control.value];
+}"""
+
+
+def test_a_group_on_a_subgraphs_node(face: Any) -> None:
+    """Its seed is inside, and picks for the list that is shown outside."""
+    face.add()
+    face.page.evaluate(PROMOTE)
+    face.wait_for(lambda: face.editor.count() == 1)
+    rows = [{"lora": WARM, "group": "g"}, {"lora": LINES, "group": "g"}]
+    face.type(json.dumps({"version": 1, "groups": [{"name": "g"}], "loras": rows}))
+    face.menu("Edit as text")
+    head = face.editor.get_by_role("listitem", name="Group g", exact=True)
+    head.get_by_role("button", name="More for g").click()
+    face.page.get_by_role("menuitemcheckbox", name="Use the next one each run").click()
+    assert face.page.evaluate(INNER, None) == [0, "increment"]
+    expect(head).to_contain_text("→ warm")
+    assert face.page.evaluate(INNER, 1) == [1, "increment"]
+    expect(head).to_contain_text("→ lines")
+    assert sent(face)["pick_seed"] == 1 and len(json.loads(sent(face)["loras"])["loras"]) == 2
+    face.screenshot("group-in-subgraph")
+
+
 OLD = """(values) => {
     const node = app.canvas.graph.nodes.find((one) => one.type === 'LorchestraLoraStack');
     const data = node.serialize();
@@ -149,4 +208,4 @@ def test_workflows_of_before(face: Any) -> None:
     for values in ([text, "error", "warn"], [text, "skip", "ignore", "live"]):
         expected = [*values, "auto"][:4]
         assert face.page.evaluate(OLD, values) == [*expected, 0, "fixed"]
-        assert "seed" not in sent(face)
+        assert "pick_seed" not in sent(face)

@@ -58,16 +58,16 @@ def test_picks(stack_node: Any, model: Any, files: Path) -> None:
     for pick, seeds in (("next", (0, 4, 2**64 - 1)), ("one", (1, 7, 2**64 - 1))):
         loras = text(rows, pick=pick)
         for seed in seeds:
-            verdict = stack_node.validate_inputs(loras=loras, seed=seed, policy="refuse", missing="error")
+            verdict = stack_node.validate_inputs(loras=loras, pick_seed=seed, policy="refuse", missing="error")
             if verdict is not True:
                 assert pick == "one" and "row 3: gone was not found" in verdict
                 continue
-            out = stack_node.execute(model=model, loras=loras, seed=seed).args
+            out = stack_node.execute(model=model, loras=loras, pick_seed=seed).args
             ((name, *_),) = out[2]
             assert f": {name[0]}" in out[3] and "The group 'g' picked row" in out[3]
             assert same_bits(patched(out[0]), patched(stack_node.execute(model=model, loras=[{"lora": name}]).args[0]))
             if pick == "next":
                 assert name[0] == "ab?"[seed % 3]
-    assert stack_node.fingerprint_inputs(loras=text(rows, pick="one"), seed=1) == stack_node.fingerprint_inputs(
+    assert stack_node.fingerprint_inputs(loras=text(rows, pick="one"), pick_seed=1) == stack_node.fingerprint_inputs(
         loras=text(rows, pick="one")
     )
