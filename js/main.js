@@ -21,6 +21,7 @@ import { installOldMenu } from "./base/node_menu.mjs";
 import { publishCommand, publishItems, publishNodeItems, refreshPublish } from "./publish/publish.mjs";
 import { applyToNewNode, settingsForComfy } from "./base/settings.mjs";
 import { joinChoices, nameChoices } from "./stack/choice.mjs";
+import { installSeed } from "./stack/seed.mjs";
 import { LORAS_TYPE, STACK } from "./stack/node.mjs";
 import { createLorasWidget, installPromotion, queuedRows, showLiveElements } from "./stack/widget.mjs";
 import { loadWords, t } from "./base/words.mjs";
@@ -71,6 +72,7 @@ comfy.app.registerExtension({
     if (node.comfyClass === STACK) {
       applyToNewNode(comfy.app, node);
       joinChoices(comfy.app, node);
+      installSeed(comfy.app, node);
       installDrop(comfy, node);
     }
     addOldMenu(node);

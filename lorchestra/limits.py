@@ -8,6 +8,10 @@ WEIGHT_LIMIT = 100.0
 """Weights lie in -WEIGHT_LIMIT … WEIGHT_LIMIT, as in ComfyUI's own LoRA loader."""
 MAX_ROWS = 1000
 """Most rows of a stack."""
+MAX_GROUPS = 200
+"""Most groups of a stack."""
+MAX_GROUP_NAME = 80
+"""Longest name of a group, in characters."""
 MAX_NAME = 1024
 """Longest LoRA name, in characters."""
 MAX_WORDS = 64

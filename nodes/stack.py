@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..lorchestra.apply.plan import Plan
     from .host.protocols import Clip, Patcher
 
+MAX_SEED = 2**64 - 1
 EMPTY = '{"version": 1, "loras": []}'
 
 
@@ -110,6 +111,19 @@ class LoraStack(io.ComfyNode):
                         "the schedules that rows have of their own."
                     ),
                 ),
+                io.Int.Input(
+                    "pick_seed",  # ComfyUI shows what is called "seed" on every subgraph's node
+                    display_name="seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    optional=True,
+                    control_after_generate=True,
+                    tooltip=(
+                        "Shown if a group of rows picks one of them: the same seed picks the same row. At random: let "
+                        "it be randomized after each run. The next one each run: let it be incremented."
+                    ),
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL"),
@@ -129,7 +143,13 @@ class LoraStack(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, loras: object = None, *, missing: str | None = None, policy: str | None = None, mode: str | None = None
+        cls,
+        loras: object = None,
+        *,
+        missing: str | None = None,
+        policy: str | None = None,
+        mode: str | None = None,
+        pick_seed: int | None = None,
     ) -> bool | str:
         """Runs when the prompt is queued: rows that cannot be read, found or used on this model stop it there.
 
@@ -149,7 +169,10 @@ class LoraStack(io.ComfyNode):
             for name, value, known in choices:
                 if value not in known:
                     return f"{name} is {quoted(value)}; expected one of {', '.join(known)}"
-            stack = read_stack(loras).stack
+            if pick_seed is None and inputs is not None:
+                sent = inputs.get("pick_seed", 0)  # a link, if it is known only in the run
+                pick_seed = sent if isinstance(sent, int) else None
+            stack = read_stack(loras).stack.with_seed(pick_seed)
             problems = refusals(
                 stack,
                 files.row_files(),
@@ -170,7 +193,7 @@ class LoraStack(io.ComfyNode):
         from ..lorchestra.exchange import read_stack
 
         try:
-            return files.fingerprint(read_stack(loras).stack)
+            return files.fingerprint(read_stack(loras).stack.unpicked())
         except LorchestraError as error:
             return str(error)
 
@@ -185,6 +208,7 @@ class LoraStack(io.ComfyNode):
         policy: str = REFUSE,
         mode: str = AUTO,
         schedule: object = None,
+        pick_seed: int = 0,
     ) -> io.NodeOutput:
         """Parses, finds, checks and applies the rows. What it needs is loaded with the first run, not with ComfyUI."""
         from ..lorchestra.exchange import read_stack
@@ -194,7 +218,7 @@ class LoraStack(io.ComfyNode):
         from .host.applying import apply_plan, plan_stack
 
         reading, upstream = read_stack(loras), read_rows(lora_stack)
-        own = reading.stack
+        own = picked = reading.stack.with_seed(pick_seed)
         for_all = find_schedule(schedule)
         if for_all is not None:
             own = own.scheduled(for_all)
@@ -205,7 +229,9 @@ class LoraStack(io.ComfyNode):
             refused.tell_run(reading.stack, error)
             raise
         notes: list[str] = [say("Not kept from the text: {loss}", loss=loss) for loss in reading.losses]
-        for sentence in (*_warnings(plan, policy), *(notes if policy != IGNORE else ())):
+        warned = len(notes)
+        notes += picked.picks_in_words()
+        for sentence in (*_warnings(plan, policy), *(notes[:warned] if policy != IGNORE else ())):
             logging.warning("LoRA Stack: %s", sentence)
         if stack.is_newer:
             notes.append(

@@ -32,11 +32,12 @@ export const DIALECTS = [
  * @param {Comfy} comfy
  * @param {string} text
  * @param {{ isRows?: boolean }} [known] whether it is known that the text is meant for us
- * @returns {Promise<{rows: import("../values/stack.mjs").Row[], notes: string[]} | null>} null when there are none
+ * @returns {Promise<{rows: import("../values/stack.mjs").Row[], more: Record<string, unknown>, notes: string[]} | null>} null
+ *   when there are none; `more` are the groups that the rows are in
  */
 export async function readPasted(comfy, text, { isRows = false } = {}) {
   if (!isRows && !mayBeRows(text)) return null;
-  /** @type {{loras?: import("../values/stack.mjs").Row[], notes?: string[], ordered?: number | null}} */
+  /** @type {{loras?: import("../values/stack.mjs").Row[], groups?: unknown, notes?: string[], ordered?: number | null}} */
   let answer;
   let listed;
   try {
@@ -63,7 +64,7 @@ export async function readPasted(comfy, text, { isRows = false } = {}) {
     return null;
   }
   if (notes.length) tell(comfy.app, "info", t("Pasted, with these notes"), notes);
-  return { rows: named.rows, notes };
+  return { rows: named.rows, more: answer.groups ? { groups: answer.groups } : {}, notes };
 }
 
 /**
@@ -91,15 +92,16 @@ export async function readWhole(comfy, text) {
  * @param {import("../values/stack.mjs").Row[]} rows
  * @param {string} dialect one of `DIALECTS`
  * @param {Element} [anchor] where it is asked what becomes of rows without an AIR; without it, they are an error
+ * @param {Record<string, unknown>} [more] what the rows' stack has besides, for our own form
  * @returns {Promise<boolean>} whether the clipboard has them
  */
-export async function copyAs(comfy, rows, dialect, anchor) {
+export async function copyAs(comfy, rows, dialect, anchor, more = {}) {
   /** @type {Written} */
   let answer;
   let copied = rows;
   try {
     if (dialect === "json") { // as in a saved workflow: others find the files by hash and AIR
-      const text = writeStack(readStack(EMPTY), rows);
+      const text = writeStack({ ...readStack(EMPTY), more: { groups: more.groups } }, rows);
       await learnRows(comfy, text);
       answer = { text: identitiesOf(comfy.app).completed(text) };
     } else {

@@ -7,12 +7,13 @@ import { isInGraph } from "../base/graph.mjs";
 import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
 import { lorasWidget } from "../stack/node.mjs";
+import { joined } from "../values/groups.mjs";
 import { mayBeRows } from "../values/pasted.mjs";
 import { toText, writeStack } from "../values/stack.mjs";
 import { readPasted, readWhole } from "./clipboard.mjs";
 
 /** @import { App, Comfy, GraphNode } from "../types.d.ts" */
-/** @import { Row } from "../values/stack.mjs" */
+/** @import { Row, Stack } from "../values/stack.mjs" */
 
 /**
  * Listens for pasting, before ComfyUI does. Every paste that is not rows onto one selected stack is left untouched.
@@ -37,7 +38,7 @@ export function installPaste(comfy) {
 /**
  * The rows that are in the clipboard, for a menu. If there are none, a toast says why.
  * @param {Comfy} comfy
- * @returns {Promise<Row[]>}
+ * @returns {Promise<Pick<Stack, "rows" | "more">>}
  */
 export async function rowsInClipboard(comfy) {
   let text;
@@ -47,10 +48,10 @@ export async function rowsInClipboard(comfy) {
     tell(comfy.app, "warn", t("The browser does not let this page read the clipboard"), [
       t("Press Ctrl+V instead (Cmd+V on a Mac) while the LoRA Stack is selected."),
     ]);
-    return [];
+    return { rows: [], more: {} };
   }
   if (!mayBeRows(text)) tell(comfy.app, "warn", t("There are no LoRAs in the clipboard"));
-  return (await readPasted(comfy, text))?.rows ?? [];
+  return (await readPasted(comfy, text)) ?? { rows: [], more: {} };
 }
 
 /**
@@ -60,7 +61,7 @@ export async function rowsInClipboard(comfy) {
  */
 async function pasteInto(comfy, node, pasted) {
   const found = await readPasted(comfy, pasted);
-  if (found) await appendRows(comfy, node, found.rows);
+  if (found) await appendRows(comfy, node, found.rows, found.more);
 }
 
 /**
@@ -68,8 +69,9 @@ async function pasteInto(comfy, node, pasted) {
  * @param {Comfy} comfy
  * @param {GraphNode} node
  * @param {Row[]} rows
+ * @param {Record<string, unknown>} [more] with their groups
  */
-export async function appendRows(comfy, node, rows) {
+export async function appendRows(comfy, node, rows, more = {}) {
   const widget = lorasWidget(node);
   if (!widget || !isInGraph(node)) return;
   const text = toText(widget.value);
@@ -78,7 +80,8 @@ export async function appendRows(comfy, node, rows) {
     tell(comfy.app, "error", t("The LoRAs could not be pasted"), [stack.error]);
   } else if (isInGraph(node) && toText(widget.value) === text) {
     asOneStep(comfy.app, () => {
-      widget.value = writeStack(stack, [...stack.rows, ...rows]);
+      const both = joined(stack, { rows, more });
+      widget.value = writeStack({ ...stack, more: both.more }, both.rows);
       widget.callback?.(widget.value);
     });
     if (stack.notes?.length) tell(comfy.app, "info", t("Not kept from the text"), stack.notes);

@@ -5,6 +5,7 @@ import { inLanguage } from "../badges/questions.mjs";
 import { ask } from "../base/server.mjs";
 import { identitiesOf } from "../saving/identities.mjs";
 import { STACK } from "../stack/node.mjs";
+import { flat } from "../values/groups.mjs";
 import { MAX_STACKS } from "../values/limits.mjs";
 import { isOn, readStack, toText } from "../values/stack.mjs";
 import { MISSING, usedFile } from "../values/verdicts.mjs";
@@ -42,8 +43,10 @@ export async function survey(comfy) {
   const found = stacks.flatMap(({ stack, text }, at) => {
     const badges = (answers[at]?.rows ?? []).map(inLanguage);
     identitiesOf(comfy.app).learn(text, badges);
-    const { rows } = readStack(text);
-    return badges.flatMap((badge, index) => rows[index] ? foundIn(stack, index, rows[index], badge) : []);
+    const known = readStack(text);
+    const { rows } = known;
+    const acting = flat(known);
+    return badges.flatMap((badge, index) => rows[index] ? foundIn(stack, index, rows[index], isOn(acting[index]), badge) : []);
   });
   return [...found.filter(({ missing }) => missing), ...found.filter(({ missing }) => !missing)];
 }
@@ -52,13 +55,14 @@ export async function survey(comfy) {
  * @param {StackInGraph} stack
  * @param {number} index
  * @param {Row} row
+ * @param {boolean} acts whether it is on, and its group
  * @param {Badge} badge
  * @returns {Found[]} one or none
  */
-function foundIn(stack, index, row, badge) {
+function foundIn(stack, index, row, acts, badge) {
   const missing = badge.state === MISSING;
   const used = usedFile(badge);
   if (!missing && !used) return [];
-  const counts = stack.active && isOn(row);
+  const counts = stack.active && acts;
   return [{ stack, index, row, badge, missing, counts, candidates: missing ? badge.candidates : [/** @type {Candidate} */ (used)] }];
 }

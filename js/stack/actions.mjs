@@ -10,6 +10,7 @@ import { copyAs, readPasted } from "../exchange/clipboard.mjs";
 import { lorasIn, readDropped } from "../exchange/drop.mjs";
 import { rowsInClipboard } from "../exchange/paste.mjs";
 import { showMissing } from "../missing/missing.mjs";
+import { itemsOf } from "../values/groups.mjs";
 import { adopting } from "../values/identity.mjs";
 import { MAX_ROWS } from "../values/limits.mjs";
 import { formatCount, rounded } from "../values/numbers.mjs";
@@ -21,6 +22,7 @@ import { dragRow } from "./drag.mjs";
 import { openExplanation } from "./explain.mjs";
 import { fixItems } from "./fix.mjs";
 import { focusedPart, focusRow } from "./focus.mjs";
+import { pickInWords } from "./group.mjs";
 import { insertWords } from "./insert.mjs";
 import { listItems, rowItems } from "./menus.mjs";
 
@@ -45,10 +47,23 @@ export function createActions({ host, state, edits, view }) {
   };
   /** @param {number} index @param {number} to */
   const move = (index, to) => {
-    if (to < 0 || to >= state.rows.length || to === index) return;
+    const items = itemsOf(state.stack);
+    const at = items.findIndex(({ row }) => row === index) + to - index;
+    if (to === index || at < 0 || at >= items.length) return;
+    drop(index, at);
+  };
+  /** @param {number} index @param {number} at its place among the items of the list */
+  const drop = (index, at) => {
+    const { to, group } = edits.placeAt(index, at);
+    if (to === index && group === (state.rows[index].group ?? undefined)) return;
     const part = focusedPart();
-    edits.move(index, to);
+    edits.move(index, to, group ?? null);
     focusRow(view, to, part);
+  };
+  /** @param {number} index of a row, which is put into a new group */
+  const addGroup = (index) => {
+    const name = edits.addGroup(index, t("Group {number}", { number: state.groups.length + 1 }));
+    view.groups.get(name)?.rename();
   };
   /**
    * Lets a row name a file that it may mean; its own file, which has changed, is then meant as it is now.
@@ -187,8 +202,9 @@ export function createActions({ host, state, edits, view }) {
       remove: () => remove(index),
       schedule: () => void openSchedule(index),
       info: () => void openInfo(index),
+      groups: groupItems(index),
       pick: () => void pickFor(index),
-      copy: () => void copyAs(comfy, [state.rows[index]], "json"),
+      copy: () => void copyAs(comfy, [state.flat[index]], "json"),
       open: state.open.has(state.rows[index].lora),
       showWords: () => showWords(index),
       used: usedFile(state.badges[index])?.name,
@@ -207,11 +223,45 @@ export function createActions({ host, state, edits, view }) {
       { label: t("Copy"), run: () => void writeToClipboard(word) },
     ],
   });
+  /** @param {number} index @returns {import("../base/popup.mjs").Item[]} the groups that a row may be in */
+  const groupItems = (index) => [
+    { label: t("None"), checked: state.rows[index].group == null, run: () => edits.setGroup(index, undefined) },
+    ...state.groups.map(({ name }) => ({ label: name, checked: state.rows[index].group === name, run: () => edits.setGroup(index, name) })),
+    { label: t("New group"), run: () => addGroup(index) },
+  ];
+  /** @param {string} name @param {import("../base/popup.mjs").Anchor} anchor */
+  const openGroupMenu = (name, anchor) => {
+    const group = state.groups.find((one) => one.name === name);
+    if (!group) return;
+    const setPick = (/** @type {"all" | "one" | "next"} */ pick) => {
+      host.control(pick);
+      edits.changeGroup(name, { pick: pick === "all" ? undefined : pick });
+    };
+    openMenu({
+      anchor, label: t("Group {name}", { name }),
+      items: [
+        { label: t("On"), checked: group.on !== false, run: () => toggleGroup(name) },
+        { label: t("Rename…"), run: () => view.groups.get(name)?.rename() },
+        "-",
+        ...(/** @type {const} */ (["all", "one", "next"])).map((pick) => ({
+          label: t("Use {which}", { which: pickInWords(pick) }), checked: (group.pick ?? "all") === pick, run: () => setPick(pick),
+        })),
+        "-",
+        { label: t("Ungroup"), title: t("Its rows stay, with the weights that they have themselves"), run: () => edits.ungroup(name) },
+        { label: t("Remove with its rows"), danger: true, run: () => edits.removeGroup(name) },
+      ],
+    });
+  };
+  /** @param {string} name */
+  const toggleGroup = (name) => {
+    const isOn = state.groups.find((one) => one.name === name)?.on !== false;
+    edits.changeGroup(name, { on: isOn ? false : undefined });
+  };
   /** @param {HTMLElement} anchor */
   const openFixMenu = (anchor) => openMenu({
     anchor, label: t("Fix…"),
     items: fixItems({
-      rows: state.rows, badges: state.badges, problems: problemsOf(state.rows, state.badges),
+      rows: state.rows, badges: state.badges, problems: problemsOf(state.flat, state.badges),
       use: (choices) => {
         edits.changeAll(new Map(choices.map(({ index, file }) => [index, adopting(state.rows[index], file)])));
         reveal(choices[0].index);
@@ -222,6 +272,19 @@ export function createActions({ host, state, edits, view }) {
       showMissing: () => void showMissing(comfy),
     }),
   });
+  /** @param {HTMLElement} anchor */
+  const openPresetsAt = async (anchor) => {
+    const { openPresets } = await import("../presets/popover.mjs");
+    openPresets(comfy, {
+      anchor, node: host.node, stack: state.stack,
+      take: (rows, where) => {
+        if (where !== "all" && state.rows.length + rows.rows.length > MAX_ROWS) {
+          tell(comfy.app, "warn", t("A stack has at most {count} rows", { count: formatCount(MAX_ROWS) }));
+        } else if (where === "all") edits.replaceWhole(rows);
+        else edits.join(rows, where === "start");
+      },
+    });
+  };
   /** @param {HTMLElement} anchor */
   const openListMenu = (anchor) => {
     const { open, rows, stack, isText, isCollapsed } = state;
@@ -235,8 +298,9 @@ export function createActions({ host, state, edits, view }) {
         setRows: edits.replace,
         toggleText,
         toggleCollapsed: edits.toggleCollapsed,
-        paste: async () => edits.append(await rowsInClipboard(comfy)),
-        copyAs: (dialect) => void copyAs(comfy, state.rows, dialect, anchor),
+        presets: () => void openPresetsAt(anchor),
+        paste: async () => edits.join(await rowsInClipboard(comfy)),
+        copyAs: (dialect) => void copyAs(comfy, dialect === "json" ? state.rows : state.flat, dialect, anchor, state.stack.more),
         open: allOpen,
         showWords: () => edits.showWords(loras, !allOpen),
         removeMissing: () => edits.removeAll((index) => missing[index]),
@@ -254,7 +318,7 @@ export function createActions({ host, state, edits, view }) {
     /** Tells the picker that is open which model the rows are for: when it was opened, that may not have been known. */
     noticeModel: () => picker?.setModel(host.model()),
     /** @param {string} text that was pasted onto the list */
-    pasteText: async (text) => edits.append((await readPasted(comfy, text))?.rows ?? []),
+    pasteText: async (text) => edits.join((await readPasted(comfy, text)) ?? { rows: [], more: {} }),
     /** @param {DragEvent} event with LoRAs of the library */
     dropLoras: (event) => add(lorasIn(event)),
     /** @param {DragEvent} event with pictures */
@@ -289,7 +353,7 @@ export function createActions({ host, state, edits, view }) {
       wordMenu: openWordMenu,
       insertWords: (words) => void insert(words),
       lift: (index, event) => {
-        if (view.parts) dragRow({ event, list: view.parts.list, index, onDrop: (to) => move(index, to) });
+        if (view.parts) dragRow({ event, list: view.parts.list, onDrop: (to) => drop(index, to) });
       },
       weigh: (index, key, weight, live) => {
         if (!state.rows[index]) return;
@@ -299,6 +363,16 @@ export function createActions({ host, state, edits, view }) {
       reset: (index, key) => edits.change(index, { [key]: rounded(defaultsOf(comfy.app).weight) }),
       settle: edits.settle,
       step: () => defaultsOf(comfy.app).step,
+    },
+    /** @type {import("./group.mjs").GroupActions} */
+    group: {
+      toggle: toggleGroup,
+      fold: (name) => edits.changeGroup(name, { folded: state.groups.find((one) => one.name === name)?.folded ? undefined : true }),
+      multiply: (name, factor, live) => (live ? edits.changeGroupLive : edits.changeGroup)(name, { factor: factor === 1 ? undefined : factor }),
+      settle: edits.settle,
+      step: () => defaultsOf(comfy.app).step,
+      rename: (name, next) => edits.renameGroup(name, next),
+      menu: openGroupMenu,
     },
   };
 }

@@ -8,16 +8,16 @@ const SCROLL = 6;
  * @param {object} options
  * @param {PointerEvent} options.event the press on the handle
  * @param {HTMLElement} options.list
- * @param {number} options.index
- * @param {(to: number) => void} options.onDrop called when the row has another place
+ * @param {(to: number) => void} options.onDrop called when the row has another place among all that is seen
  */
-export function dragRow({ event, list, index, onDrop }) {
+export function dragRow({ event, list, onDrop }) {
   if (event.button !== 0) return;
   event.preventDefault();
   event.stopPropagation();
   const handle = /** @type {HTMLElement} */ (event.currentTarget);
-  const rows = /** @type {HTMLElement[]} */ ([...list.children]);
-  const row = rows[index];
+  const rows = /** @type {HTMLElement[]} */ ([...list.children].filter((one) => !/** @type {HTMLElement} */ (one).hidden)); // heads of groups among them
+  const row = /** @type {HTMLElement} */ (handle.closest(".lorchestra-row"));
+  const index = rows.indexOf(row);
   const height = row.offsetHeight;
   const places = rows.map(({ offsetTop, offsetHeight }) => ({ top: offsetTop, middle: offsetTop + offsetHeight / 2, bottom: offsetTop + offsetHeight }));
   const { top, bottom } = places[index];

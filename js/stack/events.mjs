@@ -3,7 +3,7 @@
 
 import { hasLoras, hasPictures } from "../exchange/drop.mjs";
 import { mayBeRows } from "../values/pasted.mjs";
-import { focusBeside, focusedPart, focusRow } from "./focus.mjs";
+import { focusBeside, focusedPart, focusFrom, focusRow } from "./focus.mjs";
 
 /**
  * @typedef {import("./edits.mjs").Edits} Edits
@@ -60,11 +60,14 @@ function onKey(event, view, edits, actions) {
   const { key, altKey, ctrlKey, metaKey, shiftKey } = event;
   const plain = !altKey && !ctrlKey && !metaKey && !shiftKey;
   const up = key === "ArrowUp" ? -1 : key === "ArrowDown" ? 1 : 0;
-  if (index < 0) {
-    if (up !== 1 || !plain || !rows.length) return keepKey(event, target);
+  const head = target.closest(".lorchestra-group");
+  if (head && plain && up) focusFrom(view, head, up);
+  else if (head && plain && (key === "ArrowLeft" || key === "ArrowRight")) focusBeside(/** @type {HTMLElement} */ (head), target, key === "ArrowRight" ? 1 : -1);
+  else if (index < 0) {
+    if (head || up !== 1 || !plain || !rows.length) return keepKey(event, target);
     focusRow(view, 0);
   } else if (altKey && up && !ctrlKey && !metaKey) actions.move(index, index + up);
-  else if (plain && up) focusRow(view, index + up, focusedPart());
+  else if (plain && up) focusFrom(view, rows[index].element, up);
   else if (plain && (key === "ArrowLeft" || key === "ArrowRight")) focusBeside(rows[index].element, target, key === "ArrowRight" ? 1 : -1);
   else if (plain && (key === "Home" || key === "End")) focusRow(view, key === "Home" ? 0 : rows.length - 1, focusedPart());
   else if (plain && key === "Delete") actions.remove(index);

@@ -23,6 +23,20 @@ export function focusRow({ rows, parts }, index, selector = NAME) {
   row.element.scrollIntoView?.({ block: "nearest" });
 }
 
+/**
+ * Gives the focus to what is above or below a row or the head of a group.
+ * @param {import("./view.mjs").ListView} view
+ * @param {Element} from
+ * @param {number} by 1 or -1
+ */
+export function focusFrom(view, from, by) {
+  const items = [...(from.parentElement?.children ?? [])].filter((one) => !(/** @type {HTMLElement} */ (one).hidden));
+  const next = items[items.indexOf(from) + by];
+  const index = view.rows.findIndex(({ element }) => element === next);
+  if (index >= 0) focusRow(view, index, from.classList.contains("lorchestra-row") ? focusedPart() : undefined);
+  else /** @type {HTMLElement | null | undefined} */ (next?.querySelector(".lorchestra-group-name"))?.focus({ preventScroll: true });
+}
+
 /** @returns {string | undefined} a selector for the part of a row that has the focus, in any row */
 export function focusedPart() {
   const focused = document.activeElement;

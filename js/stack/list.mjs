@@ -34,6 +34,8 @@ const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
  * @property {(change: () => void) => void} sized makes a change of the height that is no edit; the node follows it
  * @property {() => import("../values/verdicts.mjs").Model | null} model of the node, for the picker; null where it is not known
  * @property {() => Promise<import("./insert.mjs").Field | null>} prompt the one text with its prompt; null where it is not known
+ * @property {() => string | undefined} seed by which groups pick; nothing where it is not known
+ * @property {(pick: "all" | "one" | "next") => void} control lets the seed change after each run as a group needs it
  * @property {() => void} onShown called when the value was shown, which may have changed
  * @property {() => void} onBuilt called when the list is seen for the first time
  */
@@ -44,7 +46,7 @@ const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
 export function createStackList(host) {
   useStyle("stack", STYLE);
   const element = create("div", { class: `lorchestra ${LIST_CLASS}`, role: "group", "aria-label": t("LoRAs") });
-  const state = new ListState(host.read);
+  const state = new ListState(host.read, host.seed);
   const view = new ListView(element, state, createCurves(host.comfy.api, host.node, () => view.showRows()));
   const asking = createAsking(host.comfy, (text, stack) => {
     state.learn(text, stack);
@@ -57,10 +59,11 @@ export function createStackList(host) {
     view.show();
     host.onShown();
   };
+  element.addEventListener("lorchestra-seed", () => view.show());
   const edits = createEdits(state, host, render);
   const actions = createActions({ host, state, edits, view });
   const build = () => {
-    const { text } = view.build(actions.head, actions.row);
+    const { text } = view.build(actions.head, actions.row, actions.group);
     listenToText(text, host.read, edits);
     listenToList(view, edits, actions);
     holdAsRightClick(element);

@@ -20,6 +20,7 @@ const PRESETS = [0, 0.5, 1];
  * @property {() => void} remove
  * @property {() => void} schedule
  * @property {() => void} info
+ * @property {import("../base/popup.mjs").Item[]} groups that the row may be in
  * @property {() => void} pick
  * @property {() => void} copy
  * @property {boolean} open whether the trigger words are shown
@@ -34,7 +35,7 @@ const PRESETS = [0, 0.5, 1];
  */
 export function rowItems({
   row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy, open, showWords, used,
-  useName,
+  useName, groups,
 }) {
   const model = modelWeight(row);
   const clip = clipWeight(row);
@@ -66,6 +67,7 @@ export function rowItems({
       ], undefined),
     },
     { label: t("Trigger words"), checked: open, hint: "T", run: showWords },
+    { label: t("Group"), items: groups },
     "-",
     used ? { label: t("Use this name"), title: t("Used: {file}", { file: used }), hint: used, run: useName } : null,
     { label: t("Choose another…"), run: pick },
@@ -89,6 +91,7 @@ export function rowItems({
  * @property {(rows: import("../values/stack.mjs").Row[]) => void} setRows
  * @property {(dialect: string) => void} copyAs
  * @property {() => void} paste
+ * @property {() => void} presets opens them
  * @property {() => void} toggleText
  * @property {() => void} toggleCollapsed
  * @property {() => void} removeMissing
@@ -104,7 +107,7 @@ export function rowItems({
  */
 export function listItems({
   rows, readable, asText, collapsed, missing, setRows, copyAs, paste, toggleText, toggleCollapsed, removeMissing, showMissing,
-  identify, open, showWords,
+  identify, open, showWords, presets,
 }) {
   const some = rows.length > 0;
   const split = rows.some((row) => clipWeight(row) !== null);
@@ -128,6 +131,7 @@ export function listItems({
     "-",
     { label: t("Copy as"), disabled: !some, items: DIALECTS.map(({ id, label }) => ({ label: label(), run: () => copyAs(id) })) },
     { label: t("Paste rows"), disabled: !readable, run: paste },
+    { label: t("Presets…"), disabled: !readable, title: t("Saves rows under a name, and puts them into any workflow"), run: presets },
     "-",
     { label: t("Missing LoRAs…"), title: t("All missing LoRAs of this workflow, and where they may be"), run: showMissing },
     { label: t("Identify all files…"), title: t("Reads every LoRA file once, so that rows find it under any name"), run: identify },

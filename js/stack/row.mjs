@@ -48,6 +48,8 @@ import { createWeight } from "./weight.mjs";
  * @property {import("./curves.mjs").Known} curve of the row's schedule
  * @property {Badge | undefined} badge
  * @property {boolean} open whether the trigger words are shown
+ * @property {import("../values/stack.mjs").Row} acting the row as it acts, with its group
+ * @property {string | undefined} group its name
  */
 
 /** @type {Record<State, [picture: keyof typeof ICONS, colour: string]>} */
@@ -153,7 +155,7 @@ export function createRow(actions) {
     element,
     show: (view) => {
       index = view.index;
-      const next = JSON.stringify([view.row, view.index, view.count, view.split, view.wide, view.open, view.curve]);
+      const next = JSON.stringify([view.row, view.index, view.count, view.split, view.wide, view.open, view.curve, view.acting, view.group]);
       const isOther = next !== key;
       if (isOther) {
         key = next;
@@ -171,9 +173,9 @@ export function createRow(actions) {
   };
 
   /** @param {View} view */
-  function showWords({ row, badge: said, open }) {
+  function showWords({ row, acting, badge: said, open }) {
     const known = said?.words ?? [];
-    const { missing, all } = lackOf(row, known);
+    const { missing, all } = lackOf(acting, known);
     lack.hidden = !missing.length;
     lack.classList.toggle("lorchestra-warn", all);
     lack.classList.toggle("lorchestra-quiet", !all);
@@ -196,8 +198,8 @@ export function createRow(actions) {
   }
 
   /** @param {View} view */
-  function showTrouble({ row, badge: said }) {
-    const sentence = refusalOf(row, said);
+  function showTrouble({ row, acting, badge: said }) {
+    const sentence = refusalOf(acting, said);
     element.classList.toggle("lorchestra-row-refused", sentence !== "");
     if (sentence && !trouble) {
       trouble = createTrouble({
@@ -212,17 +214,21 @@ export function createRow(actions) {
   }
 
   /** @param {View} view */
-  function showRow({ row, split, wide, count, curve: known }) {
+  function showRow({ row, acting, group, split, wide, count, curve: known }) {
     const parts = splitName(row.lora);
     const on = isOn(row);
     const called = parts.title || row.lora;
     element.classList.toggle("lorchestra-row-off", !on);
+    element.classList.toggle("lorchestra-row-grouped", group !== undefined);
+    element.classList.toggle("lorchestra-row-idle", on && !isOn(acting));
     setAttribute(element, "aria-label", t("{name}, {number} of {count}", { name: called, number: index + 1, count }));
     setAttribute(toggle, "aria-checked", on);
     setAttribute(toggle, "aria-label", t("{name} is on", { name: called }));
     toggle.title = on ? t("On: press to switch off") : t("Off: press to switch on");
     title.textContent = called;
-    name.title = row.lora;
+    name.title = on && !isOn(acting) ? `${row.lora}\n${t("Its group does not use it in the next run")}` : row.lora;
+    model.element.title = group !== undefined && modelWeight(acting) !== modelWeight(row)
+      ? t("{weight} with the factor of its group", { weight: formatWeight(modelWeight(acting)) }) : "";
     const clipValue = clipWeight(row);
     model.show({
       value: modelWeight(row), label: t("Model weight of {name}", { name: called }), letter: split ? "M" : "", course: known.course,

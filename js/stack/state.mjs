@@ -2,6 +2,7 @@
 /** What the list is about: the host's text, the rows in it, their badges, and which of its three faces it shows. */
 
 import { textsOf } from "../values/json.mjs";
+import { flat, groupsOf, itemsOf, picked, picks } from "../values/groups.mjs";
 import { refusalOf } from "../values/problems.mjs";
 import { isOn, readStack } from "../values/stack.mjs";
 import { GAP, HEAD_HEIGHT, ROW_HEIGHT, TEXT_HEIGHT, TROUBLE_HEIGHT, WORDS_HEIGHT } from "./style.mjs";
@@ -18,9 +19,13 @@ export class ListState {
   /** Whether something was written that is not a step of undo yet. */
   unsettled = false;
 
-  /** @param {() => string} read gives the host's text */
-  constructor(read) {
+  /**
+   * @param {() => string} read gives the host's text
+   * @param {() => string | undefined} [seed] that groups pick by, if it is known
+   */
+  constructor(read, seed = () => undefined) {
     this.read = read;
+    this.seed = seed;
     this.text = read();
     this.stack = readStack(this.text);
   }
@@ -40,6 +45,26 @@ export class ListState {
 
   get rows() {
     return this.stack.rows;
+  }
+
+  get groups() {
+    return groupsOf(this.stack.more);
+  }
+
+  /** The seed, where a group picks by it. */
+  get asked() {
+    return this.groups.some(picks) ? this.seed() : undefined;
+  }
+
+  /** The rows as they act. */
+  get flat() {
+    return flat(this.stack, this.asked);
+  }
+
+  /** Which row each group picks. */
+  get picked() {
+    const seed = this.asked;
+    return seed === undefined ? new Map() : picked(this.stack, seed);
   }
 
   /** How many rows are on. */
@@ -69,10 +94,12 @@ export class ListState {
 
   /** @returns {number} in pixels; a list that scrolls stays as high as it is, whatever is opened in it */
   get rowsHeight() {
-    const { open, rows } = this;
-    if (rows.length > MOST_ROWS) return MOST_ROWS * ROW_HEIGHT;
-    const refused = rows.filter((row, index) => refusalOf(row, this.badges[index])).length;
-    return Math.max(rows.length, 1) * ROW_HEIGHT + refused * TROUBLE_HEIGHT
-      + rows.filter(({ lora }) => open.has(lora)).length * WORDS_HEIGHT;
+    const { flat: acting, open } = this;
+    const items = itemsOf(this.stack);
+    if (items.length > MOST_ROWS) return MOST_ROWS * ROW_HEIGHT;
+    const rows = items.flatMap(({ row }) => (row === undefined ? [] : [row]));
+    const refused = rows.filter((row) => refusalOf(acting[row], this.badges[row])).length;
+    return Math.max(items.length, 1) * ROW_HEIGHT + refused * TROUBLE_HEIGHT
+      + rows.filter((row) => open.has(this.rows[row].lora)).length * WORDS_HEIGHT;
   }
 }

@@ -138,6 +138,23 @@ export const STYLE = `
 .lorchestra-offer-name { flex: 1 1 30px; min-width: 30px; overflow: hidden; text-overflow: ellipsis; text-align: start; unicode-bidi: isolate; }
 .lorchestra-loras .lorchestra-name:has(~ .lorchestra-offer:not([hidden])) { min-width: 56px; }
 .lorchestra-name:has(~ .lorchestra-offer:not([hidden])) .lorchestra-name-folder { display: none; }
+.lorchestra-group {
+  display: flex; align-items: center; gap: 2px; height: ${ROW_HEIGHT}px; flex: none; min-width: 0; padding-right: 1px;
+  background: color-mix(in srgb, var(--lorchestra-text) 7%, var(--lorchestra-field));
+}
+.lorchestra-loras .lorchestra-group-name {
+  flex: 0 1 auto; min-width: ${TARGET}px; height: ${TARGET}px; padding: 0 4px; border-radius: 4px; text-align: start; font-weight: 600; overflow: hidden;
+  text-overflow: ellipsis; white-space: nowrap; cursor: text;
+}
+.lorchestra-loras .lorchestra-group-name:hover { background: var(--lorchestra-hover); }
+.lorchestra-loras .lorchestra-group-input { flex: 1; min-width: 60px; height: ${TARGET}px; padding: 0 4px; border: 0; border-radius: 4px; font-weight: 600; background: var(--lorchestra-surface); }
+.lorchestra-group-count { flex: 1; min-width: 0; padding: 0 4px; font-size: 11px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.lorchestra-group-off :is(.lorchestra-group-name, .lorchestra-weight-number) { color: var(--lorchestra-quiet); }
+.lorchestra-group-off .lorchestra-group-name { text-decoration: line-through; text-decoration-color: color-mix(in srgb, currentColor 45%, transparent); }
+.lorchestra-row-grouped { border-inline-start: 3px solid color-mix(in srgb, var(--lorchestra-accent) 55%, var(--lorchestra-field)); }
+.lorchestra-row-idle :is(.lorchestra-name, .lorchestra-weight-number, .lorchestra-mark-set) { color: var(--lorchestra-quiet); }
+.lorchestra-row-idle .lorchestra-switch::before { opacity: 0.5; }
+.lorchestra-row[hidden] { display: none; }
 .lorchestra-weight {
   flex: none; width: 54px; height: ${TARGET}px; border-radius: 5px; background: color-mix(in srgb, var(--lorchestra-text) 7%, var(--lorchestra-field));
 }

@@ -3,8 +3,11 @@
 
 import { create, icon, setAttribute } from "../base/dom.mjs";
 import { t } from "../base/words.mjs";
+import { groupOf, itemsOf } from "../values/groups.mjs";
+import { splitName } from "../values/numbers.mjs";
 import { problemsInWords, problemsOf } from "../values/problems.mjs";
 import { clipWeight, inWords, isOn } from "../values/stack.mjs";
+import { createGroup } from "./group.mjs";
 import { createRow, rowInWords } from "./row.mjs";
 import { MOST_ROWS } from "./state.mjs";
 import { ICONS } from "./style.mjs";
@@ -24,6 +27,8 @@ export class ListView {
   parts;
   /** @type {ReturnType<typeof createRow>[]} */
   rows = [];
+  /** The heads of the groups, by name. @type {Map<string, ReturnType<typeof createGroup>>} */
+  groups = new Map();
 
   /**
    * @param {HTMLElement} element
@@ -39,11 +44,13 @@ export class ListView {
   /**
    * @param {HeadActions} head
    * @param {import("./row.mjs").RowActions} rowActions
+   * @param {import("./group.mjs").GroupActions} groupActions
    */
-  build(head, rowActions) {
+  build(head, rowActions, groupActions) {
     const parts = createParts(head);
     this.parts = parts;
     this.rowActions = rowActions;
+    this.groupActions = groupActions;
     this.element.append(parts.head, parts.box);
     return parts;
   }
@@ -66,14 +73,15 @@ export class ListView {
 
   /** Shows the rows, where they are to be seen. */
   showRows() {
-    const { parts, rowActions, state: { badges, isText, isCollapsed, open, rows } } = this;
+    const { parts, rowActions, state: { badges, flat, isText, isCollapsed, open, rows, stack } } = this;
     if (!parts || !rowActions || isText || isCollapsed) return;
     const { list } = parts;
     const split = rows.some((row) => clipWeight(row) !== null);
     const schedules = rows.map((row) => row.schedule?.trim() ?? "");
     this.curves.about(schedules);
     const wide = schedules.some(Boolean);
-    const scrolls = rows.length > MOST_ROWS;
+    const items = itemsOf(stack);
+    const scrolls = items.length > MOST_ROWS;
     list.classList.toggle("lorchestra-stack-scrolls", scrolls);
     if (scrolls) list.dataset.captureWheel = "true";
     else delete list.dataset.captureWheel;
@@ -83,10 +91,39 @@ export class ListView {
       this.rows.push(row);
       list.append(row.element);
     }
+    this.showGroups(list, items);
     rows.forEach((row, index) => this.rows[index].show({
       row, index, count: rows.length, split, wide, curve: this.curves.of(schedules[index]), badge: badges[index],
-      open: open.has(row.lora),
+      open: open.has(row.lora), acting: flat[index], group: groupOf(stack, row)?.name,
     }));
+  }
+
+  /**
+   * @param {HTMLElement} list
+   * @param {import("../values/groups.mjs").Item[]} items
+   */
+  showGroups(list, items) {
+    const { groups, groupActions, state } = this;
+    const names = new Set(state.groups.map(({ name }) => name));
+    for (const [name, head] of groups) {
+      if (names.has(name)) continue;
+      head.element.remove();
+      groups.delete(name);
+    }
+    const { picked } = state;
+    for (const group of state.groups) {
+      const head = groups.get(group.name) ?? createGroup(/** @type {import("./group.mjs").GroupActions} */ (groupActions));
+      groups.set(group.name, head);
+      const chosen = state.rows[picked.get(group.name) ?? -1];
+      head.show(group, state.rows.filter((row) => row.group === group.name).length, chosen && (splitName(chosen.lora).title || chosen.lora));
+    }
+    const shown = items.map((item) => (item.row === undefined ? groups.get(item.group)?.element : this.rows[item.row].element));
+    const folded = new Set(this.rows.map(({ element }) => element));
+    for (const element of shown) folded.delete(/** @type {HTMLElement} */ (element));
+    for (const { element } of this.rows) element.hidden = folded.has(element);
+    [...shown, ...folded].forEach((element, at) => {
+      if (element && list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
+    });
   }
 
   /**
@@ -141,11 +178,11 @@ function createParts(actions) {
  * @param {ReturnType<typeof createParts>} parts
  * @param {import("./state.mjs").ListState} state
  */
-function showHead({ all, fold, status, problems, fix, line, done }, { badges, isCollapsed, isText, on, rows, stack }) {
+function showHead({ all, fold, status, problems, fix, line, done }, { badges, flat, isCollapsed, isText, on, rows, stack }) {
   const words = inWords(stack);
   if (status.textContent !== words) status.textContent = status.title = words;
   status.classList.toggle("lorchestra-bad", isWrong(stack) || Boolean(stack.notes?.length));
-  const wrong = isText ? "" : problemsInWords(problemsOf(rows, badges));
+  const wrong = isText ? "" : problemsInWords(problemsOf(flat, badges));
   if (problems.textContent !== wrong) problems.textContent = problems.title = wrong;
   problems.hidden = fix.hidden = !wrong;
   setAttribute(fix, "aria-label", `${fix.textContent} ${wrong}`);
@@ -155,7 +192,7 @@ function showHead({ all, fold, status, problems, fix, line, done }, { badges, is
   setAttribute(fold, "aria-expanded", !isCollapsed);
   fold.title = isCollapsed ? t("Show the rows") : t("Collapse to one line");
   fold.replaceChildren(icon(isCollapsed ? ICONS.closed : ICONS.open));
-  line.textContent = isCollapsed ? rows.filter(isOn).map(rowInWords).join(" · ") : "";
+  line.textContent = isCollapsed ? flat.filter(isOn).map(rowInWords).join(" · ") : "";
   line.title = line.textContent;
   done.hidden = !isText || stack.error !== "";
 }

@@ -1,15 +1,17 @@
 // @ts-check
 /** The widget of the LoRA Stack, on its own node and where it was promoted to a subgraph's node. */
 
-import { rememberHosts } from "../badges/places.mjs";
+import { findPlaces, rememberHosts } from "../badges/places.mjs";
 import {
   after, asOneSizedStep, drawnOnCanvas, guardWidth, isNodes2, makeRoom, MARGIN, page, passPointerOn, sized, whenDrawn,
 } from "../base/canvas.mjs";
+import { rootOf } from "../base/graph.mjs";
 import { refreshResult } from "../result/text.mjs";
 import { EMPTY, promptText, readStack, toText, writeStack } from "../values/stack.mjs";
 import { appKey, appRows, keepInApp } from "./app_mode.mjs";
 import { createStackList, LIST_CLASS } from "./list.mjs";
 import { LORAS_TYPE, lorasWidget } from "./node.mjs";
+import { controlSeed, seedOf, showSeed } from "./seed.mjs";
 
 /** @import { App, Comfy, GraphNode, HookedNode, InputData, PromotedInput, SubgraphNode } from "../types.d.ts" */
 
@@ -186,11 +188,24 @@ function listFor(comfy, { node, input, read, write }) {
   let there = true;
   /** @type {Badges | null | undefined} */
   let badges;
+  /** The LoRA Stack that gets the rows; it has the seed. */
+  const stackNode = () => (input === undefined ? node : findPlaces(rootOf(comfy.app), [{ node, input }])[0]?.node);
   const list = createStackList({
     comfy, node, read, write,
     step: (change) => asOneSizedStep(comfy.app, node, change),
     sized: (change) => sized(node, change),
-    onShown: () => refreshResult(node),
+    onShown: () => {
+      refreshResult(node);
+      if (input === undefined) showSeed(comfy.app, node);
+    },
+    seed: () => {
+      const owner = stackNode();
+      return owner && seedOf(owner);
+    },
+    control: (pick) => {
+      const owner = stackNode();
+      if (owner) controlSeed(owner, pick);
+    },
     model: () => badges?.modelOf(node, input) ?? null,
     prompt: async () => (await badges?.promptOf(node, input)) ?? null,
     onBuilt: async () => {

@@ -7,6 +7,10 @@ export const WEIGHT_LIMIT = 100;
 export const DEFAULT_WEIGHT = 0.75;
 /** Most rows of a stack. */
 export const MAX_ROWS = 1000;
+/** Most groups of a stack. */
+export const MAX_GROUPS = 200;
+/** Longest name of a group, in characters. */
+export const MAX_GROUP_NAME = 80;
 /** Longest text of a stack or a request that is read, in characters. */
 export const MAX_TEXT = 4_000_000;
 /** Most stacks in one request for badges; the server takes more. */

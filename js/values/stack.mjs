@@ -7,6 +7,7 @@
  */
 
 import { t } from "../base/words.mjs";
+import { flat, groupsOf, isGroupOn, troubleOfGroups } from "./groups.mjs";
 import { isObject } from "./json.mjs";
 import { DEFAULT_WEIGHT, MAX_ROWS, WEIGHT_LIMIT } from "./limits.mjs";
 
@@ -39,6 +40,7 @@ const FACE_KEYS = ["collapsed", "words"];
  * @property {object | string} [blocks]
  * @property {string | null} [sha256]
  * @property {string | null} [air]
+ * @property {string | null} [group] the name of its group, which counts if the stack has groups
  * @property {string[] | null} [triggers] the trigger words that are meant; null and undefined mean all of the file
  */
 
@@ -111,9 +113,14 @@ export function writeStack(stack, rows) {
 export function promptText(text) {
   const stack = readStack(text);
   if (stack.error) return text;
-  const rows = stack.rows.filter(isOn);
+  const all = groupsOf(stack.more);
+  const off = new Set(all.filter((group) => !isGroupOn(group)).map(({ name }) => name));
+  const rows = stack.rows.filter((row) => isOn(row) && !(all.length && off.has(/** @type {string} */ (row.group))));
   const more = Object.fromEntries(Object.entries(stack.more).filter(([key]) => !FACE_KEYS.includes(key)));
-  const same = rows.length === stack.rows.length && Object.keys(more).length === Object.keys(stack.more).length;
+  const groups = all.filter(({ name }) => rows.some((row) => row.group === name)).map(({ folded, ...group }) => group);
+  if (all.length) more.groups = groups.length ? groups : undefined;
+  const same = rows.length === stack.rows.length && Object.keys(more).length === Object.keys(stack.more).length
+    && JSON.stringify(more.groups) === JSON.stringify(stack.more.groups);
   return same ? text : writeStack({ ...stack, more }, rows);
 }
 
@@ -122,9 +129,9 @@ export function promptText(text) {
  * @param {Stack} stack
  * @returns {string}
  */
-export function inWords({ rows, version, error, notes }) {
+export function inWords({ rows, more, version, error, notes }) {
   if (error) return error;
-  const off = rows.filter((row) => !isOn(row)).length;
+  const off = flat({ rows, more }).filter((row) => !isOn(row)).length;
   const parts = [rows.length === 0 ? t("No LoRAs") : rows.length === 1 ? t("1 LoRA") : t("{count} LoRAs", { count: rows.length })];
   if (off) parts.push(t("{count} off", { count: off }));
   if (version > VERSION) parts.push(t("written by a newer version ({version})", { version }));
@@ -247,6 +254,8 @@ function readRows(values, more, version) {
     const trouble = typeof row === "string" ? row : troubleOf(row);
     if (trouble) return { ...stackOf([], more, version), error: t("Row {row}: {trouble}.", { row: index + 1, trouble }) };
   }
+  const trouble = troubleOfGroups(more.groups, /** @type {Row[]} */ (rows));
+  if (trouble) return { ...stackOf([], more, version), error: `${trouble}.` };
   return stackOf(/** @type {Row[]} */ (rows), more, version);
 }
 

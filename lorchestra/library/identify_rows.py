@@ -67,6 +67,7 @@ def identify_rows(stack: Stack, files: Files) -> Identified:
         files.facts(file)  # it may not have been read yet
         identities[file.name] = files.find_identity(file) or (None, None)
     entries: list[Entry] = []
+    written = list(stack.grouping.rows) if stack.grouping else []
     added: dict[int, frozenset[str]] = {}
     for row, entry in stack.rows:
         sha256, air = identities.get(found.get(row, ""), (None, None))
@@ -77,4 +78,7 @@ def identify_rows(stack: Stack, files: Files) -> Identified:
         }
         added[row] = frozenset(news)
         entries.append(replace(entry, **news) if news else entry)
-    return Identified(replace(stack, entries=tuple(entries)), added)
+        if news and written:
+            written[row - 1] = replace(written[row - 1], **news)
+    grouping = replace(stack.grouping, rows=tuple(written)) if stack.grouping else None
+    return Identified(replace(stack, entries=tuple(entries), grouping=grouping), added)

@@ -127,7 +127,7 @@ def _name(value: Json, row: int) -> str:
             ),
             row,
         )
-    if _has_odd_characters(value):
+    if has_odd_characters(value):
         raise StackError(
             say("the LoRA's name {value} has control characters or broken Unicode", value=quoted(value)), row
         )
@@ -145,10 +145,11 @@ def find_name_problem(name: str) -> str | None:
     """The key in `NAME_PROBLEMS` for a file's name; None for nearly all."""
     if not name.strip() or len(name) > MAX_NAME:
         return "length"
-    return "characters" if _has_odd_characters(name) else None
+    return "characters" if has_odd_characters(name) else None
 
 
-def _has_odd_characters(name: str) -> bool:
+def has_odd_characters(name: str) -> bool:
+    """True for a text with control characters or broken Unicode."""
     return not name.isprintable() and any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name)
 
 
@@ -210,7 +211,7 @@ def _trigger(word: Json, row: int) -> str:
             ),
             row,
         )
-    if _has_odd_characters(word):
+    if has_odd_characters(word):
         raise StackError(
             say('"triggers" has {word}, which has control characters or broken Unicode', word=quoted(word)), row
         )

@@ -1,7 +1,8 @@
 """The Stack: a list of LoRAs with weights, as a frozen value; validated, added up, serialised.
 
 JSON form: `{"version": 1, "loras": [{"lora": "styles/pixel.safetensors", "model": 0.7}]}`. Keys that this version does
-not know are kept and written back. All other forms become a Stack in `exchange/parse.py`.
+not know are kept and written back. All other forms become a Stack in `exchange/parse.py`. Rows may be in groups: then
+`entries` are the rows as they act, for everybody, and `grouping` has them as they are written.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from typing import TypeVar, cast
 from ..errors import ScheduleError, StackError, quoted
 from ..limits import MAX_ROWS, Json
 from ..schedule import Schedule
+from ..sentences import say
 from .entry import Entry
+from .groups import ALL, Grouping, read_groups
 from .rows import check_row, kind, unknown_keys
 from .schedules import Schedules
 from .weights import Weighted, add_up
 
 VERSION = 1
 """Version of the JSON form that this package writes."""
-KNOWN_KEYS = ("version", "loras")
+KNOWN_KEYS = ("version", "loras", "groups")
 """Keys of a stack that this version knows."""
 
 
@@ -48,6 +51,8 @@ class Stack:
     """Version that the text was written with; may be newer than `VERSION`."""
     extra: Mapping[str, Json] = field(default_factory=_no_extra, hash=False)
     """Keys beside `loras` that this version does not know, verbatim."""
+    grouping: Grouping | None = None
+    """The rows as they are written, if they are in groups."""
 
     @staticmethod
     def from_json(data: Mapping[str, Json], read_row: ReadRow) -> Stack:
@@ -61,8 +66,10 @@ class Stack:
         rows = data["loras"]
         if isinstance(rows, str) or not isinstance(rows, Sequence):
             raise StackError(f'"loras" is {kind(rows)}; expected a list of rows')
-        extra = unknown_keys(data, KNOWN_KEYS, None)
-        return replace(Stack.of_rows(cast("Sequence[Json]", rows), read_row), version=version, extra=extra)
+        stack = Stack.of_rows(cast("Sequence[Json]", rows), read_row)
+        grouping = None if data.get("groups") is None else read_groups(data["groups"], stack.entries)
+        entries = stack.entries if grouping is None else grouping.flat()
+        return Stack(entries, version, unknown_keys(data, KNOWN_KEYS, None), grouping)
 
     @staticmethod
     def of_rows(rows: Sequence[Json], read_row: ReadRow) -> Stack:
@@ -83,8 +90,19 @@ class Stack:
         return self.version > VERSION
 
     def to_json(self) -> dict[str, Json]:
-        """The stack as JSON data; `exchange.parse_stack` gives the same stack back."""
-        return {"version": self.version, "loras": [entry.to_json() for entry in self.entries], **self.extra}
+        """The stack as JSON data; `exchange.parse_stack` gives the same stack back.
+
+        Its groups are written as long as they say what its rows are; else the rows as they act.
+        """
+        grouping = self.grouping
+        if grouping is None or grouping.flat() != self.entries:
+            return {"version": self.version, "loras": [entry.to_json() for entry in self.entries], **self.extra}
+        return {
+            "version": self.version,
+            "groups": [group.to_json() for group in grouping.groups],
+            "loras": [entry.to_json() for entry in grouping.rows],
+            **self.extra,
+        }
 
     def to_text(self) -> str:
         """The stack as JSON text in one line."""
@@ -93,6 +111,39 @@ class Stack:
     def to_tuples(self) -> list[tuple[str, float, float]]:
         """The active rows as the common LORA_STACK: `(name, model weight, clip weight)`."""
         return [entry.triple for entry in self.entries if entry.active]
+
+    @property
+    def picks(self) -> bool:
+        """True if a seed decides which of the rows act."""
+        return self.grouping is not None and self.grouping.picks
+
+    def with_seed(self, seed: int | None) -> Stack:
+        """This stack with the rows that its groups pick by a seed, 0 … 2**64 - 1; with None they pick none."""
+        return self._grouped(replace(self.grouping, seed=seed)) if self.grouping and self.picks else self
+
+    def unpicked(self) -> Stack:
+        """This stack with all rows that its groups may pick."""
+        if not self.grouping or not self.picks:
+            return self
+        groups = tuple(replace(group, pick=ALL) for group in self.grouping.groups)
+        return self._grouped(replace(self.grouping, groups=groups))
+
+    def picks_in_words(self) -> list[str]:
+        """Which row each group picked, one sentence for each group that picks."""
+        grouping = self.grouping
+        if grouping is None:
+            return []
+        return [
+            say(
+                "The group {name} picked row {row}: {lora}", name=quoted(name), row=row, lora=self.entries[row - 1].lora
+            )
+            if row is not None
+            else say("The group {name} picks no row: all of them are off or at 0", name=quoted(name))
+            for name, row in grouping.picked().items()
+        ]
+
+    def _grouped(self, grouping: Grouping) -> Stack:
+        return replace(self, entries=grouping.flat(), grouping=grouping)
 
     def joined(self, other: Stack) -> Stack:
         """This stack's rows and then the other's; what only the other knows is added to `extra`."""

@@ -35,6 +35,7 @@ from .interface import (
     Target,
 )
 from .lora_lists import find_lora_list, is_core, rows_equal
+from .loras import OURS, PICK_SEED, picks
 from .names import Names, slug
 from .node_classes import NodeClass, NodeClasses, Spec
 from .roles import (
@@ -289,7 +290,9 @@ class _Finder:
         return found
 
     def _is_of_list(self, one: _Candidate) -> bool:
-        return find_lora_list(one.class_type) is not None
+        """True for what a node with a list has besides it, but not for a seed that the list's groups pick by."""
+        is_seed = one.class_type in OURS and one.widget == PICK_SEED and picks(inputs_of(self._graph, one.target[0]))
+        return find_lora_list(one.class_type) is not None and not is_seed
 
     def _list_at(self, key: Key) -> Input | None:
         """The list of LoRAs that a widget in the editor is of."""

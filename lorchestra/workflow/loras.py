@@ -20,6 +20,8 @@ from ..limits import Json
 from ..stack import Entry
 
 OURS = ("LorchestraLoraStack",)
+PICK_SEED = "pick_seed"
+"""The input of ours by which groups pick rows."""
 MOST_NODES = 100_000
 _ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 _MOST_NAME = 1000
@@ -104,6 +106,14 @@ def _nodes_of(graph: Mapping[str, Json], start: str) -> Iterator[_Node]:
             yield _Node(f"{start}{data.get('id')}", kind, cast("Sequence[Json]", values))
 
 
+def picks(inputs: Mapping[str, Json]) -> bool:
+    """True if a group of a LoRA Stack picks rows by the node's seed; its other inputs say nothing of it."""
+    try:
+        return parse_stack(inputs.get("loras")).picks
+    except LorchestraError:
+        return False
+
+
 def _is_link(value: Json) -> bool:
     items = cast("Sequence[Json]", value) if isinstance(value, list) else ()
     return len(items) == 2 and isinstance(items[0], str) and type(items[1]) is int
@@ -123,7 +133,7 @@ def _entries(node: _Node) -> Sequence[Entry]:
             if not value or not isinstance(value, str | list | dict):
                 continue
             try:
-                return parse_stack(cast("Json", value)).entries
+                return parse_stack(cast("Json", value)).unpicked().entries
             except LorchestraError:
                 continue
         return ()

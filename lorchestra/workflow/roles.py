@@ -39,6 +39,7 @@ class Role:
 
 
 _MAKERS = ("LATENT", "CONDITIONING", "IMAGE", "VIDEO", "MODEL")
+_SEEDS = ("seed", "noise_seed", "model_seed", "pick_seed")
 
 ROLES: tuple[Role, ...] = (
     Role(PROMPT, "Prompt", "What is to be made, in words."),
@@ -50,7 +51,7 @@ ROLES: tuple[Role, ...] = (
     Role(LORAS, "LoRAs", "LoRAs with their weights, any number of them. Their order does not matter."),
     Role("lyrics", "Lyrics", "The words that are sung.", ("lyrics",), ("STRING",)),
     Role("tags", "Tags", "Style and instruments of the music.", ("tags",), ("STRING",)),
-    Role(SEED, "Seed", "The same seed gives the same result.", ("seed", "noise_seed", "model_seed"), ("INT",)),
+    Role(SEED, "Seed", "The same seed gives the same result.", _SEEDS, ("INT",)),
     Role(STEPS, "Steps", "How many steps are sampled.", ("steps",), ("INT",)),
     Role(CFG, "CFG", "How closely the prompt is followed.", ("cfg",), ("FLOAT",)),
     Role("guidance", "Guidance", "How closely the prompt is followed.", ("guidance", "guidance_scale"), ("FLOAT",)),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..limits import MAX_NAME, MAX_ROWS, MAX_WORD, MAX_WORDS, WEIGHT_LIMIT, Json
-from ..stack import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, VERSION, blocks
+from ..limits import MAX_GROUP_NAME, MAX_GROUPS, MAX_NAME, MAX_ROWS, MAX_WORD, MAX_WORDS, WEIGHT_LIMIT, Json
+from ..stack import BOTH, CONDITIONINGS, DEFAULT_WEIGHT, EXPERTS, PICKS, VERSION, blocks
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_ID = f"urn:lorchestra:schema:stack:{VERSION}"
@@ -31,10 +31,18 @@ def stack_schema() -> dict[str, Json]:
                 "maxItems": MAX_ROWS,
                 "default": [],
             },
+            "groups": _or_null(
+                {
+                    "description": "Groups of rows. Their names differ.",
+                    "type": "array",
+                    "items": {"$ref": "#/$defs/group"},
+                    "maxItems": MAX_GROUPS,
+                }
+            ),
         },
         "required": ["loras"],
         "additionalProperties": True,
-        "$defs": {"row": _row(), "weight": _weight("A weight.")},
+        "$defs": {"row": _row(), "group": _group(), "weight": _weight("A weight.")},
         "examples": [_example(), {"version": VERSION, "loras": []}],
     }
 
@@ -111,8 +119,42 @@ def _row() -> dict[str, Json]:
                     },
                 },
             ),
+            "group": {"description": "The name of its group, if the stack has groups; null for none."},
         },
         "required": ["lora"],
+        "additionalProperties": True,
+    }
+
+
+def _group() -> dict[str, Json]:
+    return {
+        "title": "Group",
+        "description": "What several rows have in common: those whose group has this name.",
+        "type": "object",
+        "properties": {
+            "name": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_GROUP_NAME,
+                "pattern": r"\S",
+                "not": {"pattern": "[\\u0000-\\u001f]"},
+            },
+            "on": {"description": "False switches all its rows off.", "type": "boolean", "default": True},
+            "factor": {
+                **_weight("What the model and CLIP weights of its rows are multiplied by."),
+                "default": 1.0,
+            },
+            "pick": {
+                "description": (
+                    "Which of its rows act: all; one, drawn by the node's seed; or next, the one whose turn it is: the "
+                    "row number seed modulo their count."
+                ),
+                "type": "string",
+                "enum": list(PICKS),
+                "default": "all",
+            },
+        },
+        "required": ["name"],
         "additionalProperties": True,
     }
 

@@ -25,7 +25,7 @@ from lorchestra.schedule.curve import ADDRESSINGS, MAX_KEYFRAMES
 from lorchestra.schedule.presets import NUMBERED
 from lorchestra.schedule.reading import MAX_TEXT as MAX_SCHEDULE
 from lorchestra.schedule.steps import MAX_SIGMA, MAX_STEPS
-from lorchestra.stack import DEFAULT_WEIGHT, Entry, Stack
+from lorchestra.stack import DEFAULT_WEIGHT, PICKS, Entry, Stack
 
 CASES = json.loads((Path(__file__).parent / "stacks.json").read_text(encoding="utf-8"))
 TYPED = [
@@ -57,6 +57,8 @@ def test_limits() -> None:
         "WEIGHT_LIMIT": limits.WEIGHT_LIMIT,
         "DEFAULT_WEIGHT": DEFAULT_WEIGHT,
         "MAX_ROWS": limits.MAX_ROWS,
+        "MAX_GROUPS": limits.MAX_GROUPS,
+        "MAX_GROUP_NAME": limits.MAX_GROUP_NAME,
         "MAX_TEXT": limits.MAX_TEXT,
         "MAX_SCHEDULE": MAX_SCHEDULE,
         "MAX_KEYFRAMES": MAX_KEYFRAMES,
@@ -191,6 +193,44 @@ def test_what_python_reads_is_read_and_written_as_the_same_stack() -> None:
 def test_what_the_face_refuses_python_refuses(text: str) -> None:
     with pytest.raises(StackError):
         parse_stack(text)
+
+
+def test_groups() -> None:
+    """The face shows the weights and the picks that Python computes."""
+    chance = random.Random(5)
+    numbers = [0, 1, -1, 0.7, 0.8, 0.1, 1 / 3, 1e-7, 2.5e-300, 100, -99.9, 0.30000000000000004]
+    cases: list[Any] = []
+    for seed in [*range(40), 2**53 - 1, 2**64 - 1]:
+        groups = [
+            {"name": name, "on": chance.random() < 0.8, "factor": chance.choice(numbers[:8]), "pick": pick}
+            for name, pick in zip(("a", "é\N{CAT FACE}", "__proto__"), PICKS, strict=True)
+        ]
+        rows = [
+            {
+                "lora": chance.choice(("x", "y/ü", "z")),
+                "on": chance.random() < 0.8,
+                "model": chance.choice(numbers),
+                "clip": chance.choice((None, 0, 0.35)),
+                "group": chance.choice([None, *(group["name"] for group in groups)]),
+            }
+            for _ in range(chance.randrange(8))
+        ]
+        cases.append([{"groups": groups, "loras": rows}, str(seed)])
+    body = """return value.map(([data, seed]) => {
+        const stack = values.readStack(JSON.stringify(data));
+        if (stack.error) throw new Error(stack.error);
+        const sent = values.readStack(values.promptText(JSON.stringify(data)));
+        const acts = (row) => row.on !== false && (row.model !== 0 || row.clip);
+        const kept = (rows) => rows.filter(acts).map(({lora, model, clip}) => [lora, model, clip ?? null]);
+        return [groups.flat(stack, seed).map(({on, model, clip}) => [on !== false, model ?? 0.75, clip ?? null]),
+                kept(groups.flat(sent, seed))];
+    })"""
+    url = json.dumps((node_js.JS / "values/groups.mjs").as_uri())
+    body = f"return import({url}).then((groups) => {{{body}}})"
+    for (data, seed), (rows, sent) in zip(cases, evaluate("stack", body, cases), strict=True):
+        stack = parse_stack(data).with_seed(int(seed))
+        assert rows == [[entry.on, entry.model, entry.clip] for entry in stack.entries], (data, seed)
+        assert sent == [[entry.lora, entry.model, entry.clip] for entry in stack.entries if entry.active], (data, seed)
 
 
 NAMES = ["a", "b c", "styles/pixel", "x.v1", "a,b", "é", "\N{NO-BREAK SPACE}a", "a@b", "civitai", "air", "a\\b", "a&b",

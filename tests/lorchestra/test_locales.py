@@ -50,6 +50,7 @@ SPECIAL = set("@|{}")
 NAMED = {
     ("LorchestraLoraStack", "missing"): "If a LoRA is missing",
     ("LorchestraLoraStack", "policy"): "If a LoRA is missing or doesn't fit",
+    ("LorchestraLoraStack", "pick_seed"): "seed",
     ("LorchestraStackFromRequest", "missing"): "If a LoRA is missing",
 }
 """Inputs that people know by another name than prompts."""

@@ -164,6 +164,22 @@ def test_measures_of_single_nodes() -> None:
     assert {"controlnet_strength", "left", "top", "right", "bottom"} <= set(names(made))
 
 
+def test_a_seed_of_a_stack_that_picks_nothing_is_no_input() -> None:
+    info = json.loads(json.dumps(OBJECT_INFO))
+    info["LorchestraLoraStack"]["input"]["optional"]["pick_seed"] = info["KSampler"]["input"]["required"]["seed"]
+    for pick, expected in (("all", ["seed"]), ("one", ["seed", "seed_2"])):
+        rows = json.dumps({"groups": [{"name": "g", "pick": pick}], "loras": [{"lora": "a", "group": "g"}]})
+        graph = dict(published(text_to_image()).graph)
+        graph["10"] = {
+            "class_type": "LorchestraLoraStack",
+            "inputs": {"model": ["4", 0], "loras": rows, "pick_seed": 3},
+        }
+        graph["3"] = {**graph["3"], "inputs": {**graph["3"]["inputs"], "model": ["10", 0]}}
+        found = [item for item in publish(graph, info, "test").inputs if item.role == "seed"]
+        assert [item.name for item in found] == expected
+        assert found[0].targets[0][0] == "3"
+
+
 def test_a_zeroed_conditioning_is_no_negative_prompt() -> None:
     workflow = text_to_image()
     workflow["nodes"][2] = node(7, "ConditioningZeroOut", [], {"conditioning": 2})

@@ -87,6 +87,7 @@ def test_numbers_come_from_the_stack() -> None:
 def test_defaults_are_those_of_an_entry() -> None:
     row = stack_schema()["$defs"]["row"]["properties"]
     entry = Entry("a")
+    assert row.pop("group")["description"]  # of the stack's groups
     assert set(row) == {field.name for field in fields(Entry) if field.init} - {"extra"}
     for key in set(row) - {"lora"}:
         assert row[key]["default"] == getattr(entry, key), key
