@@ -303,12 +303,16 @@ def _with_text_encoders(stack: Stack) -> Stack:
 
 
 def _region_notes(entry: Entry) -> Iterator[str]:
-    if entry.region is not None:
-        template = {
-            regions.WHOLE: "in a region of {area} of the picture, and whole where there is text",
-            regions.NOT_AT_ALL: "in a region of {area} of the picture, and not where there is text",
-        }.get(entry.region.text, "in a region of {area} of the picture, and by that much where there is text")
-        yield say(template, area=f"{entry.region.area:.0%}")
+    region = entry.region
+    if region is None:
+        return
+    area = f"{region.area:.0%}"
+    if region.text == regions.WHOLE:
+        yield say("in a region of {area} of the picture, and whole where there is text", area=area)
+    elif region.text == regions.NOT_AT_ALL:
+        yield say("in a region of {area} of the picture, and not where there is text", area=area)
+    else:
+        yield say("in a region of {area} of the picture, and by that much where there is text", area=area)
 
 
 def _added_up(entry: Entry, row: int, first: int | None, outcomes: Mapping[int, Outcome]) -> Outcome:
