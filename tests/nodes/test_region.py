@@ -103,7 +103,11 @@ def ramp(height: int = 24, width: int = 40) -> torch.Tensor:
     return torch.linspace(-0.5, 1.5, width).clamp(0, 1).expand(1, height, width).clone()
 
 
-KINDS = ("LoHa", "LoKr", "GLoRA", "DoRA by row", "DoRA by column", "OFT", "diff", "set")
+KINDS = (
+    "LoKr",
+    "DoRA by row",
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("LoHa", "GLoRA", "DoRA by column", "OFT", "diff", "set")),
+)
 
 
 @pytest.mark.parametrize("name", HERE)
