@@ -9,6 +9,7 @@ from .check import LoraCheck
 from .comparison import ContactSheet, LoraVariants
 from .export import ApiExport
 from .host import process, prompt
+from .region import LoraRegion
 from .request import StackFromRequest
 from .routes import add_routes, resume_soon
 from .schedule import LoraSchedule
@@ -23,6 +24,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LoraBalance,
     LoraVariants,
     ContactSheet,
+    LoraRegion,
 )
 
 

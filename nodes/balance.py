@@ -91,6 +91,8 @@ class LoraBalance(io.ComfyNode):
             balance = measure(plan, _Weights(model).find, before=read_before(model, base, files.open))
         left_out = [str(item) for item in plan.outcomes if not item.applied and item.entry.active]
         text = "\n".join([base.title, "", report(balance), *(["", *left_out] if left_out else [])])
+        if any(entry.region is not None for entry in stack.entries if entry.active):
+            text += "\n\nRegions are not measured: each LoRA counts as if it acted in the whole picture."
         data = json.dumps({"version": 1, "model": base.title, **to_json(balance)}, ensure_ascii=False)
         rows = to_rows(host_files.with_listed_names(_weighted(stack, plan, balance, weights)))
         return _output(rows, text, data, balance)

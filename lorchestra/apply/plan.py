@@ -24,6 +24,7 @@ from ..spelling.modules import Module
 from ..spelling.prefixes import MODEL
 from ..spelling.rows import Rows
 from ..stack import Entry, Stack, Weighted
+from ..stack import region as regions
 from ..stack.blocks import factor_of, means
 from ..stack.weights import add_up
 from .fuse import Term
@@ -69,6 +70,10 @@ class Change:
     """Key in the state dict."""
 
 
+Key = tuple[str, str]
+"""Of rows that are added up: their file, and their region, which is empty for the whole picture."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """A LoRA of the stack with its file."""
@@ -78,7 +83,12 @@ class Chosen:
     content: str
     """Equal for equal contents; the canonical order."""
     rows: tuple[int, ...] = ()
-    """The numbers of its active rows, whose weights are added up."""
+    """The numbers of its active rows, whose weights are added up; those of one region, where rows have some."""
+
+    @property
+    def key(self) -> Key:
+        """Tells it from the others."""
+        return self.content, _region(self.weighted.entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,11 @@ class Plan:
             part.entry is None or entries[part.entry].is_constant for parts in self.changes.values() for part in parts
         )
 
+    @property
+    def is_regional(self) -> bool:
+        """True when a LoRA acts on a part of the picture only, which merging cannot do."""
+        return any(item.weighted.entry.region is not None for item in self.chosen)
+
 
 def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED) -> Plan:
     """Makes the plan; nothing is changed, and of the tensors only alphas and the like are read.
@@ -121,6 +136,7 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
     wrong. With the others, what fits is applied and the rest is told in the outcomes; but a row that no policy lets
     through, such as a name of several files, is always an error.
     """
+    stack = _with_text_encoders(stack)
     found = find_rows(stack, files.find, lambda: base, choices, has_clip=has_text_encoders(base.targets))
     problems: list[StackError | FileProblem] = list(found.refused)
     if found.lost:
@@ -133,7 +149,9 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
         if path in broken:
             outcomes[row] = _left_out(stack.entries[row - 1], row, broken[path])
     contents = dict(zip(opened, content_ids(list(opened.values())), strict=True))
-    rows = {row: contents[path] for row, path in found.paths.items() if path in contents}
+    rows = {
+        row: (contents[path], _region(stack.entries[row - 1])) for row, path in found.paths.items() if path in contents
+    }
     chosen = _choose(stack, rows, opened, contents)
     changes: dict[Change, list[Part]] = {}
     refused: list[Outcome] = []
@@ -146,9 +164,10 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
         if result.verdict == INCOMPATIBLE and choices.policy == REFUSE:
             refused.append(result)
         outcomes[item.weighted.row] = result
+        told.setdefault(item.weighted.row, []).extend(_region_notes(item.weighted.entry))
         in_order = sorted(placement.placed, key=_order)
         if item.weighted.by_block:
-            by_block = _ByBlock(item, grouped[item.content], base.block_names, entries)
+            by_block = _ByBlock(item, grouped[item.key], base.block_names, entries)
             parts = [part for placed in in_order if (part := by_block.part(placed))]
             told.setdefault(item.weighted.row, []).extend(by_block.notes())
         else:
@@ -162,10 +181,10 @@ def make_plan(stack: Stack, files: Files, base: Base, choices: Choices = MERGED)
         raise problems[0]
     if problems:
         raise all_in_one([_with_row(problem, stack, found.paths, broken) for problem in problems])
-    firsts = {item.content: item.weighted.row for item in chosen}
+    firsts = {item.key: item.weighted.row for item in chosen}
     for row in found.paths:
         if row not in outcomes:
-            outcomes[row] = _added_up(stack.entries[row - 1], row, firsts.get(rows.get(row, "")), outcomes)
+            outcomes[row] = _added_up(stack.entries[row - 1], row, firsts.get(rows.get(row, ("", ""))), outcomes)
     return Plan(
         {change: tuple(parts) for change, parts in changes.items()},
         tuple(replace(outcomes[row], used=together(told.get(row, ()))) for row in sorted(outcomes)),
@@ -182,7 +201,8 @@ def _open(stack: Stack, paths: Mapping[int, str], files: Files) -> tuple[dict[st
     """The files whose weights do not add up to zero, by their paths; and those that cannot be used."""
     opened: dict[str, OpenLora] = {}
     broken: dict[str, FileProblem] = {}
-    for path in stack.combined(paths):
+    combined = stack.combined({row: (path, _region(stack.entries[row - 1])) for row, path in paths.items()})
+    for path in dict.fromkeys(path for path, _ in combined):
         try:
             file = files.open(path)
             file.check_values()
@@ -246,22 +266,53 @@ def by_offset(parts: Iterable[Part]) -> list[tuple[Offset | None, list[Part]]]:
 
 
 def _choose(
-    stack: Stack, rows: Mapping[int, str], opened: Mapping[str, OpenLora], contents: Mapping[str, str]
+    stack: Stack, rows: Mapping[int, Key], opened: Mapping[str, OpenLora], contents: Mapping[str, str]
 ) -> list[Chosen]:
     """In canonical order, copies of one file added up; of their names the first in the alphabet stands for all.
 
-    `rows` is row → content, `contents` path → content.
+    `rows` is row → key, `contents` path → content. A file in several regions is chosen once for each.
     """
-    groups = stack.combined(rows)
     by_content: dict[str, OpenLora] = {}
     for path in sorted(opened):
         by_content.setdefault(contents[path], opened[path])
-    numbers = {content: tuple(row for row, _ in members) for content, members in stack.grouped(rows).items()}
+    numbers = {key: tuple(row for row, _ in members) for key, members in stack.grouped(rows).items()}
     return [
-        Chosen(groups[content], file, content, numbers[content])
-        for content, file in sorted(by_content.items())
-        if content in groups
+        Chosen(weighted, by_content[key[0]], key[0], numbers[key])
+        for key, weighted in sorted(stack.combined(rows).items(), key=lambda item: item[0])
+        if key[0] in by_content
     ]
+
+
+def _region(entry: Entry) -> str:
+    return "" if entry.region is None else entry.region.key
+
+
+def _with_text_encoders(stack: Stack) -> Stack:
+    """The stack with the weights that rows with a region have for the text encoders, which see no picture."""
+    if all(entry.region is None for entry in stack.entries):
+        return stack
+    return replace(
+        stack,
+        entries=tuple(
+            entry
+            if entry.region is None or entry.region.text == regions.WHOLE
+            else replace(entry, clip=entry.clip_weight * entry.region.elsewhere)
+            for entry in stack.entries
+        ),
+    )
+
+
+def _region_notes(entry: Entry) -> Iterator[str]:
+    region = entry.region
+    if region is None:
+        return
+    area = f"{region.area:.0%}"
+    if region.text == regions.WHOLE:
+        yield say("in a region of {area} of the picture, and whole where there is text", area=area)
+    elif region.text == regions.NOT_AT_ALL:
+        yield say("in a region of {area} of the picture, and not where there is text", area=area)
+    else:
+        yield say("in a region of {area} of the picture, and by that much where there is text", area=area)
 
 
 def _added_up(entry: Entry, row: int, first: int | None, outcomes: Mapping[int, Outcome]) -> Outcome:

@@ -123,6 +123,8 @@ def unsaid(entry: Entry, row: int, title: str, said: Collection[str] = ()) -> It
         yield Loss(row, "conditioning", f"{title} has no LoRAs for one conditioning; it acts on both")
     if entry.expert is not None and "expert" not in said:
         yield Loss(row, "expert", f"{title} has no LoRAs for one model of a pair; it acts on both")
+    if entry.region is not None:
+        yield Loss(row, "region", f"{title} has no regions; it acts on the whole picture")
     if entry.triggers is not None:
         yield Loss(row, "triggers", f"{title} has no place for trigger words; they belong in the prompt")
     for key in entry.extra:

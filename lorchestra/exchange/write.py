@@ -10,11 +10,12 @@ from ..errors import DialectError, quoted
 from ..limits import Json
 from ..stack import Stack
 from ..workflow.stack_schema import stack_schema
-from .dialect import Writing
+from .dialect import Loss, Writing
 from .registry import DIALECTS, find_dialect
 
 STACK = "json"
 SCHEMA = "schema"
+NO_REGION = "a mask is no text; the row acts on the whole picture"
 _NAMES = "allow_names"
 FORMS = (*(dialect.id for dialect in DIALECTS), STACK, SCHEMA)
 """The words for all forms."""
@@ -27,7 +28,8 @@ def write_any(stack: Stack, form: str, options: Mapping[str, Json] | None = None
     for what the form can never hold, or lists the forms for a word that is not known.
     """
     if form == STACK:
-        return _own(stack.to_json())
+        lost = [Loss(row, "region", NO_REGION) for row, entry in stack.rows if entry.region is not None]
+        return replace(_own(stack.to_json()), losses=tuple(lost))
     if form == SCHEMA:
         return _own(stack_schema())
     dialect = find_dialect(form)

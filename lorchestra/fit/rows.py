@@ -195,6 +195,8 @@ def _missing(entry: Entry) -> str:
 def _why_off(entry: Entry, has_clip: bool) -> str | None:
     if not entry.active:
         return say("off") if not entry.on else say("weight 0")
+    if entry.region is not None and entry.region.is_empty:
+        return say("off, because the mask of its region is empty")
     return say("model weight 0, and no CLIP is connected") if entry.model == 0 and not has_clip else None
 
 
@@ -222,6 +224,9 @@ def _find_other_expert(entry: Entry, find_base: Callable[[], Base | None]) -> st
 def _refuse_unsupported(entry: Entry, row: int, takes_schedules: bool) -> None:
     if not takes_schedules:
         what = None
+        if entry.region is not None:
+            hint = say("merging changes the whole picture. Use a LoRA Stack whose mode is auto or live")
+            raise StackError(say("{lora} has a region; {hint}", lora=entry.lora, hint=hint), row)
         if _changes(entry, row):
             what = "{lora} has a schedule; {hint}"
         elif entry.conditioning != BOTH:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..limits import Json
 from ..schedule import Schedule
+from .region import Region
 
 DEFAULT_WEIGHT = 0.75
 """Model weight of a row that names none, and of the first row that is added by hand."""
@@ -55,6 +56,8 @@ class Entry:
     """The trigger words that are meant, at most 64; None means all that are known of the file, () none."""
     extra: Mapping[str, Json] = field(default_factory=_no_extra, hash=False)
     """Keys of the row that this version does not know, verbatim."""
+    region: Region | None = None
+    """Where in the picture it acts, from the node LoRA Region; no text form has it, JSON neither."""
     _parsed: Schedule | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

@@ -34,6 +34,8 @@ def apply_plan(plan: Plan, model: Patcher, clip: Clip | None, mode: str) -> Appl
     """Merges the LoRAs, or lets them work beside the model's layers, as the mode says."""
     notes: list[str] = []
     reason = "" if plan.is_constant else say("a weight changes")
+    if plan.is_regional:
+        reason = reason or say("a row has a region")
     if mode == AUTO and not reason and live.is_quantized(plan, model):
         reason = say("the model's weights are quantized")
     if mode == AUTO and reason and plan.changes:

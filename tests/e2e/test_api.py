@@ -129,9 +129,10 @@ def test_help_pages_and_examples_are_served(server: Any, pack_folder: str) -> No
     for node in (
         "LorchestraLoraStack", "LorchestraLoraSchedule", "LorchestraLoraCheck", "LorchestraApiExport",
         "LorchestraStackFromRequest", "LorchestraLoraBalance", "LorchestraLoraVariants", "LorchestraContactSheet",
+        "LorchestraLoraRegion",
     ):  # fmt: skip
         assert server.fetch(f"/extensions/{pack_folder}/docs/{node}.md").startswith(b"# ")
-    examples = ["lora_api", "lora_check", "lora_compare", "lora_schedule", "lora_stack"]
+    examples = ["lora_api", "lora_check", "lora_compare", "lora_region", "lora_schedule", "lora_stack"]
     assert sorted(server.get("/api/workflow_templates")[pack_folder]) == examples
     for example in examples:
         assert server.fetch(f"/api/workflow_templates/{pack_folder}/{example}.jpg").startswith(b"\xff\xd8")

@@ -89,7 +89,7 @@ def test_import_registers_the_nodes_once(pack: Any) -> None:
     assert names == [
         "LorchestraLoraStack", "LorchestraLoraSchedule", "LorchestraLoraCheck", "LorchestraApiExport",
         "LorchestraStackFromRequest",
-        "LorchestraLoraBalance", "LorchestraLoraVariants", "LorchestraContactSheet",
+        "LorchestraLoraBalance", "LorchestraLoraVariants", "LorchestraContactSheet", "LorchestraLoraRegion",
     ]  # fmt: skip
 
 

@@ -183,6 +183,21 @@ class LiveLayer(torch.nn.Module):
         result = result if shifts is None else result.add_(self._by_channel(shifts, result))
         return result.to(y.dtype)
 
+    def delta(self, x: Tensor, y: Tensor, base: Base, weights: Tensor, active: Sequence[bool]) -> Tensor:
+        """What `forward` adds to `y`, which stays as it is: a new tensor of its shape, in the dtype of the LoRAs."""
+        if self._needs_preparing:
+            raise RuntimeError("this layer's weight is needed first: call prepare")
+        parts = self.parts
+        uses_y = any(active[row.entry] for row in parts.factors) or any(
+            active[path.entry] and not path.on_input for path in parts.turned
+        )
+        wide = y.to(self.dtype)
+        start = wide.clone() if uses_y else torch.zeros_like(wide)
+        result = self._added(x.to(self.dtype), start, base, weights, active)
+        result = result.sub_(wide) if uses_y else result
+        shifts = _sum(parts.shifts, weights, active)
+        return result if shifts is None else result.add_(self._by_channel(shifts, result))
+
     def _added(self, x: Tensor, y: Tensor, base: Base, weights: Tensor, active: Sequence[bool]) -> Tensor:
         parts, geometry = self.parts, self.geometry
         view, y = geometry.writable(y)

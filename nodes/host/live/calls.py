@@ -116,6 +116,27 @@ class CallWeights(Protocol):
         ...
 
 
+class InRegions(Protocol):
+    """The parts of the picture that a stack's LoRAs are for."""
+
+    def concern(self, used: frozenset[int]) -> bool:
+        """True if one of these entries has a region."""
+        ...
+
+    def added(
+        self,
+        layer: LiveLayer,
+        path: str,
+        x: Tensor,
+        y: Tensor,
+        base: Callable[[Tensor], Tensor],
+        weights: Tensor,
+        active: Sequence[bool],
+    ) -> Tensor:
+        """The output of a layer with its LoRAs."""
+        ...
+
+
 class Run(Protocol):
     """One stack on one model while it runs."""
 
@@ -125,6 +146,11 @@ class Run(Protocol):
     """Places of those that ran between calls of the model."""
     seen: Seen
     """Places of the layers that ran, with LoRAs or without."""
+
+    @property
+    def regions(self) -> InRegions:
+        """Where in the picture they act."""
+        ...
 
     @property
     def call(self) -> CallWeights | None:
@@ -143,6 +169,7 @@ class Link:
         self.path = path
         self.place = place
         self.trace = trace
+        self.has_regions = run.regions.concern(layer.parts.used)
 
     def acts(self) -> bool:
         """Whether anything is added to the layer in the call of the model that runs now."""
@@ -163,9 +190,17 @@ class Link:
         if call is None:
             return y
         if torch.compiler.is_compiling():
+            if self.has_regions:
+                return self.run.regions.added(self.layer, self.path, x, y, base, self._rows(call, x), call.all)
             return self.layer(x, y, base, self._rows(call, x), call.all)
         self.run.ran.add(self.place)
+        if self.has_regions:
+            return self.run.regions.added(self.layer, self.path, x, y, base, self._rows(call, x), call.active)
         return self.layer(x, y, base, self._rows(call, x), call.active)
+
+    def is_addable(self) -> bool:
+        """Whether the LoRAs can be added to the layer's weight, which is for the whole picture."""
+        return not self.has_regions and self.layer.is_addable()
 
     def _rows(self, call: CallWeights, x: Tensor) -> Tensor:
         return call.rows(x.shape[0], self.layer.parts.used, self.path)
@@ -226,7 +261,7 @@ class Weighed:
 
 def can_weigh(module: Layer, link: Link) -> bool:
     """Whether LoRAs can be added to a layer's weight for the length of a call."""
-    return hasattr(module, "weight_function") and link.layer.is_addable()
+    return hasattr(module, "weight_function") and link.is_addable()
 
 
 class Chain:
@@ -273,12 +308,12 @@ class Chain:
 
     def misses(self, layer: LiveLayer) -> bool:
         """Whether an earlier stack than the layer's acts in this call that `before` has to leave out."""
-        return any(not link.layer.is_addable() for link, _ in self._acting_before(layer))
+        return any(not link.is_addable() for link, _ in self._acting_before(layer))
 
     def _earlier(self, layer: LiveLayer) -> Iterator[tuple[Link, CallWeights, Tensor]]:
         """The stacks before the layer's that can be added to the weight; `MixedRows` if they differ within a batch."""
         for link, call in self._acting_before(layer):
-            if link.layer.is_addable():
+            if link.is_addable():
                 weights = call.common(link.layer.parts.used)
                 if weights is None:
                     raise mixed_weight(self._path)

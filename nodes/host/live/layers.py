@@ -12,6 +12,8 @@ from torch import Tensor
 from ....lorchestra.apply.live import Geometry
 from ..protocols import BaseModel, Layer, Patcher
 
+MODEL_PREFIX = "diffusion_model"
+"""Of the layers' paths in a model."""
 _TENSORS = (Tensor, torch.nn.Parameter)
 _PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _UNSEEN = "TensorWiseINT8Layout"

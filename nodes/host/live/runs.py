@@ -37,6 +37,7 @@ from ..callbacks import add_cleanup
 from ..protocols import BaseModel, Executor, Guider, Patcher, RunOptions
 from .conditionings import Conditionings, around_preparation
 from .layers import some_of
+from .regions import Regions
 from .seen import Weights
 from .session import Session
 from .split import varies_in_batch
@@ -67,6 +68,8 @@ class LiveLoras:
         self._guiders: list[Guider] = []
         self._sigmas: list[Tensor | None] = []
         """Of the runs of these guiders."""
+        self._latents: list[Sequence[int] | None] = []
+        """The shapes of theirs."""
         self._steps: tuple[Tensor | None, Steps] | None = None
         self._told: set[str] = set()
 
@@ -87,9 +90,13 @@ class LiveLoras:
         self._eject(patcher)  # a clone may have been injected under a patcher that was never ejected
         factors = patcher.get_additional_models_with_key(self.key)
         if factors:
-            session = self._sessions[patcher.model] = Session(factors[0], self._depth)
+            regions = Regions(self._entries, patcher.model.diffusion_model, self._find_latent)
+            session = self._sessions[patcher.model] = Session(factors[0], self._depth, regions)
             if patcher.model in self._seconds:
                 self._put_on_root(patcher.model, session)
+
+    def _find_latent(self) -> Sequence[int] | None:
+        return self._latents[-1] if self._latents else None
 
     def _eject(self, patcher: Patcher) -> None:
         session = self._sessions.pop(patcher.model, None)
@@ -112,11 +119,14 @@ class LiveLoras:
         guider = executor.class_obj
         self._guiders.append(guider)
         self._sigmas.append(cast("Tensor | None", kwargs.get("sigmas", args[3] if len(args) > 3 else None)))
+        noise = kwargs.get("noise", args[0] if args else None)
+        self._latents.append(noise.shape if isinstance(noise, Tensor) else None)
         try:
             return executor(*args, **kwargs)
         finally:
             self._guiders.pop()
             self._sigmas.pop()
+            self._latents.pop()
             self._steps = None
             caches.forget(guider.model_patcher.model, {})
             if not any(other.model_patcher is guider.model_patcher for other in self._guiders):
@@ -225,9 +235,9 @@ class LiveLoras:
         if missing:
             self._tell(
                 f"LoRAs on {len(missing)} of {len(session.layers.paths)} layers depend on the layer's weight, and take "
-                "it without those of an earlier LoRA Stack, which cannot be added to the weight of a convolution while "
-                f"they are live: {some_of(sorted(missing))}. Set the earlier LoRA Stack to merge, or put all rows into "
-                "one.",
+                "it without those of an earlier LoRA Stack, which have regions, or cannot be added to the weight of a "
+                f"convolution while they are live: {some_of(sorted(missing))}. Set the earlier LoRA Stack to merge, or "
+                "put all rows into one.",
                 logging.WARNING,
             )
 
@@ -248,6 +258,7 @@ class LiveLoras:
             x = args[0] if isinstance(args[0], Tensor) else args[0][0]  # of video with sound a latent each
             values = self._values(found, options, now, x.shape[0], negatives)
             self._begin(session, found, options, now, values, x.device)
+            session.regions.see(args, kwargs)
 
         session.put_on_root(of.diffusion_model, before)
 

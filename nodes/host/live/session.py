@@ -15,6 +15,7 @@ from ..protocols import BaseModel, Layer, Patcher
 from .calls import Chain, Forwards, Link, Trace, Weighed, can_weigh
 from .factors import LiveLayers
 from .layers import Layers, is_unseen
+from .regions import Regions
 from .rows import rows_of
 from .seen import Seen, Weights
 
@@ -50,8 +51,9 @@ class Call:
 class Session:
     """One stack on one model, from inject to eject."""
 
-    def __init__(self, factors: Patcher, depth: int) -> None:
+    def __init__(self, factors: Patcher, depth: int, regions: Regions) -> None:
         self.layers = cast("LiveLayers", factors.model)
+        self.regions = regions
         self._depth = depth
         """How many live stacks come before this one."""
         self.call: Call | None = None
@@ -67,6 +69,7 @@ class Session:
         """The weights of the last call: whatever the model keeps of it has these."""
         self._hooked: list[tuple[Layer, Link]] = []
         self._roots: list[RemovableHandle] = []
+        self._has_root = False
         self._weighed: dict[int, Weighed] = {}
         self._active: tuple[bool, ...] = ()
         self._wanted: set[int] = set()
@@ -95,14 +98,23 @@ class Session:
                 chain.add(module, link)
                 if (link.trace.is_weighed or is_unseen(module)) and can_weigh(module, link):
                     self._weigh(module, link)
+            if self.regions.are_there:
+                root = model.diffusion_model
+                self._roots.append(root.register_forward_pre_hook(self.see, with_kwargs=True))
         except BaseException:
             self.take_off()
             raise
 
+    def see(self, _: torch.nn.Module, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+        """A run of the diffusion model begins; a hook before it where there are regions."""
+        if self.call is not None:
+            self.regions.see(args, kwargs)
+
     def put_on_root(self, root: torch.nn.Module, before: Callable[..., None]) -> None:
         """`before` is called with the inputs of each run of the diffusion model, in place of the wrappers."""
-        if self._roots:
+        if self._has_root:
             return
+        self._has_root = True
 
         def after(
             module: torch.nn.Module, args: Sequence[object], kwargs: Mapping[str, object], output: object
@@ -113,7 +125,7 @@ class Session:
             finally:
                 self.end()
 
-        self._roots = [
+        self._roots += [
             root.register_forward_pre_hook(before, with_kwargs=True),
             root.register_forward_hook(after, with_kwargs=True, always_call=True),
         ]
@@ -128,6 +140,7 @@ class Session:
             chain.remove(link)
             if chain.is_empty:
                 del process.live_chains[module]
+        self._has_root = False
         while self._roots:
             self._roots.pop().remove()
 
@@ -172,6 +185,7 @@ class Session:
     def end(self) -> None:
         """The call is over."""
         self.call = None
+        self.regions.forget()
         self._missed |= self._mixed - self.ran
         self._mixed = set()
         for weighed in self._weighed.values():

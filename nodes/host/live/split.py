@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 
 from ....lorchestra.apply.live import Geometry, LiveTerm, is_plain, supports
 from ....lorchestra.apply.plan import Change, Part, Plan
+from ....lorchestra.apply.region import LAYOUTS, find_layout, unknown_layer
+from ....lorchestra.errors import StackError
 from ....lorchestra.sentences import listed, say, together
 from ....lorchestra.spelling.prefixes import MODEL
 from ....lorchestra.stack import NEGATIVE, POSITIVE, Weighted
 from .. import process
 from ..protocols import Patcher
 from .calls import Forwards
-from .layers import PatchedLayers, find_geometry, is_plain_weight, is_unseen, some_of
+from .layers import MODEL_PREFIX, PatchedLayers, find_geometry, is_plain_weight, is_unseen, some_of
 from .packing import refusal
 
 
@@ -83,6 +85,9 @@ def split_plan(
     for change, parts in plan.changes.items():
         is_merged = change.component != MODEL or (merges and change not in one_way)
         reason = "" if is_merged else _place(layers, change, parts, live, forwards, is_split)
+        regional = [part for part in parts if has_region(part, plan)] if change.component == MODEL else []
+        if regional:
+            _check_region(model, path_of(change), regional, plan, reason)
         if reason and change in one_way:
             raise refusal(parts, one_way[change], reason)
         if reason is not None:
@@ -90,6 +95,42 @@ def split_plan(
     by_layer = {change.key.rpartition(".")[0]: reason for change, reason in reasons.items() if reason}
     notes = _live_notes(plan, one_way) if merges else _notes(plan, merged, reasons)
     return Split(live, merged, tuple(notes), Counter(by_layer.values()))
+
+
+def has_region(part: Part, plan: Plan) -> bool:
+    """True if the LoRA acts on a part of the picture only."""
+    return part.entry is not None and plan.entries[part.entry].entry.region is not None
+
+
+def path_of(change: Change) -> str:
+    """The layer in the diffusion model."""
+    return change.key.rpartition(".")[0].removeprefix(f"{MODEL_PREFIX}.")
+
+
+_MERGED = "it has a region, and {layer} would have to be merged, because {reason}"
+
+
+def _check_region(model: Patcher, path: str, parts: Sequence[Part], plan: Plan, reason: str | None) -> None:
+    """Raises `StackError` where a row's region cannot be had on a layer, for which it has a `reason`, or is unknown."""
+    inner = model.model.diffusion_model
+    layout = find_layout(inner)
+    weighted = plan.entries[_entry(parts[0])]
+    if layout is None:
+        finding = say(
+            "it has a region, and regions are not known for this model ({model}). They are for {models}. Take the "
+            "region away, or use one of these models",
+            model=type(inner).__name__,
+            models=", ".join(known.title for known in LAYOUTS),
+        )
+    elif layout.kind(path) is None:
+        finding = unknown_layer(path, layout.title)
+    elif reason:
+        finding = say(_MERGED, layer=path, reason=reason)
+    elif is_unseen(PatchedLayers(model).find(f"{MODEL_PREFIX}.{path}")):
+        finding = say(_MERGED, layer=path, reason=say("ComfyUI may use this INT8 weight without running its layer"))
+    else:
+        return
+    raise StackError(say("{lora}: {sentence}", lora=weighted.entry.lora, sentence=finding), weighted.row)
 
 
 def varies_in_batch(entries: Iterable[Weighted]) -> bool:
