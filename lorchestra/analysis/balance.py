@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast

@@ -197,6 +197,17 @@ def products(run: Run, count: int, generator: torch.Generator) -> Products:
     return Products(gram, spectral, shared[1], shared[0], opposite, sampled)
 
 
+def square(run: Run) -> float:
+    """‖Δ‖² of the one LoRA of a run."""
+    total = 0.0
+    for block in run.halves:
+        used, own = _own_products(block)
+        total += float(_inner(*own, used, used))
+    for delta in run.dense.values():
+        total += float(delta.square().sum(dtype=torch.float64))
+    return max(total, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A block that was compared with itself; of the tuples, the first is of the outputs, the second of the inputs."""
