@@ -26,7 +26,7 @@ from lorchestra.demo.comfyui import Server, find_comfyui
 from lorchestra.demo.loras import layers, write_lora
 from lorchestra.demo.prompt import CHECKPOINT, STACK_NODE, demo_prompt
 
-LORAS, ROUNDS, STEPS, SIDE = 10, 5, 12, 256
+LORAS, ROUNDS, STEPS, SIDE = 10, 3, 8, 128
 ASKED = 1.05
 """At most so many times the plain runs."""
 VARIANTS_NODE = "9"

@@ -8,6 +8,7 @@ each other's.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import threading
@@ -19,11 +20,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from ..algorithms.lora import LoRA
 from ..apply.fuse import Term
 from ..apply.plan import Change, Part, Plan
 from ..architectures.blocks import find_block, find_part, in_order
 from ..architectures.sites import Offset
 from ..errors import AdapterError, StackError
+from ..spelling import slots
 from ..spelling.prefixes import MODEL
 from .deltas import Delta, Shape, find_delta, meeting, shape_of
 from .products import Products, Scratch, lay_out, products
@@ -217,10 +220,18 @@ def measure(
         dict.fromkeys(change for parts in (*(item.parts for item in before), plan.changes) for change in parts)
     )
 
-    one_at_a_time, own = threading.Lock(), threading.local()
+    one_reads, one_builds, own = threading.Lock(), threading.Lock(), threading.local()
 
     def look_at(change: Change) -> _Layer:
-        with one_at_a_time:
+        pieces = [piece.term.adapter for item in before for piece in item.parts.get(change, ())]
+        is_plain = all(isinstance(adapter, LoRA) for adapter in pieces) and all(
+            part.module.algorithm == slots.LORA for part in plan.changes.get(change, ())
+        )
+        with contextlib.nullcontext() if is_plain else one_builds:  # each Δ is as large as the weight
+            return measured(change)
+
+    def measured(change: Change) -> _Layer:
+        with one_reads:
             weight = find_weight(change) if find_weight else None
         found = [
             (lora, _read_piece(lora, piece, weight))
