@@ -1,4 +1,4 @@
-"""`make bench`: `identify.py`, `catalog.py` and `balance.py`, then `service.py`, `merge.py` and `live.py` in a ComfyUI.
+"""`make bench`: `identify.py`, `catalog.py` and `balance.py`, then the others in a ComfyUI but for `gpu.py`.
 
 Says so where there is no ComfyUI.
 """
@@ -25,15 +25,14 @@ def main() -> int:
     code |= subprocess.call([sys.executable, HERE / "balance.py"], env=here)
     comfyui = find_comfyui()
     if comfyui is None:
-        print(
-            "No ComfyUI was found; the benchmarks of the service, merging and the live path need it. Set COMFYUI_PATH."
-        )
+        print("No ComfyUI was found; all other benchmarks need it. Set COMFYUI_PATH.")
         return code
     print(f"\nComfyUI {comfyui.version}\n", flush=True)
     env = {**os.environ, "COMFYUI_PATH": str(comfyui.root)}
     # The service needs jsonschema, which ComfyUI's Python may lack; the tests' has it.
     own = next((path for path in TESTS if path.is_file()), comfyui.python)
     code |= subprocess.call([own, HERE / "service.py"], env={**env, "COMFYUI_PYTHON": str(comfyui.python)})
+    code |= subprocess.call([sys.executable, HERE / "variants.py"], env={**here, "COMFYUI_PATH": str(comfyui.root)})
     for script, argument in (("merge.py", "--fp16-unet"), ("merge.py", "--fp32-unet"), ("live.py", "--fp32-unet")):
         code |= subprocess.call([comfyui.python, HERE / script, argument, *sys.argv[1:]], env=env)
     return code

@@ -5,6 +5,7 @@
 import { api } from "../../scripts/api.js";
 // @ts-ignore served by ComfyUI
 import { app } from "../../scripts/app.js";
+import { showSuggested } from "./balance/suggested.mjs";
 import { lastRunOf } from "./badges/refusals.mjs";
 import { installCurve } from "./curve/widget.mjs";
 import { convertItems } from "./convert/convert.mjs";
@@ -67,6 +68,7 @@ comfy.app.registerExtension({
     const result = RESULTS.get(node.comfyClass);
     if (result) showResults(comfy.app, node, result);
     if (node.comfyClass === EXPORT) showDocuments(comfy.app, node);
+    if (node.comfyClass === "LorchestraLoraBalance") showSuggested(comfy.app, node);
     if (node.comfyClass === "LorchestraLoraSchedule") installCurve(comfy, node);
     if (node.comfyClass === STACK || node.comfyClass === REQUEST) nameChoices(node);
     if (node.comfyClass === STACK) {

@@ -17,6 +17,8 @@ from .host.schema import category, schema
 from .sockets import LoraStackSocket, read_rows, to_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..lorchestra.analysis.balance import Balance
     from ..lorchestra.apply.plan import Change, Plan
     from ..lorchestra.fit.rows import Files
@@ -83,7 +85,7 @@ class LoraBalance(io.ComfyNode):
         base = _base(stack, files, model)
         if base is None:
             text = "No LoRA does anything here: none is on, or no weight is other than 0."
-            return _output(to_rows(stack.entries), text, "{}", nothing())
+            return _output(to_rows(stack.entries), text, "{}", nothing(), None)
         plan = make_plan(stack, files, base, Choices(SKIP, IGNORE, AUTO))
         if model is None:
             balance = measure(plan)
@@ -95,17 +97,20 @@ class LoraBalance(io.ComfyNode):
             text += "\n\nRegions are not measured: each LoRA counts as if it acted in the whole picture."
         data = json.dumps({"version": 1, "model": base.title, **to_json(balance)}, ensure_ascii=False)
         rows = to_rows(host_files.with_listed_names(_weighted(stack, plan, balance, weights)))
-        return _output(rows, text, data, balance)
+        return _output(rows, text, data, balance, _suggested(stack, plan, balance))
 
 
-def _output(rows: object, text: str, data: str, balance: Balance) -> io.NodeOutput:
+def _output(
+    rows: object, text: str, data: str, balance: Balance, suggested: Mapping[str, object] | None
+) -> io.NodeOutput:
     from ..lorchestra.analysis.plot import draw
     from ..lorchestra.schedule import plot
 
     picture = draw(balance)
     pixels = np.asarray(plot.drawn(picture), dtype=np.float32) / 255
     images = [host_files.write_preview(plot.png(picture), "lorchestra_balance")]
-    return io.NodeOutput(rows, text, data, torch.from_numpy(pixels)[None], ui={"text": [text], "images": images})
+    ui = {"text": [text], "images": images, "suggested": [suggested] if suggested else []}
+    return io.NodeOutput(rows, text, data, torch.from_numpy(pixels)[None], ui=ui)
 
 
 def _base(stack: Stack, files: Files, model: Patcher | None) -> Base | None:
@@ -157,6 +162,24 @@ def _weighted(stack: Stack, plan: Plan, balance: Balance, weights: str) -> list[
             own = entry.clip if entry.clip is None else _scaled(entry.clip, clip, lora.clip)
             entries[row - 1] = replace(entry, model=scaled, clip=own)
     return entries
+
+
+def _suggested(stack: Stack, plan: Plan, balance: Balance) -> Mapping[str, object] | None:
+    """What the face sets the rows to if it is told to; None where there is nothing to weigh."""
+    if len(balance.rows()) < 2:
+        return None
+    return {
+        "rows": [[entry.lora, entry.model, entry.clip] for entry in stack.entries if entry.active],
+        "weights": {
+            weights: [
+                [entry.model, entry.clip]
+                for entry, before in zip(_weighted(stack, plan, balance, weights), stack.entries, strict=True)
+                if before.active
+            ]
+            for weights in WEIGHTS
+            if weights != AS_THEY_ARE
+        },
+    }
 
 
 def _scaled(weight: float, total: float, before: float) -> float:

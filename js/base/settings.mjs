@@ -153,6 +153,15 @@ export const SETTINGS = {
     defaultValue: true,
     allowed: isSwitch,
   },
+  strengthBars: {
+    id: "Lorchestra.StrengthBars",
+    section: "Rows",
+    name: "Show how strong LoRAs are",
+    tooltip: "A thin bar below each row, against the other rows. Each file is read once for it, when nothing runs.",
+    type: "boolean",
+    defaultValue: true,
+    allowed: isSwitch,
+  },
 };
 
 /**

@@ -7,6 +7,7 @@
 import { create, useStyle } from "../base/dom.mjs";
 import { holdAsRightClick } from "../base/touch.mjs";
 import { t } from "../base/words.mjs";
+import { createBars } from "../balance/bars.mjs";
 import { createActions } from "./actions.mjs";
 import { createAsking } from "./asking.mjs";
 import { createCurves } from "./curves.mjs";
@@ -47,7 +48,8 @@ export function createStackList(host) {
   useStyle("stack", STYLE);
   const element = create("div", { class: `lorchestra ${LIST_CLASS}`, role: "group", "aria-label": t("LoRAs") });
   const state = new ListState(host.read, host.seed);
-  const view = new ListView(element, state, createCurves(host.comfy.api, host.node, () => view.showRows()));
+  const view = new ListView(
+    element, state, createCurves(host.comfy.api, host.node, () => view.showRows()), createBars(host.comfy, host.node, () => view.showRows()));
   const asking = createAsking(host.comfy, (text, stack) => {
     state.learn(text, stack);
     view.show();

@@ -34,11 +34,13 @@ export class ListView {
    * @param {HTMLElement} element
    * @param {import("./state.mjs").ListState} state
    * @param {import("./curves.mjs").Curves} curves
+   * @param {ReturnType<typeof import("../balance/bars.mjs").createBars>} bars
    */
-  constructor(element, state, curves) {
+  constructor(element, state, curves, bars) {
     this.element = element;
     this.state = state;
     this.curves = curves;
+    this.bars = bars;
   }
 
   /**
@@ -96,6 +98,7 @@ export class ListView {
       row, index, count: rows.length, split, wide, curve: this.curves.of(schedules[index]), badge: badges[index],
       open: open.has(row.lora), acting: flat[index], group: groupOf(stack, row)?.name,
     }));
+    this.bars.show(rows, this.rows.map(({ element }) => element));
   }
 
   /**

@@ -8,28 +8,32 @@ each other's.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from ..algorithms.lora import LoRA
 from ..apply.fuse import Term
 from ..apply.plan import Change, Part, Plan
 from ..architectures.blocks import find_block, find_part, in_order
 from ..architectures.sites import Offset
 from ..errors import AdapterError, StackError
+from ..spelling import slots
 from ..spelling.prefixes import MODEL
 from .deltas import Delta, Shape, find_delta, meeting, shape_of
-from .products import Products, Run, lay_out, products
+from .products import Products, Scratch, lay_out, products
+from .workers import ahead
 
-MOST_LORAS = 64
-"""LoRAs that are compared; the pairs grow with the square."""
+MOST_LORAS = 256
+"""LoRAs that are compared; the pairs grow with the square. 200 of rank 32 on all of SDXL take some minutes."""
 
 FindWeight = Callable[[Change], Tensor | None]
 """The model's weight of a change in fp32, or None if it is not at hand."""
@@ -193,7 +197,7 @@ def measure(
     progress: Callable[[int, int], None] | None = None,
     before: Sequence[Before] = (),
 ) -> Balance:
-    """Measures the LoRAs of a plan, layer by layer; of each only the tensors of one layer are in memory.
+    """Measures the LoRAs of a plan, layer by layer; of each only the tensors of a few layers are in memory.
 
     `before` is what came in with the model. `find_weight` gives the model's weights, for ‖W‖ and for adapters whose Δ
     depends on them. `progress` is called with (layers done, layers in all). Raises `StackError` for more LoRAs than
@@ -216,8 +220,19 @@ def measure(
         dict.fromkeys(change for parts in (*(item.parts for item in before), plan.changes) for change in parts)
     )
 
-    def read(change: Change) -> _Layer:
-        weight = find_weight(change) if find_weight else None
+    one_reads, one_builds, own = threading.Lock(), threading.Lock(), threading.local()
+
+    def look_at(change: Change) -> _Layer:
+        pieces = [piece.term.adapter for item in before for piece in item.parts.get(change, ())]
+        is_plain = all(isinstance(adapter, LoRA) for adapter in pieces) and all(
+            part.module.algorithm == slots.LORA for part in plan.changes.get(change, ())
+        )
+        with contextlib.nullcontext() if is_plain else one_builds:  # each Δ is as large as the weight
+            return measured(change)
+
+    def measured(change: Change) -> _Layer:
+        with one_reads:
+            weight = find_weight(change) if find_weight else None
         found = [
             (lora, _read_piece(lora, piece, weight))
             for lora, item in enumerate(before)
@@ -226,9 +241,11 @@ def measure(
         for part in plan.changes.get(change, ()):
             lora = number[part.file.path]
             found.append((lora, _read_part(lora, part, _factor(loras[lora], change, part), weight)))
-        return _lay_out(change, found, weight)
+        if not hasattr(own, "scratch"):
+            own.scratch = Scratch()
+        return _layer(change, found, weight, count, own.scratch)
 
-    for done, layer in enumerate(_ahead(read, changes)):
+    for done, layer in enumerate(ahead(look_at, changes)):
         sums.add(layer)
         if progress:
             progress(done + 1, len(changes))
@@ -237,28 +254,13 @@ def measure(
     return Balance(loras, sums.groups(), sums.pairs(), sums.left_out())
 
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-def _ahead(make: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-    """`make` of each item; in another thread, which is one item ahead: two are in memory."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(make, items[0]) if items else None
-        for item in [*items[1:], None]:
-            if coming is None:
-                return
-            made = coming.result()
-            coming = None if item is None else pool.submit(make, item)
-            yield made
-
-
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One change, read and laid out."""
+    """One change, read and measured."""
 
     change: Change
-    runs: tuple[Run, ...]
+    found: tuple[Products, ...]
+    """Of each run of rows in which the same LoRAs meet."""
     left_out: tuple[tuple[int, str], ...]
     """(number of the LoRA, why)."""
     base: float | None
@@ -280,11 +282,15 @@ def _read_part(lora: int, part: Part, factor: float, weight: Tensor | None) -> D
         raise AdapterError(part.file.path, part.module.name, str(error)) from error
 
 
-def _lay_out(change: Change, found: Sequence[tuple[int, Delta | str]], weight: Tensor | None) -> _Layer:
+def _layer(
+    change: Change, found: Sequence[tuple[int, Delta | str]], weight: Tensor | None, count: int, scratch: Scratch
+) -> _Layer:
     """What the LoRAs of these numbers add to one change, or why that is not counted."""
+    generator = torch.Generator().manual_seed(_seed(change.key))
     runs = meeting([delta for _, delta in found if isinstance(delta, Delta)])
     left_out = tuple((lora, why) for lora, why in found if isinstance(why, str))
-    return _Layer(change, tuple(lay_out(run) for run in runs), left_out, None if weight is None else _norm(weight))
+    measured = tuple(products(lay_out(run, scratch.restart()), count, generator) for run in runs)
+    return _Layer(change, measured, left_out, None if weight is None else _norm(weight))
 
 
 def _norm(weight: Tensor) -> float:
@@ -312,7 +318,8 @@ class _Sums:
         self._groups: dict[tuple[str, str, str], tuple[Tensor, Tensor, list[float | None]]] = {}
         self._left_out: Counter[tuple[int, str]] = Counter()
         self._shared, self._added = _zeros(2, count, count), _zeros(2, count, count)
-        self._runs: list[tuple[Tensor, Tensor]] = []
+        self._signs = _zeros(6, count, count)
+        """Sums over the runs of: opposite, sampled, opposite², opposite · sampled, sampled², and runs with any."""
 
     def add(self, layer: _Layer) -> None:
         """Adds one layer."""
@@ -323,9 +330,7 @@ class _Sums:
             self._groups[key] = _zeros(self._count, self._count), _zeros(self._count), []
         gram, spectral, base = self._groups[key]
         base.append(layer.base)
-        generator = torch.Generator().manual_seed(_seed(path))
-        for run in layer.runs:
-            found = products(run, self._count, generator)
+        for found in layer.found:
             gram += found.gram
             torch.maximum(spectral, found.spectral, out=spectral)
             self._add_pairs(found)
@@ -342,7 +347,13 @@ class _Sums:
             is_known = ~table.isnan()
             self._shared[place] += torch.where(is_known, table * both, 0)
             self._added[place] += torch.where(is_known, both, 0)
-        self._runs.append((found.opposite, found.sampled))
+        opposite, sampled = found.opposite, found.sampled
+        for total, term in zip(
+            self._signs,
+            (opposite, sampled, opposite.square(), opposite * sampled, sampled.square(), sampled > 0),
+            strict=True,
+        ):
+            total += term
 
     def groups(self) -> tuple[Group, ...]:
         """In the order of `Balance.groups`."""
@@ -351,14 +362,11 @@ class _Sums:
 
     def pairs(self) -> Pairs:
         """0 / 0 is NaN: where nothing was compared, nothing is known."""
-        empty = _zeros(1, self._count, self._count)
-        opposite = torch.cat([empty, *(run[0][None] for run in self._runs)])
-        sampled = torch.cat([empty, *(run[1][None] for run in self._runs)])
-        total = sampled.sum(0)
-        conflicts = opposite.sum(0) / total
+        opposite, total, opposite_squares, mixed, squares, runs = self._signs
+        conflicts = opposite / total
         # The elements of one layer hang together, so layers are what is counted as independent.
-        runs = (sampled > 0).sum(0)
-        errors = ((opposite - conflicts * sampled).square().sum(0) * runs / (runs - 1)).sqrt() / total
+        spread = (opposite_squares - 2 * conflicts * mixed + conflicts.square() * squares).clamp_min(0)
+        errors = (spread * runs / (runs - 1)).sqrt() / total
         shared = self._shared / self._added
         return Pairs(shared[0], shared[1], conflicts, errors)
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +28,8 @@ _RIDGE = 1e-5
 """Share of the largest direction below which one counts as lost, for the angles."""
 _WIDEST = 1024
 """Columns of halves that lie side by side; their products have so many rows and columns."""
+_SMALLEST = 64
+"""Rows whose products with each other are not halved further."""
 _CANCELS = 1e-2
 """Share of its products' sizes below which their sum is taken again in fp64."""
 _TINY = 1e-30
@@ -93,7 +94,29 @@ class Products:
     """`[count, count]`: how many were looked at, in which neither is 0."""
 
 
-def lay_out(deltas: Sequence[Delta]) -> Run:
+class Scratch:
+    """Memory for the halves of a run, used again for the next one: new memory costs as much as the products."""
+
+    def __init__(self) -> None:
+        self._buffers: list[Tensor] = []
+        self._used = 0
+
+    def restart(self) -> Scratch:
+        """All of it is free again; what was taken before must not be used any more."""
+        self._used = 0
+        return self
+
+    def take(self, rows: int, columns: int) -> Tensor:
+        """`[rows, columns]` in fp32 with any values."""
+        if self._used == len(self._buffers):
+            self._buffers.append(torch.empty(0))
+        if self._buffers[self._used].numel() < rows * columns:
+            self._buffers[self._used] = torch.empty(rows * columns)
+        self._used += 1
+        return self._buffers[self._used - 1][: rows * columns].view(rows, columns)
+
+
+def lay_out(deltas: Sequence[Delta], scratch: Scratch) -> Run:
     """Lays out what several LoRAs add to the same rows; one LoRA may stand there several times."""
     by_rank: dict[int, list[Delta]] = {}
     dense: dict[int, Tensor] = {}
@@ -105,7 +128,7 @@ def lay_out(deltas: Sequence[Delta]) -> Run:
     halves: list[Halves] = []
     for rank, group in sorted(by_rank.items()):
         many = max(1, _WIDEST // max(rank, 1))
-        halves += [_side_by_side(group[start : start + many], rank) for start in range(0, len(group), many)]
+        halves += [_side_by_side(group[start : start + many], rank, scratch) for start in range(0, len(group), many)]
     return Run(tuple(halves), dense)
 
 
@@ -128,9 +151,9 @@ def _merged(deltas: Sequence[Delta]) -> Mapping[int, Delta]:
     return result
 
 
-def _side_by_side(group: Sequence[Delta], rank: int) -> Halves:
+def _side_by_side(group: Sequence[Delta], rank: int, scratch: Scratch) -> Halves:
     rows, columns = group[0].up.shape[0], group[0].columns
-    up, down = torch.empty(rows, len(group) * rank), torch.empty(len(group) * rank, columns)
+    up, down = scratch.take(rows, len(group) * rank), scratch.take(len(group) * rank, columns)
     for place, delta in enumerate(group):
         own = slice(place * rank, (place + 1) * rank)
         up[:, own].copy_(delta.up)
@@ -174,6 +197,17 @@ def products(run: Run, count: int, generator: torch.Generator) -> Products:
     return Products(gram, spectral, shared[1], shared[0], opposite, sampled)
 
 
+def square(run: Run) -> float:
+    """‖Δ‖² of the one LoRA of a run."""
+    total = 0.0
+    for block in run.halves:
+        used, own = _own_products(block)
+        total += float(_inner(*own, used, used))
+    for delta in run.dense.values():
+        total += float(delta.square().sum(dtype=torch.float64))
+    return max(total, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A block that was compared with itself; of the tuples, the first is of the outputs, the second of the inputs."""
@@ -207,9 +241,23 @@ def _own_grams(block: Halves) -> tuple[Tensor, Tensor]:
 
 
 def _gram(matrix: Tensor) -> Tensor:
-    """The products of its rows with each other."""
-    # NumPy's product of a matrix with its own transpose takes half the time of any other.
-    return torch.as_tensor(np.matmul(matrix.numpy(), matrix.T.numpy()))
+    """The products of its rows with each other: those above the diagonal, and again below it."""
+    count = matrix.shape[0]
+    result = matrix.new_empty(count, count)
+    _fill(result, matrix, 0, count)
+    return result
+
+
+def _fill(result: Tensor, matrix: Tensor, start: int, stop: int) -> None:
+    if stop - start <= _SMALLEST:
+        result[start:stop, start:stop] = matrix[start:stop] @ matrix[start:stop].T
+        return
+    middle = (start + stop) // 2
+    above = torch.mm(matrix[start:middle], matrix[middle:stop].T)
+    result[start:middle, middle:stop] = above
+    result[middle:stop, start:middle] = above.T
+    _fill(result, matrix, start, middle)
+    _fill(result, matrix, middle, stop)
 
 
 def _cross(first: Halves, second: Halves) -> tuple[Tensor, Tensor]:
@@ -296,7 +344,7 @@ def _signs(run: Run, count: int, generator: torch.Generator) -> tuple[Tensor, Te
     """(elements of opposite signs, elements that are not 0), each `[count, count]`, of the sampled elements."""
     height, width = run.shape
     rows = torch.randint(height, (SAMPLED_ROWS,), generator=generator)
-    columns = torch.randperm(width, generator=generator)[:SAMPLED_COLUMNS] if width > SAMPLED_COLUMNS else slice(None)
+    columns = torch.randint(width, (SAMPLED_COLUMNS,), generator=generator) if width > SAMPLED_COLUMNS else slice(None)
     loras: list[int] = []
     signs: list[Tensor] = []
     for block in run.halves:

@@ -310,6 +310,11 @@ class Server(Client):
     def _ended(self) -> int | None:
         return None if self._process is None else self._process.poll()
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that was started here; None if there is none."""
+        return None if self._process is None else self._process.pid
+
     def _unreachable(self, error: OSError) -> ComfyUIError:
         code = self._ended()
         if code is None:

@@ -52,6 +52,12 @@ _STEPS: tuple[str, ...] = (
     ALTER TABLE files ADD COLUMN nsfw INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE files ADD COLUMN favourite INTEGER;
     """,
+    # How strong each file is, as `analysis.strengths` writes it.
+    """
+    CREATE TABLE strengths (
+        path TEXT PRIMARY KEY, size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, data TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 """The schema's versions, each made from the one before it. `user_version` counts them."""
 
@@ -170,6 +176,29 @@ class Database:
             return True
 
         return bool(not rows or self._do(write))
+
+    def find_strengths(self, path: str, size: int, modified_ns: int) -> str | None:
+        """What was kept of how strong a file is, in this state of it."""
+
+        def read(connection: sqlite3.Connection) -> str | None:
+            query = "SELECT data FROM strengths WHERE path = ? AND size = ? AND modified_ns = ?"
+            with contextlib.suppress(UnicodeEncodeError):
+                found = connection.execute(query, (path, size, modified_ns)).fetchone()
+                return str(found[0]) if found else None
+            return None
+
+        return self._do(read)
+
+    def save_strengths(self, path: str, size: int, modified_ns: int, data: str) -> None:
+        """Keeps how strong a file is, in place of what was kept of an earlier state."""
+
+        def write(connection: sqlite3.Connection) -> bool:
+            with contextlib.suppress(UnicodeEncodeError):
+                row = (path, size, modified_ns, data)
+                connection.execute("INSERT OR REPLACE INTO strengths VALUES (?, ?, ?, ?)", row)
+            return True
+
+        self._do(write)
 
     def count_use(self, folder: str, names: Sequence[str], now: float | None = None) -> bool:
         """Counts one use of each of these files."""

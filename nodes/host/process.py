@@ -17,6 +17,7 @@ from .server import find_server, is_running
 if TYPE_CHECKING:
     from asyncio import Future
 
+    from ...lorchestra.analysis.strengths import Strengths
     from ...lorchestra.fit.badge import Badge
     from ...lorchestra.library.catalog import Library
     from ...lorchestra.library.database import Database
@@ -41,6 +42,11 @@ class Recent(Generic[Value]):
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = threading.Lock()
 
+    def find(self, key: Hashable) -> Value | None:
+        """The value of a key, if it is there."""
+        with self._lock:
+            return self._values.get(key)
+
     def find_or_make(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """The value of a key. Threads do not wait for each other: two may make the same one at once."""
         with self._lock:
@@ -63,6 +69,9 @@ bases: Recent[Base | None] = Recent(4)
 
 badges: Recent[Badge] = Recent(20_000)
 """By the keys of a LoRA file and of a model."""
+
+strengths: Recent[Strengths] = Recent(5_000)
+"""How strong LoRA files are, by their keys."""
 
 model_layers: WeakKeyDictionary[BaseModel, ModelLayers] = WeakKeyDictionary()
 """Of the models that are loaded."""
@@ -97,6 +106,14 @@ def long_jobs() -> Jobs:
     from ..routes.jobs import Jobs
 
     return Jobs("long", 1, 50)
+
+
+@cache
+def strength_jobs() -> Jobs:
+    """The thread that reads whole LoRA files to tell how strong they are."""
+    from ..routes.jobs import Jobs
+
+    return Jobs("strengths", 1, 50)
 
 
 @cache

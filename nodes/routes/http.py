@@ -85,17 +85,23 @@ def post(work: Callable[[Body], object], most: int = SMALL) -> Handler:
     return handle
 
 
-def post_long(work: Callable[[Body, IsWanted], object], is_long: Callable[[Body], bool]) -> Handler:
-    """The same for small bodies and `work` that may take minutes, as `get_long`."""
+def post_long(
+    work: Callable[[Body, IsWanted], object],
+    is_long: Callable[[Body], bool],
+    long_jobs: Callable[[], Jobs] | None = None,
+    most: int = SMALL,
+) -> Handler:
+    """The same for `work` that may take minutes, as `get_long`; `long_jobs` does that if it is given."""
 
     @wraps(work)
     async def handle(request: web.Request) -> web.Response:
         try:
-            data = await read_body(request, SMALL)
-            body = _read_body(data, SMALL)
+            data = await read_body(request, most)
+            body = _read_body(data, most)
         except LorchestraError as error:
             return _error(error.sentence)
-        jobs, joins = (process.long_jobs(), True) if is_long(body) else (process.quick_jobs(), False)
+        long = long_jobs or process.long_jobs
+        jobs, joins = (long(), True) if is_long(body) else (process.quick_jobs(), False)
         return await _answer(request, jobs, (work, data), lambda is_wanted: work(body, is_wanted), joins)
 
     return handle

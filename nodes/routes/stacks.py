@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from ...lorchestra.errors import LorchestraError, ScheduleError, StackError, quoted
 from ...lorchestra.sentences import with_parts
 from .http import Body, read_text
+from .jobs import IsWanted
 
 if TYPE_CHECKING:
     from ...lorchestra.schedule import Steps
@@ -40,6 +41,21 @@ def check(body: Body) -> dict[str, object]:
         pairs.append((str(data["node"]), data.get("loras")))
     only_found = body.get("only_found") is True
     return {"stacks": badges.check(cast("Mapping[str, object] | None", queued), pairs, only_found=only_found)}
+
+
+def is_measuring(body: Body) -> bool:
+    """Whether `strengths` may take minutes."""
+    return body.get("measure") is True
+
+
+def strengths(body: Body, is_wanted: IsWanted) -> dict[str, object]:
+    """For each row of `loras`, ‖Δ‖ at weight 1 in the diffusion model and in the text encoders, or why it is not known.
+
+    What was not measured yet is null; with `measure` true it is measured, once nothing runs.
+    """
+    from ..host.strengths import strengths_of
+
+    return {"rows": strengths_of(body.get("loras"), is_wanted if is_measuring(body) else None)}
 
 
 def read(body: Body) -> dict[str, object]:

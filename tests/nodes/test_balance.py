@@ -85,6 +85,21 @@ def test_the_rows_go_out_with_suggested_weights(balance: Any, files: Path, model
     assert out[2].entry.air == "civitai:1@2"
 
 
+def test_the_face_gets_the_weights_of_the_rows_that_are_on(pack: ModuleType, files: Path) -> None:
+    """Equal weights make equal norms: measured again at them."""
+    node = next(node for node in pack.node_list if node.__name__ == "LoraBalance")
+    given = rows(weak=0.5, strong=0.15)
+    given["loras"].insert(1, {"lora": "gone.safetensors", "on": False})
+    (suggested,) = node.execute(lora_stack=given).ui["suggested"]
+    assert suggested["rows"] == [["weak.safetensors", 0.5, None], ["strong.safetensors", 0.15, None]]
+    assert list(suggested["weights"]) == ["equal", "total", "interference"]
+    weak, strong = (model for model, _ in suggested["weights"]["equal"])
+    output = node.execute(lora_stack=rows(weak=weak, strong=strong))
+    first, second = (lora["strength"] for lora in json.loads(output.args[2])["loras"])
+    assert first == pytest.approx(second, rel=1e-3)
+    assert node.execute(lora_stack=rows(weak=0.5)).ui["suggested"] == []
+
+
 def test_without_a_model(balance: Any, loras: Path) -> None:
     """On the architecture that the file is made for."""
     save_file(

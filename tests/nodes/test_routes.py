@@ -672,3 +672,24 @@ def test_all_files_are_hashed_when_that_is_asked_for(loras: Path, ask: Callable[
     nothing = {"done": 0, "total": 0}
     assert ask("POST", "index", {"hash": False})[2] == {"hashing": nothing, "searching": nothing}
     assert ask("GET", "loras")[2]["problem"] is None
+
+
+def test_strengths_are_measured_once_and_told_by_row(ask: Callable[..., Any], loras: Path) -> None:
+    write_lora(loras / "a.safetensors", layers("input_blocks.1.*attn1.to_[qk]"), seed=1)
+    rows = [
+        {"lora": "a.safetensors"},
+        {"lora": "a.safetensors", "blocks": {"attn": 0.5}},
+        {"lora": "a.safetensors", "blocks": {"mlp": 0.5}},
+        {"lora": "not there.safetensors"},
+    ]
+    _, _, before = ask("POST", "strengths", {"loras": rows})
+    assert before["rows"][:3] == [None, None, None]
+    assert before["rows"][3]["why"] == "its file is not on this machine"
+    _, _, measured = ask("POST", "strengths", {"loras": rows, "measure": True})
+    whole, half, same, _ = measured["rows"]
+    assert whole["model"] > 0 and whole["clip"] == 0
+    assert half["model"] == pytest.approx(whole["model"] / 2) and same == whole
+    assert ask("POST", "strengths", {"loras": rows})[2] == measured
+    write_lora(loras / "a.safetensors", layers("input_blocks.1.*attn1.to_[qk]"), seed=1, alpha=64)
+    assert ask("POST", "strengths", {"loras": rows[:1]})[2] == {"rows": [None]}
+    assert ask("POST", "strengths", {"loras": 3})[0] == 400
