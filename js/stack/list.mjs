@@ -34,6 +34,7 @@ const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
  * @property {(change: () => void) => void} sized makes a change of the height that is no edit; the node follows it
  * @property {() => import("../values/verdicts.mjs").Model | null} model of the node, for the picker; null where it is not known
  * @property {() => Promise<import("./insert.mjs").Field | null>} prompt the one text with its prompt; null where it is not known
+ * @property {(row: import("../values/stack.mjs").Row) => Promise<import("../blocks/editor.mjs").Layout>} blocks of the model, and what a row's LoRA changes in them
  * @property {() => void} onShown called when the value was shown, which may have changed
  * @property {() => void} onBuilt called when the list is seen for the first time
  */

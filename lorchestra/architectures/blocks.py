@@ -46,7 +46,7 @@ def find_part(key: str) -> str:
 
 def in_order(block: str) -> tuple[int, str, int]:
     """Sorts blocks as the data flows through a UNet, and others by name and number."""
-    name, number = _numbered(block)
+    name, number = numbered(block)
     return (_FLOW.index(name) if name in _FLOW else 1, "" if name in _FLOW else name, number or 0)
 
 
@@ -57,6 +57,13 @@ _AUDIO = re.compile(r"(?:^|[._])audio", re.I)  # transformer_blocks.3.audio_attn
 _VIDEO = re.compile(r"(?:^|[._])(?:video|v2a|a2v)", re.I)
 TEXT_ENCODER = "text_encoder"
 _PART_NAMES = {ATTENTION: ("attn", "attention"), MLP: ("mlp", "ff"), OTHER: ("other",)}
+
+
+def names_of_part(part: str) -> tuple[str, ...]:
+    """What weights per block call one of `PARTS`."""
+    return _PART_NAMES[part]
+
+
 _SHORT = {"double_blocks": "double", "single_blocks": "single"}
 _THIRDS = ("early", "mid", "late")
 _UNET_THIRDS = {"input": "early", "middle": "mid", "output": "late"}
@@ -70,7 +77,7 @@ class BlockNames:
         self._counts: dict[str, int] = {}
         self._has_audio = False
         for key in keys:
-            stack, number = _numbered(find_block(key))
+            stack, number = numbered(find_block(key))
             if number is not None:
                 self._counts[stack] = max(self._counts.get(stack, 0), number + 1)
             self._has_audio = self._has_audio or _AUDIO.search(key) is not None
@@ -81,8 +88,8 @@ class BlockNames:
         `early`, `mid` and `late` are thirds of a stack of blocks, and the three parts of a UNet. `audio` and `video`
         are there in models that make both.
         """
-        stack, number = _numbered(find_block(key, is_encoder))
-        result: dict[str, int | None] = {stack: number}
+        stack, number = numbered(find_block(key, is_encoder))
+        result: dict[str, int | None] = {stack.casefold(): number}  # modF of AuraFlow: patterns have small letters
         if stack in _SHORT:
             result[_SHORT[stack]] = number
         result.update(dict.fromkeys(_PART_NAMES[find_part(key)]))
@@ -102,7 +109,7 @@ class BlockNames:
         return result
 
 
-def _numbered(block: str) -> tuple[str, int | None]:
+def numbered(block: str) -> tuple[str, int | None]:
     """`double_blocks.3` → `("double_blocks", 3)`."""
     name, _, number = block.rpartition(".")
     return (name, int(number)) if number.isdigit() else (block, None)
