@@ -173,16 +173,7 @@ export function createBlockEditor(host) {
   const picture = create("div", { class: "lorchestra-blocks-groups" });
   const element = create("div", { class: `${ROOT_CLASS} lorchestra-blocks`, role: "group", "aria-label": t("Editor of weights per block") },
     head, picture, chosen, others, notes, text);
-  element.addEventListener("keydown", (event) => {
-    if (event.target === text || event.target instanceof HTMLInputElement) return;
-    const key = event.key.toLowerCase();
-    if ((event.ctrlKey || event.metaKey) && (key === "z" || key === "y")) {
-      event.preventDefault();
-      event.stopPropagation();
-      if (key === "y" || event.shiftKey) redo();
-      else undo();
-    }
-  });
+  // Ctrl+Z is ComfyUI's: every edit is a step of its undo, and it hears the key before anyone else.
   element.addEventListener("paste", (event) => {
     if (event.target === text || event.target instanceof HTMLInputElement) return;
     event.preventDefault();

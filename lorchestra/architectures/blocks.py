@@ -13,6 +13,14 @@ ATTENTION, MLP, OTHER = "attention", "MLP", "other"
 PARTS = (ATTENTION, MLP, OTHER)
 """What a layer does in its block."""
 
+_IN_CHECKPOINTS = (
+    ("cond_stage_model.model.", "clip_h"),
+    ("cond_stage_model.", "clip_l"),
+    ("conditioner.embedders.0.model.", "clip_g"),
+    ("conditioner.embedders.0.", "clip_l"),
+    ("conditioner.embedders.1.", "clip_g"),
+)
+"""How the keys of text encoders begin in checkpoints, and what ComfyUI calls these when it has loaded them."""
 _MODEL = re.compile(r"^(?:model\.)?diffusion_model\.")
 _UNET = re.compile(r"(input|output)_blocks\.([0-9]+)\.|(middle)_block\.")  # input_blocks.4.1.transformer_blocks.0.ff
 _REPEATED = re.compile(r"(?:^|\.)(\w*(?:block|layer)\w*)\.([0-9]+)(?:\.|$)")  # double_blocks.3.img_attn.qkv
@@ -28,8 +36,9 @@ def find_block(key: str, is_encoder: bool = False) -> str:
     path = _MODEL.sub("", key)
     repeated = _REPEATED.search(path)
     if is_encoder:
-        name = path.split(".", 1)[0]
-        return f"{name}.{repeated[1]}.{repeated[2]}" if repeated else name
+        name = next((name for begin, name in _IN_CHECKPOINTS if path.startswith(begin)), None)
+        name = name or path.removeprefix("text_encoders.").split(".", 1)[0]
+        return f"{name}.{repeated[1].replace('resblocks', 'layers')}.{repeated[2]}" if repeated else name
     unet = _UNET.match(path)
     if unet:
         return unet[3] or f"{unet[1]}.{unet[2]}"
