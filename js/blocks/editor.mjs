@@ -257,7 +257,7 @@ export function createBlockEditor(host) {
     const { touched, left } = values.count();
     const unknown = values.unknown();
     const untouched = hand.isKnown() ? values.untouched().filter((one) => !unknown.includes(one)) : [];
-    const lines = error ? [`${asSentence(error)}. ${t("Write the patterns as text.")}`] : model === undefined ? [] : [
+    const lines = error ? [note ? `${asSentence(note)}.` : "", `${asSentence(error)}. ${t("Write the patterns as text.")}`] : model === undefined ? [] : [
       isModel ? "" : t("The model is not known here; these are the blocks of {model}, for which the LoRA was made.", { model }),
       note ? `${asSentence(note)}.` : "",
       hand.isKnown() && left ? t("{left} of the {count} layers that the LoRA changes are at 0.", { count: touched, left }) : "",
@@ -290,7 +290,7 @@ export function createBlockEditor(host) {
     draw();
     const focused = document.activeElement;
     if (focused !== text && (!focused || focused === document.body || focused.contains(element) || element.contains(focused))) {
-      views.some((view) => view.focus(selected));
+      if (!views.some((view) => view.focus(selected))) text.focus({ preventScroll: true });
     }
   }
   say("");
