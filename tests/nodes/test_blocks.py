@@ -31,7 +31,9 @@ def model() -> Any:
 @pytest.fixture
 def blocks(loras: Path) -> list[str]:
     """The blocks of a LoRA with layers in many of them."""
-    whole = write_lora(loras / "whole.safetensors", narrow_layers("*attn?.to_*", "*in_layers.2"), "native", rank=4, seed=1)
+    whole = write_lora(
+        loras / "whole.safetensors", narrow_layers("*attn?.to_*", "*in_layers.2"), "native", rank=4, seed=1
+    )
     return sorted({block_of(name) for name in load_file(whole)})
 
 
