@@ -27,8 +27,9 @@ const PATIENCE = 3000; // milliseconds, while somebody waits
  *   watch: (stack: Shown) => () => void,
  *   notice: () => void, refresh: () => void, modelOf: (node: GraphNode, input?: string) => Model | null,
  *   promptOf: (node: GraphNode, input?: string) => Promise<import("../stack/insert.mjs").Field | null>,
+ *   blocksOf: (node: GraphNode, input: string | undefined, row: unknown) => Promise<import("../blocks/editor.mjs").Layout>,
  * }} `watch` gives the function that ends it. `notice` looks for changes now instead of soon, `refresh` asks anew for
- *   all rows, because files may have changed; `promptOf` asks first about the graph as it is
+ *   all rows, because files may have changed; `promptOf` and `blocksOf` ask first about the graph as it is
  */
 export function createBadges(comfy) {
   const lastRun = lastRunOf(comfy);
@@ -93,6 +94,7 @@ export function createBadges(comfy) {
     },
     notice: look,
     refresh,
+    blocksOf: (node, input, row) => questions.askBlocks(list.find(node, input), row),
     modelOf: (node, input) => list.find(node, input)?.model ?? null,
     async promptOf(node, input) {
       // Asked again: the graph may have changed since. Where the server is late, it is not known.

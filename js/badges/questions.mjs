@@ -59,6 +59,17 @@ export function createQuestions({ app, api }, list) {
     /** Whether the graph is another one than was asked about. @param {Place[]} places */
     isOther: (places) => seen === undefined || fingerprint(rootOf(app), places) !== seen,
 
+    /**
+     * The blocks of the model that a stack is connected to, and those that the LoRA of a row changes.
+     * @param {import("./watchlist.mjs").Watched | undefined} one a stack that is in no graph is connected to nothing
+     * @param {unknown} row
+     */
+    async askBlocks(one, row) {
+      await readGraph(list.placed().map(({ place }) => place));
+      const answer = await askServer({ api }, "/lorchestra/blocks", { prompt, node: one?.id ?? "", row });
+      return /** @type {import("../blocks/editor.mjs").Layout} */ (inWords(/** @type {object} */ (answer)));
+    },
+
     /** The graph is read anew before the next question. */
     forget() {
       seen = undefined;

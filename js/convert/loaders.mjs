@@ -13,9 +13,10 @@
  * `nodes/ltxv_nodes.py`, `nodes/nodes.py`; arcum42/ComfyUI_SageUtils `nodes/selector_v3.py`, `nodes/loader_v3.py`;
  * nunchaku-tech/ComfyUI-nunchaku and ussoewwin/ComfyUI-QwenImageLoraLoader `nodes/lora/`; XLabs-AI/x-flux-comfyui
  * `nodes.py`; kijai/ComfyUI-WanVideoWrapper `nodes_model_loading.py`; kijai/ComfyUI-HunyuanVideoWrapper and
- * kijai/ComfyUI-FramePackWrapper `nodes.py`.
+ * kijai/ComfyUI-FramePackWrapper `nodes.py`; ltdrdata/ComfyUI-Inspire-Pack `inspire/lora_block_weight.py`.
  */
 
+import { inspireBlocks } from "./inspire.mjs";
 import { count, countOf, groupRows, isOff, isRgthreeRow, managerRows, rowOf, valuesIn } from "./rows.mjs";
 
 /** @import { GraphNode } from "../types.d.ts" */
@@ -39,6 +40,7 @@ import { count, countOf, groupRows, isOff, isRgthreeRow, managerRows, rowOf, val
  * @property {string[]} titles what the node is called as long as it is not renamed
  * @property {string[]} [widgets] names by position
  * @property {string[]} [parts] widgets that are weights for parts of the model, which a row does not have
+ * @property {(named: Record<string, unknown>) => string} [unsaid] why a row cannot say the same; empty if it can
  * @property {boolean} [whole] whether other outputs than those of a LoRA Stack matter to the run
  * @property {"nunchaku" | "x-flux"} [only] whose models it is made for
  * @property {"nunchaku"} [knows] whose models it can change beside ComfyUI's own
@@ -224,6 +226,21 @@ export const KINDS = [
   {
     type: "DiTBlockLoraLoader", role: "loader", chains: true, whole: true, titles: ["DiTBlockLoraLoader", "DiT Block Lora Loader"],
     widgets: ["strength_model", "lora_name"], read: modelOnly,
+  },
+  // Inspire
+  {
+    type: "LoraLoaderBlockWeight //Inspire", role: "loader", chains: true, whole: true,
+    titles: ["LoraLoaderBlockWeight //Inspire", "LoRA Loader (Block Weight)"],
+    widgets: ["category_filter", "lora_name", "strength_model", "strength_clip", "inverse", "seed", "control_after_generate", "A", "B", "preset", "block_vector", "bypass"],
+    unsaid: (named) => {
+      const found = inspireBlocks(named);
+      return "reason" in found ? found.reason : "";
+    },
+    read: ({ named }) => {
+      const found = inspireBlocks(named);
+      const blocks = "blocks" in found && Object.keys(found.blocks).length ? { blocks: found.blocks } : {};
+      return rowOf(named.lora_name, named.strength_model, named.strength_clip, named.bypass !== true, blocks);
+    },
   },
   // Sage Utils
   {

@@ -51,7 +51,7 @@ export function heldBy(node, withModel = false) {
   if (kind.role === "stacker" && node.mode === MUTED) return { reason: t("it is muted") };
   const rows = rowsOf(node, kind, outside);
   if (kind.drops && !rows.length && sourceAt(node, stackInput(node))) return { reason: t("it has no LoRA, and may drop the rows that come in") };
-  const reason = outputInUse(node, kind, rows) || partsOf(node, kind, outside) || modelOf(node, kind, withModel);
+  const reason = outputInUse(node, kind, rows) || partsOf(node, kind, outside) || kind.unsaid?.({ ...valuesOf(node, kind).named, ...outside }) || modelOf(node, kind, withModel);
   return reason ? { reason } : { rows, promoted: promoted.map((one) => one.promoted) };
 }
 

@@ -16,6 +16,7 @@ import { MAX_ROWS } from "../values/limits.mjs";
 import { formatCount, rounded } from "../values/numbers.mjs";
 import { problemsOf } from "../values/problems.mjs";
 import { MISSING, NOTHING, usedFile } from "../values/verdicts.mjs";
+import { blocksOf } from "../values/blocks.mjs";
 import { isChosen, toggledWord } from "../values/triggers.mjs";
 import { defaultsOf, newRows } from "./defaults.mjs";
 import { dragRow } from "./drag.mjs";
@@ -180,6 +181,22 @@ export function createActions({ host, state, edits, view }) {
       onClose: edits.settle,
     });
   };
+  /** @param {number} index @param {HTMLElement} [anchor] */
+  const openBlockWeights = async (index, anchor = view.partOf(index, ".lorchestra-name")) => {
+    const { openBlocks } = await import("../blocks/popover.mjs");
+    const row = state.rows[index];
+    const setBlocks = (/** @type {import("../values/blocks.mjs").Blocks} */ blocks) =>
+      edits.changeLive(index, { blocks: Object.keys(blocks).length ? blocks : undefined });
+    openBlocks(comfy, {
+      anchor, blocks: blocksOf(row), layout: () => host.blocks(row),
+      onChange: setBlocks,
+      onCommit: (blocks) => {
+        setBlocks(blocks);
+        edits.settle();
+      },
+      onClose: edits.settle,
+    });
+  };
   /** @param {number} index */
   const openInfo = async (index) => {
     const { openInfoCard } = await import("../info/card.mjs");
@@ -201,6 +218,7 @@ export function createActions({ host, state, edits, view }) {
       move: (to) => move(index, to),
       remove: () => remove(index),
       schedule: () => void openSchedule(index),
+      blocks: () => void openBlockWeights(index),
       info: () => void openInfo(index),
       groups: groupItems(index),
       pick: () => void pickFor(index),
@@ -344,6 +362,7 @@ export function createActions({ host, state, edits, view }) {
         focusRow(view, index);
       },
       schedule: (index, anchor) => void openSchedule(index, anchor),
+      blocks: (index) => void openBlockWeights(index),
       explain,
       turnOff: (index) => turnOff([index]),
       replace: (index, anchor) => void replace(index, anchor),

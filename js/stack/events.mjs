@@ -73,6 +73,7 @@ function onKey(event, view, edits, actions) {
   else if (plain && key === "Delete") actions.remove(index);
   else if (plain && key === " " && target.role === "spinbutton") edits.toggle(index);
   else if (plain && key.toLowerCase() === "t") actions.row.showWords(index);
+  else if (plain && key.toLowerCase() === "b") actions.row.blocks(index);
   else if ((ctrlKey || metaKey) && !altKey && key.toLowerCase() === "d") actions.duplicate(index);
   else return keepKey(event, target);
   event.preventDefault();

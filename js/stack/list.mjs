@@ -37,6 +37,7 @@ const LEAST_SCALE = 0.35; // of the canvas at which rows can be read
  * @property {() => Promise<import("./insert.mjs").Field | null>} prompt the one text with its prompt; null where it is not known
  * @property {() => string | undefined} seed by which groups pick; nothing where it is not known
  * @property {(pick: "all" | "one" | "next") => void} control lets the seed change after each run as a group needs it
+ * @property {(row: import("../values/stack.mjs").Row) => Promise<import("../blocks/editor.mjs").Layout>} blocks of the model, and what a row's LoRA changes in them
  * @property {() => void} onShown called when the value was shown, which may have changed
  * @property {() => void} onBuilt called when the list is seen for the first time
  */

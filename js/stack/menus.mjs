@@ -3,6 +3,7 @@
 
 import { t } from "../base/words.mjs";
 import { DIALECTS } from "../exchange/clipboard.mjs";
+import { blocksOf } from "../values/blocks.mjs";
 import { formatWeight } from "../values/numbers.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
 
@@ -19,6 +20,7 @@ const PRESETS = [0, 0.5, 1];
  * @property {(to: number) => void} move
  * @property {() => void} remove
  * @property {() => void} schedule
+ * @property {() => void} blocks
  * @property {() => void} info
  * @property {import("../base/popup.mjs").Item[]} groups that the row may be in
  * @property {() => void} pick
@@ -34,7 +36,7 @@ const PRESETS = [0, 0.5, 1];
  * @returns {(import("../base/popup.mjs").Item | "-" | null)[]}
  */
 export function rowItems({
-  row, index, count, change, toggle, duplicate, move, remove, schedule, info, pick, copy, open, showWords, used,
+  row, index, count, change, toggle, duplicate, move, remove, schedule, blocks, info, pick, copy, open, showWords, used,
   useName, groups,
 }) {
   const model = modelWeight(row);
@@ -53,6 +55,8 @@ export function rowItems({
       run: () => change({ clip: clip === null ? model : undefined }) },
     { label: t("Schedule…"), run: schedule },
     row.schedule ? { label: t("Remove the schedule"), run: () => change({ schedule: undefined }) } : null,
+    { label: t("Weights per block…"), hint: "B", run: blocks },
+    Object.keys(blocksOf(row)).length ? { label: t("Remove the weights per block"), run: () => change({ blocks: undefined }) } : null,
     {
       label: t("Prompt"), title: t("Which prompt the LoRA acts on"),
       choices: choices("conditioning", [

@@ -7,6 +7,7 @@ import { formatWeight, splitName } from "../values/numbers.mjs";
 import { refusalOf } from "../values/problems.mjs";
 import { clipWeight, isOn, modelWeight } from "../values/stack.mjs";
 import { BROKEN, FITS, MISFIT, MISSING, NOT_A_LORA, offerFor, PARTLY, UNKNOWN, usedFile } from "../values/verdicts.mjs";
+import { blocksOf } from "../values/blocks.mjs";
 import { chosenWords, lackOf } from "../values/triggers.mjs";
 import { createWords } from "./chips.mjs";
 import { ICONS } from "./style.mjs";
@@ -20,6 +21,7 @@ import { createWeight } from "./weight.mjs";
  * @property {(index: number, anchor: HTMLElement) => void} explain
  * @property {(index: number, file: import("../values/verdicts.mjs").Candidate) => void} use takes the file that a row is to name
  * @property {(index: number, anchor: HTMLElement) => void} schedule
+ * @property {(index: number) => void} blocks opens the weights per block
  * @property {(index: number, anchor: HTMLElement | {x: number, y: number}) => void} menu
  * @property {(index: number, event: PointerEvent) => void} lift
  * @property {(index: number, key: "model" | "clip", value: number, live: boolean) => void} weigh
@@ -271,7 +273,8 @@ function marksOf(row) {
   if (row.expert === "high") words.push(["H", t("Only on the high-noise model")]);
   if (row.expert === "low") words.push(["L", t("Only on the low-noise model")]);
   if (row.expert === "both") words.push(["HL", t("On both the high-noise and the low-noise model")]);
-  if (row.blocks && Object.keys(row.blocks).length) words.push(["B", t("Has block weights")]);
+  const blocks = Object.entries(blocksOf(row)).map(([pattern, factor]) => `${pattern} × ${factor}`);
+  if (blocks.length) words.push(["B", t("Weights per block: {weights}", { weights: blocks.join(", ") })]);
   return words;
 }
 

@@ -208,6 +208,7 @@ function listFor(comfy, { node, input, read, write }) {
     },
     model: () => badges?.modelOf(node, input) ?? null,
     prompt: async () => (await badges?.promptOf(node, input)) ?? null,
+    blocks: async (row) => (await badges?.blocksOf(node, input, row)) ?? {},
     onBuilt: async () => {
       badges = await badgesOf(comfy);
       if (!there) return;

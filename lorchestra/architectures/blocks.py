@@ -13,6 +13,14 @@ ATTENTION, MLP, OTHER = "attention", "MLP", "other"
 PARTS = (ATTENTION, MLP, OTHER)
 """What a layer does in its block."""
 
+_IN_CHECKPOINTS = (
+    ("cond_stage_model.model.", "clip_h"),
+    ("cond_stage_model.", "clip_l"),
+    ("conditioner.embedders.0.model.", "clip_g"),
+    ("conditioner.embedders.0.", "clip_l"),
+    ("conditioner.embedders.1.", "clip_g"),
+)
+"""How the keys of text encoders begin in checkpoints, and what ComfyUI calls these when it has loaded them."""
 _MODEL = re.compile(r"^(?:model\.)?diffusion_model\.")
 _UNET = re.compile(r"(input|output)_blocks\.([0-9]+)\.|(middle)_block\.")  # input_blocks.4.1.transformer_blocks.0.ff
 _REPEATED = re.compile(r"(?:^|\.)(\w*(?:block|layer)\w*)\.([0-9]+)(?:\.|$)")  # double_blocks.3.img_attn.qkv
@@ -28,8 +36,9 @@ def find_block(key: str, is_encoder: bool = False) -> str:
     path = _MODEL.sub("", key)
     repeated = _REPEATED.search(path)
     if is_encoder:
-        name = path.split(".", 1)[0]
-        return f"{name}.{repeated[1]}.{repeated[2]}" if repeated else name
+        name = next((name for begin, name in _IN_CHECKPOINTS if path.startswith(begin)), None)
+        name = name or path.removeprefix("text_encoders.").split(".", 1)[0]
+        return f"{name}.{repeated[1].replace('resblocks', 'layers')}.{repeated[2]}" if repeated else name
     unet = _UNET.match(path)
     if unet:
         return unet[3] or f"{unet[1]}.{unet[2]}"
@@ -46,7 +55,7 @@ def find_part(key: str) -> str:
 
 def in_order(block: str) -> tuple[int, str, int]:
     """Sorts blocks as the data flows through a UNet, and others by name and number."""
-    name, number = _numbered(block)
+    name, number = numbered(block)
     return (_FLOW.index(name) if name in _FLOW else 1, "" if name in _FLOW else name, number or 0)
 
 
@@ -57,6 +66,13 @@ _AUDIO = re.compile(r"(?:^|[._])audio", re.I)  # transformer_blocks.3.audio_attn
 _VIDEO = re.compile(r"(?:^|[._])(?:video|v2a|a2v)", re.I)
 TEXT_ENCODER = "text_encoder"
 _PART_NAMES = {ATTENTION: ("attn", "attention"), MLP: ("mlp", "ff"), OTHER: ("other",)}
+
+
+def names_of_part(part: str) -> tuple[str, ...]:
+    """What weights per block call one of `PARTS`."""
+    return _PART_NAMES[part]
+
+
 _SHORT = {"double_blocks": "double", "single_blocks": "single"}
 _THIRDS = ("early", "mid", "late")
 _UNET_THIRDS = {"input": "early", "middle": "mid", "output": "late"}
@@ -70,7 +86,7 @@ class BlockNames:
         self._counts: dict[str, int] = {}
         self._has_audio = False
         for key in keys:
-            stack, number = _numbered(find_block(key))
+            stack, number = numbered(find_block(key))
             if number is not None:
                 self._counts[stack] = max(self._counts.get(stack, 0), number + 1)
             self._has_audio = self._has_audio or _AUDIO.search(key) is not None
@@ -81,8 +97,8 @@ class BlockNames:
         `early`, `mid` and `late` are thirds of a stack of blocks, and the three parts of a UNet. `audio` and `video`
         are there in models that make both.
         """
-        stack, number = _numbered(find_block(key, is_encoder))
-        result: dict[str, int | None] = {stack: number}
+        stack, number = numbered(find_block(key, is_encoder))
+        result: dict[str, int | None] = {stack.casefold(): number}  # modF of AuraFlow: patterns have small letters
         if stack in _SHORT:
             result[_SHORT[stack]] = number
         result.update(dict.fromkeys(_PART_NAMES[find_part(key)]))
@@ -102,7 +118,7 @@ class BlockNames:
         return result
 
 
-def _numbered(block: str) -> tuple[str, int | None]:
+def numbered(block: str) -> tuple[str, int | None]:
     """`double_blocks.3` → `("double_blocks", 3)`."""
     name, _, number = block.rpartition(".")
     return (name, int(number)) if number.isdigit() else (block, None)

@@ -15,17 +15,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import DialectError, ScheduleError, StackError, quoted
-from ..limits import MAX_ROWS, MAX_TEXT, Json
+from ..errors import DialectError, ScheduleError, StackError, quoted, shortened
+from ..limits import MAX_ROWS, MAX_TEXT, WEIGHT_LIMIT, Json
 from ..schedule import Curve, Schedule
 from ..schedule.curve import By
 from ..stack import Entry, Schedules, Stack, check_row
 from ..stack.air import find_air
+from .block_vectors import split_shared, write_vector
 from .dialect import CLIP, Dialect, Loss, Place, Reading, Writing, find_inactive, unsaid, unsaid_of_stack
 from .names import folder as name_folder
 from .names import stem as name_stem
 from .prompt import Found, Group, Prompt, find_tags
-from .tag import NO_BLOCKS, ORDERS, UNKNOWN_OPTION, Tag, acting, read_tag
+from .tag import NO_KINDS, ORDERS, UNKNOWN_OPTION, Tag, acting, read_tag
 from .timed import ALWAYS, Times, Timing, curve_of, longest
 
 MOST_LOSSES = 200
@@ -47,7 +48,7 @@ def read_tags(text: str, *, order: str = "te-first") -> Stack:
         )
     if read.losses:
         loss = read.losses[0]
-        if loss.reason.endswith((UNKNOWN_OPTION, NO_BLOCKS)):
+        if loss.reason.endswith((UNKNOWN_OPTION, NO_KINDS)):
             raise StackError(f"the tag's option {quoted(loss.field)} is not known; take it out", loss.row)
         raise StackError(loss.reason, loss.row)
     return read.stack
@@ -153,7 +154,8 @@ class _Reader:
                 continue
             together = not timed.times.is_always and timed.tag.curve is None and timed.tag.steps is None
             by = _by(timed.times)
-            key = (timed.outermost, timed.tag.name, timed.tag.dyn, by) if together and by else number
+            blocks = tuple(sorted(timed.tag.blocks.items()))
+            key = (timed.outermost, timed.tag.name, timed.tag.dyn, blocks, by) if together and by else number
             rows.setdefault(key, []).append(timed)
             if len(rows) > MAX_ROWS:
                 raise StackError(f"a stack has at most {MAX_ROWS} rows, this text has more tags", MAX_ROWS + 1)
@@ -285,6 +287,7 @@ def _entry(tags: Sequence[_Timed]) -> Entry:
         tag.name,
         model=model,
         clip=None if clip == model else clip,
+        blocks=tag.blocks,
         schedule=Schedule(tuple(factors)).to_text() if factors else None,
         air=tag.name if find_air(tag.name) is not None else None,
         extra={} if tag.dyn is None else {"dyn": tag.dyn},
@@ -312,12 +315,24 @@ def _clip(tags: Sequence[_Timed]) -> float:
 
 
 def _tag(entry: Entry, stem: str) -> str:
-    if entry.clip_weight == entry.model:
-        weights = _number(entry.model)
-    else:
-        weights = f"te={_number(entry.clip_weight)}:unet={_number(entry.model)}"
+    clip, model, vector = _said(entry) or (entry.clip_weight, entry.model, "")
+    weights = _number(model) if clip == model else f"te={_number(clip)}:unet={_number(model)}"
     dyn = _dyn(entry)
-    return f"<lora:{stem}:{weights}>" if dyn is None else f"<lora:{stem}:{weights}:dyn={dyn}>"
+    options = [f":dyn={dyn}"] * (dyn is not None) + [f":lbw={vector}"] * bool(vector)
+    return f"<lora:{stem}:{weights}{''.join(options)}>"
+
+
+def _said(entry: Entry) -> tuple[float, float, str] | None:
+    """The text encoders' weight, the model's, and the vector of weights per block; None if no vector says the row's."""
+    vector = write_vector(entry.blocks)
+    if vector is not None:
+        return entry.clip_weight, entry.model, vector
+    on_model, on_clip, others = split_shared(entry.blocks)
+    vector = write_vector(others) if others else ""
+    clip, model = entry.clip_weight * on_clip, entry.model * on_model
+    if vector is None or max(abs(clip), abs(model)) > WEIGHT_LIMIT:
+        return None
+    return clip, model, vector
 
 
 def _number(value: float) -> str:
@@ -358,7 +373,7 @@ def _repeated(stem: str, before: tuple[int, Entry], now: tuple[int, Entry]) -> S
             f"{quoted(stem)} in a tag; rename one of them, or switch one of the two rows off",
             row,
         )
-    if (a.model, a.clip_weight) == (b.model, b.clip_weight):
+    if (a.model, a.clip_weight, a.blocks) == (b.model, b.clip_weight, b.blocks):
         return ()
     reason = (
         f"the same file as in row {first} with another weight: AUTOMATIC1111 gives both tags the last weight "
@@ -382,7 +397,12 @@ def _row_losses(entry: Entry, row: int) -> list[Loss]:
         losses.append(Loss(row, "air", f"a tag has no place for the AIR {quoted(entry.air)}"))
     if entry.sha256 is not None:
         losses.append(Loss(row, "sha256", "a tag has no place for the file's hash, so a file is found by name alone"))
-    losses += unsaid(entry, row, "a <lora:…> tag", () if _dyn(entry) is None else ("dyn",))
+    if _said(entry) is None:
+        named = shortened(", ".join(entry.blocks), 100)
+        losses.append(
+            Loss(row, "blocks", f"no vector of weights per block says {named}; the weight is used for all blocks")
+        )
+    losses += unsaid(entry, row, "a <lora:…> tag", ("blocks", *(() if _dyn(entry) is None else ("dyn",))))
     return losses
 
 

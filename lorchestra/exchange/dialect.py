@@ -115,7 +115,7 @@ def find_inactive(entry: Entry, row: int) -> Loss | None:
 
 def unsaid(entry: Entry, row: int, title: str, said: Collection[str] = ()) -> Iterator[Loss]:
     """What the row says and no dialect with one weight a LoRA can, and unknown keys; without what is in `said`."""
-    if entry.blocks:
+    if entry.blocks and "blocks" not in said:
         yield Loss(row, "blocks", f"{title} has no weights per block; the row's weight is used for all of them")
     if entry.schedule and entry.schedule.strip():
         yield Loss(row, "schedule", f"{title} has no weights that change over the steps; the row's weight is used")

@@ -2,15 +2,15 @@
 
 Sources: AUTOMATIC1111/stable-diffusion-webui `extensions-builtin/Lora/extra_networks_lora.py` (te, unet, dyn);
 cheald/sd-webui-loractl `loractl/lib/utils.py` (`1@0,0.5@0.5`); hako-mikan/sd-webui-lora-block-weight
-`scripts/lora_block_weight.py` (`start=`, `stop=`, `step=5-15`, block weights).
+`scripts/lora_block_weight.py` (`start=`, `stop=`, `step=5-15`; of `lbw=` see `block_vectors.py`).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ..errors import ScheduleError, StackError, quoted
 from ..limits import MAX_NAME, WEIGHT_LIMIT
@@ -19,6 +19,7 @@ from ..schedule.easing import HOLD
 from ..schedule.loractl import read as read_loractl
 from ..schedule.steps import MAX_STEPS
 from ..sentences import say
+from .block_vectors import Vector, is_vector, read_vector
 
 ORDERS = ("te-first", "model-first")
 """What the first of two numbers is: the text encoder's weight (AUTOMATIC1111, Forge), or the model's (SwarmUI)."""
@@ -34,7 +35,7 @@ _AIR = ("urn:air:", "air:", "civitai:", "runware:")
 """How names begin that have colons in them."""
 _MOST_ITEMS = 64
 UNKNOWN_OPTION = "has an option that is not known"
-NO_BLOCKS = "has weights per block, which a row has no place for; the tag's weight is used for all of them"
+NO_KINDS = "has weights for kinds of layers, which are left out; write them as weights per block into the row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Tag:
     """True if it has two different numbers whose order decides what they mean."""
     unknown: tuple[tuple[str, str], ...]
     """(option, what is to be said of it) of what is not understood, or is and has no place in a row."""
+    blocks: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Weights per block, as a row has them."""
 
 
 def read_tag(tag: str, inside: str, order: str, row: int, *, wide: bool = False) -> Tag:
@@ -86,6 +89,7 @@ def read_tag(tag: str, inside: str, order: str, row: int, *, wide: bool = False)
     if positional and not positional[0].strip() and len(positional) == 1:
         positional.pop()
         unknown.append(("weight", "has an empty weight, so it counts as 1"))
+    vector, inherited = _take_vector(positional, named)
     keys = ("te", "unet", "dyn") if order == "te-first" else ("unet", "te", "dyn")
     weights = list(positional)
     for index, item in enumerate(positional):
@@ -103,6 +107,7 @@ def read_tag(tag: str, inside: str, order: str, row: int, *, wide: bool = False)
         unknown.append(("dyn", f"has the dyn {quoted(dyn)}; expected a whole number of ranks"))
         dyn = None
     steps = _steps(parts)
+    blocks = _blocks(vector, inherited, unknown)
     unknown += ((key, _said(key)) for key in parts)
     te, model = found["te"], found["unet"]
     return Tag(
@@ -114,7 +119,40 @@ def read_tag(tag: str, inside: str, order: str, row: int, *, wide: bool = False)
         None if dyn is None else int(dyn),
         "te" not in named and "unet" not in named and len(weights) > 1 and te != model,
         tuple(unknown),
+        blocks.blocks,
     )
+
+
+def _take_vector(positional: list[str], named: dict[str, str]) -> tuple[tuple[str, str] | None, str | None]:
+    """Takes the weights per block out of a tag's parts: (option, text), and what `X` in it stands for."""
+    inherited = named.pop("x", None)
+    for key in ("lbw", "w"):
+        if key in named:
+            return (key, named.pop(key)), inherited
+    found = next((index for index, item in enumerate(positional) if index and is_vector(item)), None)
+    if found is None:
+        return None, inherited
+    text = positional.pop(found)
+    if inherited is None and "X" in text and found < len(positional):
+        inherited = positional.pop(found)
+    return (text.strip()[:60], text), inherited
+
+
+def _blocks(found: tuple[str, str] | None, inherited: str | None, unknown: list[tuple[str, str]]) -> Vector:
+    """The weights per block; what cannot be read of them is told, and the tag's weight is used for all blocks."""
+    if found is None:
+        if inherited is not None:
+            unknown.append(("x", UNKNOWN_OPTION))
+        return Vector({})
+    key, text = found
+    try:
+        vector = read_vector(text, inherited)
+    except ValueError as error:
+        unknown.append((key, f"{error}; the tag's weight is used for all blocks"))
+        return Vector({})
+    if vector.random:
+        unknown.append((key, f"has random weights for {', '.join(vector.random)}; 1 is used for them"))
+    return vector
 
 
 def acting(steps: tuple[int, int]) -> Curve:
@@ -196,8 +234,8 @@ def _steps(parts: dict[str, str]) -> tuple[int, int] | None:
 
 
 def _said(key: str) -> str:
-    if key in ("lbw", "lbwe", "w", "x"):
-        return NO_BLOCKS
+    if key == "lbwe":
+        return NO_KINDS
     if key in ("hr", "hrte", "hrunet"):
         return "has weights for a second pass; a row's weight is the same in all passes"
     return UNKNOWN_OPTION

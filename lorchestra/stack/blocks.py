@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -85,6 +85,32 @@ def means(pattern: str, labels: Labels) -> bool:
 def factor_of(blocks: Mapping[str, float], labels: Labels) -> float:
     """What a row's weight is multiplied by on a layer: the product of the factors of all patterns that mean it."""
     return math.prod(sorted(factor for pattern, factor in blocks.items() if means(pattern, labels)))
+
+
+def compose(name: str, values: Sequence[float], *, numbered: bool = True) -> dict[str, float]:
+    """The fewest patterns that give each block of this name its factor; 1 needs none.
+
+    `compose("input", [0, 0, 1, 0.5])` is `{"input.0-1": 0, "input.3": 0.5}`. Where all have one factor, or they have no
+    numbers, the name stands alone.
+    """
+    if not values or not numbered or len(set(values)) == 1:
+        return {name: float(values[0])} if values and values[0] != 1 else {}
+    numbers: dict[float, list[int]] = {}
+    for number, value in enumerate(values):
+        if value != 1:
+            numbers.setdefault(float(value), []).append(number)
+    return {f"{name}.{_ranges(found)}": value for value, found in numbers.items()}
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`[0, 1, 2, 5]` → `0-2,5`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def check_blocks(patterns: Iterable[str], row: int) -> None:

@@ -58,6 +58,18 @@ def strengths(body: Body, is_wanted: IsWanted) -> dict[str, object]:
     return {"rows": strengths_of(body.get("loras"), is_wanted if is_measuring(body) else None)}
 
 
+def blocks(body: Body) -> dict[str, object]:
+    """The blocks of the model that the prompt connects to a node, and which of them the LoRA of a row changes."""
+    from ..host import block_layout
+
+    queued, node = body.get("prompt"), body.get("node")
+    if queued is not None and not isinstance(queued, dict):
+        raise LorchestraError(f'"prompt" is {quoted(queued)}; expected a prompt in API format, or null')
+    if not isinstance(node, str):
+        raise LorchestraError(f'"node" is {quoted(node)}; expected the number of a node as text')
+    return block_layout.find(cast("Mapping[str, object]", queued or {}), node, body.get("row"))
+
+
 def read(body: Body) -> dict[str, object]:
     """Rows from text of any dialect; with `as_value`, just the rows that a LoRA Stack with this value has.
 

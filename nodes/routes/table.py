@@ -6,7 +6,7 @@ from ..host import process, server
 from .http import LARGE, MIDDLE, Handler, get, get_long, post, post_long
 from .library import edit, find, index, info, is_deep, is_hashing, loras, preview, thumbnail
 from .service import service_routes
-from .stacks import check, is_measuring, read, schedule, strengths, write
+from .stacks import blocks, check, is_measuring, read, schedule, strengths, write
 
 PREFIX = "/lorchestra"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
@@ -20,6 +20,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/find", post_long(find, is_deep)),
     ("POST", "/strengths", post_long(strengths, is_measuring, process.strength_jobs)),
     ("POST", "/schedule", post(schedule, MIDDLE)),
+    ("POST", "/blocks", post(blocks, LARGE)),
     ("POST", "/read", post(read, MIDDLE)),
     ("POST", "/write", post(write, MIDDLE)),
 )

@@ -14,7 +14,7 @@ AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
 EXAMPLE = Path(__file__).parents[2] / "example_workflows/lora_stack.json"
 WARM, LINES = "lorchestra-demo/warm.safetensors", "lorchestra-demo/lines.safetensors"
 ROWS = [
-    {"lora": WARM, "model": 0.75, "schedule": "0:0, 0.3:1"},
+    {"lora": WARM, "model": 0.75, "schedule": "0:0, 0.3:1", "blocks": {"input.4": 0.5, "input attn": 0}},
     {"lora": LINES, "model": 0.5, "clip": 0.25},
     {"lora": WARM, "on": False, "model": 1},
     {"lora": "gone/painterly.safetensors", "model": 1},
@@ -131,6 +131,21 @@ def test_the_stack_and_what_its_rows_open(axe: Axe) -> None:
     page.keyboard.press("Escape")
     face.menu("Edit as text")
     axe.look("the list as text")
+
+
+def test_the_weights_per_block(axe: Axe) -> None:
+    face, page = axe.face, axe.face.page
+    loader, node = face.add("CheckpointLoaderSimple", 0, 200), face.add(x=400)
+    page.evaluate("([a, b]) => { app.graph.getNodeById(a).connect(0, app.graph.getNodeById(b), 0); }", [loader, node])
+    page.evaluate(SET_LIST, [node, json.dumps({"version": 1, "loras": ROWS[:1]})])
+    expect(face.list_rows).to_have_count(1)
+    face.menu("Weights per block", row=0)
+    expect(page.locator(".lorchestra-blocks-bar").first).to_be_visible()
+    axe.look("the weights per block")
+    page.get_by_role("button", name="Presets").click()
+    axe.look("the presets of weights per block")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
 
 
 def arrange(page: Any, view: str) -> None:

@@ -53,6 +53,10 @@ const READ = {
   "LoraLoaderStackedAdvanced": [[{ content: A }, 0.8, false, false], [{ lora: A, model: 0.8 }]],
   "LTXICLoRALoaderModelOnly": [[A, 0.8], [{ lora: A, model: 0.8, clip: 0 }]],
   "LTX2LoraLoaderAdvanced": [[A, 0.8, 1, 1, 1, 1, 1], [{ lora: A, model: 0.8, clip: 0 }]],
+  "LoraLoaderBlockWeight //Inspire": [
+    ["All", A, 0.8, 0.5, false, 0, "fixed", 4, 1, "Preset", "%in=0.5,out=0", false],
+    [{ lora: A, model: 0.8, clip: 0.5, blocks: { input: 0.5, output: 0 } }],
+  ],
   "DiTBlockLoraLoader": [[0.8, A], [{ lora: A, model: 0.8, clip: 0 }]],
   "Sage_LoraStack": [[false, A, 0.8, 0.4], [{ lora: A, on: false, model: 0.8, clip: 0.4 }]],
   "Sage_QuickLoraStack": [[true, A, 0.8], [{ lora: A, model: 0.8 }]],
@@ -138,6 +142,25 @@ describe("why a loader stays", () => {
   test("weights for parts of the model", () => {
     assert.equal(reasonOf(between("LTX2LoraLoaderAdvanced", [A, 1, 1, 1, 1, 1, 1]), 2), undefined);
     assert.match(reasonOf(between("LTX2LoraLoaderAdvanced", [A, 1, 1, 1, 0.5, 1, 1]), 2), /its weight for audio is 0.5/);
+  });
+  test("weights per block that go by the file", () => {
+    const inspire = (vector, { inverse = false, b = 1 } = {}) => between("LoraLoaderBlockWeight //Inspire", ["All", A, 1, 1, inverse, 0, "fixed", 4, b, "Preset", vector, false]);
+    const some = (value, first = value) => [first, ...Array(16).fill(value)].join();
+    for (const [vector, blocks, options] of [
+      [some(1), undefined], [some(0.5), { "*": 0.5 }], [`SD-ALL:${some(1)}`, undefined], [some("B"), { "*": 0.25 }, { b: 0.25 }],
+      [some("b"), { "*": 0.5 }], [some(0.25), { "*": 0.75 }, { inverse: true }],
+      [some(0.5, 1), { input: 0.5, middle: 0.5, output: 0.5, double_blocks: 0.5, single_blocks: 0.5 }], ["%default=0.5", { "*": 0.5 }],
+      ["%default=1, mid=0", { middle: 0 }], ["%default=0,base=1,single=1", { input: 0, middle: 0, output: 0, double_blocks: 0 }],
+    ]) {
+      const graph = inspire(vector, options);
+      assert.equal(reasonOf(graph, 2), undefined, vector);
+      assert.deepEqual(rowsOf(at(graph, 2), kindOf(at(graph, 2)))[0].blocks, blocks, vector);
+    }
+    for (const [vector, why] of [
+      [`${some(1)},0`, /goes by the blocks that the file has/], [some(0.5, 0), /goes by the blocks/], ["%in3=0.5", /goes by the blocks/], [`${some(1)},1 0.5`, /goes by the blocks/],
+      ["%default=0.5,in=1", /goes by the blocks/], [some("R"), /at random/], ["1,0", /cannot be read/], ["", /cannot be read/], ["%in=x", /cannot be read/], [`${some(1)},x`, /cannot be read/],
+    ]) assert.match(reasonOf(inspire(vector), 2) ?? "", why, vector);
+    assert.match(reasonOf(between("LoraLoaderBlockWeight //Inspire", ["All", A, 1, 1, false, 0, "fixed", 4, 1, "Preset", some(1), false], { outputs: { populated_vector: "STRING" }, links: [[2, 1, 8, 0]] }), 2), /populated_vector is in use/);
   });
   test("an output in use that a LoRA Stack does not have", () => {
     const outputs = { latent_downscale_factor: "FLOAT" };

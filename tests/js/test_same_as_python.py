@@ -7,6 +7,7 @@ import io
 import json
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,12 +21,15 @@ from lorchestra import limits
 from lorchestra.errors import DialectError, ScheduleError, StackError
 from lorchestra.exchange import DIALECTS, Dialect, parse_stack, pictures, png, read_any, read_stack
 from lorchestra.fit import badge
+from lorchestra.fit.block_layout import Block, find_layout
+from lorchestra.models.base import architecture_ids, base_by_name
 from lorchestra.schedule import EASINGS, PRESETS, Curve, Keyframe, Moment, Schedule
 from lorchestra.schedule.curve import ADDRESSINGS, MAX_KEYFRAMES
 from lorchestra.schedule.presets import NUMBERED
 from lorchestra.schedule.reading import MAX_TEXT as MAX_SCHEDULE
 from lorchestra.schedule.steps import MAX_SIGMA, MAX_STEPS
 from lorchestra.stack import DEFAULT_WEIGHT, PICKS, Entry, Stack
+from lorchestra.stack.blocks import compose, factor_of
 
 CASES = json.loads((Path(__file__).parent / "stacks.json").read_text(encoding="utf-8"))
 TYPED = [
@@ -277,6 +281,53 @@ def test_texts_of_tags_are_read_as_python_does_or_left_to_it() -> None:
             assert reading.losses == (), text
             assert reading.stack.entries == parse_stack(rows).entries, text
     assert min(shown["rows"], shown["asked"]) > 1000 and shown["refused"] >= len(CASES["bad"])
+
+
+@pytest.mark.parametrize("architectures", [architecture_ids()[start::4] for start in range(4)], ids=range(4))
+def test_weights_per_block_as_bars(architectures: tuple[str, ...]) -> None:
+    """What bars make of a row's patterns means the same on every layer of every model, and patterns mean the same."""
+    chance = random.Random(5)
+    cases: list[Any] = []
+    for architecture in architectures:
+        layout = find_layout(base_by_name(architecture), None)
+        assert layout is not None
+        told = layout.to_json()["blocks"]
+        for _ in range(4):
+            blocks = _some_blocks(chance, layout.blocks)
+            cases.append((told, blocks, [kind.labels for block in layout.blocks for kind in block.kinds]))
+    body = """return value.map(([told, blocks, layers]) => {
+        const groups = values.groupsOf(told);
+        const bars = groups.flatMap((group) => group.bars.map(({ id }) => id));
+        const composed = new values.BarValues(groups, told, blocks).toBlocks();
+        return [bars, composed, layers.map((labels) => values.factorOf(blocks, labels))];
+    })"""
+    for (_, blocks, layers), (bars, composed, factors) in zip(cases, evaluate("blocks", body, cases), strict=True):
+        assert len(set(bars)) == len(bars)
+        assert factors == [factor_of(blocks, labels) for labels in layers]
+        assert [factor_of(composed, labels) for labels in layers] == pytest.approx(factors, rel=1e-12), blocks
+
+
+def _some_blocks(chance: random.Random, blocks: Sequence[Block]) -> dict[str, float]:
+    """Patterns that mean something on a model, and some that do not."""
+    names = sorted({block.name for block in blocks} | {block.encoder for block in blocks if block.encoder})
+    patterns: list[str] = []
+    for _ in range(chance.randint(1, 6)):
+        words = [
+            chance.choice([*names, "attn", "FF", "other", "audio", "early", "late", "*", "text_encoder", "blocks"])
+        ]
+        if chance.random() < 0.4:
+            words[0] += chance.choice([".0", ".1-3", ".0,2", ".0-99", ".7"]) * (words[0] != "*")
+        if chance.random() < 0.2:
+            words.append(chance.choice(["attn", "mlp", "video"]))
+        patterns.append(" ".join(words))
+    return {pattern: chance.choice([0.0, 0.5, 0.25, 2.0, -1.0, chance.random()]) for pattern in patterns}
+
+
+def test_the_fewest_patterns() -> None:
+    chance = random.Random(3)
+    cases = [[chance.choice([0.0, 0.5, 1.0]) for _ in range(chance.randint(0, 12))] for _ in range(200)]
+    found = evaluate("blocks", "return value.map((one) => Object.entries(values.compose('input', one)))", cases)
+    assert [dict(one) for one in found] == [compose("input", one) for one in cases]
 
 
 def many_schedules(count: int) -> list[Schedule]:

@@ -386,6 +386,24 @@ def test_finding_reads_what_it_needs(files: Path, ask: Callable[..., Any]) -> No
     assert [item["name"] for item in deep["candidates"]] == ["empty.safetensors"]
 
 
+def test_blocks_of_the_model_and_of_a_row(files: Path, ask: Callable[..., Any]) -> None:
+    row = {"lora": "styles/sdxl.safetensors"}
+    body = ask("POST", "blocks", {"prompt": prompt("[]"), "node": "9", "row": row})[2]
+    assert (body["title"], body["is_model"], body["lacking"], body["note"]) == ("SDXL", True, 0, "")
+    touched = {(one["name"], one["number"]): sum(kind["on"] for kind in one["kinds"]) for one in body["blocks"]}
+    assert touched["input", 4] > 0 and touched["input", 0] == 0 and touched["middle", None] > 0
+    assert {one["encoder"] for one in body["blocks"]} == {"", "clip_l", "clip_g"}
+    without = ask("POST", "blocks", {"prompt": {}, "node": "9", "row": {"lora": "flux"}})[2]
+    assert without["is_model"] is False and without["title"].startswith("FLUX")
+    other = ask("POST", "blocks", {"prompt": prompt("[]"), "node": "9", "row": {"lora": "gone"}})[2]
+    assert other["lacking"] is None and "not on this machine" in other["note"] and other["blocks"]
+    for bad in ({"lora": "gone"}, {"lora": "../secret.safetensors"}, {"lora": "empty"}, {"lora": 7}, None, "what"):
+        told = ask("POST", "blocks", {"prompt": None, "node": "9", "row": bad})[2]
+        assert "neither the model" in told["error"] and told["note"], bad
+    for bad in ({"node": 9}, {"node": "9", "prompt": []}):
+        assert ask("POST", "blocks", bad)[0] == 400
+
+
 def test_schedules(ask: Callable[..., Any]) -> None:
     body = ask("POST", "schedule", {"text": "0:0, 30%:1 ease, 1:0.2", "steps": 4})[2]
     assert body["text"] == "0:0, 0.3:1 ease, 1:0.2"

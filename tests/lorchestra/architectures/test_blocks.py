@@ -35,6 +35,21 @@ def test_text_encoders() -> None:
     assert (find_block(key, True), find_part(key)) == ("t5xxl.block.2", ATTENTION)
 
 
+@pytest.mark.parametrize(
+    ("in_checkpoint", "block"),
+    [
+        ("cond_stage_model.transformer.text_model.encoder.layers.3.mlp.fc1.weight", "clip_l.layers.3"),
+        ("cond_stage_model.model.transformer.resblocks.3.mlp.c_fc.weight", "clip_h.layers.3"),
+        ("conditioner.embedders.0.transformer.text_model.encoder.layers.3.mlp.fc1.weight", "clip_l.layers.3"),
+        ("conditioner.embedders.1.model.transformer.resblocks.3.mlp.c_fc.weight", "clip_g.layers.3"),
+        ("conditioner.embedders.0.model.transformer.resblocks.3.mlp.c_fc.weight", "clip_g.layers.3"),  # the refiner
+        ("text_encoders.t5xxl.transformer.encoder.block.2.layer.0.SelfAttention.q.weight", "t5xxl.block.2"),
+    ],
+)
+def test_text_encoders_of_checkpoints_are_called_as_when_they_are_loaded(in_checkpoint: str, block: str) -> None:
+    assert find_block(in_checkpoint, True) == block
+
+
 def test_order() -> None:
     blocks = ["output.2", "img_in", "blocks.10", "input.4", "middle", "blocks.9", "input.11"]
     assert sorted(blocks, key=in_order) == [

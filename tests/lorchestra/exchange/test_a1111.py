@@ -83,11 +83,11 @@ class TestRead:
         assert a1111.read("a cat").stack == Stack()
 
     def test_an_unknown_option_is_a_loss(self) -> None:
-        reading = a1111.read("<lora:b><lora:a:0.5:lbw=MIDD>")
+        reading = a1111.read("<lora:b><lora:a:0.5:lbwe=ATTNDEEPOFF>")
         assert reading.stack.entries[1] == Entry("a", model=0.5)
-        assert [(loss.row, loss.field) for loss in reading.losses] == [(2, "lbw")]
-        with pytest.raises(StackError, match=r"row 2: .*'lbw'"):
-            a1111.read_tags("<lora:b><lora:a:0.5:lbw=MIDD>")
+        assert [(loss.row, loss.field) for loss in reading.losses] == [(2, "lbwe")]
+        with pytest.raises(StackError, match=r"row 2: .*'lbwe'"):
+            a1111.read_tags("<lora:b><lora:a:0.5:lbwe=ATTNDEEPOFF>")
 
     @pytest.mark.parametrize(
         "tag",
@@ -198,7 +198,7 @@ class TestOdd:
             ("<lora:a:.8:>", {"a": 0.8}, [(1, "weight", 1, 1)]),
             ("<lora:a:>", {"a": 1.0}, [(1, "weight", 1, 1)]),
             ("<lora:g:1>\n <lora:o:1.0:5-15>", {"g": 1.0, "o": 1.0}, [(2, "5-15", 2, 2)]),
-            ("<lora:x:0.375:ALL>", {"x": 0.375}, [(1, "ALL", 1, 1)]),
+            ("<lora:x:0.375:MINE>", {"x": 0.375}, [(1, "MINE", 1, 1)]),
             ("<lora:x:0.5:ROUT:0.7>", {"x": 0.5}, [(1, "ROUT", 1, 1), (1, "0.7", 1, 1)]),
             ("<lora:x:1:0,0,1,0,0,0,0,0>", {"x": 1.0}, [(1, "0,0,1,0,0,0,0,0", 1, 1)]),
             ("<lora:x:lbw=>", {"x": 1.0}, [(1, "lbw", 1, 1)]),
@@ -241,7 +241,7 @@ class TestOdd:
             ("good", 0.7), ("b", 0.8), ("o", 1.0), ("x", 0.375), ("l", 1.0), ("y", 1.0), ("z", 0.5),
         ]  # fmt: skip
         said = "\n".join(map(str, reading.losses))
-        for part in ("'<lora:a:0,8>'", "5-15", "ALL", "lbw", "<lora:e", "<lora:f", "<lora:cut:0."):
+        for part in ("'<lora:a:0,8>'", "5-15", "lbw", "<lora:e", "<lora:f", "<lora:cut:0."):
             assert part in said
         assert "line 2, column 1, 5-15" in said and "line 1, column 17, tag" in said
 
