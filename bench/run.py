@@ -32,7 +32,6 @@ def main() -> int:
     # The service needs jsonschema, which ComfyUI's Python may lack; the tests' has it.
     own = next((path for path in TESTS if path.is_file()), comfyui.python)
     code |= subprocess.call([own, HERE / "service.py"], env={**env, "COMFYUI_PYTHON": str(comfyui.python)})
-    code |= subprocess.call([sys.executable, HERE / "variants.py"], env={**here, "COMFYUI_PATH": str(comfyui.root)})
     for script, argument in (("merge.py", "--fp16-unet"), ("merge.py", "--fp32-unet"), ("live.py", "--fp32-unet")):
         code |= subprocess.call([comfyui.python, HERE / script, argument, *sys.argv[1:]], env=env)
     return code

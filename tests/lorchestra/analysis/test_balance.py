@@ -226,3 +226,40 @@ def test_more_than_can_be_compared(tmp_path: Path) -> None:
     ]
     with pytest.raises(StackError, match="257 LoRAs cannot be compared at once; at most 256 can"):
         balance(*rows)
+
+
+def test_bad_input_is_said_and_never_a_wrong_number(tmp_path: Path) -> None:
+    """LoRAs without a common layer have nothing to compare; a value that is no number is an error with its place."""
+    from lorchestra.analysis.report import report
+    from lorchestra.errors import AdapterError
+
+    apart = [
+        Entry(
+            str(
+                write(tmp_path / f"{n}.safetensors", named(f"diffusion_model.{name}", factors(SHAPES[name], 2, seed=n)))
+            )
+        )
+        for n, name in enumerate(("double_blocks.0.img_attn.proj", "double_blocks.1.img_mlp.0"))
+    ]
+    found = balance(*apart)
+    assert found.cosines()[0, 1] == 0 and bool(found.pairs.inputs[0, 1].isnan())
+    assert "not known" in report(found)
+    parts = factors(SHAPES["double_blocks.2.qkv"], 2, seed=5)
+    parts["up"][3, 1] = float("nan")
+    broken = Entry(str(write(tmp_path / "nan.safetensors", named("diffusion_model.double_blocks.2.qkv", parts))))
+    with pytest.raises(AdapterError, match="NaN"):
+        balance(*apart, broken)
+
+
+def test_two_hundred_rows_of_one_layer(tmp_path: Path) -> None:
+    """In several blocks of halves, compared with each other; against updates that are built in fp64."""
+    name = "double_blocks.0.img_attn.proj"
+    parts = [factors(SHAPES[name], 8, seed=n) for n in range(200)]
+    rows = [
+        Entry(str(write(tmp_path / f"{n:03}.safetensors", named(f"diffusion_model.{name}", part))), model=1.0)
+        for n, part in enumerate(parts)
+    ]
+    updates = torch.stack([delta(part, SHAPES[name]).flatten() for part in parts])
+    expected = (updates @ updates.T).numpy()
+    scale = np.sqrt(np.outer(np.diagonal(expected), np.diagonal(expected)))
+    np.testing.assert_allclose(balance(*rows).gram().numpy() / scale, expected / scale, atol=1e-5)
