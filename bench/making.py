@@ -6,7 +6,6 @@ layers; all with random numbers. Each command is a process of its own, so that i
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -57,11 +56,17 @@ def _measure(command: list[str]) -> int:
     start = time.perf_counter()
     code = run(command)
     seconds = time.perf_counter() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = _peak()
     size = Path(command[command.index("-o") + 1]).stat().st_size / 1e6
     words = [word for word in command if not word.startswith("/")]
     print(f"{' '.join(words[:-3]):40} {seconds:7.1f} s   {memory:6.0f} MB memory   {size:6.0f} MB written", flush=True)
     return code
+
+
+def _peak() -> float:
+    """The most memory of this process, in MB; `getrusage` tells that of the process that started it, too."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def write_models(folder: Path) -> tuple[Path, Path]:
