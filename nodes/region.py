@@ -72,10 +72,10 @@ class LoraRegion(io.ComfyNode):
     @classmethod
     def execute(cls, lora_stack: object, mask: object, rows: str = "", text: str = WHOLE) -> io.NodeOutput:
         """Reads the mask. What it needs is loaded with the first run, not with ComfyUI."""
+        from ..lorchestra.apply.region.reading import read_region
         from ..lorchestra.errors import StackError
         from ..lorchestra.sentences import say
         from ..lorchestra.stack.choosing import choose_rows
-        from ..lorchestra.stack.region import read_region
 
         stack = read_rows(lora_stack)
         region, is_cut = read_region(mask, text)

@@ -9,10 +9,10 @@ import torch
 
 from lorchestra.apply.region import Picture, RegionError, share
 from lorchestra.apply.region.layouts import ELSEWHERE, FLUX, JOINT, PICTURE, QWEN, SD3, UNET, WAN, Z_IMAGE
+from lorchestra.apply.region.reading import read_region
 from lorchestra.errors import StackError
 from lorchestra.stack.choosing import choose_rows
 from lorchestra.stack.entry import Entry
-from lorchestra.stack.region import read_region
 from lorchestra.stack.stack import Stack
 
 LAYERS = (
