@@ -7,6 +7,8 @@ import { BYPASSED, inputNamed, linkOf, MUTED } from "../base/graph.mjs";
 import { tell } from "../base/toast.mjs";
 import { t } from "../base/words.mjs";
 import { lorasWidget, STACK } from "../stack/node.mjs";
+import { seedOf } from "../stack/seed.mjs";
+import { flat } from "../values/groups.mjs";
 import { readStack, toText, writeStack } from "../values/stack.mjs";
 import { weighed } from "../values/suggested.mjs";
 
@@ -72,23 +74,24 @@ function use(app, node, suggested, id) {
     tell(app, "warn", t("The rows are not those of a LoRA Stack that is connected here. Use this node's LORA_STACK output instead"));
     return;
   }
-  const parsed = stacks.map((widget) => readStack(toText(widget.value)));
-  const changed = weighed(parsed.map(({ rows }) => rows), suggested, id);
+  const parsed = stacks.map(({ widget }) => readStack(toText(widget.value)));
+  const acting = parsed.map((stack, at) => flat(stack, seedOf(stacks[at].owner)));
+  const changed = weighed(parsed.map(({ rows }) => rows), suggested, id, acting);
   if (!changed || parsed.some(({ error }) => error)) {
     tell(app, "warn", t("The rows have changed since this run. Run the node again"));
     return;
   }
-  asOneStep(app, () => stacks.forEach((widget, at) => { widget.value = writeStack(parsed[at], changed[at]); }));
+  asOneStep(app, () => stacks.forEach(({ widget }, at) => { widget.value = writeStack(parsed[at], changed[at]); }));
   tell(app, "success", t("The rows have the suggested weights; Ctrl+Z takes them back"));
 }
 
 /**
  * @param {GraphNode} node
- * @returns {import("../types.d.ts").Widget[] | null} the rows that come into it, the first ones first; null if others
- *   than LoRA Stacks are among them
+ * @returns {{widget: import("../types.d.ts").Widget, owner: GraphNode}[] | null} the rows that come into it, the first
+ *   ones first; null if others than LoRA Stacks are among them
  */
 function stacksBefore(node) {
-  /** @type {import("../types.d.ts").Widget[]} */
+  /** @type {{widget: import("../types.d.ts").Widget, owner: GraphNode}[]} */
   const found = [];
   for (let at = node; found.length < MOST_STACKS;) {
     const link = linkOf(at.graph, inputNamed(at, "lora_stack")?.link);
@@ -96,7 +99,7 @@ function stacksBefore(node) {
     const origin = at.graph?.getNodeById(link.origin_id);
     const widget = origin && lorasWidget(origin);
     if (!origin || !widget || origin.comfyClass !== STACK || origin.mode === MUTED || origin.mode === BYPASSED) return null;
-    found.unshift(widget);
+    found.unshift({ widget, owner: origin });
     at = origin;
   }
   return null;

@@ -98,7 +98,7 @@ export class ListView {
       row, index, count: rows.length, split, wide, curve: this.curves.of(schedules[index]), badge: badges[index],
       open: open.has(row.lora), acting: flat[index], group: groupOf(stack, row)?.name,
     }));
-    this.bars.show(rows, this.rows.map(({ element }) => element));
+    this.bars.show(flat, this.rows.map(({ element }) => element));
   }
 
   /**

@@ -20,19 +20,34 @@ const SAME = 1e-6;
  * @param {Row[][]} stacks one after another
  * @param {Suggested} suggested
  * @param {string} id
+ * @param {Row[][]} acting the rows as they act, with what their groups say; the same where there are none
  * @returns {Row[][] | null} null if these are other rows than were measured, or have weights that were not suggested
  */
-export function weighed(stacks, { rows: measured, weights }, id) {
-  const active = stacks.flat().filter(isActive);
+export function weighed(stacks, { rows: measured, weights }, id, acting = stacks) {
+  const active = acting.flat().filter(isActive);
   const known = [measured.map(([, ...own]) => own), ...Object.values(weights)];
   const isKnown = known.some((own) => active.every((row, at) => isWeighed(row, own[at])));
   if (active.length !== measured.length || !isKnown || !active.every((row, at) => isNamed(row, measured[at][0]))) return null;
   let next = 0;
-  return stacks.map((rows) => rows.map((row) => {
-    if (!isActive(row)) return row;
+  return stacks.map((rows, stack) => rows.map((row, at) => {
+    const acts = acting[stack][at];
+    if (!isActive(acts)) return row;
     const [model, clip] = weights[id][next++];
-    return changed(row, { model, ...(clip === null ? {} : { clip }) });
+    return changed(row, {
+      model: written(modelWeight(row), modelWeight(acts), model),
+      ...(clip === null ? {} : { clip: written(clipWeight(row) ?? modelWeight(row), clipWeight(acts) ?? modelWeight(acts), clip) }),
+    });
   }));
+}
+
+/**
+ * What to write into a row so that it acts with a weight.
+ * @param {number} own weight of the row
+ * @param {number} acts what it acts with now, by its group's factor
+ * @param {number} wanted
+ */
+function written(own, acts, wanted) {
+  return own === acts || !acts ? wanted : Number((wanted * (own / acts)).toPrecision(12));
 }
 
 /**

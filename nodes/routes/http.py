@@ -31,7 +31,7 @@ MAX_VALUES = 500_000
 Query = Mapping[str, str]
 Body = Mapping[str, object]
 """The JSON object in the body of a request."""
-Handler = Callable[["web.Request"], Awaitable["web.Response"]]
+Handler = Callable[["web.Request"], Awaitable["web.StreamResponse"]]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 // Bars of rows against each other, and rows that get suggested weights.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { flat } from "../../js/values/groups.mjs";
 import { askedOf, barsOf } from "../../js/values/strengths.mjs";
 import { weighed } from "../../js/values/suggested.mjs";
 
@@ -57,6 +58,13 @@ describe("suggested weights", () => {
     const [[one, two]] = weighed([[first, last]], suggested, "equal") ?? [[]];
     assert.deepEqual(weighed([[one, two]], { ...suggested, weights: { ...suggested.weights, total: [[2, null], [1, 1]] } }, "total"),
       [[{ ...first, model: 2 }, { ...last, model: 1, clip: 1 }]]);
+  });
+  test("go to rows so that they act with them where a group multiplies them", () => {
+    const rows = [{ ...first, model: 2, group: "x" }, { ...last, model: 1, clip: 0.4, group: "x" }];
+    const acting = flat({ rows, more: { groups: [{ name: "x", factor: 0.5 }] } });
+    assert.deepEqual(acting.map(({ model }) => model), [first.model, last.model]);
+    assert.deepEqual(weighed([rows], suggested, "equal", [acting]),
+      [[{ ...rows[0], model: 1 }, { ...rows[1], model: 1.5, clip: 0.6 }]]);
   });
   test("a row that is found by its hash has another name", () => {
     assert.ok(weighed([[{ ...first, lora: "old.safetensors", sha256: "ab" }, last]], suggested, "equal"));
