@@ -20,6 +20,8 @@ USUAL_WEIGHT = 0.75
 """What one LoRA is mostly used at."""
 _MOST_LOWERED, _MOST_RAISED = 0.25, 2.0
 """Of a row's weight: at least so much stays where others do its work, and so much is given where they undo it."""
+_UNDONE = 0.02
+"""Of √Σ‖sᵢΔᵢ‖²: LoRAs that are together weaker than that undo each other, and "together as strong as" says nothing."""
 HIGHEST = 2.0
 """No weight is suggested above it that is not above it already: pictures break."""
 
@@ -56,8 +58,10 @@ def _equal_rows(balance: Balance) -> Tensor:
     counted = strengths > 0
     factors = torch.where(counted, strengths.mean() / strengths, 1)
     total = _total(balance, factors)
-    if total == 0:
+    if _is_undone(balance, factors):
         return factors
+    if _is_undone(balance, torch.ones_like(factors)):
+        return torch.ones_like(factors)
     return torch.where(counted, factors * (_total(balance, torch.ones_like(factors)) / total), 1)
 
 
@@ -71,7 +75,7 @@ def _keep_total_of_rows(balance: Balance) -> Tensor:
     signs = balance.weights().sign()
     alone = balance.strengths(torch.where(signs == 0, 1, signs) * USUAL_WEIGHT)
     own = _total(balance, torch.ones_like(alone))
-    if own == 0:
+    if _is_undone(balance, torch.ones_like(alone)):
         return torch.ones_like(alone)
     return torch.where(strengths > 0, (strengths * alone).sum() / strengths.sum() / own, 1)
 
@@ -107,6 +111,11 @@ def _of_rows(balance: Balance, find: Callable[[Balance], Tensor]) -> Tensor:
 def _total(balance: Balance, factors: Tensor) -> float:
     """‖Σ fᵢ·sᵢΔᵢ‖."""
     return math.sqrt(max(float(factors @ balance.gram() @ factors), 0.0))
+
+
+def _is_undone(balance: Balance, factors: Tensor) -> bool:
+    """Whether the rows undo each other with these factors; also where none does anything."""
+    return _total(balance, factors) <= _UNDONE * float((factors * balance.strengths()).norm())
 
 
 SUGGESTIONS: tuple[Suggestion, ...] = (

@@ -98,13 +98,16 @@ def resize(
             raise AdapterError(path, "", "its modules could not be read again under their names")
         if find_key(path) != key:
             raise AdapterError(path, "", "the file changed while it was read")
+    sizable = sum(job.module is not None and job.names is not None for job in jobs)
+    if 0 < changed < sizable:
+        left.append(f"{sizable - changed} of {sizable} layers stay as they are, within what was asked")
     titles = family_titles(examined.identity.best, 2)
     words = next((name for name, one in DTYPE_NAMES.items() if changed and one == _dtype_of(jobs)), "")
     return Made(
         str(output),
         examined,
         " or ".join(titles) or "a model that is not known",
-        changed,
+        sizable,
         0,
         tuple(module.rank for module in examined.reading.modules if module.rank),
         words,

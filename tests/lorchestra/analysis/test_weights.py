@@ -46,6 +46,13 @@ def test_equal_strength_keeps_the_total() -> None:
     assert weights_of(found, EQUAL) == pytest.approx([2.5**0.5 / 2, -(2.5**0.5)])
 
 
+@pytest.mark.parametrize("rule", [EQUAL, TOTAL])
+def test_nothing_is_suggested_for_loras_that_undo_each_other(rule: str) -> None:
+    """Together they are nothing but rounding, and no weights have a strength like that."""
+    found = balance([[1, 1, 0], [1, 1, 0], [0, 0, 1e-10]], [0.7, -0.7, 0.5])
+    assert weights_of(found, rule) == [0.7, -0.7, 0.5]
+
+
 def test_no_weight_above_two_is_suggested() -> None:
     assert weights_of(balance([[100, 0], [0, 0.01]], [1.0, 1.0]), EQUAL)[1] == 2.0
     assert weights_of(balance([[100, 0], [0, 0.01]], [1.0, 5.0]), EQUAL)[1] == 5.0

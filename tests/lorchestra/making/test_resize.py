@@ -69,6 +69,13 @@ def test_the_full_rank_is_the_file(tmp_path: Path, limit: Limit, dtype: torch.dt
     assert done.errors.layer == ""
 
 
+def test_what_stays_is_told(tmp_path: Path) -> None:
+    tensors = named(Q, factors((32, 48), 8)) | named(CONV, factors((32, 32, 3, 3), 4, seed=1))
+    _, done = resized(tmp_path, tensors, Limit(4))
+    assert done.layers == 2
+    assert done.notes == ("1 of 2 layers stay as they are, within what was asked",)
+
+
 def test_energy(tmp_path: Path) -> None:
     values = torch.tensor([4.0, 2.0, 1.0, 0.5])
     up, down = torch.eye(32)[:, :4] * values, torch.eye(48)[:4]
