@@ -98,18 +98,18 @@ def resize(
             raise AdapterError(path, "", "its modules could not be read again under their names")
         if find_key(path) != key:
             raise AdapterError(path, "", "the file changed while it was read")
-    sizable = sum(job.module is not None and job.names is not None for job in jobs)
-    if 0 < changed < sizable:
-        left.append(f"{sizable - changed} of {sizable} layers stay as they are, within what was asked")
+    all_ranks = tuple(module.rank for module in examined.reading.modules if module.rank)
+    if 0 < changed < len(all_ranks):
+        left.append(f"{len(all_ranks) - changed} of {len(all_ranks)} layers stay as they are, within what was asked")
     titles = family_titles(examined.identity.best, 2)
     words = next((name for name, one in DTYPE_NAMES.items() if changed and one == _dtype_of(jobs)), "")
     return Made(
         str(output),
         examined,
         " or ".join(titles) or "a model that is not known",
-        sizable,
+        len(all_ranks),
         0,
-        tuple(module.rank for module in examined.reading.modules if module.rank),
+        all_ranks,
         words,
         errors,
         notes=tuple(left),
