@@ -30,6 +30,9 @@ from . import (
     missing,
     publish,
     schedule,
+    serve,
+    status,
+    worker,
 )
 from .hash import add_hash
 from .terminal import printable
@@ -57,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     export.add_import(commands)
     publish.add_publish(commands)
     call.add_call(commands)
+    serve.add_serve(commands)
+    worker.add_worker(commands)
+    status.add_status(commands)
     schedule.add_schedule(commands)
     index.add_index(commands)
     find.add_find(commands)
