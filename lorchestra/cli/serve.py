@@ -60,6 +60,7 @@ def run_serve(args: argparse.Namespace) -> int:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((args.listen, args.port))
+        listening.listen(128)
     except OSError as error:
         raise LorchestraError(f"port {args.port} of {args.listen} cannot be used ({error.strerror})") from error
     host, port = listening.getsockname()[:2]

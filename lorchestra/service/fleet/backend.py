@@ -76,7 +76,7 @@ class Fleet:
     def start(self) -> None:
         """Makes the table, says which version this is, and looks at the workers. Raises `TableError`."""
         self._table.make()
-        self._table.say("version", __version__)
+        self._table.keep_word("version", __version__)
         self._look()
 
     def close(self) -> None:

@@ -327,13 +327,13 @@ class Table:
 
     # Both's.
 
-    def say(self, name: str, value: str) -> None:
+    def keep_word(self, name: str, value: str) -> None:
         """Keeps a word for all."""
         with self._begun() as connection:
             connection.execute(sa.delete(_WORDS).where(_WORDS.c.name == name))
             connection.execute(sa.insert(_WORDS).values(name=name, value=value))
 
-    def said(self, name: str) -> str | None:
+    def find_word(self, name: str) -> str | None:
         """A word that is kept for all."""
         with self._begun() as connection:
             return connection.execute(sa.select(_WORDS.c.value).where(_WORDS.c.name == name)).scalar()

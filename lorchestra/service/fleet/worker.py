@@ -80,7 +80,7 @@ class Worker:
         Raises `ComfyUIError` where it cannot be used, `WorkerRefused` where versions differ, and `TableError`.
         """
         asyncio.run(self._look(checks_version=True))
-        door = self._table.said("version")
+        door = self._table.find_word("version")
         if door not in (None, __version__):
             raise WorkerRefused(
                 f"the door runs Lorchestra {door}, and this worker {__version__}. Install the same version for both."
