@@ -20,7 +20,7 @@ from lorchestra.demo.comfyui import Server, pack_root
 from lorchestra.demo.loras import layers, write_lora
 from lorchestra.demo.prompt import demo_prompt
 
-LONG = demo_prompt([], steps=400, width=64, height=64)
+LONG = demo_prompt([], steps=4000, width=64, height=64)
 """A graph that runs until it is interrupted."""
 
 
@@ -28,6 +28,7 @@ LONG = demo_prompt([], steps=400, width=64, height=64)
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     """Two ComfyUIs with the same model; only the second has the LoRA `second`."""
     folder = tmp_path_factory.mktemp("fleet")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two of them, and the tests, would fight over the cores
     opened: list[Server] = []
     try:
         for name in ("a", "b"):
@@ -140,7 +141,7 @@ def test_a_job_that_comfyui_refuses_fails_with_its_sentence(fleet: Fleet) -> Non
 def test_the_job_of_a_killed_worker_is_run_again_and_the_door_finds_its_jobs(
     fleet: Fleet, servers: list[Server]
 ) -> None:
-    slow = demo_prompt([], steps=60, width=64, height=64, seed=31)
+    slow = demo_prompt([], steps=30, width=64, height=64, seed=31)
     job = fleet.submit(slow)
     lost = worker_of(fleet, job)
     name = next(name for name in fleet.processes if name.endswith(lost.rpartition("-")[2]))
@@ -152,7 +153,7 @@ def test_the_job_of_a_killed_worker_is_run_again_and_the_door_finds_its_jobs(
     assert time.monotonic() - started < 15
     ended = fleet.service.wait(job, 60)
     assert ended["status"] == "succeeded" and len(ended["outputs"]) == 1
-    assert time.monotonic() - started < 45
+    assert time.monotonic() - started < 60
     server = next(one for one in servers if one.url.endswith(lost.rpartition("-")[2]))
     assert fleet.start_worker(server.url) == lost
 
@@ -190,12 +191,12 @@ def test_with_redis(servers: list[Server], tmp_path: Path) -> None:
     options = ("--broker", f"redis://127.0.0.1:{port}/0", "--database", f"sqlite:///{tmp_path / 'shared.sqlite'}")
     try:
         with Fleet(tmp_path, options) as fleet:
-            fleet.start_door("--limit", "4")
+            fleet.start_door("--limit", "6")
             fleet.start_worker(servers[0].url)
             jobs = [fleet.submit(EMPTY | {"3": EMPTY["2"]}) for _ in range(5)]
             assert [fleet.service.wait(job)["status"] for job in jobs] == ["succeeded"] * 5
             late = fleet.service.wait(fleet.submit(LONG))
-            assert late["status"] == "failed" and "longer than 4 seconds" in late["error"]["message"]
+            assert late["status"] == "failed" and "longer than 6 seconds" in late["error"]["message"]
             redis.kill()  # all of its messages are lost
             redis.wait(20)
             waits = fleet.submit(EMPTY)
