@@ -133,7 +133,7 @@ class Backend(Protocol):
     outlives_server: bool
     """Whether jobs go on while the server is not there, so that it finds them again when it is."""
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int) -> None:
+    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
         """Queues a graph under the id of its job; raises `GraphRefused`, and has queued nothing then.
 
         `secrets` go to the nodes that call paid services, and nowhere else. Of jobs that wait, those of a higher

@@ -57,7 +57,7 @@ class Queue:
         self._socket.tell = tell
         self._connect()
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int) -> None:
+    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
         """See `Backend`: what ComfyUI's own route for prompts does, but any complaint refuses the whole graph."""
         server = self._connect()
         extra: dict[str, Json] = {"client_id": self._client, **secrets}

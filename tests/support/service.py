@@ -48,7 +48,7 @@ class ListBackend:
     """File → why it does not fit."""
     checkpoint: tuple[str, tuple[str, ...]] = ("sd15.safetensors", ("sd15",))
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int) -> None:
+    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
         for node, data in graph.items():
             if data.get("class_type") == "Refused":
                 raise GraphRefused("the node is refused", {node: {"class_type": "Refused", "errors": []}})

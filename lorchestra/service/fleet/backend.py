@@ -90,7 +90,7 @@ class Fleet:
         self._tell = tell
         threading.Thread(target=self._watch, name="lorchestra-fleet", daemon=True).start()
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int) -> None:
+    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
         """See `Backend`: raises `GraphRefused` where no worker has what the graph needs, too."""
         if secrets:
             raise Refusal(
