@@ -118,7 +118,7 @@ class Worker:
     def take(self, queue: str) -> None:
         """Does what a ticket is for: runs the next order of its queue, if one waits."""
         if self._state != READY:
-            broker.send(self._app, queue)
+            self._ticket(queue)
             time.sleep(_AWAY_SECONDS)
             return
         claimed = self._table.claim(self.id, self._preferred(queue))
@@ -126,17 +126,24 @@ class Worker:
             return
         order, taken = claimed
         if taken != queue:
-            broker.send(self._app, queue)  # what this ticket was for waits still
+            self._ticket(queue)  # what this ticket was for waits still
         else:
             self._since.pop(queue, None)
         if self._table.count(taken) >= broker.MOST_TICKETS:
-            broker.send(self._app, taken)
+            self._ticket(taken)
         try:
             self._job = order.job
             self._canceled.clear()
             self._work(order)
         finally:
             self._job = None
+
+    def _ticket(self, queue: str) -> None:
+        """Sends a ticket; one that the broker does not take is sent by the door when it is there again."""
+        try:
+            broker.send(self._app, queue)
+        except broker.BrokerError as error:
+            LOGGER.warning("%s", error, extra={"queue": queue, "worker": self.id})
 
     def _preferred(self, queue: str) -> Sequence[str]:
         """First the jobs of the base model that is loaded, as long as the others' wait is short."""
@@ -162,7 +169,7 @@ class Worker:
         except KeptError as error:
             ended = Ended(order.job, (), failure=Failure(f"{error}."))
         except ComfyUIError as error:
-            self._state, self._warm = AWAY, None
+            self._state, self._warm = AWAY if self._state == READY else self._state, None
             state = self._table.lose(order.job, self.id, ATTEMPTS, f"{error}. It was tried {ATTEMPTS} times.")
             LOGGER.warning("%s; the job %s", error, "waits again" if state == "waiting" else "has failed", extra=about)
             return
