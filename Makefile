@@ -104,7 +104,7 @@ $(VENV)/ready: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[cli,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[cli,dev,serve]"
 	touch $@
 
 clean:

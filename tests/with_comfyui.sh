@@ -42,7 +42,7 @@ fi
 root=$(echo "$found" | sed -n 1p)
 python=$(echo "$found" | sed -n 2p)
 packages=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-tools="pytest>=8 pytest-xdist>=3.6 hypothesis>=6.100 playwright>=1.40 jsonschema>=4.20"
+tools="pytest>=8 pytest-xdist>=3.6 hypothesis>=6.100 playwright>=1.40 jsonschema>=4.20 celery>=5.5 prometheus-client>=0.20 redis>=5"
 if [ ! -f "$venv/ready" ] || [ "$(cat "$venv/ready")" != "$packages $tools" ]; then
     rm -rf "$venv"
     "$python" -m venv "$venv"

@@ -115,7 +115,7 @@ def _total(balance: Balance, factors: Tensor) -> float:
 
 def _is_undone(balance: Balance, factors: Tensor) -> bool:
     """Whether the rows undo each other with these factors; also where none does anything."""
-    return _total(balance, factors) <= _UNDONE * math.hypot(*(factors * balance.strengths()).tolist())
+    return _total(balance, factors) <= _UNDONE * math.sqrt(float((factors * balance.strengths()).square().sum()))
 
 
 SUGGESTIONS: tuple[Suggestion, ...] = (

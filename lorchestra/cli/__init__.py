@@ -33,6 +33,9 @@ from . import (
     publish,
     resize,
     schedule,
+    serve,
+    status,
+    worker,
 )
 from .hash import add_hash
 from .terminal import printable
@@ -63,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     export.add_import(commands)
     publish.add_publish(commands)
     call.add_call(commands)
+    serve.add_serve(commands)
+    worker.add_worker(commands)
+    status.add_status(commands)
     schedule.add_schedule(commands)
     index.add_index(commands)
     find.add_find(commands)

@@ -1,7 +1,7 @@
 """What runs the jobs: the interface of a backend, and what it tells while jobs run.
 
-`nodes/host/queue.py` is the backend "this ComfyUI". A backend is told from threads of the service's own and from the
-event loop: each method says from where.
+`nodes/host/queue.py` is the backend "this ComfyUI", `fleet/backend.py` "many of them". A backend is told from threads
+of the service's own and from the event loop: each method says from where.
 """
 
 from __future__ import annotations
@@ -130,10 +130,14 @@ class GraphRefused(Exception):
 class Backend(Protocol):
     """What runs jobs."""
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str]) -> None:
+    outlives_server: bool
+    """Whether jobs go on while the server is not there, so that it finds them again when it is."""
+
+    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
         """Queues a graph under the id of its job; raises `GraphRefused`, and has queued nothing then.
 
-        `secrets` go to the nodes that call paid services, and nowhere else. On the event loop.
+        `secrets` go to the nodes that call paid services, and nowhere else. Of jobs that wait, those of a higher
+        `priority` come first, where the backend's queue has that. On the event loop.
         """
         ...
 

@@ -102,7 +102,7 @@ class Job:
     metadata: Mapping[str, str] | str | None = field(default=None, hash=False)
     """Labels that the caller gave it."""
     priority: int | None = None
-    """Kept and shown, and no more: ComfyUI's queue has its own order."""
+    """Higher ones first, behind many ComfyUIs; one ComfyUI's queue has its own order."""
     drawn: Mapping[str, Json] = field(default_factory=dict[str, Json], hash=False)
     """Inputs that the caller did not send and that were drawn for this run, by name."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sys
 import threading
 import time
 import uuid
@@ -49,6 +50,7 @@ from .threads import Threads
 
 _MOST_LISTED = 500
 """Jobs that one listing looks at."""
+_MANY, _MANY_SECONDS = 1000, 0.25
 
 
 @dataclass(eq=False)
@@ -126,9 +128,24 @@ class Jobs:
         self._signals: queue.SimpleQueue[Signal | None] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Begins to listen. Jobs that had not ended when the server did have failed. On the event loop."""
+        """Begins to listen; `resume_open_jobs` is called before. On the event loop."""
         threading.Thread(target=self._work, name="lorchestra-jobs", daemon=True).start()
         self._backend.listen(self._signals.put)
+
+    def resume_open_jobs(self) -> None:
+        """Jobs of a server that ended before they did: they go on where the backend does, and have failed elsewhere.
+
+        Not on the event loop.
+        """
+        jobs = self._store.open_jobs()
+        if not self._backend.outlives_server:
+            now = time.time()
+            self._store.save(replace(job, status=FAILED, error=RESTARTED, completed=now) for job in jobs)
+            return
+        for job in jobs:
+            kinds = _kinds(self._store.find_graph(job.id) or {})
+            self._live[job.id] = Live(replace(job, status=QUEUED), kinds, is_queued=True)
+        self._signals.put(Changed())
 
     def close(self) -> None:
         """Ends the thread that works through signals."""
@@ -168,14 +185,14 @@ class Jobs:
                 workflow=order.workflow, metadata=metadata, priority=priority, drawn=order.drawn,
             )  # fmt: skip
             self._store.add(job, dict(graph), key, callback)
-            live = Live(job, {node: str(data.get("class_type", "")) for node, data in graph.items()})
+            live = Live(job, _kinds(graph))
             with self._lock:
                 self._live[job.id] = live
             return live, graph
 
         live, graph = await self._threads.run(begin)
         try:
-            await self._backend.submit(live.job.id, graph, secrets or {})
+            await self._backend.submit(live.job.id, graph, secrets or {}, priority or 0)
         except BaseException:
             with self._lock:
                 self._live.pop(live.job.id, None)
@@ -233,6 +250,19 @@ class Jobs:
             if len(page) < 100:
                 return found, False
         return found, True
+
+    def ended(self) -> dict[str, Json]:
+        """What ended lately, of the jobs that are kept: by status, by workflow as (count, mean seconds), by the minute.
+
+        And how long the one has waited that waits longest. Not on the event loop.
+        """
+        with self._lock:
+            queued = [live.job.created for live in self._live.values() if live.job.status == QUEUED]
+        now = time.time()
+        by_status, seconds, last = self._store.ended(now - 60)
+        by_workflow = {name: (count, mean) for name, count, mean in seconds}
+        oldest = max(0.0, now - min(queued, default=now))
+        return {"by_status": by_status, "by_workflow": by_workflow, "last_minute": last, "oldest_seconds": oldest}
 
     def cancel(self, job: str) -> Job:
         """Takes a job from the queue or asks it to end; a job that has ended stays as it is.
@@ -299,6 +329,8 @@ class Jobs:
                         self._take(signal)
                 if has_changed:
                     self._look_at_queue()
+                    if len(self._live) > _MANY:  # places change with every job: they are looked at once for several
+                        time.sleep(_MANY_SECONDS)
             except Exception as error:  # the thread must go on: what is lost is found when the queue changes next
                 self._report(error)
 
@@ -401,12 +433,6 @@ class Jobs:
                 watch.wake()
 
 
-def fail_open_jobs(store: Store) -> None:
-    """Jobs of a server that ended before they did have failed: nobody runs them any more."""
-    now = time.time()
-    store.save(replace(job, status=FAILED, error=RESTARTED, completed=now) for job in store.open_jobs())
-
-
 def _progress(live: Live, states: Mapping[str, NodeState]) -> Progress:
     total = max(1, live.job.nodes)
     own = {node: state for node, state in states.items() if node in live.kinds}
@@ -422,6 +448,10 @@ def _progress(live: Live, states: Mapping[str, NodeState]) -> Progress:
     return Progress(
         value, len(done), live.job.nodes, current, kind, step, steps, f"{kind} {step}/{steps}" if kind else None
     )
+
+
+def _kinds(graph: Graph) -> dict[str, str]:
+    return {node: sys.intern(str(data.get("class_type", ""))) for node, data in graph.items()}
 
 
 def _is_id(text: str) -> bool:

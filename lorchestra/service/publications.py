@@ -143,6 +143,23 @@ class Publications:
             self._write(newest, made.to_json())
             return self._open(newest)
 
+    def keep(self, publication: Publication) -> bool:
+        """Keeps a publication of another service under its own version; False if this version is here already."""
+        name = publication.name
+        with self._lock:
+            known = self.find_versions(name)
+            if publication.version in known:
+                return False
+            is_newest = publication.version > max(known, default=0)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            newest = self._path(name)
+            if is_newest and None in self.versions().get(name, {}):
+                kept = self._open(newest)
+                self._write(self.folder / f"{kept.reference}.json", kept.publication.to_json())
+            path = newest if is_newest else self.folder / f"{name}@{publication.version}.json"
+            self._write(path, publication.to_json())
+            return True
+
     def remove(self, text: str) -> list[str]:
         """Removes a version, or all of a name; gives their references. Raises `Refusal` (404)."""
         name = read_name(text)

@@ -19,7 +19,7 @@ from .assets import Assets
 from .backend import Backend, GraphRefused
 from .http import MAX_BODY, MAX_VALUES, File, Refusal, Request, Response, Stream, invalid, unusable
 from .job import Job
-from .jobs import Jobs, fail_open_jobs
+from .jobs import Jobs
 from .publications import Publications
 from .runware_answer import told_of
 from .settings import Settings, SettingsError, read_settings
@@ -175,7 +175,7 @@ class Service:
         except LorchestraError as error:
             self._settings = error if isinstance(error, SettingsError) else SettingsError(str(error))
         try:
-            await self.threads.run(fail_open_jobs, self._store)
+            await self.threads.run(self.jobs.resume_open_jobs)
         except StoreError:
             self._started = None  # is tried again with the next request
             raise

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..errors import LorchestraError
 from ..files import json_steps, sqlite
 from ..limits import Json
-from .job import ENDED, Job
+from .job import ENDED, SUCCEEDED, Job
 
 _STEPS: tuple[str, ...] = (
     """
@@ -198,6 +198,25 @@ class Store:
                 (min(created, 1e12), job, count),
             )
             return [Job.from_row(json.loads(data)) for (data,) in found]
+
+    def ended(self, since: float) -> tuple[dict[str, int], list[tuple[str, int, float]], int]:
+        """Of jobs that ended: how many by status, (workflow, count, mean seconds), and how many since a moment."""
+        with self._opened() as connection:
+            marks = ",".join("?" * len(ENDED))
+            by_status = connection.execute(
+                f"SELECT status, count(*) FROM jobs WHERE status IN ({marks}) GROUP BY status", sorted(ENDED)
+            ).fetchall()
+            taken = "json_extract(data, '$.completed') - json_extract(data, '$.started')"
+            by_workflow = connection.execute(
+                f"SELECT coalesce(json_extract(data, '$.workflow'), ''), count(*), avg({taken}) FROM jobs "
+                "WHERE status = ? GROUP BY 1",
+                (SUCCEEDED,),
+            ).fetchall()
+            (last,) = connection.execute(
+                f"SELECT count(*) FROM jobs WHERE status IN ({marks}) AND json_extract(data, '$.completed') >= ?",
+                (*sorted(ENDED), since),
+            ).fetchone()
+        return dict(by_status), by_workflow, last
 
     def add_assets(self, assets: Sequence[Asset]) -> None:
         """Keeps assets; those that are known already stay as they are."""

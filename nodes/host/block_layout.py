@@ -49,4 +49,5 @@ def _find_file(row: object) -> LoraFile:
         file = next(iter(shelf.files({found.name})), None) if found else None
     if file is None:
         raise StackError(say("the LoRA's file is not on this machine"))
-    return process.lora_cache().open(file.path)
+    cache = process.lora_cache()
+    return cache.open(file.path)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import os
-import struct
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,39 +23,18 @@ import execution
 import folder_paths
 
 from ...lorchestra.choices import Choices
-from ...lorchestra.errors import LorchestraError, quoted, shortened
+from ...lorchestra.errors import LorchestraError, shortened
 from ...lorchestra.files.opening import is_file
 from ...lorchestra.limits import Json
-from ...lorchestra.service.backend import (
-    Cached,
-    Changed,
-    Ended,
-    Failure,
-    Graph,
-    GraphRefused,
-    Made,
-    NodeState,
-    Previewed,
-    Produced,
-    Row,
-    Signal,
-    Started,
-    Stepped,
-)
+from ...lorchestra.service import messages
+from ...lorchestra.service.backend import Ended, Graph, GraphRefused, Made, Row, Signal
 from ...lorchestra.service.job import CANCELED, CANCELING
 from . import bases, files, node_info, process, prompt
 from .server import find_server
 
 GONE = "gone"
-_PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
-"""What a binary message begins with: ComfyUI's `protocol.BinaryEventTypes`."""
-_PICTURES = {1: "image/jpeg", 2: "image/png"}
-_TYPES = {"images": "image", "gifs": "video", "video": "video", "audio": "audio", "latents": "latent", "text": "text"}
-"""What nodes call a list of files that they have made → the official word; others are files."""
-_ENDINGS = {".mp4": "video", ".webm": "video", ".mkv": "video", ".mov": "video"}
 _READ_SECONDS = 5.0
 """For headers and sidecars that are not read yet, where only a hash or an AIR may find a file."""
-_MOST_TEXTS = 100
 
 core_nodes: Any = import_module("nodes")
 """ComfyUI's own. By `import nodes` a type checker would find this package."""
@@ -65,6 +42,8 @@ core_nodes: Any = import_module("nodes")
 
 class Queue:
     """ComfyUI's queue as a `Backend`; one for each server."""
+
+    outlives_server = False
 
     def __init__(self) -> None:
         self._client = f"lorchestra-{uuid.uuid4().hex}"
@@ -78,7 +57,7 @@ class Queue:
         self._socket.tell = tell
         self._connect()
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str]) -> None:
+    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
         """See `Backend`: what ComfyUI's own route for prompts does, but any complaint refuses the whole graph."""
         server = self._connect()
         extra: dict[str, Json] = {"client_id": self._client, **secrets}
@@ -94,7 +73,7 @@ class Queue:
             said = f"ComfyUI cannot read the graph ({type(reason).__name__}: {reason})"
             raise GraphRefused(shortened(said, 1000), {}) from reason
         if not is_valid or node_errors:
-            raise GraphRefused(_said(error, node_errors), _plain(node_errors))
+            raise GraphRefused(messages.said(error, node_errors), messages.plain(node_errors))
         number = server.number
         server.number += 1
         kept_apart = {key: extra.pop(key) for key in secrets} if _has_secrets(server.prompt_queue) else None
@@ -145,23 +124,7 @@ class Queue:
         )
         if job not in found:
             return None
-        outputs, status, ends = found[job]
-        status = status or {}
-        failure, was_canceled = None, False
-        for kind, data in status.get("messages", ()):
-            if kind == "execution_interrupted":
-                was_canceled = True
-            elif kind == "execution_error":
-                failure = Failure(
-                    str(data.get("exception_message", "")).strip() or str(data.get("exception_type", "")),
-                    str(data.get("node_id", "")) or None,
-                    str(data.get("node_type", "")) or None,
-                    "".join(data.get("traceback") or ())[:20_000] or None,
-                )
-        if failure is None and not was_canceled and status.get("status_str") != "success":
-            failure = Failure("ComfyUI does not say why the run ended.")
-        files = [made for node, output in (outputs or {}).items() for made in _made(node, output, node in ends)]
-        return Ended(job, tuple(files), was_canceled, failure)
+        return messages.find_end(job, *found[job])
 
     def find_file(self, made: Made) -> Path | None:
         """See `Backend`: only files in ComfyUI's own folders, whatever a node says."""
@@ -256,87 +219,21 @@ class _Socket:
 
     async def send_json(self, message: Mapping[str, Any]) -> None:
         """What a web socket does, without the wire."""
-        signal = _signal(str(message.get("type")), message.get("data"))
+        signal = messages.find_signal(str(message.get("type")), message.get("data"), _is_end)
         if signal is not None:
             self.tell(signal)
 
     async def send_bytes(self, message: bytes | bytearray) -> None:
         """The same for pictures."""
-        signal = _preview(bytes(message))
+        signal = messages.find_preview(bytes(message))
         if signal is not None:
             self.tell(signal)
-
-
-def _signal(kind: str, data: Any) -> Signal | None:
-    if not isinstance(data, dict):
-        return None
-    values = cast("dict[str, Any]", data)
-    if kind == "status":
-        return Changed()
-    job = values.get("prompt_id")
-    if not isinstance(job, str):
-        return None
-    match kind:
-        case "execution_start":
-            return Started(job)
-        case "execution_cached":
-            return Cached(job, tuple(map(str, values.get("nodes") or ())))
-        case "progress_state":
-            nodes = cast("dict[str, dict[str, Any]]", values.get("nodes") or {})
-            return Stepped(
-                job,
-                {
-                    str(node): NodeState(float(state["value"]), float(state["max"]), state["state"] == "finished")
-                    for node, state in nodes.items()
-                },
-            )
-        case "executed":
-            node = str(values.get("display_node") or values.get("node"))
-            return Produced(job, tuple(_made(node, values.get("output"), _is_end(job, node))))
-        case _:
-            return None
-
-
-def _preview(message: bytes) -> Previewed | None:
-    """A picture with its job; those without one cannot be told from others'."""
-    if len(message) < 8 or struct.unpack(">I", message[:4])[0] != _PREVIEW_WITH_METADATA:
-        return None
-    (length,) = struct.unpack(">I", message[4:8])
-    try:
-        about = json.loads(message[8 : 8 + length])
-    except ValueError:
-        return None
-    job = about.get("prompt_id")
-    node = str(about.get("display_node_id") or about.get("node_id") or "")
-    kind = str(about.get("image_type", "image/jpeg"))
-    return Previewed(job, node, kind, message[8 + length :]) if isinstance(job, str) else None
 
 
 def _is_end(job: str, node: str) -> bool:
     """Whether a prompt that runs is run for this node's sake."""
     running = list(_queue().currently_running.values())
     return any(item[1] == job and node in item[4] for item in running)
-
-
-def _made(node: str, output: Any, is_end: bool) -> list[Made]:
-    """The files among what a node shows; its texts only if the prompt is run for its sake.
-
-    Other nodes tell with texts what they did: LoRA Stack has its report there.
-    """
-    found: list[Made] = []
-    for key, items in cast("dict[str, Any]", output).items() if isinstance(output, dict) else ():
-        if not isinstance(items, (list, tuple)):
-            continue
-        for number, item in enumerate(cast("Sequence[Any]", items)):
-            if isinstance(item, dict) and isinstance(cast("dict[str, Any]", item).get("filename"), str):
-                one = cast("dict[str, Any]", item)
-                name = one["filename"]
-                kind = _ENDINGS.get(Path(name).suffix.lower()) or _TYPES.get(key, "file")
-                kind = "file" if kind == "text" else kind
-                found.append(Made(node, kind, name, str(one.get("subfolder") or ""), str(one.get("type") or "output")))
-            elif is_end and key == "text" and isinstance(item, str) and number < _MOST_TEXTS:
-                found.append(Made(node, "text", f"{node}-{number + 1}.txt".replace(":", "-"), text=item))
-    return found
 
 
 def _queue() -> Any:
@@ -346,26 +243,6 @@ def _queue() -> Any:
 def _has_secrets(queue: Any) -> bool:
     """Whether the queue keeps keys of paid services apart from what it shows; ComfyUI 0.3.64 does not."""
     return "process_item" in inspect.signature(queue.task_done).parameters
-
-
-def _said(error: Any, node_errors: Mapping[str, Any]) -> str:
-    """ComfyUI's complaints in one text, a line for each."""
-    lines = [
-        f"node {node} ({found.get('class_type')}): {_line(one)}"
-        for node, found in node_errors.items()
-        for one in found.get("errors", ())
-    ]
-    return shortened("\n".join(lines) or _line(error or {}) or "ComfyUI refuses the graph.", 4000)
-
-
-def _line(error: Mapping[str, Any]) -> str:
-    texts = (str(error.get(key) or "").rstrip(".") for key in ("message", "details"))
-    return ": ".join(text for text in texts if text)
-
-
-def _plain(node_errors: Any) -> dict[str, Json]:
-    """As JSON: what nodes say of their inputs may be anything."""
-    return json.loads(json.dumps(node_errors, default=quoted))
 
 
 def _architectures(checkpoint: str) -> Sequence[str]:

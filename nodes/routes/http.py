@@ -121,30 +121,9 @@ def _key(work: object, query: Query) -> Hashable:
 
 async def read_body(request: web.Request, most: int) -> bytes:
     """The body as bytes; see `read_pieces`."""
+    from ...lorchestra.service.web import read_pieces
+
     return bytes(await read_pieces(request, most))
-
-
-async def read_pieces(request: web.Request, most: int) -> bytearray:
-    """The body, as far as it is not too long: who sends it in pieces does not say how long it is.
-
-    Not copied once more: 48 MB would hold up the event loop. Raises `LorchestraError` for one that is longer, cannot be
-    read or does not come to its end.
-    """
-    from aiohttp import ClientError
-    from aiohttp.web import RequestPayloadError
-
-    body = bytearray()
-    try:
-        if (request.content_length or 0) <= most:
-            async for piece in request.content.iter_any():
-                body += piece
-                if len(body) > most:
-                    break
-            else:
-                return body
-    except (RequestPayloadError, ClientError, ConnectionError, EOFError) as error:
-        raise LorchestraError("the request does not come to its end, or cannot be unpacked") from error
-    raise LorchestraError(f"the request has more than {most:,} bytes")
 
 
 def _read_body(body: bytes, most: int) -> Body:

@@ -1,27 +1,20 @@
-"""The service of published workflows on ComfyUI's server: requests and responses of aiohttp as values, and back."""
+"""The service of published workflows on ComfyUI's server: found, opened once, and asked."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ...lorchestra.errors import LorchestraError
-from ...lorchestra.service.http import File, Refusal, Request, Response, Stream, invalid
 from ..host import process
-from .http import Handler, read_pieces
+from .http import Handler
 
 if TYPE_CHECKING:
-    from aiohttp import BodyPartReader, web
+    from aiohttp import web
 
     from ...lorchestra.service.service import FindRoute, Service
 
-_CHUNK = 1 << 18
-_MOST_PARTS = 20
 _SETTINGS = "service.json"
 _RESUME_SECONDS = 3.0
 """After ComfyUI's start, which has enough to do."""
@@ -93,7 +86,7 @@ def _opening() -> asyncio.Future[tuple[Service, FindRoute]]:
     return process.services.find_or_make("service", lambda: asyncio.ensure_future(_open()))
 
 
-async def _handle(request: web.Request) -> web.StreamResponse:
+async def _handle(request: web.Request) -> Any:
     from aiohttp import web
 
     try:
@@ -106,117 +99,7 @@ async def _handle(request: web.Request) -> web.StreamResponse:
             "python -m pip install -r requirements.txt. Then start ComfyUI again."
         )
         return web.json_response({"error": {"code": "unavailable", "message": said, "details": None}}, status=503)
-    path = request.rel_url.raw_path
-    mount = path[: path.index("/lorchestra") + len("/lorchestra")]
-    answer = await service.answer(
-        find_route,
-        Request(
-            request.method,
-            path[len(mount) :],
-            f"{request.scheme}://{request.host}{mount}",
-            _peer(request),
-            dict(request.query),
-            {name.lower(): value for name, value in request.headers.items()},
-            partial(_read, request),
-            partial(_parts, request),
-        ),
-    )
-    return await _send(request, answer)
+    from ...lorchestra.service import web as values
 
-
-def _peer(request: web.Request) -> str | None:
-    """The address at the other end; a socket in the file system is this machine's."""
-    peer = None if request.transport is None else request.transport.get_extra_info("peername")
-    if isinstance(peer, str):
-        return "127.0.0.1"
-    return peer[0] if peer else None
-
-
-async def _read(request: web.Request, most: int) -> bytearray:
-    if (request.content_length or 0) > most:
-        raise Refusal(413, "payload_too_large", f"the body has more than {most:,} bytes.", "body")
-    try:
-        return await read_pieces(request, most)
-    except LorchestraError as error:
-        raise invalid(f"{error}.", "body") from error
-
-
-@dataclass
-class _Part:
-    """See `lorchestra.service.http.Part`."""
-
-    name: str
-    filename: str
-    content_type: str
-    reader: BodyPartReader
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        while True:
-            with _readable():
-                chunk = await self.reader.read_chunk(_CHUNK)
-            if not chunk:
-                return
-            yield bytes(chunk)
-
-
-@contextmanager
-def _readable() -> Generator[None]:
-    """Raises `Refusal` for a form that does not come to its end, or is broken: aiohttp has many words for that."""
-    from aiohttp import ClientError
-    from aiohttp.http_exceptions import HttpProcessingError
-
-    errors = (ValueError, RuntimeError, AssertionError, EOFError, ConnectionError, ClientError, HttpProcessingError)
-    try:
-        yield
-    except errors as error:
-        raise Refusal(422, "invalid_request", "the form cannot be read.", "body") from error
-
-
-async def _parts(request: web.Request) -> AsyncIterator[_Part]:
-    from aiohttp import BodyPartReader
-
-    if not request.content_type.startswith("multipart/"):
-        raise Refusal(422, "invalid_request", "expected multipart/form-data.", "Content-Type")
-    with _readable():
-        reader = await request.multipart()
-    for _ in range(_MOST_PARTS):
-        with _readable():
-            part = await reader.next()
-        if part is None:
-            return
-        if isinstance(part, BodyPartReader):
-            kind = part.headers.get("Content-Type", "")
-            yield _Part(part.name or "", part.filename or "", kind, part)
-    raise Refusal(422, "invalid_request", f"the form has more than {_MOST_PARTS} fields.", "body")
-
-
-async def _send(request: web.Request, answer: Response) -> web.StreamResponse:
-    from aiohttp import web
-
-    headers = dict(answer.headers)
-    if isinstance(answer.body, File):
-        return web.FileResponse(answer.body.path, headers={"Content-Type": answer.body.content_type, **headers})
-    if isinstance(answer.body, Stream):
-        return await _stream(request, answer.body, headers)
-    if answer.status == 204:
-        return web.Response(status=204, headers=headers)
-    body = cast("bytes", answer.body)
-    return web.Response(body=body, status=answer.status, headers=headers, content_type=answer.content_type)
-
-
-async def _stream(request: web.Request, stream: Stream, headers: dict[str, str]) -> web.StreamResponse:
-    from aiohttp import web
-
-    response = web.StreamResponse(headers={"Content-Type": stream.content_type, **headers})
-    chunks = cast("Any", stream.chunks)
-    with stream.counted():
-        try:
-            await response.prepare(request)
-            async for chunk in chunks:
-                await response.write(chunk)
-            await response.write_eof()
-        except (ConnectionError, RuntimeError):  # the client is gone
-            pass
-        finally:
-            await chunks.aclose()
-    return response
+    answer = await service.answer(find_route, values.read_request(request))
+    return await values.send(request, answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..host import process, server
+from .about import about
 from .http import LARGE, MIDDLE, Handler, get, get_long, post, post_long
 from .library import edit, find, index, info, is_deep, is_hashing, loras, preview, thumbnail
 from .service import service_routes
@@ -10,6 +11,7 @@ from .stacks import blocks, check, is_measuring, read, schedule, strengths, writ
 
 PREFIX = "/lorchestra"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/about", get(about)),
     ("GET", "/loras", get(loras)),
     ("POST", "/index", post(index)),
     ("POST", "/check", post(check, LARGE)),

@@ -183,13 +183,13 @@ def test_clip_is_patched_with_its_own_weight(stack_node: Any, loras: Path, tmp_p
 @pytest.mark.oldest
 def test_one_odd_tag_spoils_nothing(stack_node: Any, model: Any, two: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Tags that can be read are applied; what is lost stands in the report and in the log, with its place."""
-    text = "<lora:solo:0.5> <lora:one/style:0,8>\n<lora:two/style:0.25:ALL>"
+    text = "<lora:solo:0.5> <lora:one/style:0,8>\n<lora:two/style:0.25:MINE>"
     assert stack_node.validate_inputs(loras=text) is True
     out, _, rows, report, _ = stack_node.execute(model=model, loras=text).args
     assert rows == [("solo.safetensors", 0.5, 0.5), ("two/style.safetensors", 0.25, 0.25)]
     expected = stack_node.execute(model=model, loras="<lora:solo:0.5> <lora:two/style:0.25>").args[0]
     assert same_bits(patched(out), patched(expected))
-    for part in ("line 1, column 17, tag", "'<lora:one/style:0,8>'", "row 2, line 2, column 1, ALL"):
+    for part in ("line 1, column 17, tag", "'<lora:one/style:0,8>'", "row 2, line 2, column 1, MINE"):
         assert part in report and part in caplog.text
     caplog.clear()
     assert "column 17" in stack_node.execute(model=model, loras=text, policy="ignore").args[3]

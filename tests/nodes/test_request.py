@@ -72,7 +72,7 @@ def test_no_text_is_no_lora(node: Any, library: Path, text: str) -> None:
 
 
 def test_what_is_lost_is_in_the_report(node: Any, library: Path) -> None:
-    rows, report = node.execute("<lora:ink:0.5:lbw=MIDD> <lora:gone:0> <lora:ink:0,8>", missing="skip").args
+    rows, report = node.execute("<lora:ink:0.5:lbw=MINE> <lora:gone:0> <lora:ink:0,8>", missing="skip").args
     assert len(rows) == 1
     assert report.splitlines()[:2] == [
         f"ink: weight 0.5; used {INK}, the only file of that name", "gone: weight 0; left out",

@@ -38,6 +38,7 @@ class ListBackend:
     """Runs nothing by itself: `run_next` and `finish` say what happens."""
 
     folder: Path
+    outlives_server: bool = False
     waiting: list[str] = field(default_factory=list[str])
     running: str | None = None
     ends: dict[str, Ended] = field(default_factory=dict[str, Ended])
@@ -47,7 +48,7 @@ class ListBackend:
     """File → why it does not fit."""
     checkpoint: tuple[str, tuple[str, ...]] = ("sd15.safetensors", ("sd15",))
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str]) -> None:
+    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
         for node, data in graph.items():
             if data.get("class_type") == "Refused":
                 raise GraphRefused("the node is refused", {node: {"class_type": "Refused", "errors": []}})

@@ -180,7 +180,7 @@ class TestImport:
 
     def test_odd_tags_spoil_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = tmp_path / "prompt.txt"
-        path.write_text("cat <lora:a:0.5> <lora:b:0,8>\n<lora:x:0.375:ALL> [<lora:c:0.9>:<lora:c:1.0>:0.2]")
+        path.write_text("cat <lora:a:0.5> <lora:b:0,8>\n<lora:x:0.375:MINE> [<lora:c:0.9>:<lora:c:1.0>:0.2]")
         assert run("import", path) == 0
         out, err = capsys.readouterr()
         assert json.loads(out)["loras"] == [
@@ -188,7 +188,7 @@ class TestImport:
             {"lora": "x", "model": 0.375},
             {"lora": "c", "model": 1.0, "schedule": "0:0.9 hold, 0.2:1"},
         ]
-        places = ("line 1, column 18, tag", "row 2, line 2, column 1, ALL", "row 3, line 2, column 21, clip", "prompt")
+        places = ("line 1, column 18, tag", "row 2, line 2, column 1, MINE", "row 3, line 2, column 21, clip", "prompt")
         for line, place in zip(err.splitlines(), places, strict=True):
             assert line.startswith(f"lost: {place}: ")
 

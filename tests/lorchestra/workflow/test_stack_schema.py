@@ -88,7 +88,7 @@ def test_defaults_are_those_of_an_entry() -> None:
     row = stack_schema()["$defs"]["row"]["properties"]
     entry = Entry("a")
     assert row.pop("group")["description"]  # of the stack's groups
-    assert set(row) == {field.name for field in fields(Entry) if field.init} - {"extra"}
+    assert set(row) == {field.name for field in fields(Entry) if field.init} - {"extra", "region"}
     for key in set(row) - {"lora"}:
         assert row[key]["default"] == getattr(entry, key), key
 

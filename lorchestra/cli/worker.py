@@ -1,0 +1,39 @@
+"""`lorchestra worker`: puts one ComfyUI behind the queue of `lorchestra serve`."""
+
+from __future__ import annotations
+
+import argparse
+
+from .export import Subparsers
+from .fleet import add_fleet, open_fleet
+
+
+def add_worker(subparsers: Subparsers) -> None:
+    """Adds `lorchestra worker`."""
+    parser = subparsers.add_parser(
+        "worker",
+        help="put a ComfyUI behind the queue of lorchestra serve",
+        description="Takes jobs from the queue, runs them on one ComfyUI, and keeps what they make. One for each "
+        "ComfyUI, with the same --broker, --database and --files as the door. Ctrl-C or SIGTERM lets it finish its "
+        "job first.",
+    )
+    parser.add_argument("--comfyui", default="http://127.0.0.1:8188", metavar="URL")
+    parser.add_argument(
+        "--drain", action="store_true", help="tells the worker of this ComfyUI to finish its job, then leave"
+    )
+    add_fleet(parser)
+    parser.set_defaults(run=run_worker)
+
+
+def run_worker(args: argparse.Namespace) -> int:
+    """Runs `lorchestra worker` until it is told to leave; raises `LorchestraError` with what is wrong."""
+    _, table, kept, app = open_fleet(args)
+    from ..service.fleet.worker import Worker, drain
+
+    if args.drain:
+        print(f"{drain(table, args.comfyui)} finishes its job, and leaves")
+        return 0
+    worker = Worker(table, kept, app, args.comfyui)
+    worker.join()
+    print(worker.id, flush=True)
+    return worker.run()

@@ -1,0 +1,130 @@
+"""What a graph needs of a ComfyUI: nodes, and the files that its inputs name. And whether one has it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import cast
+
+from ...errors import LorchestraError, quoted
+from ...library.listing import Listing
+from ...limits import Json
+from ...stack.wanted import wanted_of
+from ...workflow.loras import OURS, find_uses
+from ..backend import Graph
+
+ANY = "any"
+"""The queue of graphs that load no base model."""
+_BASES = (("CheckpointLoaderSimple", "ckpt_name"), ("UNETLoader", "unet_name"), ("UnetLoaderGGUF", "unet_name"))
+"""Nodes and inputs that load base models; the first ones are where a ComfyUI lists what it has."""
+_BASE_INPUTS = frozenset(widget for _, widget in _BASES)
+_LORAS = ("LoraLoader", "lora_name")
+_FILES = re.compile(r".{1,500}\.(?:safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)", re.I | re.S)
+"""Texts that name a model's file; other choices, such as samplers, are left to ComfyUI."""
+
+
+class Inventory:
+    """What a ComfyUI has, by its `/object_info`."""
+
+    def __init__(self, info: Mapping[str, Json]) -> None:
+        self.info = info
+
+    @cached_property
+    def bases(self) -> Sequence[str]:
+        """The base models."""
+        found = {name for kind, widget in _BASES for name in self.choices(kind, widget) or ()}
+        return sorted(found)
+
+    @cached_property
+    def loras(self) -> Listing:
+        """The LoRAs."""
+        return Listing(self.lora_names)
+
+    @property
+    def lora_names(self) -> Sequence[str]:
+        """Their names, as ComfyUI lists them."""
+        return self.choices(*_LORAS) or ()
+
+    def choices(self, kind: str, widget: str) -> Sequence[str] | None:
+        """What an input of a node may be; None if it is no choice."""
+        spec = self._inputs(kind).get(widget)
+        items = cast("list[Json]", spec) if isinstance(spec, list) else []
+        first = items[0] if items else None
+        if first == "COMBO" and len(items) > 1 and isinstance(items[1], dict):
+            first = cast("dict[str, Json]", items[1]).get("options")
+        return [one for one in cast("list[Json]", first) if isinstance(one, str)] if isinstance(first, list) else None
+
+    def missing(self, graph: Graph) -> list[str]:
+        """What of a graph's nodes and files is not there, each in a few words."""
+        found = [f"the node {quoted(kind)}" for kind in sorted(_kinds(graph)) if kind not in self.info]
+        for _, kind, widget, text in _texts(graph):
+            choices = self.choices(kind, widget) if _FILES.fullmatch(text) else None
+            if choices is not None and text not in choices:
+                found.append(quoted(text))
+        found += [quoted(name) for name in _stack_loras(graph) if not self._has_lora(name)]
+        return list(dict.fromkeys(found))
+
+    def _has_lora(self, name: str) -> bool:
+        try:
+            return self.loras.find_exact(name) is not None or bool(self.loras.named(name))
+        except LorchestraError:  # several may be meant: the LoRA Stack says which
+            return True
+
+    def _inputs(self, kind: str) -> dict[str, Json]:
+        node = self.info.get(kind)
+        groups = cast("dict[str, Json]", node).get("input") if isinstance(node, dict) else None
+        found: dict[str, Json] = {}
+        for group in cast("dict[str, Json]", groups).values() if isinstance(groups, dict) else ():
+            if isinstance(group, dict):
+                found |= cast("dict[str, Json]", group)
+        return found
+
+
+def find_base(graph: Graph) -> str | None:
+    """The base model of a graph: the first by name, if it loads several; None if it loads none."""
+    return min((text for _, _, widget, text in _texts(graph) if widget in _BASE_INPUTS), default=None)
+
+
+def queue_of(base: str | None) -> str:
+    """The queue of a base model's jobs. Example: `base.v1-5-pruned-1f0e3dad`."""
+    if base is None:
+        return ANY
+    digest = hashlib.sha256(base.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"base.{re.sub(r'[^A-Za-z0-9_-]+', '-', base)[:40]}-{digest}"
+
+
+def own_queue(worker: str) -> str:
+    """The queue of what only some workers can run, and this one shall."""
+    return f"worker.{worker}"
+
+
+def _kinds(graph: Graph) -> set[str]:
+    return {str(cast("dict[str, Json]", node).get("class_type")) for node in graph.values() if isinstance(node, dict)}
+
+
+def _texts(graph: Graph) -> Iterator[tuple[str, str, str, str]]:
+    """(node, class, input, value) of all inputs that are text."""
+    for number, node in graph.items():
+        data = cast("dict[str, Json]", node) if isinstance(node, dict) else {}
+        inputs = data.get("inputs")
+        for widget, value in cast("dict[str, Json]", inputs).items() if isinstance(inputs, dict) else ():
+            if isinstance(value, str):
+                yield number, str(data.get("class_type")), widget, value
+
+
+def _stack_loras(graph: Graph) -> list[str]:
+    """The LoRAs that our stacks name by file and that are on; an AIR or a hash is for the ComfyUI that runs it."""
+    try:
+        uses = find_uses(dict(graph))
+    except LorchestraError:
+        return []
+    return [
+        use.entry.lora
+        for use in uses
+        if use.kind in OURS
+        and use.entry.active
+        and not (wanted := wanted_of(use.entry)).is_identified
+        and wanted.is_path
+    ]

@@ -1,0 +1,385 @@
+"""What the door and all workers share: orders, workers, and what running jobs tell, in any database of SQLAlchemy.
+
+Celery only wakes workers; which job one takes, this table says, in one statement that two workers cannot both win. So
+an order is run once however often it is delivered, and what a broker loses is not lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import zlib
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from ...errors import LorchestraError, shortened
+from ...files import json_steps
+from ...limits import Json
+from ..backend import Graph
+
+WAITING, RUNNING, ENDED = "waiting", "running", "ended"
+READY, AWAY, DRAINING = "ready", "away", "draining"
+"""Of a worker: its ComfyUI answers, or does not; it leaves when its job is done."""
+ROUTE = "route"
+"""The queue of orders that the door is to route again."""
+_BUSY_SECONDS = 20.0
+
+_META = sa.MetaData()
+_ORDERS = sa.Table(
+    "lorchestra_orders", _META,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("job", sa.String(36), nullable=False, unique=True),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("queue", sa.String(300), nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("graph", sa.LargeBinary, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("worker", sa.String(200)),
+    sa.Column("is_canceled", sa.Boolean, nullable=False),
+    sa.Column("end", sa.Text),
+    sa.Column("is_told", sa.Boolean, nullable=False),
+    sa.Column("ended", sa.Float),
+    sa.Index("lorchestra_orders_next", "state", "queue", "priority", "number"),
+)  # fmt: skip
+_WORKERS = sa.Table(
+    "lorchestra_workers", _META,
+    sa.Column("id", sa.String(200), primary_key=True),
+    sa.Column("beat", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("job", sa.String(36)),
+    sa.Column("facts", sa.Text, nullable=False),
+    sa.Column("info_key", sa.String(64), nullable=False),
+    sa.Column("info", sa.LargeBinary, nullable=False),
+)  # fmt: skip
+_SIGNALS = sa.Table(
+    "lorchestra_signals", _META,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("data", sa.Text, nullable=False),
+)  # fmt: skip
+_WORDS = sa.Table(
+    "lorchestra_words", _META,
+    sa.Column("name", sa.String(50), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)  # fmt: skip
+
+
+class TableError(LorchestraError):
+    """The database cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job as a worker takes it."""
+
+    job: str
+    graph: Graph
+    attempt: int
+    """From 1."""
+    seconds: float
+    """The longest that it may run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A worker as it said last; `beat` counts, so that nobody's clock matters."""
+
+    id: str
+    beat: int
+    state: str
+    job: str | None
+    facts: Mapping[str, Any]
+    info_key: str
+
+
+class Table:
+    """The database; safe for threads. Every method raises `TableError`."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = sa.engine.make_url(url)
+            is_sqlite = parsed.get_backend_name() == "sqlite"
+            options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_SECONDS}} if is_sqlite else {}
+            self._engine = sa.create_engine(parsed, pool_pre_ping=not is_sqlite, **options)
+        except (exc.ArgumentError, ImportError) as error:
+            raise TableError(f"the database cannot be used: {error}") from error
+        self.name = parsed.render_as_string(hide_password=True)
+        if is_sqlite:
+            event.listen(self._engine, "connect", _prepare)
+
+    def make(self) -> None:
+        """Makes what is missing."""
+        with self._begun() as connection:
+            _META.create_all(connection)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+    # The door's.
+
+    def add(self, job: str, graph: Graph, queue: str, priority: int, seconds: float) -> int:
+        """Adds an order; gives its number."""
+        packed = zlib.compress(json_steps.write(dict(graph)).encode("utf-8", "surrogatepass"), 1)
+        values = {
+            "job": job, "state": WAITING, "queue": queue, "priority": priority, "graph": packed, "seconds": seconds,
+            "attempt": 0, "is_canceled": False, "is_told": False,
+        }  # fmt: skip
+        with self._begun() as connection:
+            key: Any = connection.execute(sa.insert(_ORDERS).values(values)).inserted_primary_key
+            return int(key[0])
+
+    def cancel(self, job: str) -> str | None:
+        """Ends an order that waits (`waiting`), or marks one that runs (`running`); None if it does neither."""
+        own = _ORDERS.c.job == job
+        with self._begun() as connection:
+            waiting = sa.update(_ORDERS).where(own, _ORDERS.c.state == WAITING)
+            if connection.execute(waiting.values(**_ended(_CANCELED, is_told=True))).rowcount:
+                return WAITING
+            running = sa.update(_ORDERS).where(own, _ORDERS.c.state == RUNNING)
+            return RUNNING if connection.execute(running.values(is_canceled=True)).rowcount else None
+
+    def open_orders(self) -> list[tuple[str, str, str, str | None]]:
+        """(job, state, queue, worker) of all that wait or run, in the order in which they are taken."""
+        columns = (_ORDERS.c.job, _ORDERS.c.state, _ORDERS.c.queue, _ORDERS.c.worker)
+        query = sa.select(*columns).where(_ORDERS.c.state.in_((WAITING, RUNNING)))
+        query = query.order_by(_ORDERS.c.priority.desc(), _ORDERS.c.number)
+        with self._begun() as connection:
+            return [(job, state, queue, worker) for job, state, queue, worker in connection.execute(query)]
+
+    def find_end(self, job: str) -> tuple[str | None, dict[str, Any] | None]:
+        """State and end of an order; None and None if there is none."""
+        query = sa.select(_ORDERS.c.state, _ORDERS.c.end).where(_ORDERS.c.job == job)
+        with self._begun() as connection:
+            found = connection.execute(query).first()
+        return (None, None) if found is None else (found[0], json.loads(found[1]) if found[1] else None)
+
+    def take_ends(self, count: int = 200) -> list[tuple[str, dict[str, Any]]]:
+        """Ends that were not told yet, by job; they are told then."""
+        query = sa.select(_ORDERS.c.job, _ORDERS.c.end).where(_ORDERS.c.state == ENDED, _ORDERS.c.is_told.is_(False))
+        with self._begun() as connection:
+            found = [
+                (job, json.loads(end)) for job, end in connection.execute(query.order_by(_ORDERS.c.ended).limit(count))
+            ]
+            if found:
+                jobs = [job for job, _ in found]
+                connection.execute(sa.update(_ORDERS).where(_ORDERS.c.job.in_(jobs)).values(is_told=True))
+        return found
+
+    def take_signals(self, count: int = 500) -> list[dict[str, Any]]:
+        """What jobs have told, in its order."""
+        with self._begun() as connection:
+            query = sa.select(_SIGNALS.c.number, _SIGNALS.c.data).order_by(_SIGNALS.c.number).limit(count)
+            found = list(connection.execute(query))
+            if found:
+                connection.execute(sa.delete(_SIGNALS).where(_SIGNALS.c.number.in_([number for number, _ in found])))
+        return [json.loads(data) for _, data in found]
+
+    def graph(self, job: str) -> Graph | None:
+        """The graph of an order."""
+        with self._begun() as connection:
+            found = connection.execute(sa.select(_ORDERS.c.graph).where(_ORDERS.c.job == job)).scalar()
+        return None if found is None else _graph(found)
+
+    def move(self, job: str, queue: str) -> bool:
+        """Puts an order that waits into another queue."""
+        own = sa.and_(_ORDERS.c.job == job, _ORDERS.c.state == WAITING)
+        with self._begun() as connection:
+            return bool(connection.execute(sa.update(_ORDERS).where(own).values(queue=queue)).rowcount)
+
+    def lose(self, job: str, worker: str, most: int, reason: str) -> str | None:
+        """An order whose worker is gone waits again, or has failed after so many attempts; says which, or None."""
+        own = sa.and_(_ORDERS.c.job == job, _ORDERS.c.state == RUNNING, _ORDERS.c.worker == worker)
+        with self._begun() as connection:
+            again = sa.update(_ORDERS).where(own, _ORDERS.c.attempt < most, _ORDERS.c.is_canceled.is_(False))
+            if connection.execute(again.values(state=WAITING, worker=None, queue=ROUTE)).rowcount:
+                return WAITING
+            canceled = sa.update(_ORDERS).where(own, _ORDERS.c.is_canceled.is_(True))
+            if connection.execute(canceled.values(**_ended(_CANCELED))).rowcount:
+                return ENDED
+            failed = sa.update(_ORDERS).where(own).values(**_ended(_failed(reason)))
+            return ENDED if connection.execute(failed).rowcount else None
+
+    def fail(self, job: str, reason: str) -> None:
+        """An order that waits has failed."""
+        own = sa.and_(_ORDERS.c.job == job, _ORDERS.c.state == WAITING)
+        with self._begun() as connection:
+            connection.execute(sa.update(_ORDERS).where(own).values(**_ended(_failed(reason))))
+
+    def expired(self, before: float, count: int = 200) -> list[str]:
+        """Jobs that ended before a moment of the database's writers."""
+        query = sa.select(_ORDERS.c.job).where(_ORDERS.c.state == ENDED, _ORDERS.c.ended < before).limit(count)
+        with self._begun() as connection:
+            return list(connection.execute(query).scalars())
+
+    def remove(self, jobs: Sequence[str]) -> None:
+        """Forgets orders."""
+        with self._begun() as connection:
+            connection.execute(sa.delete(_ORDERS).where(_ORDERS.c.job.in_(jobs)))
+
+    def workers(self) -> list[Beat]:
+        """All workers that there are or were."""
+        columns = (
+            _WORKERS.c.id, _WORKERS.c.beat, _WORKERS.c.state, _WORKERS.c.job, _WORKERS.c.facts, _WORKERS.c.info_key
+        )  # fmt: skip
+        with self._begun() as connection:
+            found = list(connection.execute(sa.select(*columns).order_by(_WORKERS.c.id)))
+        return [Beat(own, beat, state, job, json.loads(facts), key) for own, beat, state, job, facts, key in found]
+
+    def info(self, worker: str) -> dict[str, Json]:
+        """The `/object_info` of a worker's ComfyUI."""
+        with self._begun() as connection:
+            found = connection.execute(sa.select(_WORKERS.c.info).where(_WORKERS.c.id == worker)).scalar()
+        return json.loads(zlib.decompress(found)) if found else {}
+
+    def remove_worker(self, worker: str) -> None:
+        """Forgets a worker."""
+        with self._begun() as connection:
+            connection.execute(sa.delete(_WORKERS).where(_WORKERS.c.id == worker))
+
+    # A worker's.
+
+    def join(self, worker: str, beat: int, facts: Mapping[str, Json], info_key: str, info: bytes) -> None:
+        """Says what a worker has; `info` is packed."""
+        values: dict[str, Any] = {
+            "beat": beat, "state": READY, "job": None, "facts": json.dumps(facts), "info_key": info_key, "info": info,
+        }  # fmt: skip
+        with self._begun() as connection:
+            own = _WORKERS.c.id == worker
+            if not connection.execute(sa.update(_WORKERS).where(own).values(**values)).rowcount:
+                connection.execute(sa.insert(_WORKERS).values(id=worker, **values))
+
+    def beat(
+        self, worker: str, beat: int, state: str, job: str | None, facts: Mapping[str, Json]
+    ) -> tuple[str | None, bool]:
+        """Says that a worker lives.
+
+        Gives the state that is in the table, `draining` if somebody wants it to leave and None if it was forgotten, and
+        whether its job is to be canceled.
+        """
+        own = _WORKERS.c.id == worker
+        with self._begun() as connection:
+            found = connection.execute(sa.select(_WORKERS.c.state).where(own)).scalar()
+            kept = DRAINING if found == DRAINING else state
+            values = {"beat": beat, "state": kept, "job": job, "facts": json.dumps(facts)}
+            connection.execute(sa.update(_WORKERS).where(own).values(**values))
+            query = sa.select(_ORDERS.c.is_canceled).where(_ORDERS.c.job == (job or ""))
+            return found, bool(connection.execute(query).scalar())
+
+    def drain(self, worker: str) -> bool:
+        """Lets a worker know that it is to leave when its job is done; False if there is no such worker."""
+        with self._begun() as connection:
+            done = connection.execute(sa.update(_WORKERS).where(_WORKERS.c.id == worker).values(state=DRAINING))
+            return bool(done.rowcount)
+
+    def claim(self, worker: str, queues: Iterable[str]) -> tuple[Order, str] | None:
+        """Takes the first order of the first of these queues in which one waits; None if none does."""
+        with self._begun() as connection:
+            for queue in queues:
+                waits = sa.and_(_ORDERS.c.state == WAITING, _ORDERS.c.queue == queue)
+                first = sa.select(_ORDERS.c.number).where(waits)
+                first = first.order_by(_ORDERS.c.priority.desc(), _ORDERS.c.number).limit(1)
+                while (number := connection.execute(first).scalar()) is not None:
+                    own = sa.and_(_ORDERS.c.number == number, waits)
+                    values: dict[str, Any] = {
+                        "state": RUNNING, "worker": worker, "attempt": _ORDERS.c.attempt + 1,
+                    }  # fmt: skip
+                    if connection.execute(sa.update(_ORDERS).where(own).values(**values)).rowcount:
+                        columns = (_ORDERS.c.job, _ORDERS.c.graph, _ORDERS.c.attempt, _ORDERS.c.seconds)
+                        taken = connection.execute(sa.select(*columns).where(_ORDERS.c.number == number)).one()
+                        return Order(taken[0], _graph(taken[1]), taken[2], taken[3]), queue
+        return None
+
+    def count(self, queue: str) -> int:
+        """Orders that wait in a queue."""
+        waits = sa.and_(_ORDERS.c.state == WAITING, _ORDERS.c.queue == queue)
+        with self._begun() as connection:
+            return cast("int", connection.execute(sa.select(sa.func.count()).where(waits)).scalar())
+
+    def put_back(self, order: Order, worker: str) -> None:
+        """An order that its worker cannot run waits again, to be routed anew; that was no attempt."""
+        with self._begun() as connection:
+            values: dict[str, Any] = {"state": WAITING, "worker": None, "queue": ROUTE, "attempt": order.attempt - 1}
+            connection.execute(sa.update(_ORDERS).where(*_held(order, worker)).values(**values))
+
+    def finish(self, order: Order, worker: str, end: Mapping[str, Json]) -> bool:
+        """Says how an order ended; False if it is not this worker's any more, and another runs it."""
+        with self._begun() as connection:
+            done = sa.update(_ORDERS).where(*_held(order, worker)).values(**_ended(end))
+            return bool(connection.execute(done).rowcount)
+
+    def held(self, worker: str) -> list[str]:
+        """Jobs that a worker has not finished."""
+        query = sa.select(_ORDERS.c.job).where(_ORDERS.c.state == RUNNING, _ORDERS.c.worker == worker)
+        with self._begun() as connection:
+            return list(connection.execute(query).scalars())
+
+    def tell(self, signals: Sequence[Mapping[str, Json]]) -> None:
+        """Lets the door know what jobs tell."""
+        if signals:
+            with self._begun() as connection:
+                connection.execute(sa.insert(_SIGNALS), [{"data": json.dumps(signal)} for signal in signals])
+
+    # Both's.
+
+    def keep_word(self, name: str, value: str) -> None:
+        """Keeps a word for all."""
+        with self._begun() as connection:
+            connection.execute(sa.delete(_WORDS).where(_WORDS.c.name == name))
+            connection.execute(sa.insert(_WORDS).values(name=name, value=value))
+
+    def find_word(self, name: str) -> str | None:
+        """A word that is kept for all."""
+        with self._begun() as connection:
+            return connection.execute(sa.select(_WORDS.c.value).where(_WORDS.c.name == name)).scalar()
+
+    @contextlib.contextmanager
+    def _begun(self) -> Generator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except exc.SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            raise TableError(f"the database {self.name} cannot be used ({shortened(str(cause), 300)})") from error
+
+
+def pack_info(info: Mapping[str, Json]) -> bytes:
+    """`/object_info` as it is kept."""
+    return zlib.compress(json.dumps(info, sort_keys=True).encode(), 6)
+
+
+def _graph(packed: bytes) -> Graph:
+    return json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
+
+
+def _ended(end: Mapping[str, Json], is_told: bool = False) -> dict[str, Any]:
+    return {"state": ENDED, "end": json.dumps(end), "ended": time.time(), "is_told": is_told, "graph": _EMPTY}
+
+
+_CANCELED: Mapping[str, Json] = {"files": [], "was_canceled": True, "failure": None}
+
+
+def _failed(reason: str) -> Mapping[str, Json]:
+    return {"files": [], "was_canceled": False, "failure": {"message": reason}}
+
+
+_EMPTY = zlib.compress(b"{}", 1)
+"""An order that ended needs its graph no more: the door has it."""
+
+
+def _held(order: Order, worker: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """The order, while it is the worker's and of this attempt."""
+    return (
+        _ORDERS.c.job == order.job, _ORDERS.c.state == RUNNING, _ORDERS.c.worker == worker,
+        _ORDERS.c.attempt == order.attempt,
+    )  # fmt: skip
+
+
+def _prepare(connection: Any, _: object) -> None:
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,314 @@
+"""One worker: it takes orders that wait, has its ComfyUI run them one after another, and keeps what they make."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import cast
+from urllib.parse import urlsplit
+
+from ... import __version__
+from ...errors import LorchestraError, quoted
+from ...limits import Json
+from ..assets import FOLDER
+from ..backend import Ended, Failure, Graph, Made, Signal
+from . import broker
+from .comfyui import ComfyUI, ComfyUIError, ComfyUIRefused
+from .kept import INPUTS, Kept, KeptError, output_name
+from .logs import LOGGER
+from .needs import ANY, Inventory, find_base, own_queue, queue_of
+from .table import AWAY, DRAINING, READY, Order, Table, TableError, pack_info
+from .wire import end_to_json, signal_to_json
+
+ATTEMPTS = 2
+"""How often a job is begun: once more after its worker or its ComfyUI was lost."""
+_BEAT_SECONDS = 0.5
+_INFO_SECONDS = 60.0
+"""Between two looks at which files and nodes the ComfyUI has."""
+_PATIENCE_SECONDS = 10.0
+"""How long a job of another base model waits for those of the one that is loaded."""
+_AWAY_SECONDS = 1.0
+_ID = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class WorkerRefused(LorchestraError):
+    """A worker that cannot work beside the others."""
+
+
+def worker_id(url: str) -> str:
+    """A ComfyUI's worker has the same name each time. Example: `gpu1-127.0.0.1-8188`."""
+    return _ID.sub("-", f"{socket.gethostname()}-{urlsplit(url).netloc}")[:150]
+
+
+class Worker:
+    """The worker of one ComfyUI."""
+
+    def __init__(self, table: Table, kept: Kept, app: broker.App, url: str) -> None:
+        """Raises `ComfyUIError` for what is no address."""
+        self.id = worker_id(url)
+        self._url = ComfyUI(url).url
+        self._table, self._kept, self._app = table, kept, app
+        self._inventory = Inventory({})
+        self._info_key = ""
+        self._read = 0.0
+        self._state = READY
+        self._job: str | None = None
+        self._warm: str | None = None
+        self._free: int | None = None
+        self._queues: list[str] = []
+        self._since: dict[str, float] = {}
+        """Since when jobs of a queue give way to those of the base model that is loaded."""
+        self._canceled = threading.Event()
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._latest: dict[str, dict[str, Json]] = {}
+        """What the running job has told last, by kind."""
+        self._beat = time.time_ns() // 1_000_000_000
+
+    def join(self) -> None:
+        """Looks at the ComfyUI, and says what it has.
+
+        Raises `ComfyUIError` where it cannot be used, `WorkerRefused` where versions differ, and `TableError`.
+        """
+        asyncio.run(self._look(checks_version=True))
+        door = self._table.find_word("version")
+        if door not in (None, __version__):
+            raise WorkerRefused(
+                f"the door runs Lorchestra {door}, and this worker {__version__}. Install the same version for both."
+            )
+        own = [own_queue(self.id), *map(queue_of, self._inventory.bases), ANY]
+        self._queues = list(dict.fromkeys(own))
+        self._say_all()
+        for job in self._table.held(self.id):  # of a process that was killed
+            self._table.lose(job, self.id, ATTEMPTS, lost_reason(self.id))
+
+    def run(self) -> int:
+        """Works until it is told to leave; gives the exit code."""
+        app = self._app
+
+        def run(queue: str) -> None:
+            self.take(queue)
+
+        app.task(run, name=broker.TASK)
+        threading.Thread(target=self._beats, name="lorchestra-beats", daemon=True).start()
+        threading.Thread(target=self._looks, name="lorchestra-looks", daemon=True).start()
+        LOGGER.info("the worker of %s listens to %d queues", self._url, len(self._queues), extra={"worker": self.id})
+        celery = app.Worker(
+            hostname=f"lorchestra@{self.id}", pool="solo", concurrency=1, queues=self._queues, without_gossip=True,
+            without_mingle=True, without_heartbeat=True, loglevel="WARNING", quiet=True,
+        )  # fmt: skip
+        celery.start()
+        self._ended.set()
+        try:
+            self._table.remove_worker(self.id)
+        except TableError as error:  # the door notices
+            LOGGER.warning("%s", error, extra={"worker": self.id})
+        LOGGER.info("the worker leaves", extra={"worker": self.id})
+        return int(celery.exitcode or 0)
+
+    def take(self, queue: str) -> None:
+        """Does what a ticket is for: runs the next order of its queue, if one waits."""
+        if self._state != READY:
+            self._ticket(queue)
+            time.sleep(_AWAY_SECONDS)
+            return
+        claimed = self._table.claim(self.id, self._preferred(queue))
+        if claimed is None:
+            return
+        order, taken = claimed
+        if taken != queue:
+            self._ticket(queue)  # what this ticket was for waits still
+        else:
+            self._since.pop(queue, None)
+        if self._table.count(taken) >= broker.MOST_TICKETS:
+            self._ticket(taken)
+        try:
+            self._job = order.job
+            self._canceled.clear()
+            self._work(order)
+        finally:
+            self._job = None
+
+    def _ticket(self, queue: str) -> None:
+        """Sends a ticket; one that the broker does not take is sent by the door when it is there again."""
+        try:
+            broker.send(self._app, queue)
+        except broker.BrokerError as error:
+            LOGGER.warning("%s", error, extra={"queue": queue, "worker": self.id})
+
+    def _preferred(self, queue: str) -> Sequence[str]:
+        """First the jobs of the base model that is loaded, as long as the others' wait is short."""
+        warm = queue_of(self._warm)
+        if warm in (queue, ANY) or queue not in self._queues[1:]:
+            return (queue,)
+        since = self._since.setdefault(queue, time.monotonic())
+        return (warm, queue) if time.monotonic() - since < _PATIENCE_SECONDS else (queue,)
+
+    def _work(self, order: Order) -> None:
+        started, about = time.monotonic(), {"job": order.job, "worker": self.id}
+        try:
+            if self._inventory.missing(order.graph):
+                asyncio.run(self._look())
+                if self._inventory.missing(order.graph):
+                    self._table.put_back(order, self.id)
+                    LOGGER.info("the job needs what is not here, and goes elsewhere", extra=about)
+                    return
+            self._warm = find_base(order.graph) or self._warm
+            ended = asyncio.run(self._run(order))
+        except ComfyUIRefused as error:
+            ended = Ended(order.job, (), failure=Failure(str(error)))
+        except KeptError as error:
+            ended = Ended(order.job, (), failure=Failure(f"{error}."))
+        except ComfyUIError as error:
+            self._state, self._warm = AWAY if self._state == READY else self._state, None
+            state = self._table.lose(order.job, self.id, ATTEMPTS, f"{error}. It was tried {ATTEMPTS} times.")
+            LOGGER.warning("%s; the job %s", error, "waits again" if state == "waiting" else "has failed", extra=about)
+            return
+        self._flush()
+        is_mine = self._finish(order, ended)
+        status = "failed" if ended.failure else "canceled" if ended.was_canceled else "succeeded"
+        seconds = round(time.monotonic() - started, 3)
+        said = "the job has ended" if is_mine else "the job has ended, and another worker has it by now"
+        LOGGER.info(said, extra=about | {"status": status, "seconds": seconds})
+
+    def _finish(self, order: Order, ended: Ended) -> bool:
+        """Says how an order ended, also after a moment in which the database does not answer."""
+        end = end_to_json(ended)
+        for pause in (0.2, 1, 3, 5):
+            try:
+                return self._table.finish(order, self.id, end)
+            except TableError as error:
+                LOGGER.warning("%s", error, extra={"job": order.job, "worker": self.id})
+                time.sleep(pause)
+        return self._table.finish(order, self.id, end)
+
+    async def _run(self, order: Order) -> Ended:
+        async with ComfyUI(self._url) as comfyui:
+            for name in uploads_of(order.graph):
+                path = self._kept.find(f"{INPUTS}/{name}")
+                if path is not None:
+                    folder, _, own = name.rpartition("/")
+                    await comfyui.upload(own, folder, await asyncio.to_thread(path.read_bytes))
+            ended = await comfyui.run(order.job, order.graph, self._tell, self._canceled.is_set, order.seconds)
+            files: list[Made] = []
+            for number, made in enumerate(ended.files):
+                if made.text is None:
+                    name = output_name(order.job, number, made.name)
+                    await self._kept.write(name, comfyui.fetch(made))
+                    made = replace(made, folder="output", subfolder=str(PurePosixPath(name).parent))
+                    made = replace(made, name=PurePosixPath(name).name)
+                files.append(made)
+            return replace(ended, files=tuple(files))
+
+    def _tell(self, told: Signal) -> None:
+        data = signal_to_json(told)
+        if data is not None:
+            with self._lock:
+                kind = str(data["kind"])
+                self._latest.pop(kind, None)  # so that the newest comes last
+                self._latest[kind] = data
+
+    def _flush(self) -> None:
+        with self._lock:
+            told, self._latest = list(self._latest.values()), {}
+        try:
+            self._table.tell(told)
+        except TableError as error:  # progress that nobody sees
+            LOGGER.warning("%s", error, extra={"job": self._job, "worker": self.id})
+
+    def _beats(self) -> None:
+        """Says that the worker lives, brings what its job tells, and hears what others want; in a thread of its own."""
+        while not self._ended.wait(_BEAT_SECONDS):
+            self._beat += 1
+            self._flush()
+            job = self._job
+            try:
+                found, is_canceled = self._table.beat(self.id, self._beat, self._state, job, self._facts())
+                if found is None:
+                    self._say_all()
+            except TableError as error:
+                LOGGER.warning("%s", error, extra={"worker": self.id})
+                continue
+            if is_canceled and job is not None and job == self._job:
+                self._canceled.set()
+            if found == DRAINING and self._state != DRAINING:
+                self._state = DRAINING
+                os.kill(os.getpid(), signal.SIGTERM)  # Celery finishes the job, and leaves
+
+    def _looks(self) -> None:
+        """Looks again and again what the ComfyUI has, and whether it is there again; it may take long to answer."""
+        while not self._ended.wait(_AWAY_SECONDS):
+            is_away = self._state == AWAY
+            if self._job is not None or not (is_away or time.monotonic() - self._read >= _INFO_SECONDS):
+                continue
+            try:
+                asyncio.run(self._look(checks_version=is_away))
+                self._state = READY if is_away and self._state == AWAY else self._state
+            except ComfyUIError as error:
+                self._state = AWAY if self._state == READY else self._state
+                LOGGER.warning("%s", error, extra={"worker": self.id})
+            except (WorkerRefused, TableError) as error:
+                LOGGER.warning("%s", error, extra={"worker": self.id})
+
+    async def _look(self, checks_version: bool = False) -> None:
+        """Reads what the ComfyUI has."""
+        self._read = time.monotonic()
+        async with ComfyUI(self._url) as comfyui:
+            if checks_version and (version := await comfyui.version()) != __version__:
+                raise WorkerRefused(
+                    f"the ComfyUI at {self._url} has Lorchestra {version}, and this worker is {__version__}. "
+                    "Install the same version for both."
+                )
+            info = await comfyui.object("/object_info")
+            self._free = await comfyui.free_memory()
+        packed = await asyncio.to_thread(pack_info, info)
+        key = hashlib.sha256(packed).hexdigest()
+        if key != self._info_key:
+            had_any, self._inventory, self._info_key = bool(self._info_key), Inventory(info), key
+            if had_any:
+                self._say_all()
+
+    def _say_all(self) -> None:
+        packed = pack_info(self._inventory.info)
+        self._table.join(self.id, self._beat, self._facts(), self._info_key, packed)
+
+    def _facts(self) -> dict[str, Json]:
+        return {
+            "url": self._url, "version": __version__, "warm": self._warm, "free_memory": self._free,
+            "queues": self._queues,
+        }  # fmt: skip
+
+
+def lost_reason(worker: str) -> str:
+    """Why a job failed whose workers were lost."""
+    return (
+        f"the worker {worker} was lost while it ran the job, and so was another attempt. The job may need more memory "
+        "than there is."
+    )
+
+
+def uploads_of(graph: Graph) -> Iterable[str]:
+    """Uploaded files that a graph loads, as the door has named them."""
+    for node in graph.values():
+        inputs = cast("dict[str, Json]", node).get("inputs") if isinstance(node, dict) else None
+        for value in cast("dict[str, Json]", inputs).values() if isinstance(inputs, dict) else ():
+            if isinstance(value, str) and re.fullmatch(re.escape(FOLDER) + r"/[\w-]+\.\w{1,8}", value):
+                yield value
+
+
+def drain(table: Table, url: str) -> str:
+    """Lets the worker of a ComfyUI know that it is to leave; gives its id. Raises `WorkerRefused` if there is none."""
+    own = worker_id(url)
+    if not table.drain(own):
+        known = ", ".join(beat.id for beat in table.workers()) or "none"
+        raise WorkerRefused(f"there is no worker {quoted(own)}; known are {known}")
+    return own

@@ -1,0 +1,207 @@
+"""One published workflow on two ComfyUIs: a door and workers as processes, with files alone and with Redis."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fleet import Fleet
+from support.live_service import ARGUMENTS, EMPTY, ROWS, comfyui, fill, pixels
+from support.sdk import run_with_sdk
+
+from lorchestra.demo.comfyui import Server, pack_root
+from lorchestra.demo.loras import layers, write_lora
+from lorchestra.demo.prompt import demo_prompt
+
+LONG = demo_prompt([], steps=4000, width=64, height=64)
+"""A graph that runs until it is interrupted."""
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    """Two ComfyUIs with the same model; only the second has the LoRA `second`."""
+    folder = tmp_path_factory.mktemp("fleet")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two of them, and the tests, would fight over the cores
+    opened: list[Server] = []
+    try:
+        for name in ("a", "b"):
+            fill(folder / name)
+            if name == "b":
+                write_lora(folder / "b/models/loras/second.safetensors", layers("*attn1.to_*"), seed=3)
+            opened.append(Server(comfyui(), folder / name, pack=pack_root(), arguments=ARGUMENTS).__enter__())
+        yield opened
+    finally:
+        for server in opened:
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def fleet(servers: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A door and two workers, without a broker of their own."""
+    with Fleet(tmp_path_factory.mktemp("door")) as made:
+        made.start_door()
+        for server in servers:
+            made.start_worker(server.url)
+        graph = demo_prompt([], steps=2, width=64, height=64)
+        for name, workflow in (("portrait", graph), ("empty", EMPTY)):
+            answer = made.ask("PUT", f"/workflows/{name}", {"workflow": workflow})
+            assert answer.status == 201, answer.content
+        yield made
+
+
+def worker_of(fleet: Fleet, job: str) -> str:
+    """The id of the worker that runs a job."""
+    found: list[str] = []
+
+    def is_there() -> bool:
+        found[:] = [one["id"] for one in fleet.status()["workers"] if one["job"] == job]
+        return bool(found)
+
+    fleet.until(is_there)
+    return found[0]
+
+
+def test_a_published_workflow_makes_the_picture_that_one_comfyui_makes(fleet: Fleet, servers: list[Server]) -> None:
+    inputs = {"loras": ROWS, "seed": 7}
+    answer = fleet.ask("POST", "/workflows/portrait/jobs?wait=120", inputs)
+    assert (answer.status, answer.json["status"]) == (200, "succeeded"), answer.content
+    picture = fleet.ask("GET", answer.json["outputs"][0]["url"])
+    assert picture.headers["Content-Type"] == "image/png"
+    prompt = demo_prompt(
+        [{"lora": row["model"], "model": row["weight"], "clip": row["weight"]} for row in ROWS], steps=2, width=64,
+        height=64, seed=7,
+    )  # fmt: skip
+    (alone,) = servers[0].run(prompt)["8"]["images"]
+    assert pixels(picture.content) == pixels(servers[0].view(alone))
+
+
+def test_the_official_sdk_watches_and_cancels(fleet: Fleet) -> None:
+    code = (
+        "import sys, json\nfrom comfy_sdk import Comfy\n"
+        "with Comfy() as client:\n"
+        "    job = client.submit(client.workflows.from_json(json.loads(sys.argv[1])))\n"
+        "    kinds = [type(event).__name__ for event in job.events()]\n"
+        "    result = job.result()\n"
+        "    print(json.dumps([result.status, kinds, len(result.outputs[0].to_bytes())]))\n"
+    )
+    import json
+
+    graph = demo_prompt([], steps=20, width=64, height=64, seed=11)
+    status, kinds, size = json.loads(run_with_sdk(code, fleet.service.url, json.dumps(graph)))
+    assert status == "succeeded" and size > 100
+    assert {"StatusChange", "Progress", "OutputReady"} <= set(kinds), kinds
+
+
+def test_running_and_waiting_jobs_are_canceled_and_priorities_hold(fleet: Fleet) -> None:
+    running = [fleet.submit(LONG | {"9": {"class_type": "PreviewImage", "inputs": {"images": ["7", 0]}}}) for _ in "ab"]
+    assert {worker_of(fleet, job) for job in running} == {one["id"] for one in fleet.status()["workers"]}
+    low, high, gone = (
+        fleet.submit(EMPTY, priority=priority, metadata={"name": str(priority)}) for priority in (0, 5, -1)
+    )
+    fleet.until(lambda: fleet.job(high)["queue_position"] == 1 and fleet.job(low)["queue_position"] == 2)
+    assert fleet.ask("POST", f"/api/v2/jobs/{gone}/cancel").json["status"] == "canceled"
+    assert fleet.ask("POST", f"/api/v2/jobs/{running[0]}/cancel").json["status"] == "canceling"
+    assert fleet.service.wait(running[0])["status"] == "canceled"
+    ended = [fleet.service.wait(job) for job in (high, low)]
+    assert [job["status"] for job in ended] == ["succeeded", "succeeded"]
+    assert ended[0]["completed_at"] <= ended[1]["completed_at"]
+    assert fleet.job(running[1])["status"] == "running"
+    assert fleet.ask("POST", f"/api/v2/jobs/{running[1]}/cancel").json["status"] == "canceling"
+    assert fleet.service.wait(running[1])["status"] == "canceled"
+
+
+def test_what_only_one_worker_has_goes_there_and_what_none_has_is_refused(fleet: Fleet, servers: list[Server]) -> None:
+    for seed in (21, 22):
+        job = fleet.submit(demo_prompt([{"lora": "second", "model": 0.5}], steps=1, width=64, height=64, seed=seed))
+        assert fleet.service.wait(job)["status"] == "succeeded"
+        assert servers[1].get(f"/history/{job}")
+    refused = fleet.ask("POST", "/api/v2/jobs", {"workflow": demo_prompt([{"lora": "third.safetensors", "model": 1}])})
+    assert (refused.status, refused.json["error"]["code"]) == (422, "invalid_workflow")
+    assert refused.json["error"]["message"] == (
+        "no worker has 'third.safetensors'. Put it on one of them, or correct the name."
+    )
+    refused = fleet.ask("POST", "/api/v2/jobs", {"workflow": {"1": {"class_type": "Nowhere", "inputs": {}}}})
+    assert "no worker has the node 'Nowhere'" in refused.json["error"]["message"]
+
+
+def test_a_job_that_comfyui_refuses_fails_with_its_sentence(fleet: Fleet) -> None:
+    job = fleet.submit(demo_prompt([{"lora": "flux", "model": 1.0}], steps=1))
+    error = fleet.service.wait(job)["error"]
+    assert "row 1: flux: made for FLUX.1" in error["message"]
+
+
+def test_the_job_of_a_killed_worker_is_run_again_and_the_door_finds_its_jobs(
+    fleet: Fleet, servers: list[Server]
+) -> None:
+    slow = demo_prompt([], steps=30, width=64, height=64, seed=31)
+    job = fleet.submit(slow)
+    lost = worker_of(fleet, job)
+    name = next(name for name in fleet.processes if name.endswith(lost.rpartition("-")[2]))
+    fleet.kill(name)
+    fleet.kill("door")
+    port = int(fleet.service.url.rpartition(":")[2].partition("/")[0])
+    started = time.monotonic()
+    fleet.start_door(port=port)
+    assert time.monotonic() - started < 15
+    ended = fleet.service.wait(job, 60)
+    assert ended["status"] == "succeeded" and len(ended["outputs"]) == 1
+    assert time.monotonic() - started < 60
+    server = next(one for one in servers if one.url.endswith(lost.rpartition("-")[2]))
+    assert fleet.start_worker(server.url) == lost
+
+
+def test_status_metrics_logs_and_draining(fleet: Fleet, servers: list[Server]) -> None:
+    shown = fleet.run("status", "--url", fleet.service.url).stdout
+    assert shown.startswith("WORKER") and "portrait@1" in shown, shown
+    metrics = read_metrics(fleet)
+    assert 'lorchestra_workers{state="ready"} 2.0' in metrics
+    assert 'lorchestra_jobs{status="succeeded"}' in metrics
+    assert '"job": "' in fleet.log(f"worker-{servers[0].url.rpartition(':')[2]}")
+    drained = fleet.run("worker", "--drain", "--comfyui", servers[0].url, "--folder", str(fleet.folder))
+    assert drained.returncode == 0, drained.stderr
+    assert fleet.processes.pop(f"worker-{servers[0].url.rpartition(':')[2]}").wait(20) == 0
+    fleet.until(lambda: len(fleet.status()["workers"]) == 1)
+    unknown = fleet.run("worker", "--drain", "--comfyui", "http://nowhere:1", "--folder", str(fleet.folder))
+    assert unknown.returncode == 2 and "there is no worker" in unknown.stderr
+
+
+def read_metrics(fleet: Fleet) -> str:
+    url = fleet.service.url.removesuffix("/lorchestra")
+    return fleet.ask("GET", f"{url}/metrics").content.decode()
+
+
+def test_with_redis(servers: list[Server], tmp_path: Path) -> None:
+    binary = shutil.which("redis-server")
+    if binary is None:
+        message = "redis-server is not installed: on Debian, apt-get install redis-server"
+        pytest.fail(message) if os.environ.get("REQUIRE_COMFYUI") == "1" else pytest.skip(message)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [binary, "--port", str(port), "--save", "", "--dir", str(tmp_path)]
+    redis: Any = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    options = ("--broker", f"redis://127.0.0.1:{port}/0", "--database", f"sqlite:///{tmp_path / 'shared.sqlite'}")
+    try:
+        with Fleet(tmp_path, options) as fleet:
+            fleet.start_door("--limit", "6")
+            fleet.start_worker(servers[0].url)
+            jobs = [fleet.submit(EMPTY | {"3": EMPTY["2"]}) for _ in range(5)]
+            assert [fleet.service.wait(job)["status"] for job in jobs] == ["succeeded"] * 5
+            late = fleet.service.wait(fleet.submit(LONG))
+            assert late["status"] == "failed" and "longer than 6 seconds" in late["error"]["message"]
+            redis.kill()  # all of its messages are lost
+            redis.wait(20)
+            waits = fleet.submit(EMPTY)
+            redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            assert fleet.service.wait(waits, 60)["status"] == "succeeded"
+    finally:
+        redis.kill()
+        redis.wait(20)

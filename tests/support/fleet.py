@@ -1,0 +1,145 @@
+"""A door, its workers and ComfyUIs as processes of their own, as an owner starts them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from support.live_service import Answer, Service
+
+ROOT = Path(__file__).absolute().parents[2]
+
+
+@dataclass
+class Address:
+    """What a `Service` asks of a server."""
+
+    url: str
+
+
+@dataclass
+class Fleet:
+    """A door in front of workers; all files are below a folder."""
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict[str, "subprocess.Popen[str]"])
+    service: Service = field(default_factory=lambda: Service(Address("")))  # type: ignore[arg-type]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One command, to its end."""
+        command = [sys.executable, "-m", "lorchestra", *arguments]
+        return subprocess.run(command, env=self._env(), capture_output=True, text=True, timeout=60, check=False)
+
+    def start(self, name: str, *arguments: str) -> str:
+        """A command that goes on; gives the line with which it says that it is there."""
+        command = [sys.executable, "-m", "lorchestra", *arguments, "--folder", str(self.folder), *self.options]
+        with (self.folder / f"{name}.log").open("a") as log:
+            process = subprocess.Popen(command, env=self._env(), stdout=subprocess.PIPE, stderr=log, text=True)
+        self.processes[name] = process
+        assert process.stdout
+        line = process.stdout.readline().strip()
+        assert line, self.log(name)
+        return line
+
+    def start_door(self, *arguments: str, port: int = 0) -> None:
+        address = self.start("door", "serve", "--port", str(port), *arguments)
+        self.service = Service(Address(address.removesuffix("/lorchestra")))  # type: ignore[arg-type]
+
+    def start_worker(self, comfyui: str) -> str:
+        """A worker that the door knows; gives its id."""
+        own = self.start(f"worker-{comfyui.rpartition(':')[2]}", "worker", "--comfyui", comfyui)
+        self.until(lambda: any(one["id"] == own and one["state"] == "ready" for one in self.status()["workers"]))
+        return own
+
+    def kill(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    def status(self) -> Any:
+        return self.ask("GET", "/fleet").json
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        return self.service.ask(method, path, body, **headers)
+
+    def submit(self, graph: Any, **fields: Any) -> str:
+        answer = self.ask("POST", "/api/v2/jobs", {"workflow": graph, **fields})
+        assert answer.status == 201, answer.content
+        return answer.json["id"]
+
+    def job(self, own: str) -> Any:
+        return self.ask("GET", f"/api/v2/jobs/{own}").json
+
+    def until(self, is_so: Callable[[], bool], seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < end, {name: self.log(name)[-3000:] for name in self.processes}
+            time.sleep(0.05)
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _env(self) -> dict[str, str]:
+        kept = {name: text for name, text in os.environ.items() if not name.startswith("LORCHESTRA_")}
+        return kept | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[str], tuple[int, bytes] | None]) -> Generator[str]:
+    """A server that is no ComfyUI: what it answers to a path, or None to say nothing at all. Gives its address."""
+    is_over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            return
+
+        def do_GET(self) -> None:
+            said = answer(self.path)
+            if said is None:
+                is_over.wait(20)
+                return
+            self.send_response(said[0])
+            self.send_header("Content-Length", str(len(said[1])))
+            self.end_headers()
+            self.wfile.write(said[1])
+
+        do_POST = do_GET
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        is_over.set()
+        server.shutdown()
+        server.server_close()
+
+
+def as_json(value: Any) -> bytes:
+    return json.dumps(value).encode()
