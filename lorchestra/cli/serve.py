@@ -7,6 +7,7 @@ import socket
 from typing import cast
 
 from ..errors import LorchestraError
+from ..files.opening import is_folder
 from ..limits import Json
 from ..workflow.publication import Publication
 from .export import Subparsers
@@ -50,7 +51,7 @@ def run_serve(args: argparse.Namespace) -> int:
     if args.limit <= 0:
         raise LorchestraError(f"--limit {args.limit:g} is no time; expected seconds")
     published = Path(args.publications) if args.publications else folder.places.published
-    if args.publications and not published.is_dir():
+    if args.publications and not is_folder(published):
         raise LorchestraError(f"there is no folder {published}")
     door = Door(replace(folder.places, published=published), table, kept, app, args.limit)
     for line in _take_over(args.comfyui, door) if args.comfyui else ():

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from ...errors import FileProblem, LorchestraError
 from ...files.new_file import new_file
-from ...files.opening import is_file
+from ...files.opening import is_file, is_folder
 
 INPUTS, OUTPUTS = "inputs", "outputs"
 _ADVICE = "Free its disk, or let workers write there"
@@ -84,7 +84,7 @@ class Kept:
         if not self.is_local:
             with contextlib.suppress(OSError):
                 for path in sorted((self.folder / name).rglob("*"), reverse=True):
-                    path.rmdir() if path.is_dir() else path.unlink()
+                    path.rmdir() if is_folder(path) else path.unlink()
                 (self.folder / name).rmdir()
 
     def _error(self, error: Exception) -> KeptError:

@@ -188,7 +188,7 @@ class TestImport:
             {"lora": "x", "model": 0.375},
             {"lora": "c", "model": 1.0, "schedule": "0:0.9 hold, 0.2:1"},
         ]
-        places = ("line 1, column 18, tag", "row 2, line 2, column 1, MINE", "row 3, line 2, column 21, clip", "prompt")
+        places = ("line 1, column 18, tag", "row 2, line 2, column 1, MINE", "row 3, line 2, column 22, clip", "prompt")
         for line, place in zip(err.splitlines(), places, strict=True):
             assert line.startswith(f"lost: {place}: ")
 

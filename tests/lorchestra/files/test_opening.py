@@ -27,6 +27,7 @@ OWN = {
     "cli/__init__.py": "the end of a broken pipe",
     "cli/demo.py": "files that the demo made",
     "cli/export.py": "the command line may name a pipe of the shell",
+    "service/fleet/kept.py": "what jobs have made, in a store that fsspec knows",
     "files/new_file.py": "the writer",
     "files/opening.py": "the opener",
 }
