@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.live_runs import Recorder, Stacks, apart, row, sample
 from support.models import load_narrow_unet, narrow_layers, patched, same_bits
 
 from lorchestra.demo.loras import write_lora
@@ -74,3 +75,29 @@ def test_a_vector_of_a1111(stack_node: Any, loras: Path, model: Any, blocks: lis
     cut(loras, here)
     found = weights(stack_node, model, f"<lora:whole:0.7:lbw={vector}>")
     assert same_bits(found, weights(stack_node, model, rows("part", 0.7)))
+
+
+def test_two_rows_of_one_file_give_parts_their_own_schedules(
+    stack_node: Any, loras: Path, model: Any, blocks: list[str]
+) -> None:
+    """As two files would that have these parts, each with its schedule; at each step."""
+    middle, rest = {"middle"}, set(blocks) - {"middle"}
+    cut(loras, middle)
+    (loras / "part.safetensors").rename(loras / "middle.safetensors")
+    cut(loras, rest)
+    fades = {"middle": "0:1, 1:0", "rest": "0:0, 1:1"}
+    one = [
+        row("whole", 0.8, schedule=fades["middle"], blocks=dict.fromkeys(rest, 0.0)),
+        row("whole", 0.8, schedule=fades["rest"], blocks={"middle": 0.0}),
+    ]
+    two = [row("middle", 0.8, schedule=fades["middle"]), row("part", 0.8, schedule=fades["rest"])]
+    answers: list[list[torch.Tensor]] = []
+    for entries in (one, two, [row("whole", 0.8)]):
+        out = Stacks(stack_node)(model, entries)
+        recorder = Recorder(out)
+        sample(out, steps=3)
+        answers.append([answer for *_, answer in recorder.calls])
+    assert len(answers[0]) == len(answers[1]) == 3
+    for found, expected, flat in zip(*answers, strict=True):
+        assert apart(found, expected) <= 1e-5
+        assert apart(found, flat) > 1e-3
