@@ -107,7 +107,8 @@ BOX = """() => {
         Math.max(...boxes.map(([, y, , height]) => y + height + 40))];
 }"""
 SMALL = """() => app.graph.nodes.flatMap((node) => (node.widgets ?? []).flatMap((widget) => {
-    const small = { width: 192, height: 192, steps: node.type === "KSampler" ? 4 : widget.value }[widget.name];
+    const size = node.type.startsWith("Empty") ? 192 : widget.value; // masks have proportions of their own
+    const small = { width: size, height: size, steps: node.type === "KSampler" ? 4 : widget.value }[widget.name];
     if (small === undefined) return [];
     const before = widget.value;
     widget.value = small;

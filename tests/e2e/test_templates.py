@@ -90,7 +90,7 @@ INPUTS = [
 ]  # fmt: skip
 SMALL = """() => {
     for (const node of app.graph.nodes) for (const widget of node.widgets ?? []) {
-        if (["width", "height"].includes(widget.name)) widget.value = 64;
+        if (node.type.startsWith("Empty") && ["width", "height"].includes(widget.name)) widget.value = 64;
         if (widget.name === "steps" && node.type === "KSampler") widget.value = 2;
     }
 }"""
