@@ -2,9 +2,9 @@
 
 The variants are: without LoRAs, each of ten alone, all ten. Plain runs are prompts of their own, with the model loaded:
 a LoRA Stack with those rows, or ComfyUI's own loaders, one after the other. All make the same twelve pictures from one
-seed, turn by turn with another seed each round, so that no picture is in a cache.
-No round begins after a minute and a half.
-Times are medians of the rounds: the clock, and what the server takes of the processor, where the system tells.
+seed, with another seed each round, so that no picture is in a cache, in turns, there and back. No round begins after
+`LIMIT` seconds. Times are medians of the rounds: what ComfyUI says that the runs took, without the time between them,
+and what its process takes of the processor, where the system tells.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from lorchestra.demo.comfyui import Server, find_comfyui
 from lorchestra.demo.loras import layers, write_lora
 from lorchestra.demo.prompt import CHECKPOINT, STACK_NODE, demo_prompt
 
-LORAS, ROUNDS, STEPS, SIDE = 10, 3, 2, 64
-LIMIT = 90.0
+LORAS, ROUNDS, STEPS, SIDE = 10, 3, 4, 64
+LIMIT = 150.0
 """Seconds after which no further round begins; one is always measured."""
 ASKED = 1.05
 """At most so many times the plain runs."""
@@ -78,12 +78,15 @@ def variants(seed: int, mode: str) -> list[Prompt]:
     return [prompt]
 
 
-def stacks(seed: int) -> list[Prompt]:
+def stacks(seed: int, mode: str) -> list[Prompt]:
     """A prompt with a LoRA Stack for each picture; the first without."""
-    return [
-        demo_prompt(rows(numbers) if numbers else None, seed=seed, steps=STEPS, width=SIDE, height=SIDE)
-        for numbers in WHAT
-    ]
+    prompts: list[Prompt] = []
+    for numbers in WHAT:
+        prompt = demo_prompt(rows(numbers) if numbers else None, seed=seed, steps=STEPS, width=SIDE, height=SIDE)
+        if numbers:
+            prompt[STACK_NODE]["inputs"]["mode"] = mode
+        prompts.append(prompt)
+    return prompts
 
 
 def loaders(seed: int) -> list[Prompt]:
@@ -108,7 +111,8 @@ def loaders(seed: int) -> list[Prompt]:
 WAYS: tuple[tuple[str, Callable[[int], list[Prompt]]], ...] = (
     ("LoRA Variants, live", lambda seed: variants(seed, "live")),
     ("LoRA Variants, merge", lambda seed: variants(seed, "merge")),
-    ("LoRA Stack, 12 runs", stacks),
+    ("LoRA Stack, live, 12 runs", lambda seed: stacks(seed, "live")),
+    ("LoRA Stack, merge, 12 runs", lambda seed: stacks(seed, "merge")),
     ("ComfyUI's loaders, 12 runs", loaders),
 )
 
@@ -127,28 +131,36 @@ def _measure(server: Server) -> int:
     for seed in range(ROUNDS + 1):
         if seed > 1 and time.perf_counter() - start > LIMIT:
             break
-        for way, make in WAYS:
-            prompts = make(seed + 1)
-            clock, processor = time.perf_counter(), _processor(server)
-            pictures = sum(len(server.run(prompt)["8"]["images"]) for prompt in prompts)
+        for way, make in WAYS if seed % 2 else reversed(WAYS):
+            clock, processor, pictures = 0.0, _processor(server), 0
+            for prompt in make(seed + 1):
+                pictures += len(server.run(prompt)["8"]["images"])
+                clock += _ran(server)
             assert pictures == len(WHAT)
             if seed:  # the first round loads what the others have
-                times[way].append(Time(time.perf_counter() - clock, _processor(server) - processor))
+                times[way].append(Time(clock, _processor(server) - processor))
     rounds = len(times[WAYS[0][0]])
     print(f"\n== variants: {len(WHAT)} pictures of {SIDE} pixels, {STEPS} steps, {LORAS} LoRAs; {rounds} rounds ==")
     medians = {
         way: Time(statistics.median(one.clock for one in own), statistics.median(one.processor for one in own))
         for way, own in times.items()
     }
-    plain = medians["LoRA Stack, 12 runs"]
+    worst = 0.0
     for way, median in medians.items():
-        ratio = median.processor / plain.processor if plain.processor else median.clock / plain.clock
-        print(f"{way:28} {median.clock:6.2f} s   {median.processor:6.2f} s of the processor   × {ratio:.3f}")
-    live = medians["LoRA Variants, live"]
-    # The clock tells of what else runs; the processor's time does not.
-    ratio = live.processor / plain.processor if plain.processor else live.clock / plain.clock
-    print(f"live variants cost {ratio:.3f} times the plain runs (asked: at most {ASKED:g})")
-    return 0 if ratio <= ASKED else 1
+        print(f"{way:28} {median.clock:6.2f} s   {median.processor:6.2f} s of the processor")
+    for mode in ("live", "merge"):
+        variant, plain = medians[f"LoRA Variants, {mode}"], medians[f"LoRA Stack, {mode}, 12 runs"]
+        ratio = variant.clock / plain.clock
+        worst = max(worst, ratio)
+        print(f"{mode}: the variants take {ratio:.3f} times what the plain runs take (asked: at most {ASKED:g})")
+    return 0 if worst <= ASKED else 1
+
+
+def _ran(server: Server) -> float:
+    """Seconds that the last run took, as ComfyUI says it."""
+    (entry,) = server.get("/history?max_items=1").values()
+    at = {kind: data["timestamp"] for kind, data in entry["status"]["messages"]}
+    return (at["execution_success"] - at["execution_start"]) / 1000
 
 
 def _processor(server: Server) -> float:
