@@ -37,8 +37,17 @@ def stacked(stack_node: Any) -> Stacks:
     return Stacks(stack_node)
 
 
-@pytest.mark.parametrize("kind", ALGORITHMS)
-@pytest.mark.parametrize("name", KNOWN)
+FEWER = ("LTX audio-video", "Stable Diffusion 3", "Z-Image")
+"""Families of which the quick run has `SOON` only, to stay short; the rest is slow."""
+SOON = ("LoRA", "LoKr", "DoRA by row")
+CASES = [
+    pytest.param(name, kind, marks=pytest.mark.slow if name in FEWER and kind not in SOON else ())
+    for name in KNOWN
+    for kind in ALGORITHMS
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
 def test_live_is_what_merging_is(name: str, kind: str, models: Models, loras: Path, stacked: Stacks) -> None:
     """Every algorithm on every linear layer, those that run before the first step included."""
     family = FAMILIES[name]
