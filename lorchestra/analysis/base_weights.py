@@ -6,14 +6,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ..apply.bake import is_plain
 from ..apply.plan import Change
 from ..files.header import read_header
 from ..files.opening import open_regular
-from ..lora.cache import DTYPES
+from ..lora.cache import read_tensor
 from .balance import FindWeight
 
 
@@ -30,8 +29,6 @@ def open_weights(path: str | Path) -> Generator[FindWeight]:
             info = header.tensors.get(change.key)
             if info is None or not is_plain(header, change.key):
                 return None
-            data = torch.empty(info.end - info.start, dtype=torch.uint8)
-            file.fill(header.data_start + info.start, data.numpy().data)
-            return data.view(DTYPES[info.dtype]).reshape(info.shape).float()
+            return read_tensor(file, header, info).float()
 
         yield find

@@ -26,9 +26,9 @@ from ..algorithms.base import Adapter, Settings
 from ..algorithms.lora import LoRA
 from ..algorithms.rows import cut
 from ..errors import AdapterError, HeaderError
-from ..files.header import Header
+from ..files.header import Header, TensorInfo
 from ..files.key import FileKey, find_key, read_sha256
-from ..files.opening import open_regular
+from ..files.opening import RegularFile, open_regular
 from ..sentences import say
 from ..spelling.modules import Module
 from ..spelling.prefixes import PEFT
@@ -216,6 +216,13 @@ def dequantized(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
+def read_tensor(file: RegularFile, header: Header, info: TensorInfo) -> Tensor:
+    """A tensor of an open file of this header, in memory of its own; of the dtypes in `DTYPES`."""
+    data = torch.empty(info.end - info.start, dtype=torch.uint8)
+    file.fill(header.data_start + info.start, data.numpy().data)
+    return data.view(DTYPES[info.dtype]).reshape(info.shape)
+
+
 class _Reads:
     """Reads tensors from the file in one state of it, each into memory of its own."""
 
@@ -231,10 +238,7 @@ class _Reads:
                 raise HeaderError(header.path, say("the file changed after it was opened"))
 
             def read(name: str) -> Tensor:
-                info = header.tensors[name]
-                data = torch.empty(info.end - info.start, dtype=torch.uint8)
-                file.fill(header.data_start + info.start, data.numpy().data)
-                return data.view(DTYPES[info.dtype]).reshape(info.shape)
+                return read_tensor(file, header, header.tensors[name])
 
             yield read
             if file.has_changed():

@@ -15,7 +15,7 @@ from ..architectures.sites import Site, Targets
 from ..errors import CheckpointError, shortened
 from ..files.header import Header, TensorInfo, read_header
 from ..files.opening import RegularFile, open_regular
-from ..lora.cache import DTYPES, dequantized
+from ..lora.cache import DTYPES, dequantized, read_tensor
 from ..models import checkpoint
 from ..models.base_file import BaseFile, read_base
 from ..models.placing import place
@@ -77,14 +77,14 @@ class Weights:
         packed = [stem + end for end in _PACKED_ENDS if stem + end in self._tensors]
         if dtype is None or not dtype.is_floating_point or (packed and not is_fp8) or (scale and not is_fp8):
             raise self._quantized(key, info)
-        tensor = _read(header, file, info, dtype)
+        tensor = read_tensor(file, header, info)
         if scale is not None:
             scale_header, scale_file, scale_info = self._tensors[scale]
             scale_dtype = DTYPES.get(scale_info.dtype)
             if scale_dtype is None or not scale_dtype.is_floating_point or scale_dtype.itemsize == 1:
                 raise self._quantized(key, info)
             try:
-                factor = _read(scale_header, scale_file, scale_info, scale_dtype)
+                factor = read_tensor(scale_file, scale_header, scale_info)
                 tensor = dequantized({"w": tensor, "w_scale": factor})["w"]
             except ValueError as error:
                 raise CheckpointError(header.path, f"tensor {shortened(key)}: {error}") from error
@@ -101,12 +101,6 @@ class Weights:
             f"tensor {shortened(key)} is quantized ({info.dtype}): its weights cannot be read here. Take the fp16, "
             "bf16 or fp8 checkpoint",
         )
-
-
-def _read(header: Header, file: RegularFile, info: TensorInfo, dtype: torch.dtype) -> Tensor:
-    data = torch.empty(info.end - info.start, dtype=torch.uint8)
-    file.fill(header.data_start + info.start, data.numpy().data)
-    return data.view(dtype).reshape(info.shape)
 
 
 @contextlib.contextmanager
