@@ -141,7 +141,7 @@ class _Weights:
         weight = self._weights.get(change.key)
         if weight is None or type(weight) is not torch.Tensor or not weight.is_floating_point():
             return None
-        return weight.detach().float().cpu() if weight.dtype.itemsize > 1 else None
+        return weight.float().cpu() if weight.dtype.itemsize > 1 else None
 
 
 def _weighted(stack: Stack, plan: Plan, balance: Balance, weights: str) -> list[Entry]:

@@ -42,6 +42,9 @@ class Algorithm:
     """From a sound module's tensors by slot, its alpha and what else is known."""
 
 
+NEED_WEIGHT = (DoRA, OFT, InputOFT, BOFT, IA3, GLoRA, Replacement)
+"""Adapters whose Δ depends on the weight that they change."""
+
 ALGORITHMS: tuple[Algorithm, ...] = (
     Algorithm(slots.LORA, (LoRA,), lora.read),
     Algorithm(slots.LOHA, (LoHa,), loha.read),

@@ -13,20 +13,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..algorithms.boft import BOFT
-from ..algorithms.dora import DoRA
-from ..algorithms.glora import GLoRA
-from ..algorithms.ia3 import IA3
+from ..algorithms import NEED_WEIGHT
 from ..algorithms.lora import LoRA, down_matrix, up_matrix
-from ..algorithms.oft import OFT, InputOFT
-from ..algorithms.replacement import Replacement
 from ..algorithms.row_order import to_model
 from ..apply.fuse import Term, update_of
 from ..apply.plan import Part
 from ..architectures.sites import Offset
-
-_NEED_WEIGHT = (DoRA, OFT, InputOFT, BOFT, IA3, GLoRA, Replacement)
-"""Adapters whose Δ depends on the weight that they change."""
 
 Shape = tuple[int, ...]
 
@@ -90,7 +82,7 @@ def find_delta(lora: int, term: Term, offset: Offset | None, weight: Tensor | No
         if term.transposed:
             return Delta(lora, start, down.T, up.T, scale)
         return Delta(lora, start, to_model(up, term.swapped, term.heads), down, scale)
-    if weight is None and (shape is None or isinstance(adapter, _NEED_WEIGHT)):
+    if weight is None and (shape is None or isinstance(adapter, NEED_WEIGHT)):
         return NEEDS_BASE
     if weight is None:
         own = torch.zeros(shape or ())

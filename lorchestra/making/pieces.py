@@ -8,24 +8,16 @@ from math import prod
 import torch
 from torch import Tensor
 
+from ..algorithms import NEED_WEIGHT
 from ..algorithms.base import Adapter
-from ..algorithms.boft import BOFT
-from ..algorithms.dora import DoRA
-from ..algorithms.glora import GLoRA
-from ..algorithms.ia3 import IA3
 from ..algorithms.loha import LoHa
 from ..algorithms.lokr import LoKr
 from ..algorithms.lora import LoRA, down_matrix, up_matrix
-from ..algorithms.oft import OFT, InputOFT
-from ..algorithms.replacement import Replacement
 from ..algorithms.row_order import to_model
 from ..apply.plan import Part
 from ..errors import AdapterError
 from .low_rank import Halves
 from .weights import Weights
-
-NEED_WEIGHT = (DoRA, OFT, InputOFT, BOFT, IA3, GLoRA, Replacement)
-"""Adapters whose Δ depends on the weight that they change."""
 
 
 @dataclass(frozen=True, slots=True)
