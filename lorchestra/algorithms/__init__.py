@@ -42,9 +42,6 @@ class Algorithm:
     """From a sound module's tensors by slot, its alpha and what else is known."""
 
 
-NEED_WEIGHT = (DoRA, OFT, InputOFT, BOFT, IA3, GLoRA, Replacement)
-"""Adapters whose Δ depends on the weight that they change."""
-
 ALGORITHMS: tuple[Algorithm, ...] = (
     Algorithm(slots.LORA, (LoRA,), lora.read),
     Algorithm(slots.LOHA, (LoHa,), loha.read),
@@ -67,6 +64,12 @@ SUPPORTED: tuple[str, ...] = (*(row.name for row in ALGORITHMS), slots.DORA)
 """Algorithms that are applied; files with others are refused by name."""
 
 _CLASSES: tuple[type[Adapter], ...] = (DoRA, *(cls for row in ALGORITHMS for cls in row.classes))
+
+ADDITIVE = (LoRA, LoHa, LoKr, Difference)
+"""Adapters whose Δ is the same whatever weight they change; all others need the weight."""
+
+NEED_WEIGHT = tuple(cls for cls in _CLASSES if cls not in ADDITIVE)
+"""Adapters whose Δ depends on the weight that they change."""
 
 
 def read(algorithm: str, parts: Mapping[str, Tensor], alpha: float | None, settings: Settings = DEFAULTS) -> Adapter:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...lorchestra.errors import FileProblem, StackError
 from ...lorchestra.sentences import say, with_parts
 from . import bases, process, prompt
+from .files import Finder
 
 if TYPE_CHECKING:
     from ...lorchestra.lora.file import LoraFile
@@ -37,17 +38,12 @@ def find(queued: Mapping[str, object], node: str, row: object) -> dict[str, obje
 
 def _find_file(row: object) -> LoraFile:
     from ...lorchestra.fit.badge import read_rows
-    from ...lorchestra.library.resolve import resolve
-    from ...lorchestra.stack.wanted import wanted_of
 
     entry = read_rows([row])[0]
     if isinstance(entry, StackError):
         raise entry
-    shelf = process.lora_library()
-    with shelf.background.attended():
-        found = resolve(wanted_of(entry), shelf, shelf.listing())
-        file = next(iter(shelf.files({found.name})), None) if found else None
-    if file is None:
+    with process.lora_library().background.attended():
+        located = Finder(0.0).find(entry)
+    if located is None:
         raise StackError(say("the LoRA's file is not on this machine"))
-    cache = process.lora_cache()
-    return cache.open(file.path)
+    return process.lora_cache().open(located.path)

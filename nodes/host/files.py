@@ -51,7 +51,7 @@ class Finder:
         self._seconds = seconds
         self._left: int | None = None
 
-    def find(self, entry: Entry, row: int) -> Located | None:
+    def find(self, entry: Entry, row: int | None = None) -> Located | None:
         from ...lorchestra.fit.rows import Located, changed
         from ...lorchestra.sentences import say
 

@@ -9,6 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from ...algorithms import ADDITIVE
 from ...algorithms.base import Adapter, wide
 from ...algorithms.boft import BOFT, cayley_step, limited, rescaled
 from ...algorithms.dora import DoRA
@@ -27,9 +28,6 @@ from .low_rank import Thin
 from .paths import Dense, Hadamard, Kronecker, Path, ThinHadamard, Tucker
 from .terms import LiveTerm
 from .turns import Blocks, Butterfly, Diagonal, Factored, Reordered, Turned
-
-_ADDITIVE = (LoRA, LoHa, LoKr, Difference)
-"""Adapters whose Δ does not depend on the weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,10 +324,10 @@ class Pieces:
 
     def _dense(self, adapter: Adapter, spot: _Spot) -> None:
         """Keeps the Δ as it is."""
-        self.needs_weight = self.needs_weight or not isinstance(adapter, _ADDITIVE)
+        self.needs_weight = self.needs_weight or not isinstance(adapter, ADDITIVE)
         if spot.weight is not None:
             delta = adapter.update(spot.weight)
-        elif isinstance(adapter, _ADDITIVE):
+        elif isinstance(adapter, ADDITIVE):
             delta = adapter.update(torch.zeros(spot.shape, dtype=self._wide, device=self._device))
         else:
             delta = torch.zeros(spot.shape)
