@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import LorchestraError
 from .export import Subparsers
 from .fleet import add_fleet, open_fleet
+
+_PATIENCE = 10.0
 
 
 def add_worker(subparsers: Subparsers) -> None:
@@ -21,6 +24,14 @@ def add_worker(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--drain", action="store_true", help="tells the worker of this ComfyUI to finish its job, then leave"
     )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=_PATIENCE,
+        metavar="SECONDS",
+        help="how long the oldest job gives way to others whose base model and LoRAs are loaded; 0 takes jobs as they "
+        f"came; default: {_PATIENCE:g}",
+    )
     add_fleet(parser)
     parser.set_defaults(run=run_worker)
 
@@ -33,7 +44,9 @@ def run_worker(args: argparse.Namespace) -> int:
     if args.drain:
         print(f"{drain(table, args.comfyui)} finishes its job, and leaves")
         return 0
-    worker = Worker(table, kept, app, args.comfyui)
+    if not 0 <= args.patience < float("inf"):
+        raise LorchestraError(f"--patience {args.patience:g} is no time; expected seconds, 0 or more")
+    worker = Worker(table, kept, app, args.comfyui, args.patience)
     worker.join()
     print(worker.id, flush=True)
     return worker.run()

@@ -91,6 +91,25 @@ class Failure:
     traceback: str | None = None
 
 
+STACK, BASE, NOTHING = "stack", "base", "nothing"
+WARMTHS = (STACK, BASE, NOTHING)
+"""What a ComfyUI still had loaded when a job began: its base model with its LoRAs, the base model alone, neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run took."""
+
+    seconds: float
+    """From where a worker took it to its end, with what it has made."""
+    nodes: int
+    """Of its graph."""
+    cached: int
+    """Nodes that ComfyUI need not run."""
+    warm: str | None
+    """Of `WARMTHS`; None if it loads no model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A job has ended: well if it is neither canceled nor failed. `files` are all of it."""
@@ -99,6 +118,8 @@ class Ended:
     files: tuple[Made, ...]
     was_canceled: bool = False
     failure: Failure | None = None
+    ran: Ran | None = None
+    """None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

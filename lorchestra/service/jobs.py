@@ -26,6 +26,7 @@ from .backend import (
     NodeState,
     Previewed,
     Produced,
+    Ran,
     Signal,
     Started,
     Stepped,
@@ -114,9 +115,9 @@ class Jobs:
         backend: Backend,
         threads: Threads,
         settings: Callable[[], Settings],
-        on_end: Callable[[], object],
+        on_end: Callable[[Job, Ran | None], object],
     ) -> None:
-        """`on_end` is called whenever a job has ended and is kept, from any thread."""
+        """`on_end` is called with each job that has ended and is kept, and what its run took, from any thread."""
         self._store = store
         self._assets = assets
         self._backend = backend
@@ -391,9 +392,9 @@ class Jobs:
                 "node_execution_error", failure.message, failure.node, failure.class_type, failure.traceback
             )
         status = CANCELED if ended.was_canceled else FAILED if error else SUCCEEDED
-        self._end(live, status, error)
+        self._end(live, status, error, ended.ran)
 
-    def _end(self, live: Live, status: str, error: JobError | None = None) -> None:
+    def _end(self, live: Live, status: str, error: JobError | None = None, ran: Ran | None = None) -> None:
         now = time.time()
         with self._lock:
             if live.job.has_ended:
@@ -409,7 +410,7 @@ class Jobs:
             self._store.save([job])
             self._set(live, job)
             self._live.pop(job.id, None)
-        self._on_end()
+        self._on_end(job, ran)
 
     def _add_outputs(self, live: Live, files: tuple[Made, ...]) -> None:
         known = {output.id for output in live.job.outputs}

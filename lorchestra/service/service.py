@@ -16,7 +16,7 @@ from ..limits import Json
 from .access import require_access
 from .addresses import AddressError, require_listed
 from .assets import Assets
-from .backend import Backend, GraphRefused
+from .backend import Backend, GraphRefused, Ran
 from .http import MAX_BODY, MAX_VALUES, File, Refusal, Request, Response, Stream, invalid, unusable
 from .job import Job
 from .jobs import Jobs
@@ -90,7 +90,14 @@ class Count:
 class Service:
     """A service in front of a backend; lives on one event loop."""
 
-    def __init__(self, backend: Backend, places: Places, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        places: Places,
+        environ: Mapping[str, str] | None = None,
+        on_end: Callable[[Job, Ran | None], object] = lambda _job, _ran: None,
+    ) -> None:
+        """`on_end` is called with each job that has ended, and what its run took, from any thread."""
         self.backend = backend
         self.threads = Threads()
         self.publications = Publications(places.published)
@@ -98,6 +105,7 @@ class Service:
         self.waits = Count(MAX_WAITS)
         self._places = places
         self._environ = environ
+        self._on_end = on_end
         self._settings: Settings | LorchestraError = SettingsError("the settings were not read yet")
         self._store = Store(places.store)
         self.assets = Assets(self._store, backend, places.texts)
@@ -195,8 +203,9 @@ class Service:
             raise unusable(f"{error}.", path) from error
         return Callback(url, self.base(request), task)
 
-    def _tell_ended(self) -> None:
+    def _tell_ended(self, job: Job, ran: Ran | None) -> None:
         self._webhooks.wake()
+        self._on_end(job, ran)
 
     def _told(self, hook: Hook, job: Job) -> Json:
         """What a webhook is told. Not on the event loop."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from support.fleet import Fleet
 from support.live_service import ARGUMENTS, EMPTY, ROWS, comfyui, fill, pixels
 from support.sdk import run_with_sdk
@@ -118,6 +119,29 @@ def test_running_and_waiting_jobs_are_canceled_and_priorities_hold(fleet: Fleet)
     assert fleet.service.wait(running[1])["status"] == "canceled"
 
 
+def test_jobs_of_one_stack_run_one_after_another(fleet: Fleet, servers: list[Server]) -> None:
+    running = [fleet.submit(LONG | {"9": {"class_type": "PreviewImage", "inputs": {"images": ["7", 0]}}}) for _ in "ab"]
+    assert len({worker_of(fleet, job) for job in running}) == 2
+    jobs: list[tuple[str, str]] = []
+    for seed in range(3):  # they come in turn
+        for lora in ("warm", "lines"):
+            graph = demo_prompt([{"lora": lora, "model": 0.5}], steps=1, width=64, height=64, seed=40 + seed)
+            jobs.append((lora, fleet.submit(graph)))
+    for job in running:
+        fleet.ask("POST", f"/api/v2/jobs/{job}/cancel")
+    ended = {job: fleet.service.wait(job) for _, job in jobs}
+    assert {one["status"] for one in ended.values()} == {"succeeded"}
+    for server in servers:
+        ran = [lora for lora, job in sorted(jobs, key=lambda one: ended[one[1]]["completed_at"])
+               if server.get(f"/history/{job}")]  # fmt: skip
+        assert ran == sorted(ran, key=ran.index), "a stack comes back after another one"
+    workers = fleet.status()["workers"]
+    assert sum(one["by_warm"]["stack"] for one in workers) >= 2
+    assert {one["warm_loras"] for one in workers} <= {"warm 0.5", "lines 0.5"} and all(one["warm"] for one in workers)
+    shown = fleet.run("status", "--url", fleet.service.url).stdout
+    assert "v1-5-pruned-emaonly-fp16 + " in shown and max(map(len, shown.splitlines())) <= 100
+
+
 def test_what_only_one_worker_has_goes_there_and_what_none_has_is_refused(fleet: Fleet, servers: list[Server]) -> None:
     for seed in (21, 22):
         job = fleet.submit(demo_prompt([{"lora": "second", "model": 0.5}], steps=1, width=64, height=64, seed=seed))
@@ -164,6 +188,11 @@ def test_status_metrics_logs_and_draining(fleet: Fleet, servers: list[Server]) -
     metrics = read_metrics(fleet)
     assert 'lorchestra_workers{state="ready"} 2.0' in metrics
     assert 'lorchestra_jobs{status="succeeded"}' in metrics
+    families = {one.name: one for one in text_string_to_metric_families(metrics)}
+    ended = {one.labels["status"]: one.value for one in families["lorchestra_jobs_ended"].samples if one.labels}
+    runs = families["lorchestra_workflow_seconds"].samples
+    assert ended["succeeded"] >= 1
+    assert any(one.name.endswith("_count") and one.labels["workflow"] == "(graphs)" and one.value for one in runs)
     assert '"job": "' in fleet.log(f"worker-{servers[0].url.rpartition(':')[2]}")
     drained = fleet.run("worker", "--drain", "--comfyui", servers[0].url, "--folder", str(fleet.folder))
     assert drained.returncode == 0, drained.stderr

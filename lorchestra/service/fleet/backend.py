@@ -23,6 +23,7 @@ from ..http import Refusal
 from ..job import CANCELED, CANCELING
 from . import broker
 from .kept import INPUTS, Kept
+from .loaded import loaded_by
 from .logs import LOGGER
 from .needs import Inventory, find_base, own_queue, queue_of
 from .table import DRAINING, READY, ROUTE, RUNNING, WAITING, Beat, Table, TableError
@@ -30,6 +31,10 @@ from .wire import end_from_json, signal_from_json
 from .worker import ATTEMPTS, lost_reason, uploads_of
 
 GONE = "gone"
+_SHOWN = (
+    "url", "version", "warm", "warm_loras", "free_memory", "done", "last_minute", "nodes", "nodes_cached", "by_warm",
+)  # fmt: skip
+"""What a worker tells of itself that `status` shows."""
 _POLL_SECONDS = 0.2
 _LOOK_SECONDS = 1.0
 """Between two looks at the workers and at what waits."""
@@ -103,7 +108,7 @@ class Fleet:
         queue = self._route(graph)
         for name in _uploads(graph, self._kept):
             self._kept.send(f"{INPUTS}/{name}")
-        self._table.add(job, graph, queue, priority, self._seconds)
+        self._table.add(job, graph, queue, priority, self._seconds, loaded_by(graph).stack)
         with self._lock:
             self._positions[job] = len(self._positions) + 1
             self._added[job] = queue
@@ -190,15 +195,20 @@ class Fleet:
             workers: list[Json] = [
                 {
                     "id": one.beat.id, "state": one.beat.state if self._is_alive(one) else "lost", "job": one.beat.job,
-                    "url": one.beat.facts.get("url"), "warm": one.beat.facts.get("warm"),
-                    "free_memory": one.beat.facts.get("free_memory"), "version": one.beat.facts.get("version"),
                     "silent_seconds": round(now - one.changed, 1),
+                    **{name: one.beat.facts.get(name) for name in _SHOWN},
                 }
                 for one in self._seen.values()
             ]  # fmt: skip
             waiting = {queue: count for queue, count in sorted(self._waiting.items()) if count}
             running = sum(1 for place in self._positions.values() if place == 0)
-        return {"workers": workers, "waiting": waiting, "running": running}
+            bases: dict[str, Json] = {
+                queue_of(base): base
+                for one in self._inventories.values()
+                for base in one.bases
+                if waiting and queue_of(base) in waiting
+            }
+        return {"workers": workers, "waiting": waiting, "running": running, "bases": bases}
 
     # Routing.
 
@@ -235,7 +245,12 @@ class Fleet:
             if listeners == set(able):
                 return queue
             alive = [own for own in able if self._is_alive(self._seen[own])] or able
-            return min((own_queue(own) for own in alive), key=lambda one: self._waiting[one])
+            chosen = min(alive, key=lambda own: (self._waiting[own_queue(own)], -self._free_memory(own)))
+            return own_queue(chosen)
+
+    def _free_memory(self, worker: str) -> int:
+        free = self._seen[worker].beat.facts.get("free_memory")
+        return free if isinstance(free, int) else 0
 
     def _is_alive(self, seen: _Seen) -> bool:
         return time.monotonic() - seen.changed < LOST_SECONDS

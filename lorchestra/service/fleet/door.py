@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from ...limits import Json
 from ..access import require_access
@@ -24,6 +20,7 @@ from ..web import MOUNT, read_request, send
 from .backend import Fleet
 from .broker import App
 from .kept import Kept
+from .metrics import Metrics
 from .table import Table
 
 SETTINGS, PUBLISHED = "service.json", "published"
@@ -69,9 +66,8 @@ class Door:
         settings = read_settings(places.settings)
         self.fleet = Fleet(table, kept, app, seconds, settings.retention_hours)
         self.fleet.start()
-        self.service = Service(self.fleet, places)
-        self._registry = CollectorRegistry()
-        self._registry.register(cast("Collector", _Metrics(self)))
+        self.metrics = Metrics(self.status)
+        self.service = Service(self.fleet, places, on_end=self.metrics.count)
 
     def make_app(self) -> web.Application:
         """The server's application."""
@@ -106,7 +102,7 @@ class Door:
         return handle
 
     async def _metrics(self) -> web.Response:
-        body = await asyncio.to_thread(generate_latest, self._registry)
+        body = await asyncio.to_thread(self.metrics.text)
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def _status(self) -> web.Response:
@@ -116,51 +112,3 @@ class Door:
     def status(self) -> dict[str, Json]:
         """Workers, what waits, and what ended. Not on the event loop."""
         return self.fleet.status() | {"ended": self.service.jobs.ended()}
-
-
-class _Metrics:
-    """What Prometheus is told, as it is when it asks."""
-
-    def __init__(self, door: Door) -> None:
-        self._door = door
-
-    def describe(self) -> list[Metric]:
-        """None beforehand: describing would ask the fleet."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """All metrics."""
-        status = self._door.status()
-        jobs = GaugeMetricFamily(
-            "lorchestra_jobs", "Jobs that wait and run, and that ended and are kept", labels=["status"]
-        )
-        waiting = cast("dict[str, int]", status["waiting"])
-        jobs.add_metric(["queued"], sum(waiting.values()))
-        jobs.add_metric(["running"], cast("int", status["running"]))
-        ended = cast("dict[str, Json]", status["ended"])
-        for name, count in cast("dict[str, int]", ended["by_status"]).items():
-            jobs.add_metric([name], count)
-        yield jobs
-        queued = GaugeMetricFamily("lorchestra_queue_jobs", "Jobs that wait, by queue", labels=["queue"])
-        for queue, count in waiting.items():
-            queued.add_metric([queue], count)
-        yield queued
-        age = GaugeMetricFamily("lorchestra_queue_age_seconds", "How long the job has waited that waits longest")
-        age.add_metric([], cast("float", ended["oldest_seconds"]))
-        yield age
-        workers = GaugeMetricFamily("lorchestra_workers", "Workers by state", labels=["state"])
-        states = [cast("str", one["state"]) for one in cast("list[dict[str, Json]]", status["workers"])]
-        for state in ("ready", "away", "draining", "lost"):
-            workers.add_metric([state], states.count(state))
-        yield workers
-        runs = GaugeMetricFamily(
-            "lorchestra_workflow_jobs_kept", "Jobs that succeeded and are kept", labels=["workflow"]
-        )
-        seconds = GaugeMetricFamily(
-            "lorchestra_workflow_seconds_mean", "Seconds that these ran, on average", labels=["workflow"]
-        )
-        for name, (count, mean) in cast("dict[str, tuple[int, float]]", ended["by_workflow"]).items():
-            runs.add_metric([name], count)
-            seconds.add_metric([name], mean)
-        yield runs
-        yield seconds

@@ -19,7 +19,8 @@ ANY = "any"
 """The queue of graphs that load no base model."""
 _BASES = (("CheckpointLoaderSimple", "ckpt_name"), ("UNETLoader", "unet_name"), ("UnetLoaderGGUF", "unet_name"))
 """Nodes and inputs that load base models; the first ones are where a ComfyUI lists what it has."""
-_BASE_INPUTS = frozenset(widget for _, widget in _BASES)
+BASE_INPUTS = frozenset(widget for _, widget in _BASES)
+"""Inputs that name a base model."""
 _LORAS = ("LoraLoader", "lora_name")
 _FILES = re.compile(r".{1,500}\.(?:safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)", re.I | re.S)
 """Texts that name a model's file; other choices, such as samplers, are left to ComfyUI."""
@@ -84,7 +85,7 @@ class Inventory:
 
 def find_base(graph: Graph) -> str | None:
     """The base model of a graph: the first by name, if it loads several; None if it loads none."""
-    return min((text for _, _, widget, text in _texts(graph) if widget in _BASE_INPUTS), default=None)
+    return min((text for _, _, widget, text in _texts(graph) if widget in BASE_INPUTS), default=None)
 
 
 def queue_of(base: str | None) -> str:

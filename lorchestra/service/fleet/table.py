@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 import zlib
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -45,8 +45,15 @@ _ORDERS = sa.Table(
     sa.Column("end", sa.Text),
     sa.Column("is_told", sa.Boolean, nullable=False),
     sa.Column("ended", sa.Float),
-    sa.Index("lorchestra_orders_next", "state", "queue", "priority", "number"),
+    sa.Column("stack", sa.String(32)),
 )  # fmt: skip
+sa.Index(
+    "lorchestra_orders_first", _ORDERS.c.state, _ORDERS.c.queue, _ORDERS.c.priority.desc(), _ORDERS.c.number,
+    _ORDERS.c.stack,
+)  # fmt: skip
+sa.Index(
+    "lorchestra_orders_warm", _ORDERS.c.state, _ORDERS.c.queue, _ORDERS.c.stack, _ORDERS.c.priority, _ORDERS.c.number
+)
 _WORKERS = sa.Table(
     "lorchestra_workers", _META,
     sa.Column("id", sa.String(200), primary_key=True),
@@ -113,9 +120,15 @@ class Table:
             event.listen(self._engine, "connect", _prepare)
 
     def make(self) -> None:
-        """Makes what is missing."""
-        with self._begun() as connection:
-            _META.create_all(connection)
+        """Makes what is missing; tables of an older version get the columns and indexes that they lack."""
+        for is_last in (False, False, True):
+            try:
+                with self._begun() as connection:
+                    _make(connection)
+                return
+            except TableError:  # door and workers may begin at once, and another was faster
+                if is_last:
+                    raise
 
     def close(self) -> None:
         """Closes all connections."""
@@ -123,12 +136,12 @@ class Table:
 
     # The door's.
 
-    def add(self, job: str, graph: Graph, queue: str, priority: int, seconds: float) -> int:
-        """Adds an order; gives its number."""
+    def add(self, job: str, graph: Graph, queue: str, priority: int, seconds: float, stack: str | None = None) -> int:
+        """Adds an order, whose graph loads a `stack`; gives its number."""
         packed = zlib.compress(json_steps.write(dict(graph)).encode("utf-8", "surrogatepass"), 1)
         values = {
             "job": job, "state": WAITING, "queue": queue, "priority": priority, "graph": packed, "seconds": seconds,
-            "attempt": 0, "is_canceled": False, "is_told": False,
+            "attempt": 0, "is_canceled": False, "is_told": False, "stack": stack,
         }  # fmt: skip
         with self._begun() as connection:
             key: Any = connection.execute(sa.insert(_ORDERS).values(values)).inserted_primary_key
@@ -277,23 +290,65 @@ class Table:
             done = connection.execute(sa.update(_WORKERS).where(_WORKERS.c.id == worker).values(state=DRAINING))
             return bool(done.rowcount)
 
-    def claim(self, worker: str, queues: Iterable[str]) -> tuple[Order, str] | None:
-        """Takes the first order of the first of these queues in which one waits; None if none does."""
+    def claim(
+        self,
+        worker: str,
+        queues: Sequence[str],
+        stacks: Sequence[str] = (),
+        is_overdue: Callable[[str, int], bool] = lambda _queue, _number: False,
+    ) -> tuple[Order, str] | None:
+        """Takes the next order of these queues, and says of which; None if none waits.
+
+        Of the highest priority that waits: the first of a queue if it is overdue, asked with its number; else one of
+        the first of these `stacks` that has one; else of the first queue that has any, where what nobody runs now goes
+        before the stacks that others have loaded.
+        """
         with self._begun() as connection:
-            for queue in queues:
-                waits = sa.and_(_ORDERS.c.state == WAITING, _ORDERS.c.queue == queue)
-                first = sa.select(_ORDERS.c.number).where(waits)
-                first = first.order_by(_ORDERS.c.priority.desc(), _ORDERS.c.number).limit(1)
-                while (number := connection.execute(first).scalar()) is not None:
-                    own = sa.and_(_ORDERS.c.number == number, waits)
-                    values: dict[str, Any] = {
-                        "state": RUNNING, "worker": worker, "attempt": _ORDERS.c.attempt + 1,
-                    }  # fmt: skip
-                    if connection.execute(sa.update(_ORDERS).where(own).values(**values)).rowcount:
-                        columns = (_ORDERS.c.job, _ORDERS.c.graph, _ORDERS.c.attempt, _ORDERS.c.seconds)
-                        taken = connection.execute(sa.select(*columns).where(_ORDERS.c.number == number)).one()
-                        return Order(taken[0], _graph(taken[1]), taken[2], taken[3]), queue
+            while (found := self._next(connection, list(dict.fromkeys(queues)), stacks, is_overdue)) is not None:
+                number, queue = found
+                own = sa.and_(_ORDERS.c.number == number, _ORDERS.c.state == WAITING, _ORDERS.c.queue == queue)
+                values: dict[str, Any] = {"state": RUNNING, "worker": worker, "attempt": _ORDERS.c.attempt + 1}
+                if connection.execute(sa.update(_ORDERS).where(own).values(**values)).rowcount:
+                    columns = (_ORDERS.c.job, _ORDERS.c.graph, _ORDERS.c.attempt, _ORDERS.c.seconds)
+                    taken = connection.execute(sa.select(*columns).where(_ORDERS.c.number == number)).one()
+                    return Order(taken[0], _graph(taken[1]), taken[2], taken[3]), queue
         return None
+
+    def _next(
+        self,
+        connection: sa.Connection,
+        queues: Sequence[str],
+        stacks: Sequence[str],
+        is_overdue: Callable[[str, int], bool],
+    ) -> tuple[int, str] | None:
+        """Each question is a look into an index, however many wait."""
+        first: dict[str, tuple[int, int]] = {}
+        for queue in queues:
+            columns = sa.select(_ORDERS.c.priority, _ORDERS.c.number).where(*_waits(queue))
+            found = connection.execute(columns.order_by(_ORDERS.c.priority.desc(), _ORDERS.c.number).limit(1)).first()
+            if found is not None:
+                first[queue] = found[0], found[1]
+        if not first:
+            return None
+        highest = max(priority for priority, _ in first.values())
+        candidates = {queue: number for queue, (priority, number) in first.items() if priority == highest}
+        overdue = [(number, queue) for queue, number in candidates.items() if is_overdue(queue, number)]
+        if overdue:
+            return min(overdue)
+        columns = sa.select(_ORDERS.c.number)
+        for stack in stacks:
+            for queue in candidates:
+                same = sa.and_(*_waits(queue), _ORDERS.c.priority == highest, _ORDERS.c.stack == stack)
+                number = connection.execute(columns.where(same).order_by(_ORDERS.c.number).limit(1)).scalar()
+                if number is not None:
+                    return number, queue
+        running = sa.select(_ORDERS.c.stack).where(_ORDERS.c.state == RUNNING, _ORDERS.c.stack.is_not(None))
+        others = list(connection.execute(running.distinct()).scalars())
+        queue = next(iter(candidates))
+        new = sa.and_(*_waits(queue), _ORDERS.c.priority == highest)
+        new = sa.and_(new, _ORDERS.c.stack.is_(None) | _ORDERS.c.stack.not_in(others))
+        number = connection.execute(columns.where(new).order_by(_ORDERS.c.number).limit(1)).scalar()
+        return candidates[queue] if number is None else number, queue
 
     def count(self, queue: str) -> int:
         """Orders that wait in a queue."""
@@ -348,6 +403,19 @@ class Table:
             raise TableError(f"the database {self.name} cannot be used ({shortened(str(cause), 300)})") from error
 
 
+def _make(connection: sa.Connection) -> None:
+    _META.create_all(connection)
+    found = sa.inspect(connection)
+    for table in _META.sorted_tables:
+        known = {column["name"] for column in found.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in known:
+                added = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+                connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {added}"))
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+
+
 def pack_info(info: Mapping[str, Json]) -> bytes:
     """`/object_info` as it is kept."""
     return zlib.compress(json.dumps(info, sort_keys=True).encode(), 6)
@@ -370,6 +438,10 @@ def _failed(reason: str) -> Mapping[str, Json]:
 
 _EMPTY = zlib.compress(b"{}", 1)
 """An order that ended needs its graph no more: the door has it."""
+
+
+def _waits(queue: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return _ORDERS.c.state == WAITING, _ORDERS.c.queue == queue
 
 
 def _held(order: Order, worker: str) -> tuple[sa.ColumnElement[bool], ...]:

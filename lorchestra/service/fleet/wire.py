@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...limits import Json
-from ..backend import Cached, Ended, Failure, Made, NodeState, Previewed, Produced, Signal, Started, Stepped
+from ..backend import Cached, Ended, Failure, Made, NodeState, Previewed, Produced, Ran, Signal, Started, Stepped
 
 
 def signal_to_json(signal: Signal) -> dict[str, Json] | None:
@@ -52,6 +52,7 @@ def end_to_json(ended: Ended) -> dict[str, Json]:
         "files": [asdict(made) for made in ended.files],
         "was_canceled": ended.was_canceled,
         "failure": None if ended.failure is None else asdict(ended.failure),
+        "ran": None if ended.ran is None else asdict(ended.ran),
     }
 
 
@@ -59,4 +60,7 @@ def end_from_json(job: str, data: Mapping[str, Any]) -> Ended:
     """What `end_to_json` gave."""
     failure = data["failure"]
     files = tuple(Made(**made) for made in data["files"])
-    return Ended(job, files, data["was_canceled"], None if failure is None else Failure(**failure))
+    ran = data.get("ran")  # orders that end without a run have none
+    return Ended(
+        job, files, data["was_canceled"], None if failure is None else Failure(**failure), Ran(**ran) if ran else None
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -20,22 +21,27 @@ from ... import __version__
 from ...errors import LorchestraError, quoted
 from ...limits import Json
 from ..assets import FOLDER
-from ..backend import Ended, Failure, Graph, Made, Signal
+from ..backend import BASE, NOTHING, STACK, Cached, Ended, Failure, Graph, Made, Ran, Signal
 from . import broker
 from .comfyui import ComfyUI, ComfyUIError, ComfyUIRefused
 from .kept import INPUTS, Kept, KeptError, output_name
+from .loaded import loaded_by, words_of
 from .logs import LOGGER
-from .needs import ANY, Inventory, find_base, own_queue, queue_of
+from .needs import ANY, Inventory, own_queue, queue_of
 from .table import AWAY, DRAINING, READY, Order, Table, TableError, pack_info
+from .tally import Tally
+from .warm import Patience, Warm
 from .wire import end_to_json, signal_to_json
 
 ATTEMPTS = 2
 """How often a job is begun: once more after its worker or its ComfyUI was lost."""
+PATIENCE = 10.0
+"""For how many seconds the oldest job of a queue gives way to others for which less must be loaded."""
 _BEAT_SECONDS = 0.5
 _INFO_SECONDS = 60.0
 """Between two looks at which files and nodes the ComfyUI has."""
-_PATIENCE_SECONDS = 10.0
-"""How long a job of another base model waits for those of the one that is loaded."""
+_MEMORY_SECONDS = 10.0
+"""Between two looks at how much memory is free."""
 _AWAY_SECONDS = 1.0
 _ID = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -52,21 +58,28 @@ def worker_id(url: str) -> str:
 class Worker:
     """The worker of one ComfyUI."""
 
-    def __init__(self, table: Table, kept: Kept, app: broker.App, url: str) -> None:
-        """Raises `ComfyUIError` for what is no address."""
+    def __init__(self, table: Table, kept: Kept, app: broker.App, url: str, patience: float = PATIENCE) -> None:
+        """`patience` is for how many seconds the oldest job gives way to those for which less must be loaded.
+
+        Raises `ComfyUIError` for what is no address.
+        """
         self.id = worker_id(url)
         self._url = ComfyUI(url).url
         self._table, self._kept, self._app = table, kept, app
         self._inventory = Inventory({})
         self._info_key = ""
-        self._read = 0.0
+        self._read = self._weighed = 0.0
         self._state = READY
         self._job: str | None = None
-        self._warm: str | None = None
+        self._bases, self._stacks = Warm(), Warm()
+        self._words = ""
+        """The LoRAs that ran last."""
+        self._cached: frozenset[str] | None = None
+        """Nodes of the running job that ComfyUI need not run, when it has said so."""
+        self._tally = Tally()
+        self._patience = Patience(patience)
         self._free: int | None = None
         self._queues: list[str] = []
-        self._since: dict[str, float] = {}
-        """Since when jobs of a queue give way to those of the base model that is loaded."""
         self._canceled = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -121,19 +134,18 @@ class Worker:
             self._ticket(queue)
             time.sleep(_AWAY_SECONDS)
             return
-        claimed = self._table.claim(self.id, self._preferred(queue))
+        claimed = self._table.claim(self.id, self._preferred(queue), self._stacks.keys, self._patience.is_over)
         if claimed is None:
             return
         order, taken = claimed
-        if taken != queue:
+        if taken != queue and self._table.count(queue):
             self._ticket(queue)  # what this ticket was for waits still
-        else:
-            self._since.pop(queue, None)
         if self._table.count(taken) >= broker.MOST_TICKETS:
             self._ticket(taken)
         try:
             self._job = order.job
             self._canceled.clear()
+            self._cached = None
             self._work(order)
         finally:
             self._job = None
@@ -146,12 +158,9 @@ class Worker:
             LOGGER.warning("%s", error, extra={"queue": queue, "worker": self.id})
 
     def _preferred(self, queue: str) -> Sequence[str]:
-        """First the jobs of the base model that is loaded, as long as the others' wait is short."""
-        warm = queue_of(self._warm)
-        if warm in (queue, ANY) or queue not in self._queues[1:]:
-            return (queue,)
-        since = self._since.setdefault(queue, time.monotonic())
-        return (warm, queue) if time.monotonic() - since < _PATIENCE_SECONDS else (queue,)
+        """First those of the base models that are loaded; what only some workers can run is not left to wait."""
+        warm = [name for base in self._bases.keys if (name := queue_of(base)) in self._queues]
+        return [*warm, own_queue(self.id), queue]
 
     def _work(self, order: Order) -> None:
         started, about = time.monotonic(), {"job": order.job, "worker": self.id}
@@ -162,23 +171,41 @@ class Worker:
                     self._table.put_back(order, self.id)
                     LOGGER.info("the job needs what is not here, and goes elsewhere", extra=about)
                     return
-            self._warm = find_base(order.graph) or self._warm
             ended = asyncio.run(self._run(order))
         except ComfyUIRefused as error:
             ended = Ended(order.job, (), failure=Failure(str(error)))
         except KeptError as error:
             ended = Ended(order.job, (), failure=Failure(f"{error}."))
         except ComfyUIError as error:
-            self._state, self._warm = AWAY if self._state == READY else self._state, None
+            self._state = AWAY if self._state == READY else self._state
+            self._bases.forget()
+            self._stacks.forget()
             state = self._table.lose(order.job, self.id, ATTEMPTS, f"{error}. It was tried {ATTEMPTS} times.")
             LOGGER.warning("%s; the job %s", error, "waits again" if state == "waiting" else "has failed", extra=about)
             return
+        ended = replace(ended, ran=self._note(order, time.monotonic() - started))
         self._flush()
         is_mine = self._finish(order, ended)
         status = "failed" if ended.failure else "canceled" if ended.was_canceled else "succeeded"
         seconds = round(time.monotonic() - started, 3)
         said = "the job has ended" if is_mine else "the job has ended, and another worker has it by now"
         LOGGER.info(said, extra=about | {"status": status, "seconds": seconds})
+
+    def _note(self, order: Order, seconds: float) -> Ran | None:
+        """What ComfyUI has loaded now, and what it had for this job; None if ComfyUI did not begin it."""
+        cached = self._cached
+        if cached is None:
+            return None
+        loaded = loaded_by(order.graph)
+        had_base = bool(loaded.loaders) and loaded.loaders <= cached
+        had_stack = bool(loaded.patched) and loaded.patched <= cached
+        self._bases.ran(loaded.base, had_base)
+        self._stacks.ran(loaded.stack, had_stack)
+        self._words = words_of(order.graph) if loaded.stack else self._words
+        warm = None if loaded.stack is None else STACK if had_stack else BASE if had_base else NOTHING
+        ran = Ran(round(seconds, 3), len(order.graph), len(cached), warm)
+        self._tally.add(ran)
+        return ran
 
     def _finish(self, order: Order, ended: Ended) -> bool:
         """Says how an order ended, also after a moment in which the database does not answer."""
@@ -210,6 +237,8 @@ class Worker:
             return replace(ended, files=tuple(files))
 
     def _tell(self, told: Signal) -> None:
+        if isinstance(told, Cached):
+            self._cached = frozenset(told.nodes)
         data = signal_to_json(told)
         if data is not None:
             with self._lock:
@@ -248,6 +277,7 @@ class Worker:
         """Looks again and again what the ComfyUI has, and whether it is there again; it may take long to answer."""
         while not self._ended.wait(_AWAY_SECONDS):
             is_away = self._state == AWAY
+            self._look_at_memory()
             if self._job is not None or not (is_away or time.monotonic() - self._read >= _INFO_SECONDS):
                 continue
             try:
@@ -259,6 +289,18 @@ class Worker:
             except (WorkerRefused, TableError) as error:
                 LOGGER.warning("%s", error, extra={"worker": self.id})
 
+    def _look_at_memory(self) -> None:
+        """Also while a job runs: then the memory is what matters."""
+
+        async def ask() -> int | None:
+            async with ComfyUI(self._url) as comfyui:
+                return await comfyui.free_memory()
+
+        if self._state != AWAY and time.monotonic() - self._weighed >= _MEMORY_SECONDS:
+            self._weighed = time.monotonic()
+            with contextlib.suppress(ComfyUIError):  # who runs the job says it
+                self._free = asyncio.run(ask())
+
     async def _look(self, checks_version: bool = False) -> None:
         """Reads what the ComfyUI has."""
         self._read = time.monotonic()
@@ -269,7 +311,7 @@ class Worker:
                     "Install the same version for both."
                 )
             info = await comfyui.object("/object_info")
-            self._free = await comfyui.free_memory()
+            self._free, self._weighed = await comfyui.free_memory(), time.monotonic()
         packed = await asyncio.to_thread(pack_info, info)
         key = hashlib.sha256(packed).hexdigest()
         if key != self._info_key:
@@ -283,8 +325,9 @@ class Worker:
 
     def _facts(self) -> dict[str, Json]:
         return {
-            "url": self._url, "version": __version__, "warm": self._warm, "free_memory": self._free,
-            "queues": self._queues,
+            "url": self._url, "version": __version__, "warm": next(iter(self._bases.keys), None),
+            "warm_loras": self._words if self._stacks.keys else "", "free_memory": self._free, "queues": self._queues,
+            **self._tally.to_json(),
         }  # fmt: skip
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from lorchestra.service.fleet.table import ENDED, ROUTE, WAITING, Order, Table, TableError
 
@@ -35,6 +38,71 @@ def test_higher_priorities_first_then_the_older(table: Table) -> None:
     assert table.claim("w", ("any",)) is None
     order, queue = table.claim("w", ("any", "base.x")) or (None, None)
     assert order and (order.job, order.graph, order.attempt, queue) == ("e", GRAPH, 1, "base.x")
+
+
+WARM = (
+    # what waits, (queue, priority, stack); what was claimed first, elsewhere; overdue numbers; the order of the rest
+    ((("x", 0, "s"), ("x", 0, "t"), ("x", 0, "s"), ("x", 0, "t")), (), (), "bdac"),
+    ((("x", 0, "s"), ("x", 0, "t"), ("x", 5, "s"), ("x", 0, "t")), (), (), "cbda"),
+    ((("x", 0, "s"), ("x", 0, "t"), ("x", 0, "s"), ("x", 0, "t")), (), (1,), "abdc"),
+    ((("y", 0, "s"), ("x", 0, "s"), ("x", 0, None), ("y", 0, "t")), (), (), "dbca"),
+    ((("y", 0, "s"), ("x", 0, "u")), (), (1,), "ab"),
+    ((("y", 9, "s"), ("x", 0, "t")), (), (), "ab"),
+    ((("x", 0, "s"), ("x", 0, "s"), ("x", 0, "u"), ("y", 0, "v")), ("s",), (), "cbd"),
+)
+
+
+@pytest.mark.parametrize(
+    ("orders", "running", "overdue", "expected"), WARM,
+    ids=["stack", "priority", "overdue", "base", "other base overdue", "priority of another base", "others' stacks"],
+)  # fmt: skip
+def test_the_order_in_which_a_worker_takes_what_waits(
+    table: Table, orders: Any, running: Any, overdue: Any, expected: str
+) -> None:
+    """A worker with the base `x` and the stack `t`, woken for the queue `y`."""
+    for job, (queue, priority, stack) in zip("abcdefg", orders, strict=False):
+        table.add(job, GRAPH, queue, priority, 10, stack)
+    for stack in running:
+        assert table.claim("other", ("x",), (stack,))
+    found = ""
+    while (claimed := table.claim("w", ("x", "y"), ("t",), lambda _, number: number in overdue)) is not None:
+        found += claimed[0].job
+        table.finish(claimed[0], "w", DONE)
+    assert found == expected
+
+
+def test_claims_are_fast_with_many_waiting(table: Table) -> None:
+    """No question to the database looks at all that wait."""
+    plans: list[str] = []
+
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.lstrip().startswith("SELECT"):
+            found = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(row[3] for row in found)
+
+    for number in range(3):
+        table.add(str(number), GRAPH, "x", number, 10, f"s{number}")
+    event.listen(table._engine, "before_cursor_execute", explain)  # pyright: ignore[reportPrivateUsage]
+    assert table.claim("w", ("x", "y"), ("s7",))
+    assert plans and not [plan for plan in plans if "SCAN lorchestra" in plan or "ORDER BY" in plan], plans
+
+
+def test_a_table_of_an_older_version_gets_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    table = Table(f"sqlite:///{path}")
+    table.make()
+    table.add("a", GRAPH, "any", 0, 10)
+    table.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP INDEX lorchestra_orders_first")
+        connection.execute("DROP INDEX lorchestra_orders_warm")
+        connection.execute("ALTER TABLE lorchestra_orders DROP COLUMN stack")
+    connection.close()
+    for _ in range(2):
+        table.make()
+    assert taken(table, "w", "any").job == "a"
+    table.add("b", GRAPH, "any", 0, 10, "s")
+    assert taken(table, "w", "any").job == "b"
 
 
 def test_an_order_is_taken_by_one_of_many(table: Table) -> None:
