@@ -184,7 +184,7 @@ class Fleet:
         return find_base(graph), ()
 
     def status(self) -> dict[str, Json]:
-        """Workers and what waits, for `lorchestra status` and the metrics."""
+        """Workers and what waits, for `lorchestra status` and the metrics; `open` is what KEDA scales workers by."""
         now = time.monotonic()
         with self._lock:
             workers: list[Json] = [
@@ -198,7 +198,10 @@ class Fleet:
             ]  # fmt: skip
             waiting = {queue: count for queue, count in sorted(self._waiting.items()) if count}
             running = sum(1 for place in self._positions.values() if place == 0)
-        return {"workers": workers, "waiting": waiting, "running": running}
+        queued = sum(waiting.values())
+        return {
+            "workers": workers, "waiting": waiting, "queued": queued, "running": running, "open": queued + running
+        }  # fmt: skip
 
     # Routing.
 
