@@ -48,7 +48,7 @@ test-beside-face:
 	nice $(MAKE) test-nodes
 
 test-core: $(VENV)/ready
-	$(BIN)/pytest $(SHARED) -m "not slow" tests/lorchestra
+	$(BIN)/pytest $(SHARED) -m "not slow" tests/lorchestra tests/deploy
 
 # In the real ComfyUI, without its face.
 test-nodes: $(VENV)/ready

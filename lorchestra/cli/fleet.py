@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("aiohttp", "celery", "fsspec", "jsonschema", "kombu", "prometheus_client", "redis", "sqlalchemy")
 _BROKER, _DATABASE, _FOLDER = "LORCHESTRA_BROKER", "LORCHESTRA_DATABASE", "LORCHESTRA_FOLDER"
+_FILES = "LORCHESTRA_FILES"
 
 
 class MissingPackage(LorchestraError):
@@ -43,7 +44,11 @@ def add_fleet(parser: argparse.ArgumentParser) -> None:
         help=f"such as postgresql+psycopg://…; default: {_DATABASE}, else an SQLite file in the folder",
     )
     parser.add_argument(
-        "--files", metavar="URL", help="where results are kept: a folder that all see, or an fsspec URL such as s3://…"
+        "--files",
+        default=os.environ.get(_FILES),
+        metavar="URL",
+        help=f"where results are kept: a folder that all see, or an fsspec URL such as s3://…; default: {_FILES}, else "
+        "the folder",
     )
 
 

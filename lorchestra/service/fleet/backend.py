@@ -189,7 +189,7 @@ class Fleet:
         return find_base(graph), ()
 
     def status(self) -> dict[str, Json]:
-        """Workers and what waits, for `lorchestra status` and the metrics."""
+        """Workers and what waits, for `lorchestra status` and the metrics; `open` is what KEDA scales workers by."""
         now = time.monotonic()
         with self._lock:
             workers: list[Json] = [
@@ -208,7 +208,11 @@ class Fleet:
                 for base in one.bases
                 if waiting and queue_of(base) in waiting
             }
-        return {"workers": workers, "waiting": waiting, "running": running, "bases": bases}
+        queued = sum(waiting.values())
+        return {
+            "workers": workers, "waiting": waiting, "queued": queued, "running": running, "open": queued + running,
+            "bases": bases,
+        }  # fmt: skip
 
     # Routing.
 
