@@ -154,7 +154,7 @@ class LoraVariants(io.ComfyNode):
             read_weights(weights, "weights"),
             second_row,
             read_weights(second_weights, "second_weights"),
-            most,
+            min(most, MOST),
         )
         made = [
             apply_plan(plan_stack(variant.stack, model, clip, choices), model, clip, mode)
@@ -232,6 +232,7 @@ class ContactSheet(io.ComfyNode):
         filename_prefix: list[str] | None = None,
     ) -> io.NodeOutput:
         """Draws and saves; every input is a list, because this node waits for all pictures."""
+        from ..lorchestra.analysis.contact import in_words
         from ..lorchestra.analysis.pictures import differ, difference_maps, to_bytes
         from ..lorchestra.analysis.sheet import Cell, can_write, draw_sheet
 
@@ -240,7 +241,7 @@ class ContactSheet(io.ComfyNode):
         columns, rows = _read_axes(axes, len(batches))
         differences = [differ(batch, batches[0]) for batch in batches]
         maps, most = difference_maps([batch[0] for batch in batches])
-        notes = ["" if not number else _in_words(one) for number, one in enumerate(differences)]
+        notes = ["" if not number else in_words(one) for number, one in enumerate(differences)]
         caption = f"Black is as in the first picture; white differs by {100 * most:.1f} % of the range."
 
         def sheet(pictures: list[torch.Tensor], said: str) -> Image:
@@ -295,26 +296,21 @@ def _read_axes(axes: list[str] | None, count: int) -> tuple[list[str], list[str]
     return columns, rows
 
 
-def _in_words(one: Difference | None) -> str:
-    if one is None:
-        return say("another size")
-    mean = f"{100 * one.mean:.1f} %"
-    return mean if one.perceptual is None else f"{mean} · {one.perceptual:.3f}"
-
-
 def _report(names: list[str], differences: list[Difference | None], batches: list[torch.Tensor]) -> list[str]:
     """Sentences in lines."""
+    from ..lorchestra.analysis.contact import in_words
+
     lines: list[str] = [
         say("Differences from “{name}”: mean of all colours, and 1 - SSIM (0 is the same structure).", name=names[0]),
         f"1. {names[0]}",
     ]
     for number, (name, one) in enumerate(zip(names[1:], differences[1:], strict=True), 2):
-        lines.append(say("{number}. {name}: {difference}", number=number, name=name, difference=_in_words(one)))
+        lines.append(say("{number}. {name}: {difference}", number=number, name=name, difference=in_words(one)))
     measured = [(one, name) for name, one in zip(names[1:], differences[1:], strict=True) if one is not None]
     if len(measured) > 1:
         has_all = all(one.perceptual is not None for one, _ in measured)
         one, name = max(measured, key=lambda pair: (pair[0].perceptual or 0.0) if has_all else pair[0].mean)
-        most = say("“{name}” changes the picture most: {difference}.", name=name, difference=_in_words(one))
+        most = say("“{name}” changes the picture most: {difference}.", name=name, difference=in_words(one))
         lines += ["", most]
         same = [name for one, name in measured if not one.mean]
         if same:

@@ -22,7 +22,7 @@ KINDS = (EACH_ALONE, EACH_LEFT_OUT, WEIGHTS_OF_A_ROW, TWO_ROWS)
 WITHOUT, ALL = "without", "all"
 """Labels of the stack without rows, and of the one with all rows that are on."""
 MOST = 100
-"""Most variants of a comparison."""
+"""Most variants of a comparison in one run."""
 _MOST_TEXT = 2000
 _UNCLEAR = re.compile(r"(?<![\d.,])[+-]?\d+,\d+(?![\d.])")
 
@@ -84,39 +84,40 @@ def compare(
             raise LorchestraError(f"row and second_row are both {row}; two rows are crossed")
         shape = (len(second_weights), len(weights))
     count = 1 + shape[0] * shape[1]
-    if count > min(most, MOST):  # before any is made: there may be millions
+    if count > most:  # before any is made: there may be millions
         raise LorchestraError(
-            f"this would be {count:,} variants, the one without LoRAs included; at most {min(most, MOST)} are made. "
+            f"this would be {count:,} variants, the one without LoRAs included; at most {most:,} are made. "
             "Take fewer rows or weights" + (", or raise the limit" if count <= MOST else "")
         )
+    off = tuple(replace(entry, on=False) for entry in stack.entries)
     without = Variant(WITHOUT, replace(stack, entries=()))
     if kind == EACH_ALONE and weights:
         made = [
-            Variant(f"{names.of(number)} {weight:g}", _with(stack, {number: weight}, [number]))
+            Variant(f"{names.of(number)} {weight:g}", _with(stack, off, {number: weight}, [number]))
             for number, weight in product(numbers, weights)
         ]
         columns = tuple(f"{weight:g}" for weight in weights)
         return Comparison((without, *made), columns, tuple(names.of(number) for number in numbers))
     if kind == EACH_ALONE:
-        made = [Variant(names.weighted(number), _with(stack, {}, [number])) for number in numbers]
+        made = [Variant(names.weighted(number), _with(stack, off, {}, [number])) for number in numbers]
         if len(numbers) > 1:
-            made.append(Variant(ALL, _with(stack, {}, numbers)))
+            made.append(Variant(ALL, _with(stack, off, {}, numbers)))
     elif kind == EACH_LEFT_OUT:
-        made = [Variant(ALL, _with(stack, {}, numbers))]
+        made = [Variant(ALL, _with(stack, off, {}, numbers))]
         made += [
-            Variant(f"without {names.of(number)}", _with(stack, {}, [one for one in numbers if one != number]))
+            Variant(f"without {names.of(number)}", _with(stack, off, {}, [one for one in numbers if one != number]))
             for number in numbers
         ]
     elif kind == WEIGHTS_OF_A_ROW:
         made = [
-            Variant(f"{names.of(row)} {weight:g}", _with(stack, {row: weight}, [*numbers, row])) for weight in weights
+            Variant(f"{names.of(row)} {weight:g}", _with(stack, off, {row: weight}, [*numbers, row])) for weight in weights
         ]
     else:
         first, second = names.of(row), names.of(second_row)
         made = [
             Variant(
                 f"{first} {one:g}, {second} {two:g}",
-                _with(stack, {row: one, second_row: two}, [*numbers, row, second_row]),
+                _with(stack, off, {row: one, second_row: two}, [*numbers, row, second_row]),
             )
             for two, one in product(second_weights, weights)
         ]
@@ -181,16 +182,15 @@ def _need_weights(weights: Sequence[float], what: str) -> None:
         raise LorchestraError(f"{what} is empty; write the weights to compare, such as 0.5, 0.75, 1")
 
 
-def _with(stack: Stack, weights: dict[int, float], numbers: Sequence[int]) -> Stack:
-    """The stack with these rows alone on, at these weights. All rows stay, so that errors count them as people do."""
-    chosen = set(numbers)
-    return replace(
-        stack,
-        entries=tuple(
-            _weighted(entry, weights.get(number)) if number in chosen else replace(entry, on=False)
-            for number, entry in stack.rows
-        ),
-    )
+def _with(stack: Stack, off: Sequence[Entry], weights: dict[int, float], numbers: Sequence[int]) -> Stack:
+    """The stack with these rows alone on, at these weights; `off` are all of its rows as they are when they are off.
+
+    All rows stay, so that errors count them as people do.
+    """
+    entries = list(off)
+    for number in numbers:
+        entries[number - 1] = _weighted(stack.entries[number - 1], weights.get(number))
+    return replace(stack, entries=tuple(entries))
 
 
 def _weighted(entry: Entry, weight: float | None) -> Entry:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import LorchestraError
+from ..errors import FileProblem, LorchestraError
 from ..schedule.plot import PAPER
 
 MOST_SIDE = 8192
@@ -35,74 +35,169 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One picture of a sheet."""
+    """One picture of a sheet, or why there is none."""
 
     label: str
     note: str
     """A second line, e.g. numbers."""
     width: int
     height: int
-    pixels: bytes
-    """RGB, row after row."""
+    pixels: bytes | Callable[[], bytes] | None
+    """RGB, row after row; a function that gives them is called once, when they are drawn, and may raise `FileProblem`.
+    None if there is no picture."""
+    reason: str = ""
+    """Why there is none, written in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A part of a sheet: cells that fill lines, or a table with heads if it has two or more rows."""
+
+    cells: Sequence[Cell]
+    columns: Sequence[str] = ()
+    rows: Sequence[str] = ()
+    title: str = ""
+    has_first: bool = True
+    """Of a table: whether the first cell stands by itself before it."""
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it has heads."""
+        return len(self.rows) > 1
 
 
 def draw_sheet(
     cells: Sequence[Cell], columns: Sequence[str] = (), rows: Sequence[str] = (), caption: str = ""
 ) -> Image.Image:
-    """The sheet. With two or more `rows`, the first cell stands by itself, and the others in a table with heads;
-    otherwise all of them fill lines of about as many as make the sheet a square.
+    """A sheet of one block. With two or more `rows`, the first cell stands by itself, and the others in a table with
+    heads; otherwise all of them fill lines of about as many as make the sheet a square.
 
     Raises `LorchestraError` if the table has not as many places as there are cells.
     """
+    return draw_blocks([Block(cells, columns, rows)], caption)
+
+
+def draw_blocks(blocks: Sequence[Block], caption: str = "") -> Image.Image:
+    """The sheet of several blocks of one shape, which fill lines as the cells of a block do.
+
+    No more than one picture is held beside the sheet, where cells give theirs by a function. Raises `LorchestraError`
+    if a table has not as many places as there are cells.
+    """
+    cells = [cell for block in blocks for cell in block.cells]
     if not cells:
         raise LorchestraError("there are no pictures for a sheet")
-    is_table = len(rows) > 1
-    if is_table and len(cells) != 1 + len(columns) * len(rows):
-        raise LorchestraError(
-            f"{len(cells)} pictures do not fill a table of {len(rows)} rows and {len(columns)} columns and one place "
-            "before it"
-        )
-    width, height = max(cell.width for cell in cells), max(cell.height for cell in cells)
-    across = len(columns) if is_table else max(1, min(len(cells), round(math.sqrt(len(cells) * height / width))))
-    down = 1 + len(rows) if is_table else -(-len(cells) // across)
-    font = _font([*columns, *rows, caption, *(cell.label for cell in cells)])
-    left = _GAP + (max(_length(font, text) for text in rows) + _GAP if is_table else 0)
-    left = min(left, 300)
-    head = _LINE if is_table else 0
-    scale = min(
-        1.0,
-        LARGEST_CELL / max(width, height),
-        (MOST_SIDE - left) / across / width - _GAP / width,
-        (MOST_SIDE - head - 3 * _LINE) / down / height - (2 * _LINE + _GAP) / height,
-    )
-    cell_width, cell_height = max(round(width * scale), _SMALLEST_CELL), max(round(height * scale), _SMALLEST_CELL)
-    step_x, step_y = max(cell_width, 110) + _GAP, cell_height + 2 * _LINE + _GAP
+    for block in blocks:
+        places = int(block.has_first) + len(block.columns) * len(block.rows)
+        if block.is_table and len(block.cells) != places:
+            before = " and one place before it" if block.has_first else ""
+            raise LorchestraError(
+                f"{len(block.cells)} pictures do not fill a table of {len(block.rows)} rows and "
+                f"{len(block.columns)} columns{before}"
+            )
+    heads = [text for block in blocks for text in (*block.columns, *block.rows, block.title)]
+    font = _font([*heads, caption, *(text for cell in cells for text in (cell.label, cell.reason))])
+    layout = _Layout(blocks, font)
     bottom = _LINE + _GAP if caption else 0
-    sheet = Image.new("RGB", (left + across * step_x, _GAP + head + down * step_y + bottom), PAPER)
-    draw = ImageDraw.Draw(sheet)
-
-    def put(cell: Cell, x: int, y: int) -> None:
-        picture = Image.frombytes("RGB", (cell.width, cell.height), cell.pixels)
-        size = (max(1, round(cell.width * scale)), max(1, round(cell.height * scale)))
-        sheet.paste(picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS), (x, y))
-        draw.text((x, y + cell_height + 2), _cut(font, cell.label, step_x - _GAP), _INK, font)
-        draw.text((x, y + cell_height + 2 + _LINE), _cut(font, cell.note, step_x - _GAP), _QUIET, font)
-
-    if is_table:
-        put(cells[0], left, _GAP)
-        top = _GAP + step_y
-        for number, text in enumerate(columns):
-            draw.text((left + number * step_x, top), _cut(font, text, step_x - _GAP), _INK, font)
-        for number, text in enumerate(rows):
-            draw.text((_GAP, top + head + number * step_y), _cut(font, text, left - 2 * _GAP), _INK, font)
-        for number, cell in enumerate(cells[1:]):
-            put(cell, left + number % across * step_x, top + head + number // across * step_y)
-    else:
-        for number, cell in enumerate(cells):
-            put(cell, left + number % across * step_x, _GAP + number // across * step_y)
+    sheet = Image.new("RGB", (layout.width, layout.height + bottom), PAPER)
+    for number, block in enumerate(blocks):
+        layout.put_block(sheet, block, number)
     if caption:
-        draw.text((_GAP, sheet.height - _LINE - _GAP), _cut(font, caption, sheet.width - 2 * _GAP), _QUIET, font)
+        text = _cut(font, caption, sheet.width - 2 * _GAP)
+        ImageDraw.Draw(sheet).text((_GAP, sheet.height - _LINE - _GAP), text, _QUIET, font)
     return sheet
+
+
+class _Layout:
+    """Where everything of a sheet stands; all blocks have the same places."""
+
+    def __init__(self, blocks: Sequence[Block], font: Font) -> None:
+        first, cells = blocks[0], [cell for block in blocks for cell in block.cells]
+        self._font = font
+        width, height = max(cell.width for cell in cells), max(cell.height for cell in cells)
+        count = max(len(block.cells) for block in blocks)
+        if first.is_table:
+            self._columns = len(first.columns)
+            down = int(first.has_first) + len(first.rows)
+            names = [text for block in blocks for text in block.rows]
+            self._left = min(_GAP + max(_length(font, text) for text in names) + _GAP, 300)
+        else:
+            square = round(math.sqrt(count * height / width))
+            # A second line of blocks is read as columns: their cells then stay in one line.
+            self._columns = max(1, min(count, square if len(blocks) == 1 else count))
+            down = -(-count // self._columns)
+            self._left = _GAP
+        self._head = _LINE if first.is_table else 0
+        self._title = _LINE if any(block.title for block in blocks) else 0
+        shape = (self._left + self._columns * (width + _GAP), self._title + self._head + down * (height + 2 * _LINE))
+        self._across = max(1, min(len(blocks), round(math.sqrt(len(blocks) * shape[1] / shape[0]))))
+        lines = -(-len(blocks) // self._across)
+        across, total = self._columns * self._across, down * lines
+        self.scale = min(
+            1.0,
+            LARGEST_CELL / max(width, height),
+            (MOST_SIDE - self._left * self._across) / across / width - _GAP / width,
+            (MOST_SIDE - (self._head + self._title) * lines - 3 * _LINE) / total / height
+            - (2 * _LINE + _GAP) / height,
+        )
+        self._cell = (max(round(width * self.scale), _SMALLEST_CELL), max(round(height * self.scale), _SMALLEST_CELL))
+        self._step = (max(self._cell[0], 110) + _GAP, self._cell[1] + 2 * _LINE + _GAP)
+        self._block = (
+            self._left + self._columns * self._step[0],
+            self._title + self._head + down * self._step[1],
+        )
+        self.width = self._across * self._block[0]
+        self.height = _GAP + lines * self._block[1]
+
+    def put_block(self, sheet: Image.Image, block: Block, number: int) -> None:
+        """Draws a block at its place."""
+        draw, font, step = ImageDraw.Draw(sheet), self._font, self._step
+        x, y = number % self._across * self._block[0], _GAP + number // self._across * self._block[1]
+        left, top = x + self._left, y + self._title
+        if block.title:
+            draw.text((x + _GAP, y), _cut(font, block.title, self._block[0] - 2 * _GAP), _INK, font)
+        cells = list(block.cells)
+        if block.is_table:
+            if block.has_first:
+                self._put(sheet, cells.pop(0), left, top)
+                top += step[1]
+            for column, text in enumerate(block.columns):
+                draw.text((left + column * step[0], top), _cut(font, text, step[0] - _GAP), _INK, font)
+            top += self._head
+            for row, text in enumerate(block.rows):
+                draw.text((x + _GAP, top + row * step[1]), _cut(font, text, self._left - 2 * _GAP), _INK, font)
+        for place, cell in enumerate(cells):
+            self._put(sheet, cell, left + place % self._columns * step[0], top + place // self._columns * step[1])
+
+    def _put(self, sheet: Image.Image, cell: Cell, x: int, y: int) -> None:
+        draw, font, width = ImageDraw.Draw(sheet), self._font, self._step[0] - _GAP
+        try:
+            pixels, reason = cell.pixels() if callable(cell.pixels) else cell.pixels, cell.reason
+        except FileProblem as error:
+            pixels, reason = None, error.reason
+        if pixels is None:
+            draw.rectangle((x, y, x + self._cell[0] - 1, y + self._cell[1] - 1), outline=_QUIET)
+            lines = _wrapped(font, reason, max(self._cell[0], 110) - 8, max(1, (self._cell[1] - 8) // _LINE))
+            for number, line in enumerate(lines):
+                draw.text((x + 4, y + 4 + number * _LINE), line, _QUIET, font)
+        else:
+            picture = Image.frombytes("RGB", (cell.width, cell.height), pixels)
+            size = (max(1, round(cell.width * self.scale)), max(1, round(cell.height * self.scale)))
+            same = size == picture.size
+            sheet.paste(picture if same else picture.resize(size, Image.Resampling.LANCZOS), (x, y))
+        draw.text((x, y + self._cell[1] + 2), _cut(font, cell.label, width), _INK, font)
+        draw.text((x, y + self._cell[1] + 2 + _LINE), _cut(font, cell.note, width), _QUIET, font)
+
+
+def _wrapped(font: Font, text: str, width: int, most: int) -> list[str]:
+    """The text in so many lines at most; the last one is cut."""
+    lines: list[str] = []
+    words = text.split()
+    while words and len(lines) < most - 1:
+        line = words.pop(0)
+        while words and _length(font, f"{line} {words[0]}") <= width:
+            line += f" {words.pop(0)}"
+        lines.append(_cut(font, line, width))
+    return [*lines, _cut(font, " ".join(words), width)] if words else lines
 
 
 def can_write(texts: Sequence[str]) -> bool:
