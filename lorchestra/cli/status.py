@@ -38,6 +38,8 @@ def run_status(args: argparse.Namespace) -> int:
     rows += [_row(worker) for worker in status["workers"]]
     for line in _table(rows):
         print(printable(line))
+    for line in _remarks(status["workers"]):
+        print(printable(line))
     waiting: dict[str, int] = status["waiting"]
     ended: dict[str, Any] = status["ended"]
     print(f"\nqueued {sum(waiting.values()):,}, the oldest for {ended['oldest_seconds']:.0f} s; ", end="")
@@ -56,6 +58,19 @@ def _row(worker: Mapping[str, Any]) -> tuple[str, ...]:
         worker["id"], worker["state"], (worker["job"] or "-")[:8], worker["warm"] or "-", shown,
         f"{worker['silent_seconds']:.0f} s ago",
     )  # fmt: skip
+
+
+def _remarks(workers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What an owner should know of workers: why one is away, and that versions differ."""
+    found = [f"\n{worker['id']} is not used: {worker['problem']}" for worker in workers if worker["problem"]]
+    versions: dict[str, list[str]] = {}
+    for worker in workers:
+        if worker["versions"]:
+            versions.setdefault(worker["versions"], []).append(worker["id"])
+    if len(versions) > 1:
+        said = "; ".join(f"{version} at {', '.join(own)}" for version, own in sorted(versions.items()))
+        found.append(f"\nVersions differ, and so may pictures: {said}")
+    return found
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

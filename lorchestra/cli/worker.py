@@ -21,6 +21,10 @@ def add_worker(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--drain", action="store_true", help="tells the worker of this ComfyUI to finish its job, then leave"
     )
+    parser.add_argument(
+        "--allow-other-nodes", action="store_true",
+        help="join though this ComfyUI has other nodes than other workers: it gets the jobs that its nodes can run",
+    )  # fmt: skip
     add_fleet(parser)
     parser.set_defaults(run=run_worker)
 
@@ -33,7 +37,7 @@ def run_worker(args: argparse.Namespace) -> int:
     if args.drain:
         print(f"{drain(table, args.comfyui)} finishes its job, and leaves")
         return 0
-    worker = Worker(table, kept, app, args.comfyui)
+    worker = Worker(table, kept, app, args.comfyui, args.allow_other_nodes)
     worker.join()
     print(worker.id, flush=True)
     return worker.run()

@@ -22,6 +22,7 @@ from ..backend import Changed, Ended, Failure, Graph, GraphRefused, Made, Row, S
 from ..http import Refusal
 from ..job import CANCELED, CANCELING
 from . import broker
+from .interfaces import find_matching
 from .kept import INPUTS, Kept
 from .logs import LOGGER
 from .needs import Inventory, find_base, own_queue, queue_of
@@ -192,6 +193,7 @@ class Fleet:
                     "id": one.beat.id, "state": one.beat.state if self._is_alive(one) else "lost", "job": one.beat.job,
                     "url": one.beat.facts.get("url"), "warm": one.beat.facts.get("warm"),
                     "free_memory": one.beat.facts.get("free_memory"), "version": one.beat.facts.get("version"),
+                    "versions": one.beat.facts.get("versions"), "problem": one.beat.facts.get("problem"),
                     "silent_seconds": round(now - one.changed, 1),
                 }
                 for one in self._seen.values()
@@ -229,6 +231,7 @@ class Fleet:
             least = min(missing.values(), key=len)
             lacks = " and ".join(least[:20])
             raise GraphRefused(f"no worker has {lacks}. Put it on one of them, or correct the name.", {})
+        able = self._alike(graph, {own: known[own] for own in able})
         queue = queue_of(find_base(graph))
         with self._lock:
             listeners = {own for own in known if queue in self._seen[own].beat.facts.get("queues", ())}
@@ -236,6 +239,13 @@ class Fleet:
                 return queue
             alive = [own for own in able if self._is_alive(self._seen[own])] or able
             return min((own_queue(own) for own in alive), key=lambda one: self._waiting[one])
+
+    def _alike(self, graph: Graph, able: Mapping[str, Inventory]) -> list[str]:
+        """Those whose ComfyUIs define the graph's nodes in one way, where some may have other nodes."""
+        nodes = {own: inventory.nodes for own, inventory in able.items()}
+        with self._lock:
+            facts = {own: self._seen[own].beat.facts for own in able if own in self._seen}
+        return find_matching(graph, nodes, [own for own in facts if not facts[own].get("allows_other_nodes")])
 
     def _is_alive(self, seen: _Seen) -> bool:
         return time.monotonic() - seen.changed < LOST_SECONDS
