@@ -62,6 +62,7 @@ def lines_of(status: Mapping[str, Any]) -> Iterator[str]:
     workers: Sequence[Mapping[str, Any]] = status["workers"]
     rows = [("WORKER", "STATE", "JOB", "DONE", "/MIN", "FREE", "LOADED"), *map(_worker, workers)]
     yield from _table(rows, right=(3, 4, 5))
+    yield from _remarks(workers)
     waiting: Mapping[str, int] = status["waiting"]
     ended: Mapping[str, Any] = status["ended"]
     yield ""
@@ -131,6 +132,20 @@ def _first(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """The head and so many rows, and that there are more."""
     left = len(rows) - 1 - _MOST_ROWS
     return list(rows) if left <= 0 else [*rows[: 1 + _MOST_ROWS], (*("",) * (len(rows[0]) - 1), f"… {left:,} more")]
+
+
+def _remarks(workers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What an owner should know of workers: why one is away, and that versions differ."""
+    for worker in workers:
+        if worker.get("problem"):
+            yield f"{worker['id']} is not used: {worker['problem']}"
+    versions: dict[str, list[str]] = {}
+    for worker in workers:
+        if worker.get("versions"):
+            versions.setdefault(worker["versions"], []).append(worker["id"])
+    if len(versions) > 1:
+        said = "; ".join(f"{version} at {', '.join(own)}" for version, own in sorted(versions.items()))
+        yield f"Versions differ, and so may pictures: {said}"
 
 
 def _table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:

@@ -32,6 +32,10 @@ def add_worker(subparsers: Subparsers) -> None:
         help="how long the oldest job gives way to others whose base model and LoRAs are loaded; 0 takes jobs as they "
         f"came; default: {_PATIENCE:g}",
     )
+    parser.add_argument(
+        "--allow-other-nodes", action="store_true",
+        help="join though this ComfyUI has other nodes than other workers: it gets the jobs that its nodes can run",
+    )  # fmt: skip
     add_fleet(parser)
     parser.set_defaults(run=run_worker)
 
@@ -46,7 +50,7 @@ def run_worker(args: argparse.Namespace) -> int:
         return 0
     if not 0 <= args.patience < float("inf"):
         raise LorchestraError(f"--patience {args.patience:g} is no time; expected seconds, 0 or more")
-    worker = Worker(table, kept, app, args.comfyui, args.patience)
+    worker = Worker(table, kept, app, args.comfyui, args.patience, args.allow_other_nodes)
     worker.join()
     print(worker.id, flush=True)
     return worker.run()

@@ -22,6 +22,7 @@ from ..backend import Changed, Ended, Failure, Graph, GraphRefused, Made, Row, S
 from ..http import Refusal
 from ..job import CANCELED, CANCELING
 from . import broker
+from .interfaces import find_matching
 from .kept import INPUTS, Kept
 from .loaded import loaded_by
 from .logs import LOGGER
@@ -33,6 +34,7 @@ from .worker import ATTEMPTS, lost_reason, uploads_of
 GONE = "gone"
 _SHOWN = (
     "url", "version", "warm", "warm_loras", "free_memory", "done", "last_minute", "nodes", "nodes_cached", "by_warm",
+    "versions", "problem",
 )  # fmt: skip
 """What a worker tells of itself that `status` shows."""
 _POLL_SECONDS = 0.2
@@ -243,6 +245,7 @@ class Fleet:
             least = min(missing.values(), key=len)
             lacks = " and ".join(least[:20])
             raise GraphRefused(f"no worker has {lacks}. Put it on one of them, or correct the name.", {})
+        able = self._alike(graph, {own: known[own] for own in able})
         queue = queue_of(find_base(graph))
         with self._lock:
             listeners = {own for own in known if queue in self._seen[own].beat.facts.get("queues", ())}
@@ -255,6 +258,13 @@ class Fleet:
     def _free_memory(self, worker: str) -> int:
         free = self._seen[worker].beat.facts.get("free_memory")
         return free if isinstance(free, int) else 0
+
+    def _alike(self, graph: Graph, able: Mapping[str, Inventory]) -> list[str]:
+        """Those whose ComfyUIs define the graph's nodes in one way, where some may have other nodes."""
+        nodes = {own: inventory.nodes for own, inventory in able.items()}
+        with self._lock:
+            facts = {own: self._seen[own].beat.facts for own in able if own in self._seen}
+        return find_matching(graph, nodes, [own for own in facts if not facts[own].get("allows_other_nodes")])
 
     def _is_alive(self, seen: _Seen) -> bool:
         return time.monotonic() - seen.changed < LOST_SECONDS

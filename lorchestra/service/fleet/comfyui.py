@@ -92,6 +92,13 @@ class ComfyUI:
         free = cast("dict[str, Json]", first).get("vram_free") if isinstance(first, dict) else None
         return free if isinstance(free, int) else None
 
+    async def versions(self) -> str:
+        """What its pictures depend on beside models and nodes. Example: `ComfyUI 0.33.0, PyTorch 2.9.1`."""
+        system = (await self.object("/system_stats")).get("system")
+        data = cast("dict[str, Json]", system) if isinstance(system, dict) else {}
+        named = (("ComfyUI", data.get("comfyui_version")), ("PyTorch", data.get("pytorch_version")))
+        return ", ".join(f"{name} {shortened(said, 50) if isinstance(said, str) else '?'}" for name, said in named)
+
     async def upload(self, name: str, folder: str, data: bytes) -> None:
         """Puts a file among its inputs, over one of that name; raises `ComfyUIError`."""
         form = aiohttp.FormData()

@@ -14,6 +14,7 @@ from ...limits import Json
 from ...stack.wanted import wanted_of
 from ...workflow.loras import OURS, find_uses
 from ..backend import Graph
+from .interfaces import Interfaces
 
 ANY = "any"
 """The queue of graphs that load no base model."""
@@ -31,6 +32,11 @@ class Inventory:
 
     def __init__(self, info: Mapping[str, Json]) -> None:
         self.info = info
+
+    @cached_property
+    def nodes(self) -> Interfaces:
+        """What its nodes take and give."""
+        return Interfaces(self.info)
 
     @cached_property
     def bases(self) -> Sequence[str]:

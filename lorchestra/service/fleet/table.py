@@ -257,10 +257,12 @@ class Table:
 
     # A worker's.
 
-    def join(self, worker: str, beat: int, facts: Mapping[str, Json], info_key: str, info: bytes) -> None:
+    def join(
+        self, worker: str, beat: int, facts: Mapping[str, Json], info_key: str, info: bytes, state: str = READY
+    ) -> None:
         """Says what a worker has; `info` is packed."""
         values: dict[str, Any] = {
-            "beat": beat, "state": READY, "job": None, "facts": json.dumps(facts), "info_key": info_key, "info": info,
+            "beat": beat, "state": state, "job": None, "facts": json.dumps(facts), "info_key": info_key, "info": info,
         }  # fmt: skip
         with self._begun() as connection:
             own = _WORKERS.c.id == worker

@@ -18,16 +18,18 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from ... import __version__
-from ...errors import LorchestraError, quoted
+from ...errors import quoted
 from ...limits import Json
 from ..assets import FOLDER
 from ..backend import BASE, NOTHING, STACK, Cached, Ended, Failure, Graph, Made, Ran, Signal
 from . import broker
 from .comfyui import ComfyUI, ComfyUIError, ComfyUIRefused
+from .interfaces import Interfaces
 from .kept import INPUTS, Kept, KeptError, output_name
 from .loaded import loaded_by, words_of
 from .logs import LOGGER
 from .needs import ANY, Inventory, own_queue, queue_of
+from .peers import Peers, WorkerRefused
 from .table import AWAY, DRAINING, READY, Order, Table, TableError, pack_info
 from .tally import Tally
 from .warm import Patience, Warm
@@ -43,11 +45,9 @@ _INFO_SECONDS = 60.0
 _MEMORY_SECONDS = 10.0
 """Between two looks at how much memory is free."""
 _AWAY_SECONDS = 1.0
+_REFUSED_SECONDS = 10.0
+"""Between two looks whether a ComfyUI that came back with other nodes has those of the others again."""
 _ID = re.compile(r"[^A-Za-z0-9_.-]+")
-
-
-class WorkerRefused(LorchestraError):
-    """A worker that cannot work beside the others."""
 
 
 def worker_id(url: str) -> str:
@@ -58,12 +58,27 @@ def worker_id(url: str) -> str:
 class Worker:
     """The worker of one ComfyUI."""
 
-    def __init__(self, table: Table, kept: Kept, app: broker.App, url: str, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        table: Table,
+        kept: Kept,
+        app: broker.App,
+        url: str,
+        patience: float = PATIENCE,
+        allows_other_nodes: bool = False,
+    ) -> None:
         """`patience` is for how many seconds the oldest job gives way to those for which less must be loaded.
+
+        `allows_other_nodes` lets its ComfyUI have others than the other workers' have.
 
         Raises `ComfyUIError` for what is no address.
         """
         self.id = worker_id(url)
+        self._peers, self._allows_other_nodes = Peers(table, self.id), allows_other_nodes
+        self._nodes = Interfaces({})
+        self._versions = ""
+        self._problem: str | None = None
+        """Why its ComfyUI is not used, beside that it does not answer."""
         self._url = ComfyUI(url).url
         self._table, self._kept, self._app = table, kept, app
         self._inventory = Inventory({})
@@ -98,6 +113,7 @@ class Worker:
             raise WorkerRefused(
                 f"the door runs Lorchestra {door}, and this worker {__version__}. Install the same version for both."
             )
+        self._compare()
         own = [own_queue(self.id), *map(queue_of, self._inventory.bases), ANY]
         self._queues = list(dict.fromkeys(own))
         self._say_all()
@@ -173,6 +189,10 @@ class Worker:
                     return
             ended = asyncio.run(self._run(order))
         except ComfyUIRefused as error:
+            if self._has_other_nodes():
+                self._table.put_back(order, self.id)
+                LOGGER.info("the ComfyUI has other nodes than before, and the job goes elsewhere", extra=about)
+                return
             ended = Ended(order.job, (), failure=Failure(str(error)))
         except KeptError as error:
             ended = Ended(order.job, (), failure=Failure(f"{error}."))
@@ -206,6 +226,15 @@ class Worker:
         ran = Ran(round(seconds, 3), len(order.graph), len(cached), warm)
         self._tally.add(ran)
         return ran
+
+    def _has_other_nodes(self) -> bool:
+        """Whether the ComfyUI was started again with other nodes since it was looked at."""
+        key = self._nodes.key
+        try:
+            asyncio.run(self._look())
+        except ComfyUIError:  # is found out by the next job
+            return False
+        return key != self._nodes.key
 
     def _finish(self, order: Order, ended: Ended) -> bool:
         """Says how an order ended, also after a moment in which the database does not answer."""
@@ -278,16 +307,30 @@ class Worker:
         while not self._ended.wait(_AWAY_SECONDS):
             is_away = self._state == AWAY
             self._look_at_memory()
-            if self._job is not None or not (is_away or time.monotonic() - self._read >= _INFO_SECONDS):
+            pause = _REFUSED_SECONDS if self._problem else 0.0 if is_away else _INFO_SECONDS
+            if self._job is not None or time.monotonic() - self._read < pause:
                 continue
             try:
                 asyncio.run(self._look(checks_version=is_away))
-                self._state = READY if is_away and self._state == AWAY else self._state
-            except ComfyUIError as error:
+                is_back = self._state == AWAY
+                self._compare(only_before=not is_back)
+                self._problem = None
+                self._state = READY if is_back and self._state == AWAY else self._state
+            except (ComfyUIError, WorkerRefused) as error:
                 self._state = AWAY if self._state == READY else self._state
+                was, self._problem = self._problem, str(error) if isinstance(error, WorkerRefused) else None
+                if str(error) != was:
+                    LOGGER.warning("%s", error, extra={"worker": self.id})
+            except TableError as error:
                 LOGGER.warning("%s", error, extra={"worker": self.id})
-            except (WorkerRefused, TableError) as error:
-                LOGGER.warning("%s", error, extra={"worker": self.id})
+
+    def _compare(self, only_before: bool = False) -> None:
+        """Raises `WorkerRefused` where other workers' ComfyUIs have other nodes; other versions are told in the log."""
+        if not self._allows_other_nodes:
+            self._peers.require_same_nodes(self._url, self._nodes, only_before)
+        said = None if only_before else self._peers.find_other_versions(self._versions)
+        if said is not None:
+            LOGGER.warning("%s", said, extra={"worker": self.id})
 
     def _look_at_memory(self) -> None:
         """Also while a job runs: then the memory is what matters."""
@@ -312,22 +355,27 @@ class Worker:
                 )
             info = await comfyui.object("/object_info")
             self._free, self._weighed = await comfyui.free_memory(), time.monotonic()
+            self._versions = await comfyui.versions()
         packed = await asyncio.to_thread(pack_info, info)
         key = hashlib.sha256(packed).hexdigest()
         if key != self._info_key:
             had_any, self._inventory, self._info_key = bool(self._info_key), Inventory(info), key
+            was, self._nodes = self._nodes.key, Interfaces(info)
+            if had_any and was != self._nodes.key and self._state == READY:
+                self._state = AWAY  # until they were compared with the others'
             if had_any:
                 self._say_all()
 
     def _say_all(self) -> None:
         packed = pack_info(self._inventory.info)
-        self._table.join(self.id, self._beat, self._facts(), self._info_key, packed)
+        self._table.join(self.id, self._beat, self._facts(), self._info_key, packed, self._state)
 
     def _facts(self) -> dict[str, Json]:
         return {
             "url": self._url, "version": __version__, "warm": next(iter(self._bases.keys), None),
             "warm_loras": self._words if self._stacks.keys else "", "free_memory": self._free, "queues": self._queues,
-            **self._tally.to_json(),
+            "interfaces": self._nodes.key, "versions": self._versions, "problem": self._problem,
+            "allows_other_nodes": self._allows_other_nodes, **self._tally.to_json(),
         }  # fmt: skip
 
 
