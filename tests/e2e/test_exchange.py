@@ -290,8 +290,8 @@ def test_menus_copy_without_the_clipboard_of_safe_pages(
     exchange.face.editor.get_by_role("button", name="Show as list").click()
     for items, row, copied in (
         (("Copy",), 1, f'{{"version": 1, "loras": [\n  {line}\n]}}'),
-        (("JSON",), None, json.dumps({"version": 1, "loras": rows})),
-        (("<lora:…>",), None, "<lora:warm:0.5>"),
+        (("Copy as", "JSON"), None, json.dumps({"version": 1, "loras": rows})),
+        (("Copy as", "<lora:…>"), None, "<lora:warm:0.5>"),
     ):
         exchange.clipboard("before")
         hidden_clipboard()
@@ -714,7 +714,7 @@ def test_loaders_that_stay_say_why(exchange: Exchange) -> None:
     ]
     exchange.load([*around(), *nodes], [[1, 3, 0, 4, 0, "MODEL"], [2, 1, 0, 5, 0, "MODEL"]])
     for node, reason in (
-        (2, "take LoRAs from their own pack"),
+        (2, "take LoRAs only from their own pack's nodes"),
         (4, "its model is Nunchaku's"),
         (5, "its weight for audio is 0.5"),
     ):
