@@ -219,9 +219,7 @@ def test_another_language(settings: Settings, open_face: Any, server: Any, langu
         )
         sentences = files["main"]["lorchestraSentences"]
         missing = sentences["{lora} was not found"].replace("{lora}", "gone.safetensors")
-        english = (
-            "{missing}. Add the file to a LoRA folder, choose another one, switch the row off, or let the node skip it."
-        )
+        advice = "Add the file to a LoRA folder, choose another one, switch the row off, or let the node skip it."
         said = sentences[f"{{missing}}. {advice}"].replace("{missing}", missing)
         other.wait_for(lambda: said in page.locator(".lorchestra-loras").first.inner_html())
         other.screenshot(f"language-{language}")
