@@ -57,9 +57,9 @@ class Fleet:
         address = self.start("door", "serve", "--port", str(port), *arguments)
         self.service = Service(Address(address.removesuffix("/lorchestra")))  # type: ignore[arg-type]
 
-    def start_worker(self, comfyui: str) -> str:
+    def start_worker(self, comfyui: str, *arguments: str) -> str:
         """A worker that the door knows; gives its id."""
-        own = self.start(f"worker-{comfyui.rpartition(':')[2]}", "worker", "--comfyui", comfyui)
+        own = self.start(f"worker-{comfyui.rpartition(':')[2]}", "worker", "--comfyui", comfyui, *arguments)
         self.until(lambda: any(one["id"] == own and one["state"] == "ready" for one in self.status()["workers"]))
         return own
 
