@@ -37,6 +37,12 @@ class Fleet:
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict[str, "subprocess.Popen[str]"])
     service: Service = field(default_factory=lambda: Service(Address("")))  # type: ignore[arg-type]
 
+    @property
+    def database(self) -> Path:
+        """The table that door and workers share."""
+        named = [one for one in self.options if one.startswith("sqlite:///")]
+        return Path(named[0].removeprefix("sqlite:///")) if named else self.folder / "fleet.sqlite"
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One command, to its end."""
         command = [sys.executable, "-m", "lorchestra", *arguments]

@@ -31,7 +31,7 @@ def nothing(_: Signal) -> None:
         (lambda _: (200, b"[1]"), "expected a JSON object"),
         (lambda _: (500, b"oh"), "answers HTTP 500: oh"),
         (lambda path: (200, as_json({path[9:]: {"prompt": 3}})), "has a history that cannot be read"),
-        (lambda path: (200, b"{}") if "history" in path else (404, b""), "does not answer"),
+        (lambda path: (404, b"") if "/ws" in path else (200, b"{}"), "does not answer"),
     ],
     ids=["hangs", "html", "list", "500", "history", "no socket"],
 )
