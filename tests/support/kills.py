@@ -118,6 +118,8 @@ class Siege:
     servers: Sequence[Server]
     redis: Redis | None
     seed: int
+    delays: tuple[float, ...] = (0.0, 0.5, 12.0)
+    """After which a worker is started again: before anybody notices, or after."""
     sent: list[Sent] = field(default_factory=list["Sent"])
     kills: list[Kill] = field(default_factory=list["Kill"])
     recoveries: list[float] = field(default_factory=list[float])
@@ -197,8 +199,7 @@ class Siege:
         name = f"worker-{server.url.rpartition(':')[2]}"
         at = time.time()
         self.fleet.kill(name)
-        # Some are started again before anybody notices, others are missed.
-        time.sleep(self._random.choice((0.0, 0.5, 12.0)))
+        time.sleep(self._random.choice(self.delays))
         self.fleet.start_worker(server.url)
         return Kill("worker", name, at, time.time())
 
