@@ -110,8 +110,7 @@ def compare(
         ]
     elif kind == WEIGHTS_OF_A_ROW:
         made = [
-            Variant(f"{names.of(row)} {weight:g}", _with(stack, off, {row: weight}, [*numbers, row]))
-            for weight in weights
+            Variant(f"{names.of(row)} {weight:g}", _with(stack, off, {row: weight}, [*numbers, row])) for weight in weights
         ]
     else:
         first, second = names.of(row), names.of(second_row)
