@@ -6,6 +6,7 @@ What a backend tells is worked through by one thread, which is the only one that
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sys
 import threading
@@ -46,12 +47,14 @@ from .job import (
     Progress,
 )
 from .settings import Settings
-from .store import Callback, Store
+from .store import Callback, Store, StoreError
 from .threads import Threads
 
 _MOST_LISTED = 500
 """Jobs that one listing looks at."""
 _MANY, _MANY_SECONDS = 1000, 0.25
+_AGAIN_SECONDS = 1.0
+"""After which the queue is looked at again, where what was told could not be kept."""
 
 
 @dataclass(eq=False)
@@ -195,13 +198,22 @@ class Jobs:
         try:
             await self._backend.submit(live.job.id, graph, secrets or {}, priority or 0)
         except BaseException:
-            with self._lock:
-                self._live.pop(live.job.id, None)
-            await self._threads.run(self._store.remove, live.job.id, key)
+            await self._threads.run(self._forget, live, key)
             raise
         live.is_queued = True
         self._signals.put(Changed())
         return live.job
+
+    def _forget(self, live: Live, key: str | None) -> None:
+        """A job that was not queued has never been."""
+        try:
+            self._store.remove(live.job.id, key)
+        except StoreError:  # the disk is full: it ends when it can be said so
+            live.is_queued = True
+            self._signals.put(Changed())
+            return
+        with self._lock:
+            self._live.pop(live.job.id, None)
 
     def find(self, job: str) -> Job | None:
         """A job as it is now. From any thread but the loop's: it may read a file."""
@@ -315,11 +327,11 @@ class Jobs:
             live.watches.discard(watch)
 
     def _work(self) -> None:
+        pause: float | None = None
         while True:
+            signals = self._wait(pause)
+            pause = None
             try:
-                signals = [self._signals.get()]
-                while not self._signals.empty():
-                    signals.append(self._signals.get())
                 has_changed = False
                 for signal in signals:
                     if signal is None:
@@ -332,13 +344,25 @@ class Jobs:
                     self._look_at_queue()
                     if len(self._live) > _MANY:  # places change with every job: they are looked at once for several
                         time.sleep(_MANY_SECONDS)
-            except Exception as error:  # the thread must go on: what is lost is found when the queue changes next
+            except Exception as error:  # the thread must go on: what is lost is found at the next look at the queue
                 self._report(error)
+                pause = _AGAIN_SECONDS
+
+    def _wait(self, seconds: float | None) -> list[Signal | None]:
+        """All that was told; after so many seconds that the queue is to be looked at again."""
+        try:
+            signals = [self._signals.get(timeout=seconds)]
+        except queue.Empty:
+            return [Changed()]
+        while not self._signals.empty():
+            signals.append(self._signals.get())
+        return signals if seconds is None else [*signals, Changed()]
 
     def _report(self, error: Exception) -> None:
-        import logging
-
-        logging.exception("[Lorchestra] what a job told could not be taken", exc_info=error)
+        if isinstance(error, StoreError):  # its sentence says all
+            logging.warning("[Lorchestra] %s", error)
+        else:
+            logging.exception("[Lorchestra] what a job told could not be taken", exc_info=error)
 
     def _take(self, signal: Started | Cached | Stepped | Previewed | Produced | Ended) -> None:
         live = self._live.get(signal.job)

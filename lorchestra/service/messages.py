@@ -62,8 +62,11 @@ def find_preview(message: bytes) -> Previewed | None:
     (length,) = struct.unpack(">I", message[4:8])
     try:
         about = json.loads(message[8 : 8 + length])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+    if not isinstance(about, dict):
+        return None
+    about = cast("dict[str, Any]", about)
     job = about.get("prompt_id")
     node = str(about.get("display_node_id") or about.get("node_id") or "")
     kind = str(about.get("image_type", "image/jpeg"))

@@ -293,6 +293,10 @@ class Store:
                 with connection:
                     yield connection
             except sqlite3.Error as error:
+                if "full" in str(error):  # what is open can be read; opening it again would need space
+                    raise StoreError(
+                        f"the disk of {self.path.name} is full, so no job can be kept. Free some, and send it again."
+                    ) from error
                 self.close()
                 raise StoreError(
                     f"the file of jobs {self.path.name} cannot be used ({error}). If it is damaged, move it away."

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.fleet import Fleet
+from support.kills import Redis, Siege
 from support.live_service import ARGUMENTS, EMPTY, ROWS, comfyui, fill, pixels
 from support.sdk import run_with_sdk
 
@@ -162,24 +160,25 @@ def test_a_job_that_comfyui_refuses_fails_with_its_sentence(fleet: Fleet) -> Non
     assert "row 1: flux: made for FLUX.1" in error["message"]
 
 
-def test_the_job_of_a_killed_worker_is_run_again_and_the_door_finds_its_jobs(
+def test_the_job_of_a_killed_worker_is_finished_where_it_was_begun_and_the_door_finds_its_jobs(
     fleet: Fleet, servers: list[Server]
 ) -> None:
-    slow = demo_prompt([], steps=30, width=64, height=64, seed=31)
-    job = fleet.submit(slow)
+    job = fleet.submit(demo_prompt([], steps=30, width=64, height=64, seed=31, prefix="begun"))
     lost = worker_of(fleet, job)
-    name = next(name for name in fleet.processes if name.endswith(lost.rpartition("-")[2]))
-    fleet.kill(name)
+    at, other = sorted(servers, key=lambda one: not lost.endswith(one.url.rpartition(":")[2]))
+    fleet.until(lambda: at.get("/queue")["queue_running"])
+    second = fleet.run("worker", "--comfyui", at.url.replace("127.0.0.1", "localhost"), "--folder", str(fleet.folder))
+    assert second.returncode == 2 and "has a worker already" in second.stderr
+    fleet.kill(f"worker-{lost.rpartition('-')[2]}")
     fleet.kill("door")
     port = int(fleet.service.url.rpartition(":")[2].partition("/")[0])
     started = time.monotonic()
     fleet.start_door(port=port)
     assert time.monotonic() - started < 15
-    ended = fleet.service.wait(job, 60)
+    ended = fleet.service.wait(job, 120)
     assert ended["status"] == "succeeded" and len(ended["outputs"]) == 1
-    assert time.monotonic() - started < 60
-    server = next(one for one in servers if one.url.endswith(lost.rpartition("-")[2]))
-    assert fleet.start_worker(server.url) == lost
+    assert [len(list((one.base / "output").glob("begun*"))) for one in (at, other)] == [1, 0], "it was not drawn again"
+    assert fleet.start_worker(at.url) == lost
 
 
 def test_status_metrics_logs_and_draining(fleet: Fleet, servers: list[Server]) -> None:
@@ -208,29 +207,19 @@ def read_metrics(fleet: Fleet) -> str:
 
 
 def test_with_redis(servers: list[Server], tmp_path: Path) -> None:
-    binary = shutil.which("redis-server")
-    if binary is None:
-        message = "redis-server is not installed: on Debian, apt-get install redis-server"
-        pytest.fail(message) if os.environ.get("REQUIRE_COMFYUI") == "1" else pytest.skip(message)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [binary, "--port", str(port), "--save", "", "--dir", str(tmp_path)]
-    redis: Any = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    options = ("--broker", f"redis://127.0.0.1:{port}/0", "--database", f"sqlite:///{tmp_path / 'shared.sqlite'}")
-    try:
+    """A worker, a ComfyUI, the door and Redis are killed under load; test_fleet_kills.py does so for long."""
+    with Redis(tmp_path) as redis:
+        options = ("--broker", redis.url, "--database", f"sqlite:///{tmp_path / 'shared.sqlite'}")
         with Fleet(tmp_path, options) as fleet:
-            fleet.start_door("--limit", "6")
-            fleet.start_worker(servers[0].url)
-            jobs = [fleet.submit(EMPTY | {"3": EMPTY["2"]}) for _ in range(5)]
-            assert [fleet.service.wait(job)["status"] for job in jobs] == ["succeeded"] * 5
+            fleet.start_door()
+            for server in servers:
+                fleet.start_worker(server.url)
+            siege = Siege(fleet, servers, redis, seed=time.time_ns() % 2**31, delays=(0.5,))
+            with siege.load():
+                for what in ("worker", "redis", "door", "comfyui"):
+                    siege.kill(what, 1, (0.2, 1.0))
+            print(siege.check(drawn=1))
+            fleet.kill("door")
+            fleet.start_door("--limit", "3")
             late = fleet.service.wait(fleet.submit(LONG))
-            assert late["status"] == "failed" and "longer than 6 seconds" in late["error"]["message"]
-            redis.kill()  # all of its messages are lost
-            redis.wait(20)
-            waits = fleet.submit(EMPTY)
-            redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-            assert fleet.service.wait(waits, 60)["status"] == "succeeded"
-    finally:
-        redis.kill()
-        redis.wait(20)
+            assert late["status"] == "failed" and "longer than 3 seconds" in late["error"]["message"]

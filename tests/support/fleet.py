@@ -34,8 +34,18 @@ class Fleet:
 
     folder: Path
     options: tuple[str, ...] = ()
+    environ: dict[str, str] = field(default_factory=dict[str, str])
+    """Of processes that are started from now on."""
+    logs: Path | None = None
+    """Where logs are written; the folder if it is None."""
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict[str, "subprocess.Popen[str]"])
     service: Service = field(default_factory=lambda: Service(Address("")))  # type: ignore[arg-type]
+
+    @property
+    def database(self) -> Path:
+        """The table that door and workers share."""
+        named = [one for one in self.options if one.startswith("sqlite:///")]
+        return Path(named[0].removeprefix("sqlite:///")) if named else self.folder / "fleet.sqlite"
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One command, to its end."""
@@ -45,7 +55,7 @@ class Fleet:
     def start(self, name: str, *arguments: str) -> str:
         """A command that goes on; gives the line with which it says that it is there."""
         command = [sys.executable, "-m", "lorchestra", *arguments, "--folder", str(self.folder), *self.options]
-        with (self.folder / f"{name}.log").open("a") as log:
+        with self._log(name).open("a") as log:
             process = subprocess.Popen(command, env=self._env(), stdout=subprocess.PIPE, stderr=log, text=True)
         self.processes[name] = process
         assert process.stdout
@@ -69,7 +79,10 @@ class Fleet:
         process.wait(20)
 
     def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()
+        return self._log(name).read_text()
+
+    def _log(self, name: str) -> Path:
+        return (self.logs or self.folder) / f"{name}.log"
 
     def status(self) -> Any:
         return self.ask("GET", "/fleet").json
@@ -106,7 +119,7 @@ class Fleet:
 
     def _env(self) -> dict[str, str]:
         kept = {name: text for name, text in os.environ.items() if not name.startswith("LORCHESTRA_")}
-        return kept | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+        return kept | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"} | self.environ
 
 
 @contextlib.contextmanager

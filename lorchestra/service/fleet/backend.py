@@ -37,6 +37,7 @@ _SHOWN = (
     "versions", "problem",
 )  # fmt: skip
 """What a worker tells of itself that `status` shows."""
+_UNQUEUED = "The job was not queued: the door ended before it was, or its disk was full. Send it again."
 _POLL_SECONDS = 0.2
 _LOOK_SECONDS = 1.0
 """Between two looks at the workers and at what waits."""
@@ -78,7 +79,7 @@ class Fleet:
         """By the key of what a ComfyUI has."""
         self._lock = threading.RLock()
         self._closed = threading.Event()
-        self._cleaned = 0.0
+        self._cleaned = time.monotonic()
 
     def start(self) -> None:
         """Makes the table, says which version this is, and looks at the workers. Raises `TableError`."""
@@ -140,7 +141,7 @@ class Fleet:
         if end is not None:
             return end_from_json(job, end)
         if state is None:
-            return Ended(job, (), failure=Failure("The door ended before the job was queued. Send it again."))
+            return Ended(job, (), failure=Failure(_UNQUEUED))
         return None
 
     def find_file(self, made: Made) -> Path | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
@@ -27,14 +26,26 @@ _MOST_MESSAGE = 32_000_000
 _LOOK_SECONDS = 0.5
 """Between two looks at whether the job is to be canceled."""
 _SOON_SECONDS = 0.02
+_STOP_SECONDS = 60.0
+"""For a node to hear that it is interrupted; a sampler does between two steps."""
 _HISTORY_SECONDS = 3.0
 """Between two looks at whether a job has ended of which the socket says nothing."""
+_FETCH_SECONDS = 3600.0
+"""For one file that a job has made."""
 _CHUNK = 1 << 18
 _FEATURES = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
 
 
 class ComfyUIError(LorchestraError):
     """A ComfyUI that cannot be used: the sentence says which, and what it did."""
+
+
+class ComfyUIAway(ComfyUIError):
+    """A ComfyUI to which there is no connection: what was asked, it never heard."""
+
+
+class ComfyUIStuck(ComfyUIError):
+    """A ComfyUI whose job ran too long and cannot be interrupted."""
 
 
 class ComfyUIRefused(LorchestraError):
@@ -110,8 +121,9 @@ class ComfyUI:
     async def fetch(self, made: Made) -> AsyncIterator[bytes]:
         """The bytes of a file that a node made; raises `ComfyUIError`."""
         query = urlencode({"filename": made.name, "subfolder": made.subfolder, "type": made.folder})
+        limit = aiohttp.ClientTimeout(total=_FETCH_SECONDS, sock_connect=self._seconds, sock_read=self._seconds)
         try:
-            async with self._opened().get(f"{self.url}/view?{query}") as answer:
+            async with self._opened().get(f"{self.url}/view?{query}", timeout=limit) as answer:
                 if answer.status != 200:
                     raise ComfyUIError(f"{self.url} does not give {quoted(made.name)} (HTTP {answer.status})")
                 async for chunk in answer.content.iter_chunked(_CHUNK):
@@ -119,29 +131,40 @@ class ComfyUI:
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise self._lost(error) from error
 
+    async def knows(self, job: str) -> bool:
+        """Whether a job waits or runs there, or has ended; raises `ComfyUIError`."""
+        return await self._queued(job) is not None or await self._find_end(job) is not None
+
+    async def waiting(self) -> list[str]:
+        """The ids of all that waits or runs there; raises `ComfyUIError`."""
+        queue = await self.object("/queue")
+        items = (*_items(queue, "queue_running"), *_items(queue, "queue_pending"))
+        return [own for item in items if isinstance(own := _id_of(item), str)]
+
     async def run(
         self,
         job: str,
-        graph: Graph,
+        graph: Graph | None,
         tell: Callable[[Signal], object],
         is_canceled: Callable[[], bool],
         seconds: float,
     ) -> Ended:
         """Runs a graph under the id of its job, and gives how it ended; where it runs or ran already, that run's end.
 
-        Asked to by `is_canceled`, or after so many `seconds`, it is interrupted. Raises `ComfyUIError` where ComfyUI is
-        lost, and `ComfyUIRefused`.
+        Without a graph it is only followed. Asked to by `is_canceled`, or after so many `seconds`, it is interrupted.
+        Raises `ComfyUIError` where ComfyUI is lost or has forgotten the job, and `ComfyUIRefused`.
         """
-        found = await self._find_end(job)
-        if found is not None:
+        # In this order: ComfyUI moves a job from its queue to its history in one step.
+        is_queued = await self._queued(job) is not None
+        if not is_queued and (found := await self._find_end(job)) is not None:
             return found
-        client = f"lorchestra-{uuid.uuid4().hex}"
+        client = f"lorchestra-{job}"  # the same for who follows it later: ComfyUI tells the progress to this one
         try:
             async with self._opened().ws_connect(
                 f"{self.url}/ws?clientId={client}", max_msg_size=_MOST_MESSAGE
             ) as socket:
                 await socket.send_str(_FEATURES)
-                if await self._queued(job) is None:
+                if graph is not None and not is_queued:
                     await self._submit(job, graph, client)
                 return await self._follow(job, socket, tell, is_canceled, time.monotonic() + seconds, seconds)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
@@ -169,12 +192,13 @@ class ComfyUI:
         seconds: float,
     ) -> Ended:
         ends: Sequence[str] | None = None
-        looked, was_canceled, is_late, is_ending = time.monotonic(), False, False, False
+        looked, was_canceled, is_late, is_ending, is_told = time.monotonic(), False, False, False, True
         while True:
-            try:
-                message = await asyncio.wait_for(socket.receive(), _SOON_SECONDS if is_ending else _LOOK_SECONDS)
-            except asyncio.TimeoutError:
-                message = None
+            pause = _SOON_SECONDS if is_ending else _LOOK_SECONDS
+            message = await _receive(socket, pause) if is_told else await asyncio.sleep(pause)
+            if message is not None and message.type in _OVER:
+                # Without it progress is not seen; whether the job goes on, the queue and the history say.
+                is_told, looked = False, 0.0
             if ends is None:
                 ends = await self._queued(job) or ()
             # The history has the job a moment after it is told to have ended.
@@ -182,7 +206,12 @@ class ComfyUI:
             is_late = is_late or time.monotonic() >= end
             if (is_late or is_canceled()) and not was_canceled:
                 was_canceled = True
-                await self._cancel(job)
+                await self.cancel(job)
+            if time.monotonic() >= end + _STOP_SECONDS:
+                raise ComfyUIStuck(
+                    f"the job ran longer than {seconds:g} seconds, and could not be interrupted. Start the ComfyUI at "
+                    f"{self.url} again"
+                )
             if is_ending or time.monotonic() - looked >= _HISTORY_SECONDS:
                 looked = time.monotonic()
                 found = await self._find_end(job)
@@ -192,8 +221,6 @@ class ComfyUI:
                     if was_canceled:  # it was taken from the queue before it began
                         return self._late(job, seconds) if is_late else Ended(job, (), was_canceled=True)
                     raise ComfyUIError(f"{self.url} has forgotten the job: it was started again, or its queue cleared")
-            if message is not None and message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING):
-                raise ComfyUIError(f"{self.url} has closed the connection while the job ran")
 
     def _tell(
         self, job: str, message: aiohttp.WSMessage, tell: Callable[[Signal], object], ends: Sequence[str]
@@ -210,7 +237,7 @@ class ComfyUI:
             value = json.loads(cast("str", message.data))
             kind, data = str(value.get("type")), value.get("data")
             signal = messages.find_signal(kind, data, lambda _, node: node in ends)
-        except (ValueError, KeyError, TypeError, AttributeError):  # other packs send what they like
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # other packs send what they like
             return False
         if signal is not None and getattr(signal, "job", None) == job:
             tell(signal)
@@ -221,8 +248,8 @@ class ComfyUI:
         said = f"the job ran longer than {seconds:g} seconds, and was interrupted. Its owner's limit is --limit."
         return Ended(job, (), failure=Failure(said))
 
-    async def _cancel(self, job: str) -> None:
-        """Takes the job from the queue; interrupts it only if it is the one that runs."""
+    async def cancel(self, job: str) -> None:
+        """Takes a job from the queue; interrupts it only if it is the one that runs. Raises `ComfyUIError`."""
         queue = await self.object("/queue")
         if any(_id_of(item) == job for item in _items(queue, "queue_running")):
             # With prompt_id, newer ones leave the next job alone if this one ends meanwhile; older ones ignore it.
@@ -275,7 +302,20 @@ class ComfyUI:
     def _lost(self, error: BaseException) -> ComfyUIError:
         if isinstance(error, asyncio.TimeoutError):
             return ComfyUIError(f"{self.url} has not answered for {self._seconds:g} seconds: it hangs")
-        return ComfyUIError(f"{self.url} does not answer ({error or type(error).__name__})")
+        kind = ComfyUIAway if isinstance(error, aiohttp.ClientConnectorError) else ComfyUIError
+        return kind(f"{self.url} does not answer ({error or type(error).__name__})")
+
+
+async def _receive(socket: Any, seconds: float) -> aiohttp.WSMessage | None:
+    """The next message; None if there is none for so long."""
+    try:
+        return await asyncio.wait_for(socket.receive(), seconds)
+    except asyncio.TimeoutError:
+        return None
+
+
+_OVER = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+"""Messages after which a socket says nothing more."""
 
 
 def _read(url: str, status: int, body: bytes, needs_json: bool, accepts: tuple[int, ...]) -> Json:

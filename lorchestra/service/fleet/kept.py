@@ -12,13 +12,14 @@ from typing import Any, cast
 from ...errors import FileProblem, LorchestraError
 from ...files.new_file import new_file
 from ...files.opening import is_file, is_folder
+from ..store import StoreError
 
 INPUTS, OUTPUTS = "inputs", "outputs"
 _ADVICE = "Free its disk, or let workers write there"
 _SAFE = re.compile(r"[^\w.() -]+")
 
 
-class KeptError(LorchestraError):
+class KeptError(StoreError):
     """The place for files cannot be read or written."""
 
 

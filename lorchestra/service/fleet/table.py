@@ -17,14 +17,17 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from ...errors import LorchestraError, shortened
+from ...errors import shortened
 from ...files import json_steps
 from ...limits import Json
 from ..backend import Graph
+from ..store import StoreError
 
 WAITING, RUNNING, ENDED = "waiting", "running", "ended"
 READY, AWAY, DRAINING = "ready", "away", "draining"
 """Of a worker: its ComfyUI answers, or does not; it leaves when its job is done."""
+REPLACED = "replaced"
+"""Of a worker whose place another process has taken."""
 ROUTE = "route"
 """The queue of orders that the door is to route again."""
 _BUSY_SECONDS = 20.0
@@ -46,6 +49,7 @@ _ORDERS = sa.Table(
     sa.Column("is_told", sa.Boolean, nullable=False),
     sa.Column("ended", sa.Float),
     sa.Column("stack", sa.String(32)),
+    sa.Column("begun", sa.String(500)),
 )  # fmt: skip
 sa.Index(
     "lorchestra_orders_first", _ORDERS.c.state, _ORDERS.c.queue, _ORDERS.c.priority.desc(), _ORDERS.c.number,
@@ -76,7 +80,7 @@ _WORDS = sa.Table(
 )  # fmt: skip
 
 
-class TableError(LorchestraError):
+class TableError(StoreError):
     """The database cannot be used."""
 
 
@@ -90,6 +94,8 @@ class Order:
     """From 1."""
     seconds: float
     """The longest that it may run."""
+    begun: str | None = None
+    """The address of the ComfyUI where an attempt before this one began it; None if none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,15 +179,15 @@ class Table:
         return (None, None) if found is None else (found[0], json.loads(found[1]) if found[1] else None)
 
     def take_ends(self, count: int = 200) -> list[tuple[str, dict[str, Any]]]:
-        """Ends that were not told yet, by job; they are told then."""
+        """Ends that were not told yet, by job; they are told then, and the door's clock says when they ended."""
         query = sa.select(_ORDERS.c.job, _ORDERS.c.end).where(_ORDERS.c.state == ENDED, _ORDERS.c.is_told.is_(False))
         with self._begun() as connection:
             found = [
                 (job, json.loads(end)) for job, end in connection.execute(query.order_by(_ORDERS.c.ended).limit(count))
             ]
             if found:
-                jobs = [job for job, _ in found]
-                connection.execute(sa.update(_ORDERS).where(_ORDERS.c.job.in_(jobs)).values(is_told=True))
+                told = sa.update(_ORDERS).where(_ORDERS.c.job.in_([job for job, _ in found]))
+                connection.execute(told.values(is_told=True, ended=time.time()))
         return found
 
     def take_signals(self, count: int = 500) -> list[dict[str, Any]]:
@@ -225,8 +231,9 @@ class Table:
             connection.execute(sa.update(_ORDERS).where(own).values(**_ended(_failed(reason))))
 
     def expired(self, before: float, count: int = 200) -> list[str]:
-        """Jobs that ended before a moment of the database's writers."""
-        query = sa.select(_ORDERS.c.job).where(_ORDERS.c.state == ENDED, _ORDERS.c.ended < before).limit(count)
+        """Jobs whose ends the door took before a moment of its clock."""
+        told = (_ORDERS.c.state == ENDED, _ORDERS.c.is_told.is_(True), _ORDERS.c.ended < before)
+        query = sa.select(_ORDERS.c.job).where(*told).limit(count)
         with self._begun() as connection:
             return list(connection.execute(query).scalars())
 
@@ -274,12 +281,15 @@ class Table:
     ) -> tuple[str | None, bool]:
         """Says that a worker lives.
 
-        Gives the state that is in the table, `draining` if somebody wants it to leave and None if it was forgotten, and
-        whether its job is to be canceled.
+        Gives the state that is in the table, `draining` if somebody wants it to leave, None if it was forgotten and
+        `replaced` if another process says now that it is this worker; and whether its job is to be canceled.
         """
         own = _WORKERS.c.id == worker
         with self._begun() as connection:
-            found = connection.execute(sa.select(_WORKERS.c.state).where(own)).scalar()
+            row = connection.execute(sa.select(_WORKERS.c.state, _WORKERS.c.facts).where(own)).first()
+            found = None if row is None else row[0]
+            if row is not None and json.loads(row[1]).get("session") != facts.get("session"):
+                return REPLACED, False
             kept = DRAINING if found == DRAINING else state
             values = {"beat": beat, "state": kept, "job": job, "facts": json.dumps(facts)}
             connection.execute(sa.update(_WORKERS).where(own).values(**values))
@@ -311,9 +321,9 @@ class Table:
                 own = sa.and_(_ORDERS.c.number == number, _ORDERS.c.state == WAITING, _ORDERS.c.queue == queue)
                 values: dict[str, Any] = {"state": RUNNING, "worker": worker, "attempt": _ORDERS.c.attempt + 1}
                 if connection.execute(sa.update(_ORDERS).where(own).values(**values)).rowcount:
-                    columns = (_ORDERS.c.job, _ORDERS.c.graph, _ORDERS.c.attempt, _ORDERS.c.seconds)
-                    taken = connection.execute(sa.select(*columns).where(_ORDERS.c.number == number)).one()
-                    return Order(taken[0], _graph(taken[1]), taken[2], taken[3]), queue
+                    columns = [_ORDERS.c[name] for name in ("job", "graph", "attempt", "seconds", "begun")]
+                    taken: Any = connection.execute(sa.select(*columns).where(_ORDERS.c.number == number)).one()
+                    return Order(taken[0], _graph(taken[1]), taken[2], taken[3], taken[4]), queue
         return None
 
     def _next(
@@ -363,6 +373,19 @@ class Table:
         with self._begun() as connection:
             values: dict[str, Any] = {"state": WAITING, "worker": None, "queue": ROUTE, "attempt": order.attempt - 1}
             connection.execute(sa.update(_ORDERS).where(*_held(order, worker)).values(**values))
+
+    def begin(self, order: Order, worker: str, url: str) -> bool:
+        """Says at which ComfyUI an order is begun; False if it is not this worker's any more, and another runs it."""
+        with self._begun() as connection:
+            begun = sa.update(_ORDERS).where(*_held(order, worker)).values(begun=url)
+            return bool(connection.execute(begun).rowcount)
+
+    def find_orders(self, jobs: Sequence[str]) -> list[tuple[str, str, str | None]]:
+        """(job, state, where it was begun) of these jobs, without those that are no orders."""
+        columns = (_ORDERS.c.job, _ORDERS.c.state, _ORDERS.c.begun)
+        with self._begun() as connection:
+            found = connection.execute(sa.select(*columns).where(_ORDERS.c.job.in_(jobs)))
+            return [(job, state, begun) for job, state, begun in found]
 
     def finish(self, order: Order, worker: str, end: Mapping[str, Json]) -> bool:
         """Says how an order ended; False if it is not this worker's any more, and another runs it."""
@@ -428,6 +451,7 @@ def _graph(packed: bytes) -> Graph:
 
 
 def _ended(end: Mapping[str, Json], is_told: bool = False) -> dict[str, Any]:
+    """The moment is only good for an order as long as it is not told: a worker's clock may be wrong."""
     return {"state": ENDED, "end": json.dumps(end), "ended": time.time(), "is_told": is_told, "graph": _EMPTY}
 
 

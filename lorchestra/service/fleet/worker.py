@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -23,15 +24,17 @@ from ...limits import Json
 from ..assets import FOLDER
 from ..backend import BASE, NOTHING, STACK, Cached, Ended, Failure, Graph, Made, Ran, Signal
 from . import broker
-from .comfyui import ComfyUI, ComfyUIError, ComfyUIRefused
+from .comfyui import ComfyUI, ComfyUIAway, ComfyUIError, ComfyUIRefused, ComfyUIStuck
+from .former import clear_stale, find_former
 from .interfaces import Interfaces
 from .kept import INPUTS, Kept, KeptError, output_name
 from .loaded import loaded_by, words_of
 from .logs import LOGGER
 from .needs import ANY, Inventory, own_queue, queue_of
 from .peers import Peers, WorkerRefused
-from .table import AWAY, DRAINING, READY, Order, Table, TableError, pack_info
+from .table import AWAY, DRAINING, READY, REPLACED, Order, Table, TableError, pack_info
 from .tally import Tally
+from .twins import find_twin
 from .warm import Patience, Warm
 from .wire import end_to_json, signal_to_json
 
@@ -53,6 +56,10 @@ _ID = re.compile(r"[^A-Za-z0-9_.-]+")
 def worker_id(url: str) -> str:
     """A ComfyUI's worker has the same name each time. Example: `gpu1-127.0.0.1-8188`."""
     return _ID.sub("-", f"{socket.gethostname()}-{urlsplit(url).netloc}")[:150]
+
+
+class _TakenAway(Exception):
+    """An order that another worker runs by now."""
 
 
 class Worker:
@@ -93,6 +100,13 @@ class Worker:
         """Nodes of the running job that ComfyUI need not run, when it has said so."""
         self._tally = Tally()
         self._patience = Patience(patience)
+        self._session = uuid.uuid4().hex
+        """Of this process, to be told from another one of the same name."""
+        self._is_replaced = False
+        self._has_begun = False
+        """Whether the running order may have reached a ComfyUI."""
+        self._stuck: str | None = None
+        """A job of which the ComfyUI does not let go."""
         self._free: int | None = None
         self._queues: list[str] = []
         self._canceled = threading.Event()
@@ -105,8 +119,15 @@ class Worker:
     def join(self) -> None:
         """Looks at the ComfyUI, and says what it has.
 
-        Raises `ComfyUIError` where it cannot be used, `WorkerRefused` where versions differ, and `TableError`.
+        Raises `ComfyUIError` where it cannot be used, `WorkerRefused` where versions differ or another worker has it,
+        and `TableError`.
         """
+        twin = find_twin(self._table, self.id, self._url, socket.gethostname())
+        if twin is not None:
+            raise WorkerRefused(
+                f"the ComfyUI at {self._url} has a worker already, {quoted(twin)}, and needs no other. To let that one "
+                f"leave: lorchestra worker --drain --comfyui {self._url}"
+            )
         asyncio.run(self._look(checks_version=True))
         door = self._table.find_word("version")
         if door not in (None, __version__):
@@ -119,6 +140,7 @@ class Worker:
         self._say_all()
         for job in self._table.held(self.id):  # of a process that was killed
             self._table.lose(job, self.id, ATTEMPTS, lost_reason(self.id))
+        asyncio.run(self._clear_stale())
 
     def run(self) -> int:
         """Works until it is told to leave; gives the exit code."""
@@ -138,7 +160,8 @@ class Worker:
         celery.start()
         self._ended.set()
         try:
-            self._table.remove_worker(self.id)
+            if not self._is_replaced:
+                self._table.remove_worker(self.id)
         except TableError as error:  # the door notices
             LOGGER.warning("%s", error, extra={"worker": self.id})
         LOGGER.info("the worker leaves", extra={"worker": self.id})
@@ -154,17 +177,25 @@ class Worker:
         if claimed is None:
             return
         order, taken = claimed
-        if taken != queue and self._table.count(queue):
-            self._ticket(queue)  # what this ticket was for waits still
-        if self._table.count(taken) >= broker.MOST_TICKETS:
-            self._ticket(taken)
         try:
             self._job = order.job
             self._canceled.clear()
             self._cached = None
+            self._has_begun = False
+            self._send_next(queue, taken)
             self._work(order)
         finally:
             self._job = None
+
+    def _send_next(self, queue: str, taken: str) -> None:
+        """Tickets for what waits still, where this one was for something else or there are fewer than orders."""
+        try:
+            if taken != queue and self._table.count(queue):
+                self._ticket(queue)  # what this ticket was for waits still
+            if self._table.count(taken) >= broker.MOST_TICKETS:
+                self._ticket(taken)
+        except TableError as error:  # the door sends what is missing
+            LOGGER.warning("%s", error, extra={"queue": taken, "worker": self.id})
 
     def _ticket(self, queue: str) -> None:
         """Sends a ticket; one that the broker does not take is sent by the door when it is there again."""
@@ -195,13 +226,24 @@ class Worker:
                 return
             ended = Ended(order.job, (), failure=Failure(str(error)))
         except KeptError as error:
+            self._kept.remove(order.job)  # the half of a job's files is of no use
             ended = Ended(order.job, (), failure=Failure(f"{error}."))
+        except ComfyUIStuck as error:
+            self._set_away()
+            self._stuck = order.job
+            ended = Ended(order.job, (), failure=Failure(f"{error}."))
+        except _TakenAway:
+            LOGGER.warning("another worker has the job by now", extra=about)
+            return
         except ComfyUIError as error:
-            self._state = AWAY if self._state == READY else self._state
-            self._bases.forget()
-            self._stacks.forget()
-            state = self._table.lose(order.job, self.id, ATTEMPTS, f"{error}. It was tried {ATTEMPTS} times.")
-            LOGGER.warning("%s; the job %s", error, "waits again" if state == "waiting" else "has failed", extra=about)
+            self._set_away()
+            self._lose(order, str(error), is_new=isinstance(error, ComfyUIAway) and not self._has_begun)
+            return
+        except TableError:
+            raise  # the door finds that nobody runs the job
+        except Exception as error:  # an answer that nobody thought of: the worker goes on
+            LOGGER.exception("the job could not be run", extra=about)
+            self._lose(order, f"the worker {self.id} could not run the job ({type(error).__name__})")
             return
         ended = replace(ended, ran=self._note(order, time.monotonic() - started))
         self._flush()
@@ -236,6 +278,21 @@ class Worker:
             return False
         return key != self._nodes.key
 
+    def _set_away(self) -> None:
+        self._state = AWAY if self._state == READY else self._state
+        self._bases.forget()
+        self._stacks.forget()
+
+    def _lose(self, order: Order, reason: str, is_new: bool = False) -> None:
+        """Lets an order be run again, or fail; one that is new was heard by no ComfyUI, which was no attempt."""
+        about = {"job": order.job, "worker": self.id}
+        if is_new:
+            self._table.put_back(order, self.id)
+            LOGGER.warning("%s; the job was not begun, and waits", reason, extra=about)
+            return
+        state = self._table.lose(order.job, self.id, ATTEMPTS, f"{reason}. {_TWICE}")
+        LOGGER.warning("%s; the job %s", reason, "waits again" if state == "waiting" else "has failed", extra=about)
+
     def _finish(self, order: Order, ended: Ended) -> bool:
         """Says how an order ended, also after a moment in which the database does not answer."""
         end = end_to_json(ended)
@@ -248,22 +305,46 @@ class Worker:
         return self._table.finish(order, self.id, end)
 
     async def _run(self, order: Order) -> Ended:
+        """Has an order run here; one that was begun elsewhere and goes on or has ended there is not run again."""
+        former = await find_former(order, self._url)
+        if former is not None:
+            LOGGER.info("the job was begun at %s, and is followed there", former, extra={"job": order.job})
+            self._has_begun = True
+            try:
+                async with ComfyUI(former) as comfyui:
+                    ended = await comfyui.run(order.job, None, self._tell, self._canceled.is_set, order.seconds)
+                    self._cached = None  # this worker's ComfyUI has nothing else loaded than before
+                    return await self._keep(order, comfyui, ended)
+            except ComfyUIStuck as error:
+                return Ended(order.job, (), failure=Failure(f"{error}."))
+            except ComfyUIError as error:
+                LOGGER.warning("%s; the job is begun anew", error, extra={"job": order.job})
         async with ComfyUI(self._url) as comfyui:
+            await comfyui.waiting()  # what does not answer need not be begun
+            if not await asyncio.to_thread(self._table.begin, order, self.id, self._url):
+                raise _TakenAway
             for name in uploads_of(order.graph):
-                path = self._kept.find(f"{INPUTS}/{name}")
+                path = await asyncio.to_thread(self._kept.find, f"{INPUTS}/{name}")
                 if path is not None:
                     folder, _, own = name.rpartition("/")
                     await comfyui.upload(own, folder, await asyncio.to_thread(path.read_bytes))
+            self._has_begun = True
             ended = await comfyui.run(order.job, order.graph, self._tell, self._canceled.is_set, order.seconds)
-            files: list[Made] = []
-            for number, made in enumerate(ended.files):
-                if made.text is None:
-                    name = output_name(order.job, number, made.name)
-                    await self._kept.write(name, comfyui.fetch(made))
-                    made = replace(made, folder="output", subfolder=str(PurePosixPath(name).parent))
-                    made = replace(made, name=PurePosixPath(name).name)
-                files.append(made)
-            return replace(ended, files=tuple(files))
+            return await self._keep(order, comfyui, ended)
+
+    async def _keep(self, order: Order, comfyui: ComfyUI, ended: Ended) -> Ended:
+        """The end with its files, fetched and kept."""
+        if order.attempt > 1:  # what an attempt has left that was lost
+            await asyncio.to_thread(self._kept.remove, order.job)
+        files: list[Made] = []
+        for number, made in enumerate(ended.files):
+            if made.text is None:
+                name = output_name(order.job, number, made.name)
+                await self._kept.write(name, comfyui.fetch(made))
+                made = replace(made, folder="output", subfolder=str(PurePosixPath(name).parent))
+                made = replace(made, name=PurePosixPath(name).name)
+            files.append(made)
+        return replace(ended, files=tuple(files))
 
     def _tell(self, told: Signal) -> None:
         if isinstance(told, Cached):
@@ -296,9 +377,15 @@ class Worker:
             except TableError as error:
                 LOGGER.warning("%s", error, extra={"worker": self.id})
                 continue
+            except Exception:  # the thread must go on: without it the worker is taken for lost
+                LOGGER.exception("the worker could not say that it lives", extra={"worker": self.id})
+                continue
             if is_canceled and job is not None and job == self._job:
                 self._canceled.set()
-            if found == DRAINING and self._state != DRAINING:
+            if found == REPLACED and self._state != DRAINING:
+                self._is_replaced = True
+                LOGGER.error("another worker has taken the place of this one, which leaves", extra={"worker": self.id})
+            if found in (DRAINING, REPLACED) and self._state != DRAINING:
                 self._state = DRAINING
                 os.kill(os.getpid(), signal.SIGTERM)  # Celery finishes the job, and leaves
 
@@ -312,6 +399,7 @@ class Worker:
                 continue
             try:
                 asyncio.run(self._look(checks_version=is_away))
+                asyncio.run(self._clear_stale())
                 is_back = self._state == AWAY
                 self._compare(only_before=not is_back)
                 self._problem = None
@@ -366,6 +454,14 @@ class Worker:
             if had_any:
                 self._say_all()
 
+    async def _clear_stale(self) -> None:
+        """Takes from the ComfyUI what nobody waits for. Raises `ComfyUIStuck` as long as it holds on to such a job."""
+        async with ComfyUI(self._url) as comfyui:
+            await clear_stale(self._table, comfyui)
+            if self._stuck is not None and self._stuck in await comfyui.waiting():
+                raise ComfyUIStuck(f"{self._url} does not let go of a job. Start it again")
+            self._stuck = None
+
     def _say_all(self) -> None:
         packed = pack_info(self._inventory.info)
         self._table.join(self.id, self._beat, self._facts(), self._info_key, packed, self._state)
@@ -375,8 +471,12 @@ class Worker:
             "url": self._url, "version": __version__, "warm": next(iter(self._bases.keys), None),
             "warm_loras": self._words if self._stacks.keys else "", "free_memory": self._free, "queues": self._queues,
             "interfaces": self._nodes.key, "versions": self._versions, "problem": self._problem,
-            "allows_other_nodes": self._allows_other_nodes, **self._tally.to_json(),
+            "allows_other_nodes": self._allows_other_nodes, "host": socket.gethostname(), "session": self._session,
+            **self._tally.to_json(),
         }  # fmt: skip
+
+
+_TWICE = f"It was tried {ATTEMPTS} times. If this happens again, the job may need more memory than there is."
 
 
 def lost_reason(worker: str) -> str:

@@ -82,7 +82,7 @@ class Server:
     def answer(self, path: str) -> tuple[int, bytes]:
         system = {"comfyui_version": self.version, "pytorch_version": "2.9"}
         said = {
-            "/lorchestra/about": {"version": __version__}, "/object_info": self.nodes,
+            "/lorchestra/about": {"version": __version__}, "/object_info": self.nodes, "/queue": {},
             "/system_stats": {"system": system, "devices": []},
         }.get(path)  # fmt: skip
         return (404, b"{}") if said is None else (200, as_json(said))

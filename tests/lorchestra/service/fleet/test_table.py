@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
+import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -87,24 +90,6 @@ def test_claims_are_fast_with_many_waiting(table: Table) -> None:
     assert plans and not [plan for plan in plans if "SCAN lorchestra" in plan or "ORDER BY" in plan], plans
 
 
-def test_a_table_of_an_older_version_gets_its_columns(tmp_path: Path) -> None:
-    path = tmp_path / "old.sqlite"
-    table = Table(f"sqlite:///{path}")
-    table.make()
-    table.add("a", GRAPH, "any", 0, 10)
-    table.close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("DROP INDEX lorchestra_orders_first")
-        connection.execute("DROP INDEX lorchestra_orders_warm")
-        connection.execute("ALTER TABLE lorchestra_orders DROP COLUMN stack")
-    connection.close()
-    for _ in range(2):
-        table.make()
-    assert taken(table, "w", "any").job == "a"
-    table.add("b", GRAPH, "any", 0, 10, "s")
-    assert taken(table, "w", "any").job == "b"
-
-
 def test_an_order_is_taken_by_one_of_many(table: Table) -> None:
     jobs = [str(number) for number in range(40)]
     for job in jobs:
@@ -143,6 +128,61 @@ def test_what_a_worker_cannot_run_is_no_attempt(table: Table) -> None:
     table.put_back(taken(table, "w", "any"), "w")
     table.move("a", "any")
     assert taken(table, "w", "any").attempt == 1
+
+
+def test_an_order_remembers_where_it_was_begun(table: Table) -> None:
+    table.add("a", GRAPH, "any", 0, 10)
+    first = taken(table, "w1", "any")
+    assert first.begun is None and table.begin(first, "w1", "http://one")
+    assert table.lose("a", "w1", 2, "lost") == WAITING
+    table.move("a", "any")
+    assert not table.begin(first, "w1", "http://late"), "it is another worker's by now"
+    second = taken(table, "w2", "any")
+    assert second.begun == "http://one" and not table.begin(first, "w1", "http://late")
+    table.put_back(second, "w2")
+    assert table.begin(second, "w2", "http://two") is False
+    assert table.find_orders(["a", "b"]) == [("a", WAITING, "http://one")]
+
+
+@pytest.mark.parametrize("hours", [-26, -1, 1])
+def test_the_clock_of_the_door_says_how_long_results_are_kept(
+    table: Table, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    table.add("a", GRAPH, "any", 0, 10)
+    now = time.time()
+    with monkeypatch.context() as worker:
+        worker.setattr("lorchestra.service.fleet.table.time.time", lambda: now + 3600 * hours)
+        assert table.finish(taken(table, "w", "any"), "w", DONE)
+    assert table.expired(now + 1e6) == [], "the door has not taken it yet"
+    assert [job for job, _ in table.take_ends()] == ["a"]
+    assert table.expired(now - 60) == [] and table.expired(now + 60) == ["a"]
+
+
+def test_a_database_of_the_version_before_gets_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as old, old:
+        old.execute(
+            "CREATE TABLE lorchestra_orders (number INTEGER NOT NULL PRIMARY KEY, job VARCHAR(36) NOT NULL UNIQUE, "
+            "state VARCHAR(10) NOT NULL, queue VARCHAR(300) NOT NULL, priority INTEGER NOT NULL, graph BLOB NOT NULL, "
+            "seconds FLOAT NOT NULL, attempt INTEGER NOT NULL, worker VARCHAR(200), is_canceled BOOLEAN NOT NULL, "
+            '"end" TEXT, is_told BOOLEAN NOT NULL, ended FLOAT)'
+        )
+        old.execute(
+            "INSERT INTO lorchestra_orders VALUES (7, 'a', 'waiting', 'any', 0, ?, 10, 1, NULL, 0, NULL, 0, NULL)",
+            (zlib.compress(b'{"1": {}}'),),
+        )
+    table = Table(f"sqlite:///{path}")
+    threads = [threading.Thread(target=table.make) for _ in "ab"]  # door and workers come at once
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    table.make()
+    order = taken(table, "w", "any")
+    assert (order.job, order.graph, order.attempt, order.begun) == ("a", {"1": {}}, 2, None)
+    assert table.begin(order, "w", "http://one")
+    table.add("b", GRAPH, "any", 0, 10, "stack")
+    assert taken(table, "w", "any").job == "b"
 
 
 def test_canceling(table: Table) -> None:
