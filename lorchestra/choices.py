@@ -21,6 +21,15 @@ IGNORE = "ignore"
 POLICIES = (REFUSE, WARN, IGNORE)
 """What happens to rows that do not fit: an error, or what fits of them is applied, with or without a warning."""
 
+EACH_ALONE, EACH_LEFT_OUT = "each alone", "each left out"
+WEIGHTS_OF_A_ROW, TWO_ROWS = "weights of a row", "two rows crossed"
+COMPARISONS = (EACH_ALONE, EACH_LEFT_OUT, WEIGHTS_OF_A_ROW, TWO_ROWS)
+"""What LoRA Variants and batches compare; `analysis/comparison.py` says what each is."""
+
+STOP = "stop"
+UNFIT = (STOP, SKIP)
+"""What happens to a comparison one of whose LoRAs cannot be used: an error, or it is left out, and told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:

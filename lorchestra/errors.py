@@ -116,6 +116,7 @@ class InputError(LorchestraError):
 
     def __init__(self, reason: str, path: Sequence[str | int] = ()) -> None:
         self.reason = reason
+        self.parts = tuple(path)
         self.path = "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" for part in path)[:1000]
         self.path = self.path.removeprefix(".")
         parts = (shortened(str(part)).replace("~", "~0").replace("/", "~1") for part in path)

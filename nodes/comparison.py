@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from comfy_api.latest import io, ui
 
-from ..lorchestra.choices import ERROR, LIVE, MODES, REFUSE, SKIP, WARN, Choices
+from ..lorchestra.choices import COMPARISONS, ERROR, LIVE, MODES, REFUSE, SKIP, STOP, UNFIT, WARN, Choices
 from ..lorchestra.errors import LorchestraError, shortened
 from ..lorchestra.sentences import say
 from .host.schema import category, combo, schema, shown
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from ..lorchestra.stack import Stack
     from .host.protocols import Clip, Patcher
 
-KINDS = ("each alone", "each left out", "weights of a row", "two rows crossed")
-"""`analysis.comparison.KINDS`, said again: what they need is loaded with the first run."""
-STOP = "stop"
-UNFIT = (STOP, SKIP)
+KINDS = COMPARISONS
 MOST = 100
 """`analysis.comparison.MOST`."""
 

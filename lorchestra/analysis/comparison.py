@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from ..choices import COMPARISONS, EACH_ALONE, EACH_LEFT_OUT, TWO_ROWS, WEIGHTS_OF_A_ROW
 from ..errors import LorchestraError, quoted
 from ..exchange.names import stem
 from ..limits import WEIGHT_LIMIT
 from ..stack import Entry, Stack
 
-EACH_ALONE, EACH_LEFT_OUT = "each alone", "each left out"
-WEIGHTS_OF_A_ROW, TWO_ROWS = "weights of a row", "two rows crossed"
-KINDS = (EACH_ALONE, EACH_LEFT_OUT, WEIGHTS_OF_A_ROW, TWO_ROWS)
+KINDS = COMPARISONS
 WITHOUT, ALL = "without", "all"
 """Labels of the stack without rows, and of the one with all rows that are on."""
 MOST = 100
@@ -110,7 +109,8 @@ def compare(
         ]
     elif kind == WEIGHTS_OF_A_ROW:
         made = [
-            Variant(f"{names.of(row)} {weight:g}", _with(stack, off, {row: weight}, [*numbers, row])) for weight in weights
+            Variant(f"{names.of(row)} {weight:g}", _with(stack, off, {row: weight}, [*numbers, row]))
+            for weight in weights
         ]
     else:
         first, second = names.of(row), names.of(second_row)

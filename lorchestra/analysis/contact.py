@@ -1,4 +1,4 @@
-"""Contact sheets of picture files: any number of them, of which one is held at a time. Needs Pillow; numbers need torch.
+"""Contact sheets of picture files: any number of them, of which one is held at a time. Needs Pillow; its numbers torch.
 
 The node Contact Sheet draws pictures of a run with the same code (`sheet.py`, `pictures.py`).
 """
@@ -122,12 +122,12 @@ def _opened(path: Path) -> Generator[Image.Image]:
     try:
         with open_regular(path, FileProblem) as file, Image.open(file, formats=_FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
-                raise FileProblem(path, say("its picture has more than {count} megapixels", count=MAX_PIXELS // 10**6))
+                raise FileProblem(path, f"its picture has more than {MAX_PIXELS // 10**6} megapixels")
             yield picture
     except FileProblem:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FileProblem(path, say("its file is no picture that can be shown ({error})", error=str(error))) from error
+        raise FileProblem(path, f"its file is no picture that can be shown ({error})") from error
 
 
 def _cell(shot: Shot, file: _File, note: str, largest: tuple[int, int]) -> Cell:

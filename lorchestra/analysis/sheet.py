@@ -136,8 +136,7 @@ class _Layout:
             1.0,
             LARGEST_CELL / max(width, height),
             (MOST_SIDE - self._left * self._across) / across / width - _GAP / width,
-            (MOST_SIDE - (self._head + self._title) * lines - 3 * _LINE) / total / height
-            - (2 * _LINE + _GAP) / height,
+            (MOST_SIDE - (self._head + self._title) * lines - 3 * _LINE) / total / height - (2 * _LINE + _GAP) / height,
         )
         self._cell = (max(round(width * self.scale), _SMALLEST_CELL), max(round(height * self.scale), _SMALLEST_CELL))
         self._step = (max(self._cell[0], 110) + _GAP, self._cell[1] + 2 * _LINE + _GAP)

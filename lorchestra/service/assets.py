@@ -80,7 +80,7 @@ class Assets:
         self._store = store
         self._backend = backend
         self._texts = texts
-        """Where texts that nodes show are kept."""
+        """Where texts that nodes show are kept, and the sheets of batches."""
         self._cleaned = 0.0
 
     def begin_upload(self) -> Upload:
@@ -114,6 +114,20 @@ class Assets:
             return self.keep_upload(upload, name, content_type)[0]
         finally:
             upload.drop()
+
+    def add_made(self, owner: str, data: bytes, name: str, content_type: str) -> Asset:
+        """The asset of bytes that the service has made itself; kept as long as their owner, a batch.
+
+        Raises `FileProblem` and `OSError` where it cannot be kept.
+        """
+        own = str(uuid.uuid5(_SPACE, f"{owner}\0{name}"))
+        path = self._texts / f"{own}{Path(name).suffix}"
+        self._texts.mkdir(parents=True, exist_ok=True)
+        with new_file(path, True) as file:
+            file.write(data)
+        asset = Asset(own, str(path), name, content_type, len(data), None, time.time(), owner)
+        self._store.add_assets([asset])
+        return asset
 
     def find_or_raise(self, asset: str) -> Asset:
         """An asset; raises `Refusal` (404)."""
@@ -186,7 +200,8 @@ class Assets:
                 state = find_state(path)
                 is_old = state is not None and state[0] / 1e9 < now - _UNUSED_SECONDS
                 known = self._store.find_asset(path.stem) if is_old else None
-                if is_old and (known is None or known.path != str(path) or known.job is not None):
+                is_sheet = known is not None and known.path == str(path) and path.suffix == ".png"
+                if is_old and not is_sheet and (known is None or known.path != str(path) or known.job is not None):
                     path.unlink(missing_ok=True)
 
     def of_job(self, job: str, files: Iterable[Made]) -> list[tuple[Asset, Output]]:

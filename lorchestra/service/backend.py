@@ -140,11 +140,15 @@ class Row:
 
 
 class GraphRefused(Exception):
-    """A graph that the backend does not run: `message`, and by node what is wrong with its inputs, ComfyUI's shape."""
+    """A graph that the backend does not run: `message`, and by node what is wrong with its inputs, ComfyUI's shape.
 
-    def __init__(self, message: str, node_errors: Mapping[str, Json]) -> None:
+    `job` is its job where several were to be queued.
+    """
+
+    def __init__(self, message: str, node_errors: Mapping[str, Json], job: str = "") -> None:
         self.message = message
         self.node_errors = node_errors
+        self.job = job
         super().__init__(message)
 
 
@@ -159,6 +163,13 @@ class Backend(Protocol):
 
         `secrets` go to the nodes that call paid services, and nowhere else. Of jobs that wait, those of a higher
         `priority` come first, where the backend's queue has that. On the event loop.
+        """
+        ...
+
+    async def submit_all(self, graphs: Mapping[str, Graph]) -> None:
+        """Queues graphs under the ids of their jobs, in this order, all or none; as `submit`.
+
+        `GraphRefused` names the first job that is to blame. On the event loop.
         """
         ...
 
@@ -201,6 +212,10 @@ class Backend(Protocol):
 
         From any thread.
         """
+        ...
+
+    def loras(self) -> Sequence[str]:
+        """The LoRAs that are there, as ComfyUI lists them. From any thread."""
         ...
 
     def check(self, graph: Graph, node: str, loras: Sequence[Json]) -> Sequence[Row]:

@@ -13,7 +13,7 @@ from ..workflow.interface import INTEGER, LORAS, MEDIA, Input
 from ..workflow.publication import Publication
 from ..workflow.schema import schema_of
 from ..workflow.validation import check
-from .backend import Graph, GraphRefused
+from .backend import Backend, Graph, GraphRefused
 from .http import Refusal, invalid
 from .job import Job
 from .jobs import Order
@@ -24,7 +24,7 @@ from .store import Callback
 
 _MOST_DRAWN = 2**50
 """As the editor has it."""
-_CHECKS_ITSELF = "LorchestraLoraStack"
+CHECKS_ITSELF = "LorchestraLoraStack"
 """The node that says by itself which rows cannot be used, when its prompt is queued, as far as its policy wants it."""
 
 
@@ -48,7 +48,7 @@ async def call(
         return await service.jobs.submit(calling.make, key=key, metadata=metadata, callback=callback)
     except GraphRefused as error:
         await service.threads.run(calling.check)
-        raise _explained(calling.published.publication, error) from error
+        raise explained(calling.published.publication, error) from error
 
 
 class _Call:
@@ -76,7 +76,7 @@ class _Call:
     def check(self) -> None:
         """Raises `Refusal` for the row that a graph was refused for, if it was one."""
         for item in self.published.publication.inputs:
-            _check_loras(self._service, self.graph, item, self.inputs)
+            check_loras(self._service.backend, self.graph, item, self.inputs)
 
 
 def _object(inputs: Json) -> dict[str, Json]:
@@ -117,19 +117,19 @@ def prepare(service: Service, publication: Publication, inputs: Mapping[str, Jso
             values[item.name] = load(values[item.name], item.kind, item.name, service.assets)
     graph = create(publication, values, resolve=resolve)
     for item in publication.inputs:
-        if item.kind == LORAS and graph[item.node].get("class_type") != _CHECKS_ITSELF:
-            _check_loras(service, graph, item, values)
+        if item.kind == LORAS and graph[item.node].get("class_type") != CHECKS_ITSELF:
+            check_loras(service.backend, graph, item, values)
     return graph
 
 
-def _check_loras(service: Service, graph: Graph, item: Input, inputs: Mapping[str, Json]) -> None:
+def check_loras(backend: Backend, graph: Graph, item: Input, inputs: Mapping[str, Json]) -> None:
     """Raises `Refusal` with the checker's sentence for the first row that cannot be used with the model."""
     sent = inputs.get(item.name)
     if item.kind != LORAS or not isinstance(sent, list):
         return
     rows = [_row(cast("dict[str, Json]", row)) for row in cast("list[Json]", sent)]
     numbers = [number for number, row in enumerate(rows) if row["model"] or row.get("clip")]
-    wrong = service.backend.check(graph, item.node, [rows[number] for number in numbers])
+    wrong = backend.check(graph, item.node, [rows[number] for number in numbers])
     if wrong:
         first = wrong[0]
         problems = [{"path": f"{item.name}[{numbers[one.number]}]", "message": one.sentence} for one in wrong]
@@ -144,7 +144,7 @@ def _row(sent: dict[str, Json]) -> dict[str, Json]:
     return {"lora": sent.get("model", ""), "model": weight, "clip": sent.get("clip_weight", weight)}
 
 
-def _explained(publication: Publication, error: GraphRefused) -> Refusal:
+def explained(publication: Publication, error: GraphRefused) -> Refusal:
     """What ComfyUI says of nodes, said of the input that it is about, if it is about one."""
     details: dict[str, Json] = {"node_errors": dict(error.node_errors)}
     places = {place: item.name for item in publication.inputs for place in item.targets}

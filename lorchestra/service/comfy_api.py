@@ -7,7 +7,7 @@ models are not uploaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import cast
 
 from ..errors import quoted
@@ -136,16 +136,14 @@ async def list_jobs(service: Service, request: Request) -> Response:
         if label:
             labels[label[1]] = text
         elif name == "limit":
-            if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST_LISTED:
-                raise invalid(f"{quoted(text)} is not a whole number from 1 to {_MOST_LISTED}.", "limit")
-            limit = int(text)
+            limit = read_limit(text)
         elif name == "status":
             statuses = {part.strip() for part in text.split(",")} - {""}
             unknown = sorted(statuses - set(STATUSES))
             if unknown:
                 raise invalid(f"{quoted(unknown[0])} is not one of {', '.join(STATUSES)}.", "status")
         elif name == "cursor":
-            before = _read_cursor(text)
+            before = read_cursor(text)
         else:
             raise invalid("unknown query parameter; known are status, limit, cursor and metadata[…].", name[:100])
 
@@ -163,17 +161,26 @@ async def list_jobs(service: Service, request: Request) -> Response:
         shown.append(item | times)
     answer: dict[str, Json] = {"jobs": shown, "truncated": is_cut and len(found) < limit}
     if is_cut and found:
-        answer["next_cursor"] = _cursor(found[-1])
+        answer["next_cursor"] = cursor_of(found[-1].created, found[-1].id)
     return Response(answer)
 
 
-def _cursor(job: Job) -> str:
-    return f"{job.created:.9f}_{job.id}"
+def read_limit(text: str) -> int:
+    """How many a list is to have; raises `Refusal`."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST_LISTED:
+        raise invalid(f"{quoted(text)} is not a whole number from 1 to {_MOST_LISTED}.", "limit")
+    return int(text)
 
 
-def _read_cursor(text: str) -> tuple[float, str]:
+def cursor_of(created: float, own: str) -> str:
+    """Where a list goes on, by its last job or batch."""
+    return f"{created:.9f}_{own}"
+
+
+def read_cursor(text: str) -> tuple[float, str]:
+    """What `cursor_of` was made of; raises `Refusal`."""
     if re.fullmatch(CURSOR, text[:200], re.ASCII) is None:
-        raise Refusal(400, "invalid_cursor", "this is not a cursor of a list of jobs.", "cursor")
+        raise Refusal(400, "invalid_cursor", "this is not a cursor of such a list.", "cursor")
     created, _, job = text.partition("_")
     return float(created), job
 
@@ -197,12 +204,22 @@ async def cancel_job(service: Service, request: Request) -> Response:
 async def get_events(service: Service, request: Request) -> Response:
     """The events of a job, until it has ended."""
     job = await service.threads.run(service.jobs.find_or_raise, request.parameters["id"])
+    require_stream(service)
+    events = stream(service.jobs, job, service.base(request), request.headers.get("last-event-id", "")[:100])
+    return streamed(service, events)
+
+
+def require_stream(service: Service) -> None:
+    """Raises `Refusal` (429) if no more streams may be open."""
     if service.streams.is_full():
         raise Refusal(
-            429, "too_many_streams", "too many event streams are open. Ask for the job itself instead.",
+            429, "too_many_streams", "too many event streams are open. Ask for the job or the batch itself instead.",
             headers={"Retry-After": "5"},
         )  # fmt: skip
-    events = stream(service.jobs, job, service.base(request), request.headers.get("last-event-id", "")[:100])
+
+
+def streamed(service: Service, events: AsyncIterator[bytes]) -> Response:
+    """Events as an answer."""
     return Response(
         Stream(events, "text/event-stream", service.streams.one_more),
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},

@@ -105,11 +105,18 @@ class Job:
     """Higher ones first, behind many ComfyUIs; one ComfyUI's queue has its own order."""
     drawn: Mapping[str, Json] = field(default_factory=dict[str, Json], hash=False)
     """Inputs that the caller did not send and that were drawn for this run, by name."""
+    batch: str | None = None
+    """Id of the batch that it is of."""
 
     @property
     def has_ended(self) -> bool:
         """Whether it will not change any more."""
         return self.status in ENDED
+
+    @property
+    def ranked(self) -> list[Output]:
+        """The outputs as they are shown: pictures first."""
+        return sorted(self.outputs, key=_rank)
 
     def to_json(self, base: str, position: int | None = None) -> dict[str, Json]:
         """The official job, at `base`; `position` in the queue counts from 1."""
@@ -123,7 +130,7 @@ class Job:
             "expires_at": iso(self.expires),
             "queue_position": position if self.status == QUEUED else None,
             "progress": asdict(self.progress) if self.progress else None,
-            "outputs": [output.to_json(self, base) for output in sorted(self.outputs, key=_rank)],
+            "outputs": [output.to_json(self, base) for output in self.ranked],
             "error": asdict(self.error) if self.error else None,
             "metrics": {
                 "queue_ms": _between(self.created, self.started),
@@ -131,7 +138,13 @@ class Job:
             },
             "urls": {"self": own, "events": f"{own}/events", "cancel": f"{own}/cancel"},
         }
-        for name, value in (("workflow", self.workflow), ("metadata", self.metadata), ("priority", self.priority)):
+        own_fields = {
+            "workflow": self.workflow,
+            "metadata": self.metadata,
+            "priority": self.priority,
+            "batch": self.batch,
+        }
+        for name, value in own_fields.items():
             if value is not None:
                 shown[name] = value
         return shown | ({"drawn": dict(self.drawn)} if self.drawn else {})
@@ -159,6 +172,11 @@ def _rank(output: Output) -> int:
 def job_url(base: str, job: str) -> str:
     """Where a job is."""
     return f"{base}/api/v2/jobs/{job}"
+
+
+def batch_url(base: str, batch: str) -> str:
+    """Where a batch is."""
+    return f"{base}/batches/{batch}"
 
 
 def asset_url(base: str, asset: str) -> str:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..limits import Json
@@ -173,13 +173,7 @@ class Jobs:
         """
         settings = self._settings()
         with self._lock:
-            if len(self._live) >= settings.most_queued:
-                raise Refusal(
-                    429,
-                    "queue_full",
-                    f"{len(self._live):,} jobs wait already. Try again later.",
-                    headers={"Retry-After": "5"},
-                )
+            self._require_room(1)
 
         def begin() -> tuple[Live, Graph]:
             order, now = make(), time.time()
@@ -215,6 +209,73 @@ class Jobs:
         with self._lock:
             self._live.pop(live.job.id, None)
 
+    async def submit_all(
+        self, orders: Sequence[Order], batch: str, keep: Callable[[Sequence[tuple[Job, Json]]], object]
+    ) -> list[Job]:
+        """Queues these as jobs of a batch, all or none; `keep` puts them into the store, in a thread.
+
+        Raises what it does, and as `submit`. Who calls this takes what was kept out of the store again then.
+        """
+        hours = self._settings().retention_hours
+
+        def begin() -> list[tuple[Live, Graph]]:
+            now = time.time()
+            lives = [
+                (
+                    Live(
+                        Job(
+                            str(uuid.uuid4()), QUEUED, now, now + 3600 * hours, len(order.graph),
+                            workflow=order.workflow, drawn=order.drawn, batch=batch,
+                        ),
+                        _kinds(order.graph),
+                    ),
+                    order.graph,
+                )
+                for order in orders
+            ]  # fmt: skip
+            with self._lock:
+                self._require_room(len(lives))
+                self._live |= {live.job.id: live for live, _ in lives}
+            try:
+                keep([(live.job, dict(graph)) for live, graph in lives])
+            except BaseException:
+                self._drop(live for live, _ in lives)
+                raise
+            return lives
+
+        lives = await self._threads.run(begin)
+        try:
+            await self._backend.submit_all({live.job.id: graph for live, graph in lives})
+        except BaseException:
+            self._drop(live for live, _ in lives)
+            raise
+        for live, _ in lives:
+            live.is_queued = True
+        self._signals.put(Changed())
+        return [live.job for live, _ in lives]
+
+    def _require_room(self, count: int) -> None:
+        """Raises `Refusal` (429) if so many more jobs may not wait. With the lock."""
+        waiting, most = len(self._live), self._settings().most_queued
+        if count > most:
+            raise Refusal(422, "invalid_input", f"these are {count:,} jobs; no more than {most:,} may ever wait here.")
+        if waiting + count > most:
+            more = f", and with these {count:,} there would be more than {most:,}" if count > 1 else ""
+            raise Refusal(
+                429, "queue_full", f"{waiting:,} jobs wait already{more}. Try again later.",
+                headers={"Retry-After": "5"},
+            )  # fmt: skip
+
+    def _drop(self, lives: Iterable[Live]) -> None:
+        with self._lock:
+            for live in lives:
+                self._live.pop(live.job.id, None)
+
+    def current(self, job: Job) -> Job:
+        """A job from the store as it is now."""
+        live = self._live.get(job.id)
+        return live.job if live else job
+
     def find(self, job: str) -> Job | None:
         """A job as it is now. From any thread but the loop's: it may read a file."""
         live = self._live.get(job)
@@ -222,7 +283,7 @@ class Jobs:
 
     def find_or_raise(self, job: str) -> Job:
         """The same; raises `Refusal` (404)."""
-        found = self.find(job) if _is_id(job) else None
+        found = self.find(job) if is_id(job) else None
         if found is None:
             raise not_found(f"there is no job {job[:100]}.")
         return found
@@ -234,7 +295,7 @@ class Jobs:
 
     def find_graph(self, job: str) -> Json:
         """The graph of a job; raises `Refusal` (404)."""
-        graph = self._store.find_graph(job) if _is_id(job) else None
+        graph = self._store.find_graph(job) if is_id(job) else None
         if graph is None:
             raise not_found(f"there is no job {job[:100]}.")
         return graph
@@ -321,8 +382,16 @@ class Jobs:
             live.watches.add(watch)
             return live, watch
 
+    def watch_all(self, jobs: Iterable[str], watch: Watch) -> list[Live]:
+        """Those of the jobs that are under way; `watch` is woken by a change of any of them."""
+        with self._lock:
+            lives = [live for job in jobs if (live := self._live.get(job)) is not None]
+            for live in lives:
+                live.watches.add(watch)
+        return lives
+
     def unwatch(self, live: Live, watch: Watch) -> None:
-        """To be called by who has called `watch`."""
+        """To be called by who has called `watch`, and for each by who has called `watch_all`."""
         with self._lock:
             live.watches.discard(watch)
 
@@ -479,7 +548,8 @@ def _kinds(graph: Graph) -> dict[str, str]:
     return {node: sys.intern(str(data.get("class_type", ""))) for node, data in graph.items()}
 
 
-def _is_id(text: str) -> bool:
+def is_id(text: str) -> bool:
+    """Whether this may be the id of a job or a batch."""
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:

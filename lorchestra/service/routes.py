@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 from ..errors import quoted
-from . import comfy_api, runware, workflows
+from . import batch_api, comfy_api, runware, workflows
 from .http import Refusal, not_found
 from .service import Route
 
@@ -17,7 +17,14 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/workflows/{name}", workflows.delete_workflow),
     Route("GET", "/workflows/{name}/schema.json", workflows.get_schema),
     Route("GET", "/workflows/{name}/openapi.json", workflows.get_openapi),
+    Route("GET", "/workflows/{name}/batch.schema.json", workflows.get_batch_schema),
     Route("POST", "/workflows/{name}/jobs", workflows.post_job),
+    Route("POST", "/workflows/{name}/batches", batch_api.post_batch),
+    Route("GET", "/batches", batch_api.list_batches),
+    Route("GET", "/batches/{id}", batch_api.get_batch),
+    Route("POST", "/batches/{id}/cancel", batch_api.cancel_batch),
+    Route("GET", "/batches/{id}/events", batch_api.get_events),
+    Route("GET", "/batches/{id}/sheet", batch_api.get_sheet),
     Route("GET", "/api/v2/health", comfy_api.health, is_open=True),
     Route("POST", "/api/v2/jobs", comfy_api.post_job),
     Route("GET", "/api/v2/jobs", comfy_api.list_jobs),

@@ -17,6 +17,8 @@ from .access import require_access
 from .addresses import AddressError, require_listed
 from .assets import Assets
 from .backend import Backend, GraphRefused, Ran
+from .batch import Batch
+from .batches import Batches
 from .http import MAX_BODY, MAX_VALUES, File, Refusal, Request, Response, Stream, invalid, unusable
 from .job import Job
 from .jobs import Jobs
@@ -110,6 +112,9 @@ class Service:
         self._store = Store(places.store)
         self.assets = Assets(self._store, backend, places.texts)
         self.jobs = Jobs(self._store, self.assets, backend, self.threads, lambda: self.settings, self._tell_ended)
+        self.batches = Batches(
+            self._store, self.assets, self.jobs, self.threads, lambda: self.settings, lambda: self._webhooks.wake()
+        )
         self._webhooks = Webhooks(self._store, lambda: self.settings, self._told)
         self._started: asyncio.Task[None] | None = None
 
@@ -167,6 +172,7 @@ class Service:
     async def close(self) -> None:
         """Ends the service's threads; its files are closed."""
         self.jobs.close()
+        self.batches.close()
         self._webhooks.close()
         self.threads.close()
         self._store.close()
@@ -184,6 +190,7 @@ class Service:
             self._settings = error if isinstance(error, SettingsError) else SettingsError(str(error))
         try:
             await self.threads.run(self.jobs.resume_open_jobs)
+            await self.threads.run(self.batches.resume)
         except StoreError:
             self._started = None  # is tried again with the next request
             raise
@@ -205,10 +212,13 @@ class Service:
 
     def _tell_ended(self, job: Job, ran: Ran | None) -> None:
         self._webhooks.wake()
+        self.batches.job_ended(job)
         self._on_end(job, ran)
 
-    def _told(self, hook: Hook, job: Job) -> Json:
+    def _told(self, hook: Hook, job: Job | Batch) -> Json:
         """What a webhook is told. Not on the event loop."""
+        if isinstance(job, Batch):
+            return self.batches.see(job.id).to_json(hook.base)
         return job.to_json(hook.base) if hook.task is None else told_of(self.assets, hook.base, job, hook.task)
 
     def base(self, request: Request) -> str:
@@ -263,11 +273,13 @@ def find_callback(service: Service, request: Request) -> Callback | None:
 
 def key_used(error: KeyUsed) -> Refusal:
     """The answer to an idempotency key that was used before."""
+    made = "batch" if error.is_batch else "job"
     return Refusal(
         422,
         "idempotency_key_reuse",
-        "this Idempotency-Key was used before. A key is good for one request: look at its job, or send another key.",
-        details={"job_id": error.job},
+        f"this Idempotency-Key was used before. A key is good for one request: look at its {made}, or send another "
+        "key.",
+        details={"batch_id" if error.is_batch else "job_id": error.job},
     )
 
 

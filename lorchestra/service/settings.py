@@ -52,6 +52,8 @@ class Settings:
     """How long a job that ended is kept."""
     most_queued: int = 5000
     """Jobs that may wait; more are refused with `queue_full`."""
+    most_in_batch: int = 500
+    """Jobs of one batch."""
 
 
 def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -117,6 +119,7 @@ def _require(file: str, name: str, value: Json) -> None:
         "webhook_secret": isinstance(value, str),
         "retention_hours": is_number and 0 < cast("float", value) <= 24 * 366,
         "most_queued": isinstance(value, int) and is_number and 0 < value <= 1_000_000,
+        "most_in_batch": isinstance(value, int) and is_number and 0 < value <= 10_000,
     }
     if not fits[name]:
         shown = "of another type" if name.endswith(("token", "secret")) else quoted(cast("object", value))

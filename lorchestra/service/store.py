@@ -18,6 +18,7 @@ from pathlib import Path
 from ..errors import LorchestraError
 from ..files import json_steps, sqlite
 from ..limits import Json
+from .batch import Batch
 from .job import ENDED, SUCCEEDED, Job
 
 _STEPS: tuple[str, ...] = (
@@ -43,10 +44,22 @@ _STEPS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX hooks_due ON hooks (due);
     """,
+    """
+    CREATE TABLE batches (
+        id TEXT PRIMARY KEY, created REAL NOT NULL, expires REAL NOT NULL, status TEXT NOT NULL, data TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX batches_created ON batches (created DESC, id DESC);
+    CREATE TABLE batch_jobs (
+        batch TEXT NOT NULL, number INTEGER NOT NULL, job TEXT NOT NULL, PRIMARY KEY (batch, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX batch_jobs_job ON batch_jobs (job);
+    """,
 )
 """The schema's versions, each made from the one before it. `user_version` counts them."""
 _HOOK = "hooks.job, hooks.url, hooks.base, hooks.task, hooks.attempts, hooks.due"
 _ASSET = "id, path, name, content_type, size, hash, created, job"
+_MARKS = ",".join("?" * len(ENDED))
+_OF_BATCH = "batch_jobs JOIN jobs ON jobs.id = batch_jobs.job"
 _BUSY_SECONDS = 5.0
 _MOST_KEYS = 10_000
 _CLEAN_SECONDS = 60.0
@@ -57,10 +70,11 @@ class StoreError(LorchestraError):
 
 
 class KeyUsed(Exception):
-    """An idempotency key was used before, by a job."""
+    """An idempotency key was used before, by a job or a batch."""
 
-    def __init__(self, job: str) -> None:
+    def __init__(self, job: str, is_batch: bool = False) -> None:
         self.job = job
+        self.is_batch = is_batch
         super().__init__(job)
 
 
@@ -83,7 +97,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """Who wants to be told how a job ended."""
+    """Who wants to be told how a job or a batch ended."""
 
     url: str
     base: str
@@ -129,19 +143,102 @@ class Store:
 
     def add(self, job: Job, graph: Json, key: str | None = None, callback: Callback | None = None) -> None:
         """Keeps a new job and its callback, and marks its idempotency key as used; raises `KeyUsed` if it was."""
-        packed = zlib.compress(json_steps.write(graph).encode("utf-8", "surrogatepass"), 1)
+        row = _row(job, graph)
         with self._opened() as connection:
-            if key is not None:
-                found = connection.execute("SELECT job FROM keys WHERE key = ?", (key,)).fetchone()
-                if found:
-                    raise KeyUsed(found[0])
-                connection.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, job.id, job.created))
-            row = (job.id, job.created, job.expires, job.status, json.dumps(job.to_row()), packed)
+            _claim(connection, key, job.id, job.created, callback)
             connection.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)", row)
-            if callback is not None:
-                hook = (job.id, callback.url, callback.base, callback.task)
-                connection.execute("INSERT INTO hooks VALUES (?, ?, ?, ?, 0, 0)", hook)
         self._clean()
+
+    def add_batch(
+        self, batch: Batch, jobs: Sequence[tuple[Job, Json]], key: str | None = None, callback: Callback | None = None
+    ) -> None:
+        """Keeps a new batch with its jobs and their graphs, all or nothing; otherwise as `add`."""
+        rows = [_row(job, graph) for job, graph in jobs]
+        with self._opened() as connection:
+            _claim(connection, key, batch.id, batch.created, callback)
+            own = (batch.id, batch.created, batch.expires, batch.status, json.dumps(batch.to_row()))
+            connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", own)
+            connection.executemany("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)", rows)
+            numbered = [(batch.id, number, job.id) for number, (job, _) in enumerate(jobs)]
+            connection.executemany("INSERT INTO batch_jobs VALUES (?, ?, ?)", numbered)
+        self._clean()
+
+    def save_batch(self, batch: Batch) -> None:
+        """Keeps how a batch is now."""
+        with self._opened() as connection:
+            connection.execute(
+                "UPDATE batches SET status = ?, expires = ?, data = ? WHERE id = ?",
+                (batch.status, batch.expires, json.dumps(batch.to_row()), batch.id),
+            )
+
+    def remove_batch(self, batch: str, key: str | None = None) -> None:
+        """Forgets a batch that came to nothing, with its jobs, and frees its key."""
+        with self._opened() as connection:
+            connection.execute("DELETE FROM jobs WHERE id IN (SELECT job FROM batch_jobs WHERE batch = ?)", (batch,))
+            for statement in ("batch_jobs WHERE batch = ?", "batches WHERE id = ?", "hooks WHERE job = ?"):
+                connection.execute(f"DELETE FROM {statement}", (batch,))
+            connection.execute("DELETE FROM keys WHERE key = ? AND job = ?", (key, batch))
+
+    def find_batch(self, batch: str) -> Batch | None:
+        """A batch."""
+        with self._opened() as connection:
+            found = connection.execute("SELECT data FROM batches WHERE id = ?", (batch,)).fetchone()
+        return Batch.from_row(json.loads(found[0])) if found else None
+
+    def batch_jobs(self, batch: str) -> list[Job]:
+        """Its jobs as they were kept last, in their order. They stay as long as the batch."""
+        with self._opened() as connection:
+            found = connection.execute(
+                f"SELECT jobs.data FROM {_OF_BATCH} WHERE batch = ? ORDER BY number",
+                (batch,),
+            )
+            return [Job.from_row(json.loads(data)) for (data,) in found]
+
+    def has_open_jobs(self, batch: str) -> bool:
+        """Whether a job of a batch has not ended."""
+        with self._opened() as connection:
+            found = connection.execute(
+                f"SELECT 1 FROM {_OF_BATCH} WHERE batch = ? AND status NOT IN ({_MARKS}) LIMIT 1",
+                (batch, *sorted(ENDED)),
+            )
+            return found.fetchone() is not None
+
+    def count_jobs(self, batch: str) -> dict[str, int]:
+        """How many of a batch's jobs are in each status, as they were kept last."""
+        with self._opened() as connection:
+            found = connection.execute(
+                f"SELECT status, count(*) FROM {_OF_BATCH} WHERE batch = ? GROUP BY 1",
+                (batch,),
+            )
+            return dict(found.fetchall())
+
+    def newest_batches(self, count: int, before: tuple[float, str] | None = None) -> list[Batch]:
+        """So many batches, the newest first; those before the one with this moment and id."""
+        created, batch = before or (1e12, "")
+        with self._opened() as connection:
+            found = connection.execute(
+                "SELECT data FROM batches WHERE (created, id) < (?, ?) ORDER BY created DESC, id DESC LIMIT ?",
+                (min(created, 1e12), batch, count),
+            )
+            return [Batch.from_row(json.loads(data)) for (data,) in found]
+
+    def open_batches(self) -> list[str]:
+        """The batches that have not ended."""
+        with self._opened() as connection:
+            found = connection.execute(f"SELECT id FROM batches WHERE status NOT IN ({_MARKS})", sorted(ENDED))
+            return [batch for (batch,) in found]
+
+    def expire_batches(self) -> list[str]:
+        """Forgets batches that are kept no longer; gives the files of their sheets."""
+        with self._opened() as connection:
+            gone = f"SELECT id FROM batches WHERE expires < ? AND status IN ({_MARKS})"
+            ended = (time.time(), *sorted(ENDED))
+            paths = connection.execute(f"SELECT path FROM assets WHERE job IN ({gone})", ended).fetchall()
+            connection.execute(f"DELETE FROM assets WHERE job IN ({gone})", ended)
+            connection.execute(f"DELETE FROM hooks WHERE job IN ({gone})", ended)
+            connection.execute(f"DELETE FROM batch_jobs WHERE batch IN ({gone})", ended)
+            connection.execute(f"DELETE FROM batches WHERE expires < ? AND status IN ({_MARKS})", ended)
+        return [path for (path,) in paths]
 
     def save(self, jobs: Iterable[Job]) -> None:
         """Keeps how jobs are now."""
@@ -156,16 +253,19 @@ class Store:
             connection.execute("DELETE FROM keys WHERE key = ? AND job = ?", (key, job))
             connection.execute("DELETE FROM hooks WHERE job = ?", (job,))
 
-    def waiting_hooks(self, count: int) -> list[tuple[Hook, Job]]:
-        """So many callbacks of jobs that have ended, with these; what is due first comes first."""
-        marks = ",".join("?" * len(ENDED))
+    def waiting_hooks(self, count: int) -> list[tuple[Hook, Job | Batch]]:
+        """So many callbacks of jobs and batches that have ended, with these; what is due first comes first."""
+        query = " UNION ALL ".join(
+            f"SELECT {_HOOK}, {kind}.data, '{kind}' FROM hooks JOIN {kind} ON {kind}.id = hooks.job "
+            f"WHERE {kind}.status IN ({_MARKS})"
+            for kind in ("jobs", "batches")
+        )
         with self._opened() as connection:
-            found = connection.execute(
-                f"SELECT {_HOOK}, jobs.data FROM hooks JOIN jobs ON jobs.id = hooks.job WHERE jobs.status IN ({marks}) "
-                "ORDER BY hooks.due LIMIT ?",
-                (*sorted(ENDED), count),
-            )
-            return [(Hook(*row[:-1]), Job.from_row(json.loads(row[-1]))) for row in found]
+            ended = sorted(ENDED)
+            found = connection.execute(f"{query} ORDER BY due LIMIT ?", (*ended, *ended, count))
+            return [
+                (Hook(*row[:-2]), (Job if row[-1] == "jobs" else Batch).from_row(json.loads(row[-2]))) for row in found
+            ]
 
     def delay_hook(self, job: str, attempts: int, due: float) -> None:
         """Notes that a callback was not taken, and when it is told again."""
@@ -272,13 +372,14 @@ class Store:
         if now - self._cleaned < _CLEAN_SECONDS:
             return
         self._cleaned = now
-        marks = ",".join("?" * len(ENDED))
         with self._opened() as connection:
             ended = (now, *sorted(ENDED))
-            gone = f"SELECT id FROM jobs WHERE expires < ? AND status IN ({marks})"
+            # A batch's jobs stay as long as it: else a long one would lose its first pictures before its sheet is made.
+            own = f"expires < ? AND status IN ({_MARKS}) AND id NOT IN (SELECT job FROM batch_jobs)"
+            gone = f"SELECT id FROM jobs WHERE {own}"
             connection.execute(f"DELETE FROM assets WHERE job IN ({gone})", ended)
             connection.execute(f"DELETE FROM hooks WHERE job IN ({gone})", ended)
-            connection.execute(f"DELETE FROM jobs WHERE expires < ? AND status IN ({marks})", ended)
+            connection.execute(f"DELETE FROM jobs WHERE {own}", ended)
             connection.execute(
                 "DELETE FROM keys WHERE key IN (SELECT key FROM keys ORDER BY claimed DESC LIMIT -1 OFFSET ?)",
                 (_MOST_KEYS,),
@@ -314,3 +415,24 @@ class Store:
             connection.close()
             raise
         return connection
+
+
+def _row(job: Job, graph: Json) -> tuple[object, ...]:
+    packed = zlib.compress(json_steps.write(graph).encode("utf-8", "surrogatepass"), 1)
+    return job.id, job.created, job.expires, job.status, json.dumps(job.to_row()), packed
+
+
+def _claim(
+    connection: sqlite3.Connection, key: str | None, own: str, created: float, callback: Callback | None
+) -> None:
+    """Marks a key as used by a job or a batch, and keeps who is to be told of it; raises `KeyUsed`."""
+    if key is not None:
+        found = connection.execute(
+            "SELECT job, EXISTS (SELECT 1 FROM batches WHERE id = job) FROM keys WHERE key = ?", (key,)
+        ).fetchone()
+        if found:
+            raise KeyUsed(found[0], bool(found[1]))
+        connection.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, own, created))
+    if callback is not None:
+        hook = (own, callback.url, callback.base, callback.task)
+        connection.execute("INSERT INTO hooks VALUES (?, ?, ?, ?, 0, 0)", hook)

@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ..errors import shortened
 from ..limits import Json
 from .addresses import Address, AddressError, is_own, require_listed
+from .batch import Batch
 from .job import Job
 from .settings import Settings
 from .store import Hook, Store, StoreError
@@ -41,7 +42,7 @@ _LONGEST_PAUSE = 60.0
 _GONE = 410
 """The receiver wants no more."""
 
-Show = Callable[[Hook, Job], Json]
+Show = Callable[[Hook, Job | Batch], Json]
 
 
 def delay_of(attempt: int) -> float:
@@ -110,7 +111,7 @@ class Webhooks:
                 self._pool.submit(self._tell, hook, job)
         return _LONGEST_PAUSE
 
-    def _tell(self, hook: Hook, job: Job) -> None:
+    def _tell(self, hook: Hook, job: Job | Batch) -> None:
         try:
             try:
                 reason = self._deliver(hook, job)
@@ -132,7 +133,7 @@ class Webhooks:
                 self._sending.discard(hook.job)
             self._event.set()
 
-    def _deliver(self, hook: Hook, job: Job) -> str | None:
+    def _deliver(self, hook: Hook, job: Job | Batch) -> str | None:
         """Why it was not taken; None if it was, or if nobody wants it any more."""
         settings = self._settings()
         try:

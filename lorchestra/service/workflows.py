@@ -10,6 +10,7 @@ from typing import cast
 
 from ..errors import LorchestraError, quoted
 from ..limits import Json
+from ..workflow.batch_schema import batch_schema_of
 from ..workflow.documents import PROGRAMS, document_of, openapi_of, schema_of
 from ..workflow.node_classes import find_kinds
 from ..workflow.publication import Draft, Placed, Publication, draft, publish
@@ -34,7 +35,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,30})?(?:e[+-]?[0-9]{1,3})?", re.
 
 async def list_workflows(service: Service, request: Request) -> Response:
     """All published workflows, by name."""
-    _only_queries(request, ())
+    only_queries(request, ())
     found = await service.threads.run(service.publications.newest)
     base = service.base(request)
     return Response({"workflows": [_summary(one, base) for one in found]})
@@ -42,7 +43,7 @@ async def list_workflows(service: Service, request: Request) -> Response:
 
 async def get_workflow(service: Service, request: Request) -> Response:
     """One published workflow: its inputs, its outputs, its versions and its graph."""
-    _only_queries(request, ())
+    only_queries(request, ())
     name = request.parameters["name"]
     published = await service.threads.run(service.publications.find_or_raise, name)
     versions = await service.threads.run(service.publications.find_versions, published.publication.name)
@@ -51,21 +52,28 @@ async def get_workflow(service: Service, request: Request) -> Response:
 
 async def get_schema(service: Service, request: Request) -> Response:
     """The JSON Schema of a workflow's inputs."""
-    _only_queries(request, ())
+    only_queries(request, ())
     published = await service.threads.run(service.publications.find_or_raise, request.parameters["name"])
     return Response(await service.threads.run(schema_of, published.publication))
 
 
+async def get_batch_schema(service: Service, request: Request) -> Response:
+    """The JSON Schema of a batch of a workflow."""
+    only_queries(request, ())
+    published = await service.threads.run(service.publications.find_or_raise, request.parameters["name"])
+    return Response(await service.threads.run(batch_schema_of, published.publication))
+
+
 async def get_openapi(service: Service, request: Request) -> Response:
     """The OpenAPI document of one workflow."""
-    _only_queries(request, ())
+    only_queries(request, ())
     published = await service.threads.run(service.publications.find_or_raise, request.parameters["name"])
     return Response(await service.threads.run(openapi_of, [published.publication], service.base(request)))
 
 
 async def get_openapi_of_all(service: Service, request: Request) -> Response:
     """The OpenAPI document of all workflows, in their newest versions."""
-    _only_queries(request, ())
+    only_queries(request, ())
     found = await service.threads.run(service.publications.newest)
     return Response(await service.threads.run(openapi_of, [one.publication for one in found], service.base(request)))
 
@@ -76,7 +84,7 @@ async def put_workflow(service: Service, request: Request) -> Response:
     Answers 201 with the publication, whose version is a new one. With `?dry_run=true`, 200 with what would be
     published, and with the programs for `base_url`.
     """
-    query = _only_queries(request, ("dry_run", "base_url"))
+    query = only_queries(request, ("dry_run", "base_url"))
     is_dry = _is_true(query, "dry_run")
     base = _base(service, request)
     name = read_name(request.parameters["name"])
@@ -153,7 +161,7 @@ def _try(service: Service, name: str, body: Mapping[str, Json], description: str
 
 async def delete_workflow(service: Service, request: Request) -> Response:
     """Removes one version (`portrait@3`), or all of a name."""
-    _only_queries(request, ())
+    only_queries(request, ())
     removed = await service.threads.run(service.publications.remove, request.parameters["name"])
     return Response({"removed": removed})
 
@@ -165,7 +173,7 @@ async def post_job(service: Service, request: Request) -> Response:
     `?outputs=base64` or `data_uri` puts what came out into the answer, where `url` is a link. `?webhook_url=…` is told
     when the job has ended.
     """
-    query = _only_queries(request, ("wait", "outputs", WEBHOOK))
+    query = only_queries(request, ("wait", "outputs", WEBHOOK))
     seconds, is_preferred = _seconds(request)
     form = query.get("outputs", URL)
     if form not in OUTPUT_FORMS:
@@ -174,7 +182,7 @@ async def post_job(service: Service, request: Request) -> Response:
     key, body = idempotency_key(request), await request.read(MAX_BODY)
     name = request.parameters["name"]
     job = await call(
-        service, lambda: service.publications.find_or_raise(name), lambda: _inputs(body), key=key, callback=callback
+        service, lambda: service.publications.find_or_raise(name), lambda: read_body(body), key=key, callback=callback
     )
     if seconds > 0 and not service.waits.is_full():
         with service.waits.one_more():
@@ -192,7 +200,8 @@ async def post_job(service: Service, request: Request) -> Response:
     return Response(show, 200 if job.has_ended else 202, headers)
 
 
-def _inputs(body: bytes | bytearray) -> Json:
+def read_body(body: bytes | bytearray) -> Json:
+    """The JSON of a body; of none, no inputs. Raises `Refusal`."""
     return parse(body) if body and not body.isspace() else {}
 
 
@@ -238,7 +247,10 @@ def _summary(published: Published, base: str) -> dict[str, Json]:
 
 def _urls(name: str, base: str) -> dict[str, Json]:
     own = f"{base}/workflows/{name}"
-    return {"self": own, "jobs": f"{own}/jobs", "schema": f"{own}/schema.json", "openapi": f"{own}/openapi.json"}
+    return {
+        "self": own, "jobs": f"{own}/jobs", "batches": f"{own}/batches", "schema": f"{own}/schema.json",
+        "batch_schema": f"{own}/batch.schema.json", "openapi": f"{own}/openapi.json",
+    }  # fmt: skip
 
 
 def _base(service: Service, request: Request) -> str:
@@ -258,7 +270,8 @@ def _is_true(query: Mapping[str, str], name: str) -> bool:
     return said == "true"
 
 
-def _only_queries(request: Request, known: tuple[str, ...]) -> Mapping[str, str]:
+def only_queries(request: Request, known: tuple[str, ...]) -> Mapping[str, str]:
+    """The query of a request; raises `Refusal` for a parameter that is not known."""
     unknown = next((key for key in request.query if key not in known), None)
     if unknown is not None:
         raise invalid(f"unknown query parameter; known are {', '.join(known) or 'none'}.", unknown[:100])

@@ -39,6 +39,9 @@ def shapes() -> dict[str, Json]:
         "JobList": _object(
             {"jobs": _array(_ref("Job")), "truncated": {"type": "boolean"}, "next_cursor": {"type": "string"}}, ["jobs"]
         ),
+        "Batch": _batch(),
+        "BatchJob": _batch_job(),
+        "BatchList": _object({"batches": _array(_ref("Batch")), "next_cursor": {"type": "string"}}, ["batches"]),
         "JobWorkflow": _object(
             {"workflow": {"type": "object"}, "format": {"type": "string", "enum": ["api", "save"]}},
             ["workflow", "format"],
@@ -257,6 +260,7 @@ def _job() -> dict[str, Json]:
                 "workflow": _text("The published workflow that it runs, with its version."),
                 "metadata": {"description": "Labels that the caller gave."},
                 "priority": {"type": "integer"},
+                "batch": _text("Id of the batch that it is of.", _ID),
                 "drawn": {
                     "description": "Inputs that were not sent and that the server drew, by name: a seed that the "
                     "editor randomizes. Send them to get the same again.",
@@ -271,6 +275,79 @@ def _job() -> dict[str, Json]:
         ),
         "description": "One run. Follow its urls; poll it, or read its events, until it has ended.",
     }  # fmt: skip
+
+
+def _batch() -> dict[str, Json]:
+    time = {"type": "string", "format": "date-time"}
+    number: dict[str, Json] = {"type": "integer", "minimum": 0}
+    progress = _object(
+        {"value": {"type": "number", "minimum": 0, "maximum": 1}, "jobs_ended": number, "jobs_total": number},
+        ["value", "jobs_ended", "jobs_total"],
+    )
+    varied = _object(
+        {"input": _text("Its name."), "values": {"type": "array", "items": {}}, "labels": _array({"type": "string"})},
+        ["input", "values", "labels"],
+    )
+    sheet = _object(
+        {
+            "id": _text("Id of the asset.", _ASSET),
+            "url": _text("Where its bytes are."),
+            "content_type": _text("Its type.", "image/png"),
+            "size_bytes": number,
+        },
+        ["id", "url", "content_type", "size_bytes"],
+    )
+    left_out = _object({"model": _text("The LoRA."), "message": _text("Why it cannot be used.")}, ["model", "message"])
+    urls = _object({name: {"type": "string"} for name in ("self", "events", "cancel", "sheet")}, ["self", "sheet"])
+    properties: dict[str, Json] = {
+        "id": _text("A UUID.", _ID),
+        "status": _ref("JobStatus"),
+        "created_at": time,
+        "completed_at": time | {"type": ["string", "null"]},
+        "expires_at": time,
+        "workflow": _text("The published workflow that it runs, with its version."),
+        "progress": progress,
+        "counts": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "inputs": {"type": "object", "description": "What is the same in all jobs."},
+        "drawn": {"type": "object", "description": "Of these, what the server drew."},
+        "each": _array(varied) | {"description": "What varies; there is a job for every combination."},
+        "left_out": _array(left_out),
+        "sheet": {"anyOf": [sheet, {"type": "null"}], "description": "The contact sheet, when it is made."},
+        "sheet_problem": _or_null("string"),
+        "jobs": _array(_ref("BatchJob")) | {"description": "In their order; the last input changes first."},
+        "urls": urls,
+    }
+    required = (
+        "id",
+        "status",
+        "created_at",
+        "completed_at",
+        "expires_at",
+        "workflow",
+        "progress",
+        "counts",
+        "each",
+        "urls",
+    )
+    return {
+        **_object(properties, list(required)),
+        "description": "Many jobs of one workflow. It has ended when all of them have and its sheet is made.",
+    }
+
+
+def _batch_job() -> dict[str, Json]:
+    return _object(
+        {
+            "id": _text("A UUID.", _ID),
+            "status": _ref("JobStatus"),
+            "values": {"type": "object", "description": "Its values of what varies, by the inputs' names."},
+            "labels": _array({"type": "string"}),
+            "outputs": _array(_ref("Output")),
+            "error": {"anyOf": [_ref("JobError"), {"type": "null"}]},
+            "url": _text("Where the job is."),
+        },
+        ["id", "status", "values", "labels", "outputs", "error", "url"],
+    )
 
 
 def _job_request() -> dict[str, Json]:

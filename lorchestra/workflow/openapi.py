@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from ..limits import Json
 from .api_shapes import CONTENT_TYPE, CURSOR, STATUSES, error_example, job_example, shapes
+from .batch_schema import batch_body_of, batch_example_of
 from .interface import LORAS
 from .names import Names
 from .publication import Publication
@@ -70,7 +71,11 @@ def openapi_of(publications: Sequence[Publication], base_url: str) -> dict[str, 
         schemas[type_] = _with_refs(body_of(publication))
         operation = names.take(f"run_{publication.name.replace('-', '_')}".lower())
         paths[f"/workflows/{publication.name}/jobs"] = {"post": _run(publication, type_, operation)}
-    paths |= _workflows() | _jobs() | _assets() | _runware()
+        batch = types.take(f"{_pascal(publication.name)}Batch")
+        schemas[batch] = _batch_with_refs(batch_body_of(publication))
+        operation = names.take(f"sweep_{publication.name.replace('-', '_')}".lower())
+        paths[f"/workflows/{publication.name}/batches"] = {"post": _sweep(publication, batch, operation)}
+    paths |= _workflows() | _batches() | _jobs() | _assets() | _runware()
     title = publications[0].name if len(publications) == 1 else "Published workflows"
     return {
         "openapi": VERSION,
@@ -83,6 +88,7 @@ def openapi_of(publications: Sequence[Publication], base_url: str) -> dict[str, 
         "security": [{}, {"token": []}],
         "tags": [
             {"name": "workflows", "description": "Published workflows, and calls of them."},
+            {"name": "batches", "description": "Many jobs with one request, and their contact sheets."},
             {"name": "jobs", "description": "Runs, in the official form of the Comfy API v2."},
             {"name": "assets", "description": "Files that are sent, and files that were made."},
             {"name": "runware", "description": "Tasks in Runware's form."},
@@ -158,6 +164,50 @@ def _run(publication: Publication, type_: str, operation: str) -> dict[str, Json
     }
 
 
+def _sweep(publication: Publication, type_: str, operation: str) -> dict[str, Json]:
+    return {
+        "operationId": operation,
+        "tags": ["batches"],
+        "summary": f"Run {publication.name} for several values",
+        "description": "Queues a job for every combination of the values in each: all of them, or none.",
+        "parameters": [_idempotency_key(), _webhook_url("batch")],
+        "requestBody": {"required": True, "content": _content(_ref(type_), batch_example_of(publication))},
+        "callbacks": _callbacks("{$request.query.webhook_url}", "Batch", "batch"),
+        "responses": {
+            "202": {"description": "The batch, whose jobs are queued.", "content": _content(_ref("Batch"))},
+            **_errors("400", "401", "403", "404", "413", "422", "429", "500", "503"),
+        },
+    }
+
+
+def _batches() -> dict[str, Json]:
+    id_ = _id("Id of the batch.")
+    lists = _get("list_batches", "batches", "List batches, the newest first", _ref("BatchList"))
+    lists["parameters"] = _paging()
+    png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+    sheet: dict[str, Json] = {
+        "operationId": "get_batch_sheet",
+        "tags": ["batches"],
+        "summary": "The contact sheet of a batch",
+        "description": "While jobs are left, of the pictures that there are by now.",
+        "responses": {"200": {"description": "The sheet.", "content": png}, **_errors(*_ALWAYS, "404", "429")},
+    }
+    events = _events(
+        "get_batch_events", "batches", "Follow a batch", "status, progress, job, until the batch has ended"
+    )
+    batch = _ref("Batch")
+    return {
+        "/batches": {"get": lists},
+        "/batches/{id}": {"parameters": [id_], "get": _get("get_batch", "batches", "Look at a batch", batch, "404")},
+        "/batches/{id}/events": {"parameters": [id_], "get": events},
+        "/batches/{id}/cancel": {
+            "parameters": [id_],
+            "post": _get("cancel_batch", "batches", "Cancel the jobs that are left", batch, "404"),
+        },
+        "/batches/{id}/sheet": {"parameters": [id_], "get": sheet},
+    }
+
+
 def _workflows() -> dict[str, Json]:
     name = {
         "name": "name",
@@ -198,6 +248,18 @@ def _workflows() -> dict[str, Json]:
             "parameters": [name],
             "get": _get(
                 "get_schema", "workflows", "JSON Schema of its inputs", document, "404", "500", answer="A JSON Schema."
+            ),
+        },
+        "/workflows/{name}/batch.schema.json": {
+            "parameters": [name],
+            "get": _get(
+                "get_batch_schema",
+                "workflows",
+                "JSON Schema of a batch of it",
+                document,
+                "404",
+                "500",
+                answer="A JSON Schema.",
             ),
         },
         "/workflows/{name}/openapi.json": {
@@ -294,14 +356,29 @@ def _jobs() -> dict[str, Json]:
     lists = _get("list_jobs", "jobs", "List jobs, the newest first", _ref("JobList"))
     lists["parameters"] = [
         _query("status", "Status words, with commas between.", {"type": "string", "pattern": _STATUS_WORDS}),
-        _query("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}),
-        _query("cursor", "The next_cursor of the list before.", {"type": "string", "pattern": f"^{CURSOR}$"}),
+        *_paging(),
     ]
-    events = {
-        "operationId": "get_job_events",
-        "tags": ["jobs"],
-        "summary": "Follow a job",
-        "description": "Server-Sent Events: status, progress, preview, output, until the job has ended.",
+    kinds = "status, progress, preview, output, until the job has ended"
+    events = _events("get_job_events", "jobs", "Follow a job", kinds)
+    cancel = _get("cancel_job", "jobs", "Cancel a job", _ref("Job"), "404")
+    workflow = _get("get_job_workflow", "jobs", "The graph that a job runs", _ref("JobWorkflow"), "404")
+    health = _get("get_health", "jobs", "Whether the service is there", _ref("Health"))
+    return {
+        "/api/v2/jobs": {"post": post, "get": lists},
+        "/api/v2/jobs/{id}": {"parameters": [id_], "get": _get("get_job", "jobs", "Look at a job", _ref("Job"), "404")},
+        "/api/v2/jobs/{id}/workflow": {"parameters": [id_], "get": workflow},
+        "/api/v2/jobs/{id}/events": {"parameters": [id_], "get": events},
+        "/api/v2/jobs/{id}/cancel": {"parameters": [id_], "post": cancel},
+        "/api/v2/health": {"get": {**health, "security": [{}]}},
+    }
+
+
+def _events(operation: str, tag: str, summary: str, kinds: str) -> dict[str, Json]:
+    return {
+        "operationId": operation,
+        "tags": [tag],
+        "summary": summary,
+        "description": f"Server-Sent Events: {kinds}.",
         "parameters": [
             {
                 "name": "Last-Event-ID",
@@ -318,17 +395,13 @@ def _jobs() -> dict[str, Json]:
             **_errors(*_ALWAYS, "404", "429"),
         },
     }
-    cancel = _get("cancel_job", "jobs", "Cancel a job", _ref("Job"), "404")
-    workflow = _get("get_job_workflow", "jobs", "The graph that a job runs", _ref("JobWorkflow"), "404")
-    health = _get("get_health", "jobs", "Whether the service is there", _ref("Health"))
-    return {
-        "/api/v2/jobs": {"post": post, "get": lists},
-        "/api/v2/jobs/{id}": {"parameters": [id_], "get": _get("get_job", "jobs", "Look at a job", _ref("Job"), "404")},
-        "/api/v2/jobs/{id}/workflow": {"parameters": [id_], "get": workflow},
-        "/api/v2/jobs/{id}/events": {"parameters": [id_], "get": events},
-        "/api/v2/jobs/{id}/cancel": {"parameters": [id_], "post": cancel},
-        "/api/v2/health": {"get": {**health, "security": [{}]}},
-    }
+
+
+def _paging() -> list[dict[str, Json]]:
+    return [
+        _query("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}),
+        _query("cursor", "The next_cursor of the list before.", {"type": "string", "pattern": f"^{CURSOR}$"}),
+    ]
 
 
 def _assets() -> dict[str, Json]:
@@ -467,16 +540,16 @@ def _idempotency_key() -> dict[str, Json]:
     }
 
 
-def _webhook_url() -> dict[str, Json]:
+def _webhook_url(what: str = "job") -> dict[str, Json]:
     return _query(
         "webhook_url",
-        "Who is told when the job has ended; an address from the list in the server's settings.",
+        f"Who is told when the {what} has ended; an address from the list in the server's settings.",
         {"type": "string", "pattern": "^https?://[!-~]+$", "maxLength": 2000},
     )
 
 
-def _callbacks(url: str, schema: str) -> dict[str, Json]:
-    """What is posted when a job has ended."""
+def _callbacks(url: str, schema: str, what: str = "job") -> dict[str, Json]:
+    """What is posted when a job or a batch has ended."""
     headers = (
         ("webhook-id", "The same each time that this is told again."),
         ("webhook-timestamp", "Seconds since 1970, of this attempt."),
@@ -486,7 +559,7 @@ def _callbacks(url: str, schema: str) -> dict[str, Json]:
         "ended": {
             url: {
                 "post": {
-                    "summary": "A job has ended",
+                    "summary": f"A {what} has ended",
                     "description": "Told again, later and later, until it is answered with 2xx; 410 ends that.",
                     "parameters": [
                         {"name": name, "in": "header", "required": True, "description": said,
@@ -523,6 +596,16 @@ def _with_refs(schema: dict[str, Json]) -> dict[str, Json]:
     """The same with one reference for what many inputs share, and without the title, which would be the type's name."""
     del schema["title"]
     for item in cast("dict[str, dict[str, Any]]", schema["properties"]).values():
+        if "anyOf" in item:
+            item["anyOf"] = [_ref("AssetReference") if one == ASSET_REFERENCE else one for one in item["anyOf"]]
+    return schema
+
+
+def _batch_with_refs(schema: dict[str, Json]) -> dict[str, Json]:
+    """The same of a batch."""
+    inputs, each = (schema["properties"][name]["properties"] for name in ("inputs", "each"))
+    lists = [kind["items"] for one in each.values() for kind in one.get("anyOf", [one]) if "items" in kind]
+    for item in cast("list[dict[str, Any]]", [*inputs.values(), *lists]):
         if "anyOf" in item:
             item["anyOf"] = [_ref("AssetReference") if one == ASSET_REFERENCE else one for one in item["anyOf"]]
     return schema

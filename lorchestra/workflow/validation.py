@@ -129,6 +129,8 @@ def _problem(error: ValidationError) -> Problem:
             return Problem(f"it is {quoted(value)}; expected one of {_listed(said)}", path)
         case "minimum":
             return Problem(f"it is {quoted(value)}; the least is {said}", path)
+        case "exclusiveMinimum":
+            return Problem(f"it is {quoted(value)}; expected more than {said}", path)
         case "maximum":
             return Problem(f"it is {quoted(value)}; the most is {said}", path)
         case "multipleOf":
@@ -143,6 +145,8 @@ def _problem(error: ValidationError) -> Problem:
             return Problem(f"it has {len(value):,} items; at least {said:,} are needed", path)
         case "maxItems":
             return Problem(f"it has {len(value):,} items; at most {said:,} are read", path)
+        case "minProperties":
+            return Problem("it is empty", path)
         case "maxProperties":
             return Problem(f"it has {len(value):,} fields; at most {said:,} are read", path)
         case "pattern":

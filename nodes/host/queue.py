@@ -59,6 +59,23 @@ class Queue:
 
     async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
         """See `Backend`: what ComfyUI's own route for prompts does, but any complaint refuses the whole graph."""
+        self._put(*await self._checked(job, graph, secrets), secrets)
+
+    async def submit_all(self, graphs: Mapping[str, Graph]) -> None:
+        """See `Backend`: each is checked as one alone is."""
+        checked: list[tuple[str, Graph, dict[str, Json], Any]] = []
+        for job, graph in graphs.items():
+            try:
+                checked.append(await self._checked(job, graph, {}))
+            except GraphRefused as error:
+                raise GraphRefused(error.message, error.node_errors, job) from error
+        for item in checked:
+            self._put(*item, {})
+
+    async def _checked(
+        self, job: str, graph: Graph, secrets: Mapping[str, str]
+    ) -> tuple[str, Graph, dict[str, Json], Any]:
+        """The job, its graph, its extra data and its outputs, as the queue takes them; raises `GraphRefused`."""
         server = self._connect()
         extra: dict[str, Json] = {"client_id": self._client, **secrets}
         request = {"prompt": graph, "prompt_id": job, "client_id": self._client, "extra_data": extra}
@@ -74,6 +91,10 @@ class Queue:
             raise GraphRefused(shortened(said, 1000), {}) from reason
         if not is_valid or node_errors:
             raise GraphRefused(messages.said(error, node_errors), messages.plain(node_errors))
+        return job, graph, extra, outputs
+
+    def _put(self, job: str, graph: Graph, extra: dict[str, Json], outputs: Any, secrets: Mapping[str, str]) -> None:
+        server = self._connect()
         number = server.number
         server.number += 1
         kept_apart = {key: extra.pop(key) for key in secrets} if _has_secrets(server.prompt_queue) else None
@@ -157,6 +178,10 @@ class Queue:
             return found.name
 
         return find
+
+    def loras(self) -> Sequence[str]:
+        """See `Backend`."""
+        return folder_paths.get_filename_list("loras")
 
     def check(self, graph: Graph, node: str, loras: Sequence[Json]) -> Sequence[Row]:
         """See `Backend`: what the LoRA Stack says when a prompt is queued, of each row for itself."""

@@ -24,7 +24,7 @@ _PACKAGES = ("jsonschema", "referencing", "jsonschema_specifications", "rpds", "
 
 def service_routes() -> tuple[tuple[str, str, Handler], ...]:
     """Method, path below the prefix, handler: all at once, since what they need is loaded with the first request."""
-    return (("*", r"/{service:(?:workflows|api/v2|v1|openapi\.json)(?:/[\s\S]*)?}", _handle),)
+    return (("*", r"/{service:(?:workflows|batches|api/v2|v1|openapi\.json)(?:/[\s\S]*)?}", _handle),)
 
 
 def _load(_: object) -> tuple[type[Service], FindRoute]:

@@ -46,16 +46,22 @@ class ListBackend:
     tell: Callable[[Signal], object] = lambda _: None
     misfits: dict[str, str] = field(default_factory=dict[str, str])
     """File → why it does not fit."""
+    names: list[str] = field(default_factory=list[str])
+    """The LoRAs that are listed."""
     checkpoint: tuple[str, tuple[str, ...]] = ("sd15.safetensors", ("sd15",))
 
     async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
-        for node, data in graph.items():
-            if data.get("class_type") == "Refused":
-                raise GraphRefused("the node is refused", {node: {"class_type": "Refused", "errors": []}})
-            if any(misfit in str(data) for misfit in self.misfits):
-                raise GraphRefused("a LoRA does not fit", {})
-        self.graphs[job] = graph
-        self.waiting.append(job)
+        await self.submit_all({job: graph})
+
+    async def submit_all(self, graphs: Mapping[str, Graph]) -> None:
+        for job, graph in graphs.items():
+            for node, data in graph.items():
+                if data.get("class_type") == "Refused":
+                    raise GraphRefused("the node is refused", {node: {"class_type": "Refused", "errors": []}}, job)
+                if any(misfit in str(data) for misfit in self.misfits):
+                    raise GraphRefused("a LoRA does not fit", {}, job)
+        self.graphs |= graphs
+        self.waiting += graphs
         self.tell(Changed())
 
     def run_next(self) -> str:
@@ -100,9 +106,12 @@ class ListBackend:
         def find(lora: str) -> str:
             if lora == "gone":
                 raise LorchestraError("gone is not there")
-            return f"{lora}.safetensors"
+            return lora if lora.endswith(".safetensors") else f"{lora}.safetensors"
 
         return find
+
+    def loras(self) -> Sequence[str]:
+        return self.names
 
     def check(self, graph: Graph, node: str, loras: Sequence[Json]) -> Sequence[Row]:
         return [Row(n, self.misfits[row["lora"]]) for n, row in enumerate(loras) if row["lora"] in self.misfits]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -107,8 +108,32 @@ class Fleet:
             )  # fmt: skip
         await asyncio.to_thread(self._submit, job, graph, priority)
 
+    async def submit_all(self, graphs: Mapping[str, Graph]) -> None:
+        """See `Backend`: all are routed before any is added."""
+        await asyncio.to_thread(self._submit_all, graphs)
+
+    def _submit_all(self, graphs: Mapping[str, Graph]) -> None:
+        routed: dict[str, str] = {}
+        for job, graph in graphs.items():
+            try:
+                routed[job] = self._route(graph)
+            except GraphRefused as error:
+                raise GraphRefused(error.message, error.node_errors, job) from error
+        added: list[str] = []
+        try:
+            for job, graph in graphs.items():
+                self._add(job, graph, routed[job], 0)
+                added.append(job)
+        except LorchestraError:  # the database or the place for files is away: what was added is not to be run
+            for job in added:
+                with contextlib.suppress(TableError):
+                    self.cancel(job)
+            raise
+
     def _submit(self, job: str, graph: Graph, priority: int) -> None:
-        queue = self._route(graph)
+        self._add(job, graph, self._route(graph), priority)
+
+    def _add(self, job: str, graph: Graph, queue: str, priority: int) -> None:
         for name in _uploads(graph, self._kept):
             self._kept.send(f"{INPUTS}/{name}")
         self._table.add(job, graph, queue, priority, self._seconds, loaded_by(graph).stack)
@@ -161,9 +186,13 @@ class Fleet:
             found = {kind: inventory.info[kind] for kind in kinds if kind in inventory.info} | found
         return found
 
+    def loras(self) -> Sequence[str]:
+        """See `Backend`: those that any worker has."""
+        return sorted({name for one in self._known().values() for name in one.lora_names})
+
     def resolver(self) -> Callable[[str], str]:
         """See `Backend`: names only. An AIR or a hash is for the ComfyUI that runs the job."""
-        listing = Listing(name for one in self._known().values() for name in one.lora_names)
+        listing = Listing(self.loras())
 
         def find(lora: str) -> str:
             if find_air(lora) is not None or find_hash(lora) is not None:
