@@ -92,38 +92,11 @@ def read_axis(item: Input, sent: Json, most: int, loras: Loras) -> Axis:
         return _range(item, cast("dict[str, Json]", sent), path, most)
     if not isinstance(sent, list):
         said = _OTHERWISE.get(item.kind, "")
-        raise InputError(f"it is {quoted(sent)}; expected a list of its values{said}", path)
+        raise InputError(f"it is {quoted(cast('object', sent))}; expected a list of its values{said}", path)
     values = cast("list[Json]", sent)
+    require_few(len(values), most, path)
     _check(words.values_of(item), values, path)
-    require_different(values, path)
     return Axis(item.name, tuple(values), _labels(item, values))
-
-
-def require_different(values: Sequence[Json], path: Path) -> None:
-    """Raises `InputError` for the first value that stands twice."""
-    seen: dict[str, int] = {}
-    for number, value in enumerate(values):
-        before = seen.setdefault(_key(value), number)
-        if before != number:
-            said = f"it is the same as the {_ordinal(before)} one. Leave one of them out"
-            raise InputError(said, (*path, number))
-
-
-def _ordinal(number: int) -> str:
-    return ("first", "second", "third")[number] if number < 3 else f"{number + 1}th"
-
-
-def _key(value: Json) -> str:
-    """Equal for values that JSON Schema takes for equal: 1 and 1.0."""
-    return json.dumps(_plain(value), sort_keys=True)
-
-
-def _plain(value: Json) -> Json:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in cast("dict[str, Json]", value).items()}
-    return [_plain(inner) for inner in cast("list[Json]", value)] if isinstance(value, list) else value
 
 
 def _check(schema: Mapping[str, Json], value: Json, path: Path) -> None:
@@ -151,7 +124,7 @@ def _range(item: Input, sent: dict[str, Json], path: Path, most: int) -> Axis:
 
 
 def require_few(count: int, most: int, path: Path) -> None:
-    """Raises `UnusableInput` for more jobs than a batch may have."""
+    """Raises `UnusableInput` for more jobs than a batch may have; `path` is what makes them so many."""
     if count > most:
         raise UnusableInput(
             f"this would be {count:,} jobs; a batch has at most {most:,} here. Send fewer values, or raise "
@@ -191,8 +164,6 @@ def _compared(item: Input, sent: dict[str, Json], path: Path, most: int, loras: 
     _check({key: value for key, value in schema.items() if key != "oneOf"}, sent, path)
     if (words.FOLDER in sent) == (words.ROWS in sent):
         raise InputError("expected either folder or rows", path)
-    for name in (words.WEIGHTS, words.SECOND_WEIGHTS):
-        require_different(sent.get(name, []), (*path, name))
     beside = _entries(sent.get(words.BESIDE, []), (*path, words.BESIDE), loras.resolve)
     if words.ROWS in sent:
         entries = _entries(sent[words.ROWS], (*path, words.ROWS), loras.resolve)

@@ -62,7 +62,7 @@ def fixed_of(publication: Publication) -> dict[str, Json]:
 
 def variation_of(item: Input) -> dict[str, Json]:
     """The schema of what an input may be in `each`: a list of its values, a range, a comparison of LoRAs."""
-    kinds = [values_of(item) | {"uniqueItems": True}]
+    kinds = [values_of(item)]
     if item.kind in (INTEGER, NUMBER):
         kinds.append(range_of(item))
     if item.kind == LORAS:
@@ -71,8 +71,8 @@ def variation_of(item: Input) -> dict[str, Json]:
 
 
 def values_of(item: Input) -> dict[str, Json]:
-    """The schema of a list of an input's values; that they differ is left out."""
-    return {"type": "array", "items": _value(item), "minItems": 1, "maxItems": MOST_VALUES}
+    """The schema of a list of an input's values, which differ."""
+    return _list(_value(item))
 
 
 def range_of(item: Input) -> dict[str, Json]:
@@ -93,7 +93,7 @@ def comparison_of(item: Input) -> dict[str, Json]:
     """The schema of a comparison: what the node LoRA Variants makes of rows, or of every LoRA of a folder."""
     rows = _value(item)
     weight: dict[str, Json] = {"type": "number", "minimum": -WEIGHT_LIMIT, "maximum": WEIGHT_LIMIT}
-    weights: dict[str, Json] = {"type": "array", "items": weight, "minItems": 1, "maxItems": MOST_VALUES}
+    weights = _list(weight)
     number: dict[str, Json] = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS}
     closed = _closed(
         {
@@ -106,9 +106,9 @@ def comparison_of(item: Input) -> dict[str, Json]:
                 "description": "As in the node LoRA Variants.",
                 "type": "string", "enum": list(COMPARISONS), "default": COMPARISONS[0],
             },
-            WEIGHTS: weights | {"description": "Weights of each LoRA, or of the row.", "uniqueItems": True},
+            WEIGHTS: weights | {"description": "Weights of each LoRA, or of the row."},
             ROW: number | {"description": "Number of the row whose weights are compared, from 1.", "default": 1},
-            SECOND_WEIGHTS: weights | {"description": "Weights of the second row.", "uniqueItems": True},
+            SECOND_WEIGHTS: weights | {"description": "Weights of the second row."},
             SECOND_ROW: number | {"default": 2},
             BESIDE: rows | {"description": "LoRAs that are in every job, also in the one without the others."},
             WITHOUT: {
@@ -148,6 +148,10 @@ def _strip(schema: dict[str, Json]) -> None:
     items = schema.get("items")
     if isinstance(items, dict):
         _strip(cast("dict[str, Json]", items))
+
+
+def _list(items: dict[str, Json]) -> dict[str, Json]:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": MOST_VALUES, "uniqueItems": True}
 
 
 def _closed(properties: Mapping[str, Json], required: list[str]) -> dict[str, Json]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -143,6 +144,9 @@ def _problem(error: ValidationError) -> Problem:
             return Problem(f"it has {len(value):,} characters; at most {said:,} are read", path)
         case "minItems":
             return Problem(f"it has {len(value):,} items; at least {said:,} are needed", path)
+        case "uniqueItems":
+            before, number = _find_twice(cast("list[Json]", value))
+            return Problem(f"it is the same as number {before + 1}; leave one of them out", (*path, number))
         case "maxItems":
             return Problem(f"it has {len(value):,} items; at most {said:,} are read", path)
         case "minProperties":
@@ -155,6 +159,24 @@ def _problem(error: ValidationError) -> Problem:
             )
         case _:
             return Problem(f"it is {quoted(value)}, which is not what is expected here", path)
+
+
+def _find_twice(values: list[Json]) -> tuple[int, int]:
+    """The first two numbers of values that JSON Schema takes for equal, as 1 and 1.0 are."""
+    seen: dict[str, int] = {}
+    for number, value in enumerate(values):
+        before = seen.setdefault(json.dumps(_plain(value), sort_keys=True), number)
+        if before != number:
+            return before, number
+    return 0, 0
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in cast("dict[str, Json]", value).items()}
+    return [_plain(inner) for inner in cast("list[Json]", value)] if isinstance(value, list) else value
 
 
 def _listed(choices: Json) -> str:
