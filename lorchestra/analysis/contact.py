@@ -120,7 +120,8 @@ def _look(shot: Shot) -> _File:
 def _opened(path: Path) -> Generator[Image.Image]:
     """A picture whose header is read; raises `FileProblem` for what is none, also while the block decodes it."""
     try:
-        with open_regular(path, FileProblem) as file, Image.open(cast("IO[bytes]", file), formats=_FORMATS) as picture:
+        with open_regular(path, FileProblem) as file:
+            picture = Image.open(cast("IO[bytes]", file), formats=_FORMATS)
             if picture.width * picture.height > MAX_PIXELS:
                 raise FileProblem(path, f"its picture has more than {MAX_PIXELS // 10**6} megapixels")
             yield picture

@@ -35,6 +35,7 @@ from . import (
     schedule,
     serve,
     status,
+    sweep,
     worker,
 )
 from .hash import add_hash
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     export.add_import(commands)
     publish.add_publish(commands)
     call.add_call(commands)
+    sweep.add_sweep(commands)
     serve.add_serve(commands)
     worker.add_worker(commands)
     status.add_status(commands)

@@ -62,7 +62,7 @@ def run_call(args: argparse.Namespace) -> int:
     remote = Remote(args.url)
     own = path_of(args.name)
     kinds = {item["name"]: item["kind"] for item in remote.get(own)["inputs"]}
-    inputs = _inputs(args.inputs, args.lora, kinds)
+    inputs = read_inputs(args.inputs, args.lora, kinds)
     job = _follow(remote, remote.post(f"{own}/jobs", inputs))
     if args.json:
         print(json.dumps(job, indent=2))
@@ -78,14 +78,14 @@ def run_call(args: argparse.Namespace) -> int:
     if not outputs:
         raise RemoteError("the workflow gave no file")
     for number, output in enumerate(outputs, 1):
-        path = _numbered(Path(args.output), number, str(output["name"]))
-        _save(remote, output, path, args.force)
+        path = numbered(Path(args.output), number, str(output["name"]))
+        save(remote, output, path, args.force)
         if not args.json:
             print(printable(str(path)))
     return SUCCEEDED
 
 
-def _inputs(given: Sequence[str], loras: Sequence[str], kinds: Mapping[str, str]) -> dict[str, Json]:
+def read_inputs(given: Sequence[str], loras: Sequence[str], kinds: Mapping[str, str]) -> dict[str, Json]:
     """The inputs of a call, typed by what the workflow takes; raises `LorchestraError`."""
     inputs: dict[str, Json] = {}
     for text in given:
@@ -94,7 +94,7 @@ def _inputs(given: Sequence[str], loras: Sequence[str], kinds: Mapping[str, str]
             raise LorchestraError(f"{quoted(text)} is not an input; write name=value")
         if name not in kinds:
             raise LorchestraError(f"the workflow has no input {quoted(name)}; it has {', '.join(kinds) or 'none'}")
-        inputs[name] = _value(name, value, kinds[name])
+        inputs[name] = read_value(name, value, kinds[name])
     if loras:
         name = next((name for name, kind in kinds.items() if kind == "loras"), None)
         if name is None:
@@ -103,7 +103,8 @@ def _inputs(given: Sequence[str], loras: Sequence[str], kinds: Mapping[str, str]
     return inputs
 
 
-def _value(name: str, text: str, kind: str) -> Json:
+def read_value(name: str, text: str, kind: str) -> Json:
+    """The value of an input of a kind; raises `LorchestraError`."""
     if text.startswith("@") and kind in _MEDIA:
         data = read_small(text[1:], _MOST_BYTES, FileProblem)
         content_type = mimetypes.guess_type(text)[0] or "application/octet-stream"
@@ -144,12 +145,13 @@ def _follow(remote: Remote, job: Json) -> Json:
     return job
 
 
-def _numbered(path: Path, number: int, name: str) -> Path:
+def numbered(path: Path, number: int, name: str) -> Path:
     """The path as it was given for the first output; for others its name with a number, and their own ending."""
     return path if number == 1 else path.with_name(f"{path.stem}-{number}{Path(name).suffix or path.suffix}")
 
 
-def _save(remote: Remote, output: Mapping[str, Json], path: Path, force: bool) -> None:
+def save(remote: Remote, output: Mapping[str, Json], path: Path, force: bool) -> None:
+    """Downloads an output into a file."""
     suffix = Path(str(output["name"])).suffix
     if suffix.lower() != path.suffix.lower():
         message = f"note: {output['name']} is saved as {path.name}, which is the name of another kind of file"
