@@ -9,7 +9,6 @@ import contextlib
 import io
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -61,10 +60,9 @@ def draw_files(groups: Sequence[Group], caption: str = "") -> Image.Image:
     read = [[_look(shot) for shot in group.shots] for group in groups]
     sizes = [one.size for some in read for one in some if one.size is not None]
     largest = max(sizes, key=lambda size: size[0] * size[1], default=(_EMPTY_SIDE, _EMPTY_SIDE))
-    measure = _Measure()
     blocks: list[Block] = []
     for group, files in zip(groups, read, strict=True):
-        notes = measure.notes(group, files)
+        notes = _notes(group, files)
         cells = [
             _cell(shot, file, note, largest) for shot, file, note in zip(group.shots, files, notes, strict=True)
         ]  # fmt: skip
@@ -137,32 +135,27 @@ def _cell(shot: Shot, file: _File, note: str, largest: tuple[int, int]) -> Cell:
     return Cell(shot.label, note, *file.size, file.read)
 
 
-class _Measure:
-    """Measures how far pictures are from others, where torch is there."""
+def _notes(group: Group, files: Sequence[_File]) -> list[str]:
+    """The difference of each shot from the one that it is measured against; none without torch.
 
-    def __init__(self) -> None:
+    Of the pictures that others are measured against, one is held at a time.
+    """
+    notes = [""] * len(files)
+    held: tuple[int, torch.Tensor] | None = None
+    order = sorted(range(len(files)), key=lambda number: group.shots[number].against or 0)
+    for number in order:
+        against = group.shots[number].against
+        if against is None or against == number or files[number].size is None or files[against].size is None:
+            continue
         try:
-            import_module("torch")
-            self._is_there = True
+            if held is None or held[0] != against:
+                held = (against, _tensor(files[against]))
+            notes[number] = in_words(_differ(files[number], held[1]))
+        except FileProblem:  # the cell says so when it is drawn
+            continue
         except ImportError:  # a door without torch has sheets without numbers
-            self._is_there = False
-
-    def notes(self, group: Group, files: Sequence[_File]) -> list[str]:
-        """A note for each shot; one picture that others are measured against is held at a time."""
-        notes = [""] * len(files)
-        held: tuple[int, torch.Tensor] | None = None
-        order = sorted(range(len(files)), key=lambda number: group.shots[number].against or 0)
-        for number in order if self._is_there else ():
-            against = group.shots[number].against
-            if against is None or against == number or files[number].size is None or files[against].size is None:
-                continue
-            try:
-                if held is None or held[0] != against:
-                    held = (against, _tensor(files[against]))
-                notes[number] = in_words(_differ(files[number], held[1]))
-            except FileProblem:  # the cell says so when it is drawn
-                continue
-        return notes
+            return notes
+    return notes
 
 
 def _differ(file: _File, first: torch.Tensor) -> Difference | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from support.fleet import Fleet
 from support.kills import Redis, Siege
@@ -158,6 +160,34 @@ def test_a_job_that_comfyui_refuses_fails_with_its_sentence(fleet: Fleet) -> Non
     job = fleet.submit(demo_prompt([{"lora": "flux", "model": 1.0}], steps=1))
     error = fleet.service.wait(job)["error"]
     assert "row 1: flux: made for FLUX.1" in error["message"]
+
+
+def test_a_batch_is_shared_by_the_workers_and_survives_the_door(fleet: Fleet, servers: list[Server]) -> None:
+    """One LoRA is on the second ComfyUI alone, and one does not fit, which is found where it runs."""
+    rows = [{"model": "warm"}, {"model": "second"}, {"model": "flux"}]
+    body = {"inputs": {"steps": 1}, "each": {"loras": {"rows": rows, "weights": [0.5]}}}
+    batch = fleet.ask("POST", "/workflows/portrait/batches", body)
+    assert batch.status == 202, batch.content
+    fleet.kill("door")
+    fleet.start_door(port=int(fleet.service.url.rpartition(":")[2].partition("/")[0]))
+    own = batch.json["urls"]["self"]
+    fleet.until(lambda: fleet.ask("GET", own).json["completed_at"] is not None, 60)
+    found = fleet.ask("GET", own).json
+    assert (found["status"], found["counts"]) == ("failed", {"succeeded": 3, "failed": 1})
+    assert [job["status"] for job in found["jobs"]] == ["succeeded"] * 3 + ["failed"]
+    assert servers[1].get(f"/history/{found['jobs'][2]['id']}")
+    sheet = fleet.ask("GET", found["urls"]["sheet"])
+    assert sheet.headers["Content-Type"] == "image/png"
+    picture = pixels(fleet.ask("GET", found["jobs"][1]["outputs"][0]["url"]).content)
+    with Image.open(io.BytesIO(sheet.content)) as shown:
+        left = next(x for x in range(shown.width) if shown.getpixel((x, 10)) != shown.getpixel((0, 0)))
+        assert shown.crop((left, 144, left + 64, 208)).tobytes() == picture
+    folder = {"each": {"loras": {"folder": "styles", "weights": [0, 1]}, "seed": [1, 2]}}
+    labels = fleet.ask("POST", "/workflows/portrait/batches", folder).json
+    assert labels["each"][0]["labels"] == ["without", "lines 0", "lines 1"]
+    canceled = fleet.ask("POST", labels["urls"]["cancel"])
+    assert canceled.json["status"] == "canceling"
+    fleet.until(lambda: fleet.ask("GET", labels["urls"]["self"]).json["completed_at"] is not None, 60)
 
 
 def test_the_job_of_a_killed_worker_is_finished_where_it_was_begun_and_the_door_finds_its_jobs(

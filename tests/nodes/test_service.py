@@ -118,6 +118,42 @@ def test_a_call_gives_the_picture_of_the_same_run_by_hand(service: Service) -> N
     assert pixels(base64.b64decode(text)) != pixels(service.server.view(image))
 
 
+def test_a_batch_shows_what_lora_variants_and_contact_sheet_show(service: Service) -> None:
+    """Its cells are the pictures of its jobs, and it looks as the sheet of the nodes; both within a rounding."""
+    rows = [{"model": "warm", "weight": 0.8}, {"model": "styles/lines.safetensors", "weight": 0.5}]
+    body = {"inputs": {"seed": 5, "steps": 1}, "each": {"loras": {"rows": rows, "weights": [0.5, 1]}}}
+    batch = service.ask("POST", "/workflows/portrait/batches", body).json
+    while batch["completed_at"] is None:
+        time.sleep(0.1)
+        batch = service.ask("GET", batch["urls"]["self"]).json
+    assert (batch["status"], batch["progress"]["jobs_ended"]) == ("succeeded", 5), batch
+    graph = demo_prompt([], seed=5, steps=1, width=64, height=64)
+    loras = [{"lora": row["model"], "model": row["weight"]} for row in rows]
+    graph["2"] = {
+        "class_type": "LorchestraLoraVariants",
+        "inputs": {
+            "model": ["1", 0], "clip": ["1", 1], "lora_stack": ["9", 2], "variants": "each alone", "weights": "0.5 1",
+            "mode": "merge",
+        },
+    }  # fmt: skip
+    stack = {"model": ["1", 0], "clip": ["1", 1], "loras": json.dumps({"version": 1, "loras": loras})}
+    graph["9"] = {"class_type": "LorchestraLoraStack", "inputs": stack}
+    graph["8"] = {
+        "class_type": "LorchestraContactSheet", "inputs": {"images": ["7", 0], "labels": ["2", 2], "axes": ["2", 3]}
+    }  # fmt: skip
+    (image,) = service.server.run(graph)["8"]["images"]
+    sheet = Image.open(io.BytesIO(service.ask("GET", batch["urls"]["sheet"]).content))
+    nodes = Image.open(io.BytesIO(service.server.view(image))).convert("RGB")
+    assert sheet.size == nodes.size
+    left = next(x for x in range(sheet.width) if sheet.getpixel((x, 10)) != sheet.getpixel((0, 0)))
+    places = [(left, 10), *((left + 120 * column, 144 + 114 * row) for row in (0, 1) for column in (0, 1))]
+    for (x, y), job in zip(places, batch["jobs"], strict=True):
+        cell = sheet.crop((x, y, x + 64, y + 64))
+        assert cell.tobytes() == pixels(service.ask("GET", job["outputs"][0]["url"]).content)
+        of_nodes = nodes.crop((x, y, x + 64, y + 64)).tobytes()
+        assert max(abs(one - other) for one, other in zip(cell.tobytes(), of_nodes, strict=True)) <= 1
+
+
 def test_waiting_is_asked_for_and_ends(service: Service) -> None:
     answer = service.ask("POST", "/workflows/empty/jobs", {})
     assert (answer.status, answer.json["status"]) == (202, "queued")
@@ -171,6 +207,18 @@ def test_what_is_wrong_is_told_before_anything_is_queued(
     assert said in error["message"]
     assert service.ask("GET", "/api/v2/jobs?limit=1").json["jobs"] == before
     assert service.ask("GET", "/api/v2/health").status == 200
+
+
+def test_a_batch_with_a_lora_that_does_not_fit_is_refused_whole(service: Service) -> None:
+    before = service.ask("GET", "/api/v2/jobs?limit=1").json["jobs"]
+    answer = service.ask("POST", "/workflows/portrait/batches", {"each": {"loras": {"folder": ""}}})
+    error = answer.json["error"]
+    assert (answer.status, error["code"], error["details"]["pointer"]) == (422, "invalid_lora", "/each/loras")
+    assert "flux.safetensors: made for FLUX.1" in error["message"]
+    wrong = {"each": {"seed": [1, 2], "checkpoint": [CHECKPOINT, "none.safetensors"]}}
+    answer = service.ask("POST", "/workflows/portrait/batches", wrong)
+    assert (answer.status, answer.json["error"]["details"]["path"]) == (422, "each.checkpoint[1]"), answer.content
+    assert service.ask("GET", "/api/v2/jobs?limit=1").json["jobs"] == before
 
 
 def test_a_key_is_good_for_one_call(service: Service) -> None:
