@@ -405,7 +405,7 @@ def test_the_snippets_of_the_documentation_run(service: Service, tmp_path: Path)
     text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     shutil.copytree(ROOT / "example_workflows", tmp_path / "example_workflows")
     blocks = re.findall(r"^```(sh|python)\n(.*?)^```$", text, re.S | re.M)
-    assert Counter(kind for kind, _ in blocks) == {"sh": 10, "python": 2}
+    assert Counter(kind for kind, _ in blocks) == {"sh": 11, "python": 2}
     lines = ["set -eu", f'lorchestra() {{ "{sys.executable}" -m lorchestra "$@"; }}']
     for number, (kind, block) in enumerate(blocks):
         if kind == "python":
@@ -421,6 +421,8 @@ def test_the_snippets_of_the_documentation_run(service: Service, tmp_path: Path)
     for name in ("lighthouse.png", "noon.png", "dawn.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.size == (64, 64)
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert "lorchestra_batch" in picture.info
     assert '"path":"loras[0].model"' in done.stdout  # the LoRA that is not there
     assert '"imageURL"' in done.stdout
 
