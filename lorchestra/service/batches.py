@@ -117,13 +117,9 @@ class Batches:
             numbers.update({job.id: number for number, (job, _) in enumerate(pairs)})
 
         try:
-            await self._jobs.submit_all(plan.orders, batch.id, keep)
-        except BaseException as error:
-            if numbers:
-                await self._threads.run(self._store.remove_batch, batch.id, key)
-            if isinstance(error, GraphRefused):
-                raise BatchRefused(numbers.get(error.job, 0), error) from error
-            raise
+            await self._jobs.submit_all(plan.orders, batch.id, keep, lambda: self._store.remove_batch(batch.id, key))
+        except GraphRefused as error:
+            raise BatchRefused(numbers.get(error.job, 0), error) from error
         self._look(batch.id)  # all may have ended while the last ones were queued
         return batch
 

@@ -192,29 +192,24 @@ class Jobs:
         try:
             await self._backend.submit(live.job.id, graph, secrets or {}, priority or 0)
         except BaseException:
-            await self._threads.run(self._forget, live, key)
+            await self._threads.run(self._undo, [live], lambda: self._store.remove(live.job.id, key))
             raise
         live.is_queued = True
         self._signals.put(Changed())
         return live.job
 
-    def _forget(self, live: Live, key: str | None) -> None:
-        """A job that was not queued has never been."""
-        try:
-            self._store.remove(live.job.id, key)
-        except StoreError:  # the disk is full: it ends when it can be said so
-            live.is_queued = True
-            self._signals.put(Changed())
-            return
-        with self._lock:
-            self._live.pop(live.job.id, None)
-
     async def submit_all(
-        self, orders: Sequence[Order], batch: str, keep: Callable[[Sequence[tuple[Job, Json]]], object]
+        self,
+        orders: Sequence[Order],
+        batch: str,
+        keep: Callable[[Sequence[tuple[Job, Json]]], object],
+        forget: Callable[[], object],
     ) -> list[Job]:
-        """Queues these as jobs of a batch, all or none; `keep` puts them into the store, in a thread.
+        """Queues these as jobs of a batch, all or none.
 
-        Raises what it does, and as `submit`. Who calls this takes what was kept out of the store again then.
+        In threads, `keep` puts them into the store, and `forget` takes them out again if they were not queued.
+
+        Raises what `keep` does, and as `submit`.
         """
         hours = self._settings().retention_hours
 
@@ -247,12 +242,23 @@ class Jobs:
         try:
             await self._backend.submit_all({live.job.id: graph for live, graph in lives})
         except BaseException:
-            self._drop(live for live, _ in lives)
+            await self._threads.run(self._undo, [live for live, _ in lives], forget)
             raise
         for live, _ in lives:
             live.is_queued = True
         self._signals.put(Changed())
         return [live.job for live, _ in lives]
+
+    def _undo(self, lives: Sequence[Live], forget: Callable[[], object]) -> None:
+        """Jobs that were not queued have never been."""
+        try:
+            forget()
+        except StoreError:  # the disk is full: they end when it can be said so
+            for live in lives:
+                live.is_queued = True
+            self._signals.put(Changed())
+            return
+        self._drop(lives)
 
     def _require_room(self, count: int) -> None:
         """Raises `Refusal` (429) if so many more jobs may not wait. With the lock."""

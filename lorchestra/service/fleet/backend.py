@@ -113,18 +113,17 @@ class Fleet:
         await asyncio.to_thread(self._submit_all, graphs)
 
     def _submit_all(self, graphs: Mapping[str, Graph]) -> None:
-        routed: dict[str, str] = {}
         for job, graph in graphs.items():
             try:
-                routed[job] = self._route(graph)
+                self._route(graph)
             except GraphRefused as error:
                 raise GraphRefused(error.message, error.node_errors, job) from error
         added: list[str] = []
         try:
             for job, graph in graphs.items():
-                self._add(job, graph, routed[job], 0)
+                self._add(job, graph, self._route(graph), 0)  # anew: each goes where least waits by then
                 added.append(job)
-        except LorchestraError:  # the database or the place for files is away: what was added is not to be run
+        except (LorchestraError, GraphRefused):  # the database or a worker went: what was added is not to be run
             for job in added:
                 with contextlib.suppress(TableError):
                     self.cancel(job)

@@ -120,6 +120,29 @@ def test_the_job_is_told_when_it_has_ended(tmp_path: Path, receiver: Receiver) -
     run(tmp_path, [f"{receiver.url}/jobs/"], test)
 
 
+def test_a_batch_is_told_once_when_it_has_ended(tmp_path: Path, receiver: Receiver) -> None:
+    async def test(caller: Caller, backend: ListBackend) -> None:
+        path = path_with(f"{receiver.url}/jobs/done").replace("/jobs?", "/batches?")
+        code, batch = await caller.ask("POST", path, {"each": {"seed": [1, 2]}})
+        assert code == 202, batch
+        for _ in range(2):
+            await asyncio.sleep(0.05)
+            assert receiver.taken == []
+            backend.run_next()
+            backend.finish(failure=Failure("out of memory"))
+        await receiver.wait(1)
+        await asyncio.sleep(0.1)
+        ((_, headers, body),) = receiver.taken
+        _, shown = await caller.ask("GET", f"/batches/{batch['id']}")
+        assert (headers["webhook-id"], json.loads(body)) == (batch["id"], shown)
+        assert (shown["status"], shown["sheet"]) == ("failed", None)
+        assert shown["sheet_problem"] == "none of the batch's jobs has made a picture."
+        refused = path_with("https://elsewhere.example/").replace("/jobs?", "/batches?")
+        assert (await caller.ask("POST", refused, {"each": {"seed": [1]}}))[0] == 422
+
+    run(tmp_path, [f"{receiver.url}/jobs/"], test)
+
+
 def test_it_is_told_again_until_it_is_taken_and_never_elsewhere(tmp_path: Path, receiver: Receiver) -> None:
     async def test(caller: Caller, backend: ListBackend) -> None:
         receiver.answers = [500, 302, 404, 200]
