@@ -145,11 +145,9 @@ class Worker:
         threading.Thread(target=self._beats, name="lorchestra-beats", daemon=True).start()
         threading.Thread(target=self._looks, name="lorchestra-looks", daemon=True).start()
         LOGGER.info("the worker of %s listens to %d queues", self._url, len(self._queues), extra={"worker": self.id})
-        celery = app.Worker(
-            hostname=f"lorchestra@{self.id}", pool="solo", concurrency=1, queues=self._queues, without_gossip=True,
-            without_mingle=True, without_heartbeat=True, loglevel="WARNING", quiet=True,
-        )  # fmt: skip
-        celery.start()
+        while (code := self._listen()) and not broker.is_told_to_stop():
+            LOGGER.error("the broker could not be used, and is asked again", extra={"worker": self.id})
+            time.sleep(_AWAY_SECONDS)
         self._ended.set()
         try:
             if not self._is_replaced:
@@ -157,6 +155,15 @@ class Worker:
         except TableError as error:  # the door notices
             LOGGER.warning("%s", error, extra={"worker": self.id})
         LOGGER.info("the worker leaves", extra={"worker": self.id})
+        return code
+
+    def _listen(self) -> int:
+        """Takes tickets until it is told to leave; gives another code than 0 where the broker made it stop."""
+        celery = self._app.Worker(
+            hostname=f"lorchestra@{self.id}", pool="solo", concurrency=1, queues=self._queues, without_gossip=True,
+            without_mingle=True, without_heartbeat=True, loglevel="WARNING", quiet=True,
+        )  # fmt: skip
+        celery.start()
         return int(celery.exitcode or 0)
 
     def take(self, queue: str) -> None:
