@@ -48,7 +48,7 @@ def besiege(fleet: Fleet, servers: list[Server], redis: Redis | None) -> None:
     siege = Siege(fleet, servers, redis, seed)
     with siege.load():
         for what in ("worker", "door", "comfyui", *(("redis",) if redis else ())):
-            siege.kill(what, KILLS)
+            siege.kill(what, int(os.environ.get(f"KILLS_{what.upper()}", KILLS)))
     told = siege.check(drawn=10)
     print(json.dumps(told), flush=True)
     assert told["door_back"]["most"] < 15

@@ -28,9 +28,10 @@ from .kept import INPUTS, Kept
 from .loaded import loaded_by
 from .logs import LOGGER
 from .needs import Inventory, find_base, own_queue, queue_of
+from .run import uploads_of
 from .table import DRAINING, READY, ROUTE, RUNNING, WAITING, Beat, Table, TableError
 from .wire import end_from_json, signal_from_json
-from .worker import ATTEMPTS, lost_reason, uploads_of
+from .worker import ATTEMPTS, lost_reason
 
 GONE = "gone"
 _SHOWN = (

@@ -64,3 +64,9 @@ def send(app: App, queue: str) -> None:
         app.send_task(TASK, (queue,), queue=queue, retry=True, retry_policy=policy)
     except Exception as error:  # each transport has errors of its own
         raise BrokerError(f"the broker does not answer ({error})") from error
+
+
+def is_told_to_stop() -> bool:
+    """Whether this process, a worker, was told by a signal to finish or to end at once."""
+    state = import_module("celery.worker.state")
+    return any(told is not None and told is not False for told in (state.should_stop, state.should_terminate))

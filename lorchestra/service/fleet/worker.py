@@ -12,26 +12,24 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
-from typing import cast
 from urllib.parse import urlsplit
 
 from ... import __version__
 from ...errors import quoted
 from ...limits import Json
-from ..assets import FOLDER
-from ..backend import BASE, NOTHING, STACK, Cached, Ended, Failure, Graph, Made, Ran, Signal
+from ..backend import BASE, NOTHING, STACK, Cached, Ended, Failure, Ran, Signal
 from . import broker
 from .comfyui import ComfyUI, ComfyUIAway, ComfyUIError, ComfyUIRefused, ComfyUIStuck
-from .former import clear_stale, find_former
+from .former import clear_stale
 from .interfaces import Interfaces
-from .kept import INPUTS, Kept, KeptError, output_name
+from .kept import Kept, KeptError
 from .loaded import loaded_by, words_of
 from .logs import LOGGER
 from .needs import ANY, Inventory, own_queue, queue_of
 from .peers import Peers, WorkerRefused
+from .run import Run, TakenAway
 from .table import AWAY, DRAINING, READY, REPLACED, Order, Table, TableError, pack_info
 from .tally import Tally
 from .twins import find_twin
@@ -56,10 +54,6 @@ _ID = re.compile(r"[^A-Za-z0-9_.-]+")
 def worker_id(url: str) -> str:
     """A ComfyUI's worker has the same name each time. Example: `gpu1-127.0.0.1-8188`."""
     return _ID.sub("-", f"{socket.gethostname()}-{urlsplit(url).netloc}")[:150]
-
-
-class _TakenAway(Exception):
-    """An order that another worker runs by now."""
 
 
 class Worker:
@@ -103,8 +97,6 @@ class Worker:
         self._session = uuid.uuid4().hex
         """Of this process, to be told from another one of the same name."""
         self._is_replaced = False
-        self._has_begun = False
-        """Whether the running order may have reached a ComfyUI."""
         self._stuck: str | None = None
         """A job of which the ComfyUI does not let go."""
         self._free: int | None = None
@@ -153,11 +145,9 @@ class Worker:
         threading.Thread(target=self._beats, name="lorchestra-beats", daemon=True).start()
         threading.Thread(target=self._looks, name="lorchestra-looks", daemon=True).start()
         LOGGER.info("the worker of %s listens to %d queues", self._url, len(self._queues), extra={"worker": self.id})
-        celery = app.Worker(
-            hostname=f"lorchestra@{self.id}", pool="solo", concurrency=1, queues=self._queues, without_gossip=True,
-            without_mingle=True, without_heartbeat=True, loglevel="WARNING", quiet=True,
-        )  # fmt: skip
-        celery.start()
+        while (code := self._listen()) and not broker.is_told_to_stop():
+            LOGGER.error("the broker could not be used, and is asked again", extra={"worker": self.id})
+            time.sleep(_AWAY_SECONDS)
         self._ended.set()
         try:
             if not self._is_replaced:
@@ -165,6 +155,15 @@ class Worker:
         except TableError as error:  # the door notices
             LOGGER.warning("%s", error, extra={"worker": self.id})
         LOGGER.info("the worker leaves", extra={"worker": self.id})
+        return code
+
+    def _listen(self) -> int:
+        """Takes tickets until it is told to leave; gives another code than 0 where the broker made it stop."""
+        celery = self._app.Worker(
+            hostname=f"lorchestra@{self.id}", pool="solo", concurrency=1, queues=self._queues, without_gossip=True,
+            without_mingle=True, without_heartbeat=True, loglevel="WARNING", quiet=True,
+        )  # fmt: skip
+        celery.start()
         return int(celery.exitcode or 0)
 
     def take(self, queue: str) -> None:
@@ -181,7 +180,6 @@ class Worker:
             self._job = order.job
             self._canceled.clear()
             self._cached = None
-            self._has_begun = False
             self._send_next(queue, taken)
             self._work(order)
         finally:
@@ -211,6 +209,7 @@ class Worker:
 
     def _work(self, order: Order) -> None:
         started, about = time.monotonic(), {"job": order.job, "worker": self.id}
+        run = Run(order, self.id, self._url, self._table, self._kept, self._tell, self._canceled.is_set)
         try:
             if self._inventory.missing(order.graph):
                 asyncio.run(self._look())
@@ -218,7 +217,7 @@ class Worker:
                     self._table.put_back(order, self.id)
                     LOGGER.info("the job needs what is not here, and goes elsewhere", extra=about)
                     return
-            ended = asyncio.run(self._run(order))
+            ended = asyncio.run(run.run())
         except ComfyUIRefused as error:
             if self._has_other_nodes():
                 self._table.put_back(order, self.id)
@@ -232,12 +231,12 @@ class Worker:
             self._set_away()
             self._stuck = order.job
             ended = Ended(order.job, (), failure=Failure(f"{error}."))
-        except _TakenAway:
+        except TakenAway:
             LOGGER.warning("another worker has the job by now", extra=about)
             return
         except ComfyUIError as error:
             self._set_away()
-            self._lose(order, str(error), is_new=isinstance(error, ComfyUIAway) and not self._has_begun)
+            self._lose(order, str(error), is_new=isinstance(error, ComfyUIAway) and not run.has_begun)
             return
         except TableError:
             raise  # the door finds that nobody runs the job
@@ -245,7 +244,8 @@ class Worker:
             LOGGER.exception("the job could not be run", extra=about)
             self._lose(order, f"the worker {self.id} could not run the job ({type(error).__name__})")
             return
-        ended = replace(ended, ran=self._note(order, time.monotonic() - started))
+        ran = None if run.is_elsewhere else self._note(order, time.monotonic() - started)
+        ended = replace(ended, ran=ran)
         self._flush()
         is_mine = self._finish(order, ended)
         status = "failed" if ended.failure else "canceled" if ended.was_canceled else "succeeded"
@@ -303,48 +303,6 @@ class Worker:
                 LOGGER.warning("%s", error, extra={"job": order.job, "worker": self.id})
                 time.sleep(pause)
         return self._table.finish(order, self.id, end)
-
-    async def _run(self, order: Order) -> Ended:
-        """Has an order run here; one that was begun elsewhere and goes on or has ended there is not run again."""
-        former = await find_former(order, self._url)
-        if former is not None:
-            LOGGER.info("the job was begun at %s, and is followed there", former, extra={"job": order.job})
-            self._has_begun = True
-            try:
-                async with ComfyUI(former) as comfyui:
-                    ended = await comfyui.run(order.job, None, self._tell, self._canceled.is_set, order.seconds)
-                    self._cached = None  # this worker's ComfyUI has nothing else loaded than before
-                    return await self._keep(order, comfyui, ended)
-            except ComfyUIStuck as error:
-                return Ended(order.job, (), failure=Failure(f"{error}."))
-            except ComfyUIError as error:
-                LOGGER.warning("%s; the job is begun anew", error, extra={"job": order.job})
-        async with ComfyUI(self._url) as comfyui:
-            await comfyui.waiting()  # what does not answer need not be begun
-            if not await asyncio.to_thread(self._table.begin, order, self.id, self._url):
-                raise _TakenAway
-            for name in uploads_of(order.graph):
-                path = await asyncio.to_thread(self._kept.find, f"{INPUTS}/{name}")
-                if path is not None:
-                    folder, _, own = name.rpartition("/")
-                    await comfyui.upload(own, folder, await asyncio.to_thread(path.read_bytes))
-            self._has_begun = True
-            ended = await comfyui.run(order.job, order.graph, self._tell, self._canceled.is_set, order.seconds)
-            return await self._keep(order, comfyui, ended)
-
-    async def _keep(self, order: Order, comfyui: ComfyUI, ended: Ended) -> Ended:
-        """The end with its files, fetched and kept."""
-        if order.attempt > 1:  # what an attempt has left that was lost
-            await asyncio.to_thread(self._kept.remove, order.job)
-        files: list[Made] = []
-        for number, made in enumerate(ended.files):
-            if made.text is None:
-                name = output_name(order.job, number, made.name)
-                await self._kept.write(name, comfyui.fetch(made))
-                made = replace(made, folder="output", subfolder=str(PurePosixPath(name).parent))
-                made = replace(made, name=PurePosixPath(name).name)
-            files.append(made)
-        return replace(ended, files=tuple(files))
 
     def _tell(self, told: Signal) -> None:
         if isinstance(told, Cached):
@@ -463,6 +421,8 @@ class Worker:
             self._stuck = None
 
     def _say_all(self) -> None:
+        if self._is_replaced:  # another process says what this worker has
+            return
         packed = pack_info(self._inventory.info)
         self._table.join(self.id, self._beat, self._facts(), self._info_key, packed, self._state)
 
@@ -485,15 +445,6 @@ def lost_reason(worker: str) -> str:
         f"the worker {worker} was lost while it ran the job, and so was another attempt. The job may need more memory "
         "than there is."
     )
-
-
-def uploads_of(graph: Graph) -> Iterable[str]:
-    """Uploaded files that a graph loads, as the door has named them."""
-    for node in graph.values():
-        inputs = cast("dict[str, Json]", node).get("inputs") if isinstance(node, dict) else None
-        for value in cast("dict[str, Json]", inputs).values() if isinstance(inputs, dict) else ():
-            if isinstance(value, str) and re.fullmatch(re.escape(FOLDER) + r"/[\w-]+\.\w{1,8}", value):
-                yield value
 
 
 def drain(table: Table, url: str) -> str:

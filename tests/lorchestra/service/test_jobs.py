@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -387,3 +388,31 @@ def test_what_could_run_in_a_browser_is_not_shown_by_it(tmp_path: Path) -> None:
 def test_a_job_is_kept_as_it_is_shown() -> None:
     job = Job("a", "queued", 1.5, 2.5, 3, metadata={"a": "b"})
     assert Job.from_row(job.to_row()) == job
+
+
+def test_a_full_disk_is_said_and_what_ends_meanwhile_is_told_when_there_is_space(tmp_path: Path) -> None:
+    async def test(caller: Caller, backend: ListBackend) -> None:
+        job = await submitted(caller)
+        made = write_output(tmp_path)
+        with caller.service._store._opened() as connection:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            assert free == 0
+        text = base64.b64encode(random.Random(1).randbytes(20_000)).decode()
+        big = {"1": {"class_type": "Text", "inputs": {"text": text}}}
+        code, body = await caller.ask("POST", "/api/v2/jobs", {"workflow": big})
+        assert code == 503 and "the disk of jobs.sqlite is full" in body["error"]["message"]
+        many = [replace(made, name=f"{number}.png") for number in range(200)]
+        for one in many:
+            write_output(tmp_path, one.name)
+        backend.run_next()
+        backend.finish(*many)
+        await asyncio.sleep(0.3)
+        assert (await until(caller, job, "running"))["completed_at"] is None
+        with caller.service._store._opened() as connection:
+            connection.execute("PRAGMA max_page_count = 1000000")
+        body = await until(caller, job, "succeeded")
+        assert len(body["outputs"]) == 200
+
+    run(tmp_path, test)

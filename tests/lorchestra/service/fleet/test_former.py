@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.impostor import Impostor, entry
 
-from lorchestra.service.fleet import broker, former, worker
+from lorchestra.service.fleet import broker, former, run
 from lorchestra.service.fleet.former import is_local, is_same
 from lorchestra.service.fleet.kept import Kept
 from lorchestra.service.fleet.table import ENDED, REPLACED, RUNNING, WAITING, Order, Table
@@ -147,7 +147,7 @@ def test_an_answer_that_nobody_thought_of_is_a_sentence(stage: Stage, monkeypatc
     def break_(_: object) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(worker, "uploads_of", break_)
+    monkeypatch.setattr(run, "uploads_of", break_)
     for _ in range(2):
         stage.table.move(stage.job, "any")
         stage.worker.take("any")
