@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,9 +53,9 @@ def add_sweep(subparsers: Subparsers) -> None:
         description="Runs a published workflow once for every combination of the values that vary, and saves a contact "
         "sheet of all pictures. Ctrl-C cancels what is left, and the sheet has what was done. Exit code: 0 done, 1 a "
         "job failed or was canceled, 2 the batch was refused, and nothing runs.",
-        epilog=_GRAMMAR,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.epilog, parser.formatter_class = _GRAMMAR, argparse.RawDescriptionHelpFormatter
+    parser.description = textwrap.fill(parser.description or "", 100)
     parser.add_argument("name", metavar="NAME", help="of the workflow; NAME@2 is its second version")
     parser.add_argument("inputs", nargs="*", metavar="INPUT=VALUE", help="what is the same in all jobs")
     parser.add_argument("--each", action="append", default=[], metavar="INPUT=VALUES", help="an input that varies")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..limits import Json
-from .batch import PNG, Batch, counts_of, progress_of
+from .batch import PNG, Batch
 from .batch_events import stream
-from .batches import BatchRefused, Seen
+from .batches import BatchRefused
 from .comfy_api import cursor_of, read_cursor, read_limit, require_stream, streamed
 from .http import MAX_BODY, File, Request, Response
 from .job import batch_url
@@ -54,10 +54,8 @@ async def list_batches(service: Service, request: Request) -> Response:
 
 
 def _summary(service: Service, batch: Batch, base: str) -> dict[str, Json]:
-    if batch.has_ended:
-        return batch.to_json(base, service.batches.counts(batch), 1.0)
-    seen: Seen = service.batches.see(batch.id)
-    return seen.batch.to_json(base, counts_of(seen.jobs), progress_of(seen.jobs))
+    counts, value = service.batches.summary(batch)
+    return batch.to_json(base, counts, value)
 
 
 async def get_batch(service: Service, request: Request) -> Response:

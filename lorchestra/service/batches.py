@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from ..limits import Json
 from .assets import Assets
 from .axes import Axis
 from .backend import GraphRefused
-from .batch import Batch, counts_of, end_of, progress_of
+from .batch import Batch, counts_of, end_of, ended_of, progress_of
 from .http import Refusal, not_found
 from .job import CANCELING, QUEUED, RUNNING, Job
 from .jobs import Jobs, Live, Order, Watch, is_id
@@ -141,11 +142,13 @@ class Batches:
         """So many batches, the newest first."""
         return self._store.newest_batches(count, before)
 
-    def counts(self, batch: Batch) -> Mapping[str, int]:
-        """How many of its jobs are in each status, by now."""
-        if batch.has_ended:
-            return self._store.count_jobs(batch.id)
-        return counts_of(self.see(batch.id).jobs)
+    def summary(self, batch: Batch) -> tuple[Mapping[str, int], float]:
+        """How many of its jobs are in each status, and how far they are altogether, by now."""
+        statuses = self._store.batch_statuses(batch.id)
+        under_way = [self._jobs.find_live(job) for job, _ in statuses]
+        counts = Counter(live.status if live else kept for live, (_, kept) in zip(under_way, statuses, strict=True))
+        part = sum(live.progress.value for live in under_way if live and live.progress and not live.has_ended)
+        return counts, (ended_of(counts) + part) / max(1, len(statuses))
 
     def cancel(self, batch: str) -> Seen:
         """Asks all jobs that are left to end; those that have ended stay as they are. Raises `Refusal` (404)."""

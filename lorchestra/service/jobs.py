@@ -279,8 +279,12 @@ class Jobs:
 
     def current(self, job: Job) -> Job:
         """A job from the store as it is now."""
-        live = self._live.get(job.id)
-        return live.job if live else job
+        return self.find_live(job.id) or job
+
+    def find_live(self, job: str) -> Job | None:
+        """A job that is under way."""
+        live = self._live.get(job)
+        return live.job if live else None
 
     def find(self, job: str) -> Job | None:
         """A job as it is now. From any thread but the loop's: it may read a file."""

@@ -203,14 +203,10 @@ class Store:
             )
             return found.fetchone() is not None
 
-    def count_jobs(self, batch: str) -> dict[str, int]:
-        """How many of a batch's jobs are in each status, as they were kept last."""
+    def batch_statuses(self, batch: str) -> list[tuple[str, str]]:
+        """(id, status) of a batch's jobs, as they were kept last."""
         with self._opened() as connection:
-            found = connection.execute(
-                f"SELECT status, count(*) FROM {_OF_BATCH} WHERE batch = ? GROUP BY 1",
-                (batch,),
-            )
-            return dict(found.fetchall())
+            return connection.execute(f"SELECT id, status FROM {_OF_BATCH} WHERE batch = ?", (batch,)).fetchall()
 
     def newest_batches(self, count: int, before: tuple[float, str] | None = None) -> list[Batch]:
         """So many batches, the newest first; those before the one with this moment and id."""

@@ -70,7 +70,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (base / "input/example.png").write_bytes(picture.getvalue())
     own = base / "user/__lorchestra"
     own.mkdir(parents=True)
-    (own / "service.json").write_text(json.dumps({"webhooks": [HOOK], "webhook_secret": SECRET}))
+    (own / "service.json").write_text(json.dumps({"webhooks": [HOOK], "webhook_secret": SECRET, "most_in_batch": 3}))
     copy = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "sent"}},
