@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import http.client
 import io
+import json
 import os
 import shutil
 import signal
+import statistics
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
 from support.fleet import Fleet
 from support.live_service import ARGUMENTS, EMPTY, comfyui, fill, pixels
-from support.production import Running, postgresql, rabbitmq, s3
+from support.production import Running, make_bucket, postgresql, rabbitmq, s3
 
 from lorchestra.demo.comfyui import Server, pack_root
 from lorchestra.demo.prompt import demo_prompt
@@ -26,7 +30,6 @@ LOAD = {
     "1": {"class_type": "LoadImage", "inputs": {"image": {"__type": "core/ASSET", "info": {"id": "is put here"}}}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "loaded"}},
 }
-GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "name": "ü 🎨"}}}
 
 
 def picture(seed: int, steps: int = 2) -> Any:
@@ -115,6 +118,13 @@ def check_work(fleet: Fleet, servers: list[Server]) -> None:
     fleet.start_worker(next(server.url for server in servers if server.url.endswith(killed.rpartition("-")[2])))
 
 
+def with_variables(broker: str, database: str, files: str) -> Callable[[Fleet], dict[str, str]]:
+    """The environment of a container, as deploy/ has it, in place of options."""
+    plain = Fleet._env  # pyright: ignore[reportPrivateUsage]
+    variables = {"LORCHESTRA_BROKER": broker, "LORCHESTRA_DATABASE": database, "LORCHESTRA_FILES": files}
+    return lambda fleet: plain(fleet) | variables
+
+
 def asset(own: str) -> Any:
     return {"__type": "core/ASSET", "info": {"id": own}}
 
@@ -152,10 +162,16 @@ def test_postgresql(servers: list[Server], tmp_path: Path) -> None:
 
 def test_rabbitmq(servers: list[Server], tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'shared.sqlite'}"
-    with rabbitmq() as server, Fleet(tmp_path, ("--broker", server.url, "--database", database)) as fleet:
+    with (
+        rabbitmq(consumer_seconds=4) as server,
+        Fleet(tmp_path, ("--broker", server.url, "--database", database)) as fleet,
+    ):
         begin(fleet, servers)
         check_work(fleet, servers)
         check_restart(fleet, server)
+        # Jobs are longer than RabbitMQ waits for an acknowledgement: it drops the worker, whose job goes on.
+        output(fleet, fleet.service.wait(fleet.submit(picture(50, 200)), 200))
+        output(fleet, fleet.service.wait(fleet.submit(EMPTY), 60))
         check_leave(fleet)
 
 
@@ -167,3 +183,57 @@ def test_s3(servers: list[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPat
             begin(fleet, servers)
             check_work(fleet, servers)
             check_leave(fleet)
+            server.kill()
+            failed = fleet.service.wait(fleet.submit(EMPTY), 120)
+            assert failed["status"] == "failed", failed
+            assert "what was made cannot be kept at s3://pictures/lorchestra" in failed["error"]["message"]
+            server.start()
+            make_bucket(server)  # moto keeps all in its memory
+            output(fleet, fleet.service.wait(fleet.submit(EMPTY), 60))
+
+
+def test_all_three(servers: list[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with postgresql() as database, rabbitmq() as broker, s3() as files:
+        for name, text in files.environment.items():
+            monkeypatch.setenv(name, text)
+        monkeypatch.setattr(Fleet, "_env", with_variables(broker.url, database.url, files.url))
+        with Fleet(tmp_path) as fleet:
+            begin(fleet, servers)
+            jobs = [fleet.submit(picture(seed, 20)) for seed in range(4)]
+            worker_of(fleet, jobs[0])
+            for server in (broker, database):
+                server.kill()
+            time.sleep(3)
+            for server in (database, broker):
+                server.start()
+            assert len({output(fleet, fleet.service.wait(job, 120)) for job in jobs}) == 4
+            check_leave(fleet)
+
+
+def test_ten_thousand_jobs_in_postgresql(servers: list[Server], tmp_path: Path) -> None:
+    (tmp_path / "service.json").write_text(json.dumps({"most_queued": 20_000}))
+    with postgresql() as server, Fleet(tmp_path, ("--database", server.url)) as fleet:
+        fleet.start_door()
+        fleet.start_worker(servers[0].url)
+        assert fleet.ask("PUT", "/workflows/empty", {"workflow": EMPTY}).status == 201
+        worker_of(fleet, fleet.submit(picture(1, 4000)))
+        address = urlsplit(fleet.service.url)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+
+        def timed(method: str, path: str, body: Any = None) -> tuple[float, Any]:
+            started = time.perf_counter()
+            data = None if body is None else json.dumps(body)
+            connection.request(method, address.path + path, data, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            content = answer.read()
+            assert answer.status < 300, content
+            return 1000 * (time.perf_counter() - started), json.loads(content)
+
+        taken = [timed("POST", "/workflows/empty/jobs", {})[0] for _ in range(10_000)]
+        listed = [timed("GET", "/api/v2/jobs?limit=50")[0] for _ in range(50)]
+        _, shown = timed("GET", "/fleet")
+        submitting, listing = statistics.median(taken[-500:]), statistics.median(listed)
+        print(f"with 10,000 jobs in PostgreSQL: submitting {submitting:.1f} ms, listing {listing:.1f} ms (medians)")
+        assert submitting < 30 and listing < 50
+        fleet.until(lambda: fleet.status()["queued"] == 10_000)
+        assert shown["open"] >= 9_990

@@ -42,18 +42,18 @@ class Running:
     is_there: Callable[[], bool]
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[Any] | None = None
 
     def start(self, seconds: float = 60) -> None:
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
+        written = self.folder / "server.log"
+        with written.open("ab") as log:
+            process = subprocess.Popen(
                 self.command, env=dict(os.environ) | dict(self.environment), stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, start_new_session=True, cwd=self.folder, **self.options,
             )  # fmt: skip
-        end = time.monotonic() + seconds
+        self.process, end = process, time.monotonic() + seconds
         while not self.is_there():
-            log_text = (self.folder / "server.log").read_text(errors="replace")[-3000:]
-            assert self.process.poll() is None and time.monotonic() < end, log_text
+            assert process.poll() is None and time.monotonic() < end, written.read_text(errors="replace")[-3000:]
             time.sleep(0.1)
 
     def kill(self) -> None:
@@ -116,18 +116,21 @@ def postgresql() -> Generator[Running]:
 
 
 @contextlib.contextmanager
-def rabbitmq() -> Generator[Running]:
-    """A RabbitMQ with its guest; a queue's messages outlive it."""
+def rabbitmq(consumer_seconds: float | None = None) -> Generator[Running]:
+    """A RabbitMQ with its guest; who does not acknowledge a message in so many seconds is dropped."""
     binary, control = find_binary("rabbitmq-server", "rabbitmq-server"), find_binary("rabbitmqctl", "rabbitmq-server")
     with _folder() as folder:
         port, names = free_port(), free_port()
         (folder / "plugins").write_text("[].\n")
+        limits = "" if consumer_seconds is None else f"{{consumer_timeout, {consumer_seconds * 1000:.0f}}},"
+        (folder / "advanced.config").write_text(f"[{{rabbit, [{limits} {{channel_tick_interval, 1000}}]}}].\n")
         environment = {
             "HOME": str(folder), "RABBITMQ_NODENAME": f"lorchestra{port}@localhost", "RABBITMQ_NODE_PORT": str(port),
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_MNESIA_BASE": str(folder), "RABBITMQ_LOG_BASE": str(folder), "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(folder / "pid"), "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-            "RABBITMQ_CONF_ENV_FILE": str(folder / "none"), "ERL_EPMD_PORT": str(names),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"), "ERL_EPMD_PORT": str(names),
             "RABBITMQ_CTL_ERL_ARGS": "", "LANG": "C.UTF-8",
         }  # fmt: skip
 
@@ -163,11 +166,14 @@ def s3() -> Generator[Running]:
         server = Running("s3://pictures/lorchestra", command, folder, lambda: _listens(port), environment)
         server.start()
         try:
-            made = subprocess.run(
-                [sys.executable, "-c", "import s3fs; s3fs.S3FileSystem().mkdir('pictures')"],
-                env=dict(os.environ) | environment, capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            assert made.returncode == 0, made.stderr
+            make_bucket(server)
             yield server
         finally:
             server.kill()
+
+
+def make_bucket(server: Running) -> None:
+    command = [sys.executable, "-c", "import s3fs; s3fs.S3FileSystem().mkdir('pictures')"]
+    environment = dict(os.environ) | dict(server.environment)
+    made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
