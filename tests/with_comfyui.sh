@@ -53,6 +53,11 @@ if [ ! -f "$venv/ready" ] || [ "$(cat "$venv/ready")" != "$packages $tools" ]; t
     echo "$packages $tools" >"$venv/ready"
 fi
 
+# What only slow tests need: PostgreSQL and S3 as a fleet uses them.
+if [ "$run" = slow ]; then
+    "$venv/bin/python" -m pip install --quiet "psycopg[binary]>=3.2" "s3fs>=2024.6" "moto[server]>=5"
+fi
+
 # It is no failure that a folder has no slow test.
 tests() {
     "$venv/bin/pytest" "$@" || { code=$?; [ "$code" = 5 ] && [ "$newest" = slow ] || exit "$code"; }

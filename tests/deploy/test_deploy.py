@@ -238,6 +238,9 @@ def test_a_worker_has_the_time_to_finish() -> None:
     for name, service in compose()["services"].items():
         if name.startswith(("worker", "comfyui")):
             assert 60 * int(service["stop_grace_period"].removesuffix("m")) > limit
+        if name.startswith("worker"):  # Compose ends what depends on another first
+            assert not service["depends_on"][name.replace("worker", "comfyui")]["required"]
+    assert [one["restartPolicy"] for name, one in containers() if one["name"] == "comfyui"] == ["Always"]
 
 
 def test_probes_and_keda_ask_for_what_there_is(tmp_path: Path) -> None:

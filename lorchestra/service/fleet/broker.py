@@ -42,6 +42,7 @@ def make_app(url: str | None, folder: Path) -> App:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # RabbitMQ closes it under a job longer than its consumer_timeout
         broker_heartbeat=0,  # a solo worker does not answer while it works; the table has a heartbeat of ours
     )
     if url is None:

@@ -48,9 +48,14 @@ class Kept:
                     async for chunk in chunks:
                         file.write(chunk)
                 return
-            with self._system.open(f"{self._root}/{name}", "wb") as file:
-                async for chunk in chunks:
-                    file.write(chunk)
+            try:
+                with self._system.open(f"{self._root}/{name}", "wb") as file:
+                    async for chunk in chunks:
+                        file.write(chunk)
+            except BaseException:
+                with contextlib.suppress(Exception):  # closing it has kept what was written
+                    self._system.rm_file(f"{self._root}/{name}")
+                raise
         except FileProblem as error:
             raise KeptError(f"what was made cannot be kept: {error}. {_ADVICE}") from error
         except LorchestraError:

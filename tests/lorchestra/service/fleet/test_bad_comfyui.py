@@ -220,6 +220,12 @@ async def chunks(*data: bytes) -> AsyncIterator[bytes]:
         yield one
 
 
+async def broken(*data: bytes) -> AsyncIterator[bytes]:
+    for one in data:
+        yield one
+    raise ComfyUIError("it is gone")
+
+
 def test_results_are_kept_in_a_folder_or_elsewhere(tmp_path: Path) -> None:
     name = output_name("job", 0, "../../a/b c.png")
     assert name == "outputs/job/0/b c.png"
@@ -230,6 +236,9 @@ def test_results_are_kept_in_a_folder_or_elsewhere(tmp_path: Path) -> None:
         assert kept.find("outputs/job/1/none.png") is None
         kept.remove("job")
         assert kept.find(name) is None
+        with pytest.raises(ComfyUIError, match="is gone"):
+            asyncio.run(kept.write(name, broken(b"one")))
+        assert kept.find(name) is None, "whole or not at all"
 
 
 def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import threading
 import time
 import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
+from support.production import Running, postgresql
 
 from lorchestra.service.fleet.table import ENDED, ROUTE, WAITING, Order, Table, TableError
 
@@ -19,11 +22,48 @@ GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {"width": 8}}}
 DONE = {"files": [], "was_canceled": False, "failure": None}
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Table:
-    made = Table(f"sqlite:///{tmp_path / 'fleet.sqlite'}")
-    made.make()
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    """A PostgreSQL, for the tests that are slow."""
+    with postgresql() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, with no table."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'fleet.sqlite'}"
+    made: str = request.getfixturevalue("server").url
+    engine = sa.create_engine(made)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
     return made
+
+
+@pytest.fixture
+def table(url: str) -> Iterator[Table]:
+    made = Table(url)
+    made.make()
+    yield made
+    made.close()
+
+
+def side_by_side(count: int, work: Callable[[int], object]) -> None:
+    """The same in many threads; raises what one of them raises."""
+    with ThreadPoolExecutor(count) as threads:
+        list(threads.map(work, range(count)))
+
+
+def test_many_may_begin_at_once(url: str) -> None:
+    tables = [Table(url) for _ in range(6)]
+    side_by_side(len(tables), lambda number: tables[number].make())
+    tables[0].add("a", GRAPH, "any", 0, 10)
+    assert tables[1].graph("a") == GRAPH
+    for one in tables:
+        one.close()
 
 
 def taken(table: Table, worker: str, *queues: str) -> Order:
@@ -74,6 +114,7 @@ def test_the_order_in_which_a_worker_takes_what_waits(
     assert found == expected
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # others plan by how much there is
 def test_claims_are_fast_with_many_waiting(table: Table) -> None:
     """No question to the database looks at all that wait."""
     plans: list[str] = []
@@ -96,16 +137,14 @@ def test_an_order_is_taken_by_one_of_many(table: Table) -> None:
         table.add(job, GRAPH, "any", 0, 10)
     found: list[str] = []
 
-    def work(worker: str) -> None:
-        while (claimed := table.claim(worker, ("any",))) is not None:
+    def work(number: int) -> None:
+        while (claimed := table.claim(f"w{number}", ("any",))) is not None:
             found.append(claimed[0].job)
+            assert table.finish(claimed[0], f"w{number}", DONE)
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    side_by_side(4, work)
     assert sorted(found) == sorted(jobs)
+    assert sorted(job for job, _ in table.take_ends()) == sorted(jobs)
 
 
 def test_a_lost_order_is_run_once_more_and_then_has_failed(table: Table) -> None:
@@ -172,17 +211,38 @@ def test_a_database_of_the_version_before_gets_what_it_lacks(tmp_path: Path) -> 
             (zlib.compress(b'{"1": {}}'),),
         )
     table = Table(f"sqlite:///{path}")
-    threads = [threading.Thread(target=table.make) for _ in "ab"]  # door and workers come at once
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    side_by_side(2, lambda _: table.make())  # door and workers come at once
     table.make()
     order = taken(table, "w", "any")
     assert (order.job, order.graph, order.attempt, order.begun) == ("a", {"1": {}}, 2, None)
     assert table.begin(order, "w", "http://one")
     table.add("b", GRAPH, "any", 0, 10, "stack")
     assert taken(table, "w", "any").job == "b"
+
+
+def test_any_text_is_kept(table: Table) -> None:
+    """Also what databases are particular about: NUL, halves of characters, and much of it."""
+    odd = "\0 \ud83d ü 🎨 ' \" \\ %s :x " * 2000
+    graph = {"1": {"class_type": odd, "inputs": {odd: odd}}}
+    table.add("a", graph, "any", 0, 10)
+    order = taken(table, "w", "any")
+    assert order.graph == graph == table.graph("a")
+    end = DONE | {"failure": {"message": odd}}
+    table.tell([{"kind": odd}, {"kind": "started", "data": "A" * 3_000_000}])
+    assert [one["kind"] for one in table.take_signals()] == [odd, "started"] and table.take_signals() == []
+    table.join("w" * 150, 2**31, {"url": odd}, "k" * 64, bytes(range(256)) * 4000)
+    assert [(one.id, one.beat, one.facts) for one in table.workers()] == [("w" * 150, 2**31, {"url": odd})]
+    assert table.finish(order, "w", end) and table.find_end("a") == (ENDED, end)
+
+
+def test_numbers_do_not_run_out(table: Table, url: str) -> None:
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        text = 'INSERT INTO lorchestra_signals (number, data) VALUES (8000000000, \'{"kind": "late"}\')'
+        connection.execute(sa.text(text))
+    engine.dispose()
+    table.join("w", 8_000_000_000, {}, "key", b"")
+    assert table.take_signals() == [{"kind": "late"}] and table.workers()[0].beat == 8_000_000_000
 
 
 def test_canceling(table: Table) -> None:
