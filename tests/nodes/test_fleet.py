@@ -182,6 +182,8 @@ def test_the_job_of_a_killed_worker_is_finished_where_it_was_begun_and_the_door_
 
 
 def test_status_metrics_logs_and_draining(fleet: Fleet, servers: list[Server]) -> None:
+    run = fleet.submit(demo_prompt([], steps=1, width=64, height=64, seed=41))
+    assert fleet.service.wait(run)["status"] == "succeeded"
     shown = fleet.run("status", "--url", fleet.service.url).stdout
     assert shown.startswith("WORKER") and "portrait@1" in shown, shown
     metrics = read_metrics(fleet)
