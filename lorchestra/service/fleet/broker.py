@@ -17,6 +17,8 @@ App = Any
 TASK = "lorchestra.run"
 MOST_TICKETS = 100
 """Of a queue. Where more orders wait, whoever takes one sends a ticket for the next."""
+_ANEW = 75
+"""The exit code for which a worker comes back; a signal's is another."""
 _POLL_SECONDS = 0.1
 """Of the embedded broker: to list a folder in which little lies."""
 
@@ -67,7 +69,20 @@ def send(app: App, queue: str) -> None:
         raise BrokerError(f"the broker does not answer ({error})") from error
 
 
+def listen_anew() -> None:
+    """Has this process's worker leave its broker, to come back: from another thread than the worker's."""
+    state = _state()
+    if state.should_stop is None:
+        state.should_stop = _ANEW
+
+
 def is_told_to_stop() -> bool:
-    """Whether this process, a worker, was told by a signal to finish or to end at once."""
-    state = import_module("celery.worker.state")
+    """Whether this process's worker was told by a signal to finish or to end at once, and not only to listen anew."""
+    state = _state()
+    if state.should_stop == _ANEW:
+        state.should_stop = None
     return any(told is not None and told is not False for told in (state.should_stop, state.should_terminate))
+
+
+def _state() -> Any:
+    return import_module("celery.worker.state")

@@ -46,6 +46,8 @@ _INFO_SECONDS = 60.0
 _MEMORY_SECONDS = 10.0
 """Between two looks at how much memory is free."""
 _AWAY_SECONDS = 1.0
+_DEAF_SECONDS = 12.0
+"""After which a worker that hears of no ticket, though something waits for it, asks the broker anew."""
 _REFUSED_SECONDS = 10.0
 """Between two looks whether a ComfyUI that came back with other nodes has those of the others again."""
 _ID = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -84,7 +86,7 @@ class Worker:
         self._table, self._kept, self._app = table, kept, app
         self._inventory = Inventory({})
         self._info_key = ""
-        self._read = self._weighed = 0.0
+        self._read = self._weighed = self._heard = 0.0
         self._state = READY
         self._job: str | None = None
         self._bases, self._stacks = Warm(), Warm()
@@ -146,7 +148,7 @@ class Worker:
         threading.Thread(target=self._looks, name="lorchestra-looks", daemon=True).start()
         LOGGER.info("the worker of %s listens to %d queues", self._url, len(self._queues), extra={"worker": self.id})
         while (code := self._listen()) and not broker.is_told_to_stop():
-            LOGGER.error("the broker could not be used, and is asked again", extra={"worker": self.id})
+            LOGGER.warning("the broker could not be used, and is asked again", extra={"worker": self.id})
             time.sleep(_AWAY_SECONDS)
         self._ended.set()
         try:
@@ -163,11 +165,13 @@ class Worker:
             hostname=f"lorchestra@{self.id}", pool="solo", concurrency=1, queues=self._queues, without_gossip=True,
             without_mingle=True, without_heartbeat=True, loglevel="WARNING", quiet=True,
         )  # fmt: skip
+        self._heard = time.monotonic()
         celery.start()
         return int(celery.exitcode or 0)
 
     def take(self, queue: str) -> None:
         """Does what a ticket is for: runs the next order of its queue, if one waits."""
+        self._heard = time.monotonic()
         if self._state != READY:
             self._ticket(queue)
             time.sleep(_AWAY_SECONDS)
@@ -183,6 +187,7 @@ class Worker:
             self._send_next(queue, taken)
             self._work(order)
         finally:
+            self._heard = time.monotonic()
             self._job = None
 
     def _send_next(self, queue: str, taken: str) -> None:
@@ -352,6 +357,7 @@ class Worker:
         while not self._ended.wait(_AWAY_SECONDS):
             is_away = self._state == AWAY
             self._look_at_memory()
+            self._hear()
             pause = _REFUSED_SECONDS if self._problem else 0.0 if is_away else _INFO_SECONDS
             if self._job is not None or time.monotonic() - self._read < pause:
                 continue
@@ -411,6 +417,21 @@ class Worker:
                 self._state = AWAY  # until they were compared with the others'
             if had_any:
                 self._say_all()
+
+    def _hear(self) -> None:
+        """Asks the broker anew where its tickets do not come: Celery waits for ever after one that it could not ack.
+
+        The door sends tickets again after half of the time.
+        """
+        if self._state != READY or self._job is not None or time.monotonic() - self._heard < _DEAF_SECONDS:
+            return
+        self._heard = time.monotonic()
+        try:
+            waiting = any(self._table.count(queue) for queue in self._queues)
+        except TableError:  # said by who needs it
+            return
+        if waiting and self._job is None:
+            broker.listen_anew()
 
     async def _clear_stale(self) -> None:
         """Takes from the ComfyUI what nobody waits for. Raises `ComfyUIStuck` as long as it holds on to such a job."""
