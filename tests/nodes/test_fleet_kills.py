@@ -15,6 +15,7 @@ from support.kills import Redis, Siege
 from support.live_service import ARGUMENTS, comfyui, fill
 
 from lorchestra.demo.comfyui import Server, pack_root
+from lorchestra.demo.prompt import demo_prompt
 
 pytestmark = pytest.mark.slow
 
@@ -65,3 +66,21 @@ def test_with_redis(servers: list[Server], tmp_path: Path) -> None:
 def test_with_nothing_but_files(servers: list[Server], tmp_path: Path) -> None:
     with Fleet(tmp_path) as fleet:
         besiege(fleet, servers, None)
+
+
+def test_a_broker_that_is_away_when_tickets_are_acknowledged(servers: list[Server], tmp_path: Path) -> None:
+    """Celery alone would wait for ever, and hear of no other ticket."""
+    with Redis(tmp_path) as redis:
+        options = ("--broker", redis.url, "--database", f"sqlite:///{tmp_path / 'shared.sqlite'}")
+        with Fleet(tmp_path, options) as fleet:
+            fleet.start_door()
+            for server in servers:
+                fleet.start_worker(server.url)
+            slow = [fleet.submit(demo_prompt([], steps=30, width=64, height=64, seed=seed)) for seed in (51, 52)]
+            fleet.until(lambda: sum(one["job"] in slow for one in fleet.status()["workers"]) == 2)
+            redis.kill()
+            assert [fleet.service.wait(job)["status"] for job in slow] == ["succeeded"] * 2
+            redis.start()
+            for seed in (53, 54):
+                job = fleet.submit(demo_prompt([], steps=1, width=64, height=64, seed=seed))
+                assert fleet.service.wait(job, 60)["status"] == "succeeded"
