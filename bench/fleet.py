@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -69,6 +70,7 @@ SHORT, FULL = Size(8, 6, 4, 500), Size(200, 20, 6, 10_000)
 
 def main() -> int:
     """Prints times and ratios; with `--full`, the exit code says whether they are what was asked."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends, too
     found = find_comfyui()
     if found is None:
         print("No ComfyUI was found. Set COMFYUI_PATH.")

@@ -29,9 +29,10 @@ def main() -> int:
         return code
     print(f"\nComfyUI {comfyui.version}\n", flush=True)
     env = {**os.environ, "COMFYUI_PATH": str(comfyui.root)}
-    # The service needs jsonschema, which ComfyUI's Python may lack; the tests' has it.
+    # The service needs jsonschema, and a fleet Celery, which ComfyUI's Python may lack; the tests' has them.
     own = next((path for path in TESTS if path.is_file()), comfyui.python)
-    code |= subprocess.call([own, HERE / "service.py"], env={**env, "COMFYUI_PYTHON": str(comfyui.python)})
+    for script in ("service.py", "fleet.py"):
+        code |= subprocess.call([own, HERE / script], env={**env, "COMFYUI_PYTHON": str(comfyui.python)})
     for script, argument in (("merge.py", "--fp16-unet"), ("merge.py", "--fp32-unet"), ("live.py", "--fp32-unet")):
         code |= subprocess.call([comfyui.python, HERE / script, argument, *sys.argv[1:]], env=env)
     return code

@@ -25,7 +25,7 @@ from ..job import CANCELED, CANCELING
 from . import broker
 from .interfaces import find_matching
 from .kept import INPUTS, Kept
-from .loaded import loaded_by
+from .loaded import Loaded, loaded_by
 from .logs import LOGGER
 from .needs import Inventory, find_base, own_queue, queue_of
 from .run import uploads_of
@@ -114,15 +114,17 @@ class Fleet:
         await asyncio.to_thread(self._submit_all, graphs)
 
     def _submit_all(self, graphs: Mapping[str, Graph]) -> None:
+        loaded = {job: loaded_by(graph) for job, graph in graphs.items()}
         for job, graph in graphs.items():
             try:
-                self._route(graph)
+                self._route(graph, loaded[job])
             except GraphRefused as error:
                 raise GraphRefused(error.message, error.node_errors, job) from error
         added: list[str] = []
         try:
             for job, graph in graphs.items():
-                self._add(job, graph, self._route(graph), 0)  # anew: each goes where least waits by then
+                queue = self._route(graph, loaded[job])  # anew: each goes where least waits by then
+                self._add(job, graph, queue, 0, loaded[job])
                 added.append(job)
         except (LorchestraError, GraphRefused):  # the database or a worker went: what was added is not to be run
             for job in added:
@@ -131,12 +133,13 @@ class Fleet:
             raise
 
     def _submit(self, job: str, graph: Graph, priority: int) -> None:
-        self._add(job, graph, self._route(graph), priority)
+        loaded = loaded_by(graph)
+        self._add(job, graph, self._route(graph, loaded), priority, loaded)
 
-    def _add(self, job: str, graph: Graph, queue: str, priority: int) -> None:
+    def _add(self, job: str, graph: Graph, queue: str, priority: int, loaded: Loaded) -> None:
         for name in _uploads(graph, self._kept):
             self._kept.send(f"{INPUTS}/{name}")
-        self._table.add(job, graph, queue, priority, self._seconds, loaded_by(graph).stack)
+        self._table.add(job, graph, queue, priority, self._seconds, loaded.stack)
         with self._lock:
             self._positions[job] = len(self._positions) + 1
             self._added[job] = queue
@@ -254,7 +257,7 @@ class Fleet:
             keys = {own: seen.beat.info_key for own, seen in self._seen.items() if seen.beat.state != DRAINING}
         return {own: self._inventories[key] for own, key in keys.items() if key in self._inventories}
 
-    def _route(self, graph: Graph) -> str:
+    def _route(self, graph: Graph, loaded: Loaded) -> str:
         """The queue of a graph: of its base model, where all that listen to it can run it; else a worker's own.
 
         Raises `GraphRefused` with what is missing, and `Refusal` where there are no workers.
@@ -276,18 +279,22 @@ class Fleet:
             lacks = " and ".join(least[:20])
             raise GraphRefused(f"no worker has {lacks}. Put it on one of them, or correct the name.", {})
         able = self._alike(graph, {own: known[own] for own in able})
-        queue = queue_of(find_base(graph))
+        queue = queue_of(loaded.base)
         with self._lock:
             listeners = {own for own in known if queue in self._seen[own].beat.facts.get("queues", ())}
             if listeners == set(able):
                 return queue
             alive = [own for own in able if self._is_alive(self._seen[own])] or able
-            chosen = min(alive, key=lambda own: (self._waiting[own_queue(own)], -self._free_memory(own)))
-            return own_queue(chosen)
+            return own_queue(min(alive, key=lambda own: self._load(own, loaded)))
 
-    def _free_memory(self, worker: str) -> int:
-        free = self._seen[worker].beat.facts.get("free_memory")
-        return free if isinstance(free, int) else 0
+    def _load(self, worker: str, loaded: Loaded) -> tuple[int, bool, bool, int]:
+        """How little a worker suits a job: what waits for it counts first, then what it has loaded, then its memory."""
+        facts = self._seen[worker].beat.facts
+        free = facts.get("free_memory")
+        return (
+            self._waiting[own_queue(worker)], facts.get("stack") != loaded.stack, facts.get("warm") != loaded.base,
+            -free if isinstance(free, int) else 0,
+        )  # fmt: skip
 
     def _alike(self, graph: Graph, able: Mapping[str, Inventory]) -> list[str]:
         """Those whose ComfyUIs define the graph's nodes in one way, where some may have other nodes."""
@@ -418,7 +425,7 @@ class Fleet:
         if graph is None:
             return
         try:
-            queue = self._route(graph)
+            queue = self._route(graph, loaded_by(graph))
         except GraphRefused as error:
             self._table.fail(job, error.message)
             return

@@ -450,6 +450,7 @@ class Worker:
     def _facts(self) -> dict[str, Json]:
         return {
             "url": self._url, "version": __version__, "warm": next(iter(self._bases.keys), None),
+            "stack": next(iter(self._stacks.keys), None),
             "warm_loras": self._words if self._stacks.keys else "", "free_memory": self._free, "queues": self._queues,
             "interfaces": self._nodes.key, "versions": self._versions, "problem": self._problem,
             "allows_other_nodes": self._allows_other_nodes, "host": socket.gethostname(), "session": self._session,
