@@ -48,13 +48,10 @@ def make_app(url: str | None, folder: Path) -> App:
         broker_heartbeat=0,  # a solo worker does not answer while it works; the table has a heartbeat of ours
     )
     if url is None:
-        messages, control = folder / "messages", folder / "control"
-        for path in (messages, control):
-            path.mkdir(parents=True, exist_ok=True)
-        app.conf.broker_transport_options = {
-            "data_folder_in": str(messages), "data_folder_out": str(messages), "control_folder": str(control),
-            "store_processed": False, "polling_interval": _POLL_SECONDS,
-        }  # fmt: skip
+        messages = folder / "messages"
+        messages.mkdir(parents=True, exist_ok=True)
+        app.conf.broker_transport = f"{__package__}.tickets:Transport"
+        app.conf.broker_transport_options = {"data_folder_in": str(messages), "polling_interval": _POLL_SECONDS}
     elif url.startswith("redis"):
         app.conf.broker_transport_options = {"socket_timeout": 20, "socket_connect_timeout": 5}
     return app
