@@ -131,7 +131,7 @@ def rabbitmq(consumer_seconds: float | None = None) -> Generator[Running]:
             "RABBITMQ_PID_FILE": str(folder / "pid"), "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
             "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"), "ERL_EPMD_PORT": str(names),
-            "RABBITMQ_CTL_ERL_ARGS": "", "LANG": "C.UTF-8",
+            "RABBITMQ_CTL_ERL_ARGS": "", "LANG": "C.UTF-8", "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",
         }  # fmt: skip
 
         def is_there() -> bool:
