@@ -184,8 +184,8 @@ def _batches() -> dict[str, Json]:
     id_ = _id("Id of the batch.")
     lists = _get("list_batches", "batches", "List batches, the newest first", _ref("BatchList"))
     lists["parameters"] = _paging()
-    png: dict[str, Json] = {key: value for key, value in _bytes().items() if key != "*/*"}
-    png["image/png"] = {"schema": {}}
+    octets = "application/octet-stream"  # makers of clients know the first one
+    png: dict[str, Json] = {octets: _bytes()[octets], "image/png": {"schema": {}}}
     sheet: dict[str, Json] = {
         "operationId": "get_batch_sheet",
         "tags": ["batches"],
