@@ -100,20 +100,24 @@ class Fleet:
         self._tell = tell
         threading.Thread(target=self._watch, name="lorchestra-fleet", daemon=True).start()
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
+    async def submit(
+        self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0, caller: str | None = None
+    ) -> None:
         """See `Backend`: raises `GraphRefused` where no worker has what the graph needs, too."""
         if secrets:
             raise Refusal(
                 422, "invalid_request", "keys of paid services are not passed on to workers: they would be kept on the "
                 "way. Call the ComfyUI itself.", "extra_data",
             )  # fmt: skip
-        await asyncio.to_thread(self._submit, job, graph, priority)
+        await asyncio.to_thread(self._submit, job, graph, priority, caller)
 
-    async def submit_all(self, graphs: Mapping[str, Graph]) -> None:
+    async def submit_all(
+        self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None
+    ) -> None:
         """See `Backend`: all are routed before any is added."""
-        await asyncio.to_thread(self._submit_all, graphs)
+        await asyncio.to_thread(self._submit_all, graphs, priority, caller)
 
-    def _submit_all(self, graphs: Mapping[str, Graph]) -> None:
+    def _submit_all(self, graphs: Mapping[str, Graph], priority: int, caller: str | None) -> None:
         loaded = {job: loaded_by(graph) for job, graph in graphs.items()}
         for job, graph in graphs.items():
             try:
@@ -124,7 +128,7 @@ class Fleet:
         try:
             for job, graph in graphs.items():
                 queue = self._route(graph, loaded[job])  # anew: each goes where least waits by then
-                self._add(job, graph, queue, 0, loaded[job])
+                self._add(job, graph, queue, priority, loaded[job], caller)
                 added.append(job)
         except (LorchestraError, GraphRefused):  # the database or a worker went: what was added is not to be run
             for job in added:
@@ -132,14 +136,14 @@ class Fleet:
                     self.cancel(job)
             raise
 
-    def _submit(self, job: str, graph: Graph, priority: int) -> None:
+    def _submit(self, job: str, graph: Graph, priority: int, caller: str | None) -> None:
         loaded = loaded_by(graph)
-        self._add(job, graph, self._route(graph, loaded), priority, loaded)
+        self._add(job, graph, self._route(graph, loaded), priority, loaded, caller)
 
-    def _add(self, job: str, graph: Graph, queue: str, priority: int, loaded: Loaded) -> None:
+    def _add(self, job: str, graph: Graph, queue: str, priority: int, loaded: Loaded, caller: str | None) -> None:
         for name in _uploads(graph, self._kept):
             self._kept.send(f"{INPUTS}/{name}")
-        self._table.add(job, graph, queue, priority, self._seconds, loaded.stack)
+        self._table.add(job, graph, queue, priority, self._seconds, loaded.stack, caller or "")
         with self._lock:
             self._positions[job] = len(self._positions) + 1
             self._added[job] = queue
