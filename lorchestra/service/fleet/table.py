@@ -282,11 +282,12 @@ class Table:
             found = list(connection.execute(sa.select(*columns).order_by(_WORKERS.c.id)))
         return [Beat(own, beat, state, job, json.loads(facts), key) for own, beat, state, job, facts, key in found]
 
-    def info(self, worker: str) -> dict[str, Json]:
-        """The `/object_info` of a worker's ComfyUI."""
+    def info(self, worker: str) -> tuple[dict[str, Json], dict[str, Json]]:
+        """The `/object_info` of a worker's ComfyUI, and what is known of its files."""
         with self._begun() as connection:
             found = connection.execute(sa.select(_WORKERS.c.info).where(_WORKERS.c.id == worker)).scalar()
-        return json.loads(zlib.decompress(found)) if found else {}
+        packed: list[dict[str, Json]] = json.loads(zlib.decompress(found)) if found else [{}, {}]
+        return packed[0], packed[1]
 
     def remove_worker(self, worker: str) -> None:
         """Forgets a worker."""
@@ -472,9 +473,9 @@ def _make(connection: sa.Connection) -> None:
             index.create(connection, checkfirst=True)
 
 
-def pack_info(info: Mapping[str, Json]) -> bytes:
-    """`/object_info` as it is kept."""
-    return zlib.compress(json.dumps(info, sort_keys=True).encode(), 6)
+def pack_info(info: Mapping[str, Json], files: Mapping[str, Json]) -> bytes:
+    """`/object_info` and what is known of files, as they are kept."""
+    return zlib.compress(json.dumps([info, files], sort_keys=True).encode(), 6)
 
 
 def _graph(packed: bytes) -> Graph:
