@@ -116,9 +116,7 @@ class Assets:
         finally:
             upload.drop()
 
-    def add_made(
-        self, owner: str, data: bytes, name: str, content_type: str, caller: str | None = None
-    ) -> Asset:
+    def add_made(self, owner: str, data: bytes, name: str, content_type: str, caller: str | None = None) -> Asset:
         """The asset of bytes that the service has made itself; kept as long as their owner, a batch.
 
         Raises `FileProblem` and `OSError` where it cannot be kept.

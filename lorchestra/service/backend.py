@@ -169,9 +169,7 @@ class Backend(Protocol):
         """
         ...
 
-    async def submit_all(
-        self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None
-    ) -> None:
+    async def submit_all(self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None) -> None:
         """Queues graphs under the ids of their jobs, in this order, all or none; as `submit`.
 
         `GraphRefused` names the first job that is to blame. On the event loop.

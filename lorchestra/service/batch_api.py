@@ -23,9 +23,7 @@ async def post_batch(service: Service, request: Request) -> Response:
     callback, key = find_callback(service, request), idempotency_key(request)
     body, name = await request.read(MAX_BODY), request.parameters["name"]
     plan = await service.threads.run(
-        lambda: make_plan(
-            service, lambda: service.publications.find_or_raise(name), read_body(body), request.caller
-        )
+        lambda: make_plan(service, lambda: service.publications.find_or_raise(name), read_body(body), request.caller)
     )
     try:
         batch = await service.batches.submit(plan, key, callback, request.caller)
@@ -34,7 +32,11 @@ async def post_batch(service: Service, request: Request) -> Response:
         number, said = error.number, refused.message
         raise await service.threads.run(explain, service, plan, number, said, refused.node_errors) from error
     base = service.base(request)
-    return Response(lambda: service.batches.see(batch.id, request.caller).to_json(base), 202, {"Location": batch_url(base, batch.id)})
+    return Response(
+        lambda: service.batches.see(batch.id, request.caller).to_json(base),
+        202,
+        {"Location": batch_url(base, batch.id)},
+    )
 
 
 async def list_batches(service: Service, request: Request) -> Response:

@@ -104,9 +104,7 @@ class Batches:
         self._lock = threading.RLock()
         self._drawing = 0
 
-    async def submit(
-        self, plan: Plan, key: str | None, callback: Callback | None, caller: Caller = OWNER
-    ) -> Batch:
+    async def submit(self, plan: Plan, key: str | None, callback: Callback | None, caller: Caller = OWNER) -> Batch:
         """Queues the jobs of a plan, all or none. Raises as `Jobs.submit`, and `BatchRefused` for a graph."""
         now = time.time()
         expires = now + 3600 * self._settings().retention_hours
@@ -123,7 +121,9 @@ class Batches:
             numbers.update({job.id: number for number, (job, _) in enumerate(pairs)})
 
         try:
-            await self._jobs.submit_all(plan.orders, batch.id, keep, lambda: self._store.remove_batch(batch.id, key), caller)
+            await self._jobs.submit_all(
+                plan.orders, batch.id, keep, lambda: self._store.remove_batch(batch.id, key), caller
+            )
         except GraphRefused as error:
             raise BatchRefused(numbers.get(error.job, 0), error) from error
         self._look(batch.id)  # all may have ended while the last ones were queued
@@ -141,7 +141,9 @@ class Batches:
     def see(self, batch: str, caller: Caller) -> Seen:
         """A batch and its jobs as they are now; raises `Refusal` (404)."""
         jobs = [self._jobs.current(job) for job in self._store.batch_jobs(batch)] if is_id(batch) else []
-        return Seen(self.find_or_raise(batch, caller), jobs)  # it is looked up last: one that has ended, has with all jobs
+        return Seen(
+            self.find_or_raise(batch, caller), jobs
+        )  # it is looked up last: one that has ended, has with all jobs
 
     def newest(self, count: int, before: tuple[float, str] | None, caller: Caller) -> list[Batch]:
         """So many batches of a caller's, the newest first."""

@@ -65,9 +65,7 @@ class Queue:
         """See `Backend`: what ComfyUI's own route for prompts does, but any complaint refuses the whole graph."""
         self._put(*await self._checked(job, graph, secrets), secrets, priority)
 
-    async def submit_all(
-        self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None
-    ) -> None:
+    async def submit_all(self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None) -> None:
         """See `Backend`: each is checked as one alone is."""
         checked: list[tuple[str, Graph, dict[str, Json], Any]] = []
         for job, graph in graphs.items():
@@ -99,7 +97,9 @@ class Queue:
             raise GraphRefused(messages.said(error, node_errors), messages.plain(node_errors))
         return job, graph, extra, outputs
 
-    def _put(self, job: str, graph: Graph, extra: dict[str, Json], outputs: Any, secrets: Mapping[str, str], priority: int) -> None:
+    def _put(
+        self, job: str, graph: Graph, extra: dict[str, Json], outputs: Any, secrets: Mapping[str, str], priority: int
+    ) -> None:
         server = self._connect()
         number = server.number - _PRIORITY * priority  # the least comes first, as with ComfyUI's own "front"
         server.number += 1

@@ -55,9 +55,7 @@ class ListBackend:
     ) -> None:
         await self.submit_all({job: graph})
 
-    async def submit_all(
-        self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None
-    ) -> None:
+    async def submit_all(self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None) -> None:
         for job, graph in graphs.items():
             for node, data in graph.items():
                 if data.get("class_type") == "Refused":

@@ -111,9 +111,7 @@ class Fleet:
             )  # fmt: skip
         await asyncio.to_thread(self._submit, job, graph, priority, caller)
 
-    async def submit_all(
-        self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None
-    ) -> None:
+    async def submit_all(self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None) -> None:
         """See `Backend`: all are routed before any is added."""
         await asyncio.to_thread(self._submit_all, graphs, priority, caller)
 

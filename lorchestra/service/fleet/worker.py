@@ -448,7 +448,6 @@ class Worker:
     def _say_all(self) -> None:
         if self._is_replaced:  # another process says what this worker has
             return
-        packed = pack_info(self._inventory.info)
         packed = pack_info(self._inventory.info, self._inventory.files)
         self._table.join(self.id, self._beat, self._facts(), self._info_key, packed, self._state)
 

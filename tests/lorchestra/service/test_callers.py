@@ -140,6 +140,29 @@ def test_only_the_owner_publishes_and_priorities_have_a_bound(tmp_path: Path) ->
     run(tmp_path, work)
 
 
+def test_batches_count_as_their_jobs_and_are_their_callers(tmp_path: Path) -> None:
+    async def work(calls: Calls) -> None:
+        assert (await calls.ask(OWNER, "PUT", "/workflows/portrait", {"workflow": demo_prompt([])}))[0] == 201
+        path = "/workflows/portrait/batches"
+        assert (await calls.ask(ANNA, "POST", path, {"each": {"seed": [1, 2, 3]}}))[0] == 422
+        status, batch = await calls.ask(ANNA, "POST", path, {"each": {"seed": [1, 2]}}, Idempotency_Key="one")
+        assert status == 202, batch
+        assert (await calls.ask(ANNA, "POST", path, {"each": {"seed": [1, 2]}}))[0] == 429
+        assert (await calls.submit(ANNA))[0] == 429
+        own = f"/batches/{batch['id']}"
+        for method, place in (("GET", own), ("POST", f"{own}/cancel"), ("GET", f"{own}/events")):
+            assert (await calls.send(BERT, method, place)).status == 404, place
+        listed = {}
+        for token in (ANNA, BERT, OWNER):
+            listed[token] = len((await calls.ask(token, "GET", "/batches"))[1]["batches"])
+        assert listed == {ANNA: 1, BERT: 0, OWNER: 1}
+        jobs = (await calls.ask(ANNA, "GET", "/api/v2/jobs"))[1]["jobs"]
+        assert [(job["caller"], job["priority"]) for job in jobs] == [("anna", 3)] * 2
+        assert (await calls.ask(ANNA, "POST", f"{own}/cancel"))[0] == 200
+
+    run(tmp_path, work)
+
+
 @pytest.mark.parametrize(
     ("callers", "said"),
     [
