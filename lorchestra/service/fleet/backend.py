@@ -27,7 +27,7 @@ from .interfaces import find_matching
 from .kept import INPUTS, Kept
 from .loaded import Loaded, loaded_by
 from .logs import LOGGER
-from .needs import UNKNOWN, Inventory, find_base, find_checkpoint, own_queue, queue_of
+from .needs import UNKNOWN, Inventory, find_checkpoint, own_queue, queue_of
 from .run import uploads_of
 from .table import DRAINING, READY, ROUTE, RUNNING, WAITING, Beat, Table, TableError
 from .wire import end_from_json, signal_from_json

@@ -20,6 +20,7 @@ from lorchestra.service.backend import GraphRefused
 from lorchestra.service.fleet import broker
 from lorchestra.service.fleet.backend import Fleet
 from lorchestra.service.fleet.kept import Kept
+from lorchestra.service.fleet.loaded import loaded_by
 from lorchestra.service.fleet.needs import ANY, own_queue, queue_of
 from lorchestra.service.fleet.table import Table, pack_info
 
@@ -70,7 +71,8 @@ def fleet(tmp_path: Path) -> Callable[..., Fleet]:
 
 
 def routed(fleet: Fleet, **row: Any) -> str:
-    queue = fleet._route(demo_prompt([{"model": 1, **row}]))  # pyright: ignore[reportPrivateUsage]
+    graph = demo_prompt([{"model": 1, **row}])
+    queue = fleet._route(graph, loaded_by(graph))  # pyright: ignore[reportPrivateUsage]
     return queue if queue.startswith("worker.") else "all"
 
 
@@ -92,7 +94,7 @@ def test_a_row_goes_where_its_file_is_whatever_it_is_called(fleet: Callable[...,
     graph = demo_prompt([{"lora": "gone", "model": 1}])
     stack = next(node for node in graph.values() if node["class_type"] == "LorchestraLoraStack")
     stack["inputs"]["missing"] = "skip"
-    assert not made._route(graph).startswith("worker."), "the stack goes on without it"  # pyright: ignore[reportPrivateUsage]
+    assert not made._route(graph, loaded_by(graph)).startswith("worker."), "the stack goes on without it"  # pyright: ignore[reportPrivateUsage]
 
 
 def test_what_is_not_read_yet_is_not_refused(fleet: Callable[..., Fleet], tmp_path: Path) -> None:
