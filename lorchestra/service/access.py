@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from urllib.parse import urlsplit
 
+from .callers import OWNER, Caller, find_caller
 from .http import Refusal, Request
 from .settings import Settings
 
@@ -13,12 +13,14 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """A proxy on this machine says with these that the client is elsewhere."""
 
 
-def require_access(request: Request, settings: Settings) -> None:
-    """Raises `Refusal`: 403 for a page of another site, 401 without the token, 403 from elsewhere where none is set."""
+def require_access(request: Request, settings: Settings) -> Caller:
+    """Who calls.
+
+    Raises `Refusal`: 403 for a page of another site, 401 without a token, 403 from elsewhere where none is set.
+    """
     _require_own_site(request, settings)
     if settings.token is not None:
-        _require_token(request, settings.token)
-        return
+        return _require_token(request, settings)
     if any(name in request.headers for name in _FORWARDED) or not _is_loopback(request.peer):
         raise Refusal(
             403,
@@ -28,23 +30,20 @@ def require_access(request: Request, settings: Settings) -> None:
         )
     if not _is_own_name(_host(request)):  # a name of somebody else's that leads here: DNS rebinding
         raise Refusal(403, "forbidden", "without a token, call this machine by 127.0.0.1 or localhost.")
+    return OWNER
 
 
-def _require_token(request: Request, token: str) -> None:
+def _require_token(request: Request, settings: Settings) -> Caller:
     scheme, _, said = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and hmac.compare_digest(_bytes(said.strip()), _bytes(token)):
-        return
+    caller = find_caller(said.strip(), settings.token, settings.callers)
+    if scheme.lower() == "bearer" and caller is not None:
+        return caller
     raise Refusal(
         401,
         "unauthorized",
         'this needs the token: send "Authorization: Bearer …".',
         headers={"WWW-Authenticate": "Bearer"},
     )
-
-
-def _bytes(text: str) -> bytes:
-    """As they were sent, where they are no text: servers keep such bytes as halves of characters."""
-    return text.encode("utf-8", "surrogatepass")
 
 
 def _require_own_site(request: Request, settings: Settings) -> None:

@@ -18,6 +18,7 @@ from ..files.new_file import new_file
 from ..files.opening import is_file, is_folder, open_regular
 from ..limits import Json
 from .backend import Backend, Made
+from .callers import OWNER, Caller
 from .http import Refusal, invalid, not_found
 from .job import Job, Output, asset_url, iso
 from .store import Asset, Store
@@ -88,10 +89,10 @@ class Assets:
         self._clean()
         return Upload(self._backend.input_folder() / FOLDER)
 
-    def keep_upload(self, upload: Upload, name: str, content_type: str) -> tuple[Asset, bool]:
-        """The asset of an upload, and True if its bytes are new here; equal bytes are kept once."""
+    def keep_upload(self, upload: Upload, name: str, content_type: str, caller: Caller = OWNER) -> tuple[Asset, bool]:
+        """The asset of an upload, and True if its bytes are new here; a caller's equal bytes are kept once."""
         hash_ = upload.hash()
-        known = self._store.find_asset_by_hash(hash_) if hash_ else None
+        known = self._store.find_asset_by_hash(hash_, caller.name) if hash_ else None
         if known is not None and is_file(known.path):
             self._store.use_asset(known.id)
             return known, False
@@ -100,22 +101,22 @@ class Assets:
         suffix = suffix if _SUFFIX.fullmatch(suffix) else mimetypes.guess_extension(content_type) or ".bin"
         output = upload.path.with_name(f"{own}{suffix}")
         upload.keep(output)
-        asset = Asset(own, str(output), name, content_type, upload.size, hash_, time.time(), None)
+        asset = Asset(own, str(output), name, content_type, upload.size, hash_, time.time(), None, caller.name)
         if known is not None:
             self._store.remove_asset(known.id)
         self._store.add_assets([asset])
         return asset, True
 
-    def add_bytes(self, data: bytes, name: str, content_type: str) -> Asset:
+    def add_bytes(self, data: bytes, name: str, content_type: str, caller: Caller = OWNER) -> Asset:
         """The asset of bytes that came in a request."""
         upload = self.begin_upload()
         try:
             upload.write(data)
-            return self.keep_upload(upload, name, content_type)[0]
+            return self.keep_upload(upload, name, content_type, caller)[0]
         finally:
             upload.drop()
 
-    def add_made(self, owner: str, data: bytes, name: str, content_type: str) -> Asset:
+    def add_made(self, owner: str, data: bytes, name: str, content_type: str, caller: str | None = None) -> Asset:
         """The asset of bytes that the service has made itself; kept as long as their owner, a batch.
 
         Raises `FileProblem` and `OSError` where it cannot be kept.
@@ -125,53 +126,53 @@ class Assets:
         self._texts.mkdir(parents=True, exist_ok=True)
         with new_file(path, True) as file:
             file.write(data)
-        asset = Asset(own, str(path), name, content_type, len(data), None, time.time(), owner)
+        asset = Asset(own, str(path), name, content_type, len(data), None, time.time(), owner, caller)
         self._store.add_assets([asset])
         return asset
 
-    def find_or_raise(self, asset: str) -> Asset:
-        """An asset; raises `Refusal` (404)."""
+    def find_or_raise(self, asset: str, caller: Caller) -> Asset:
+        """An asset; raises `Refusal` (404), also for one that is not the caller's."""
         found = self._store.find_asset(asset) if len(asset) <= 100 else None
-        if found is None:
+        if found is None or not caller.owns(found.caller):
             raise not_found(f"there is no asset {quoted(asset)}.")
         return found
 
-    def find_content(self, asset: str) -> tuple[Path, str]:
+    def find_content(self, asset: str, caller: Caller) -> tuple[Path, str]:
         """Where the bytes of an asset are, and of which type; raises `Refusal` (404)."""
-        found = self.find_or_raise(asset)
+        found = self.find_or_raise(asset, caller)
         if not is_file(found.path):
             raise Refusal(404, "output_unavailable", f"the file {quoted(found.name)} is not there any more.")
         return Path(found.path), found.content_type
 
     def read_content(self, asset: str) -> bytes:
         """The bytes themselves; raises `Refusal` (404), also for a file that goes meanwhile."""
-        path, _ = self.find_content(asset)
+        path, _ = self.find_content(asset, OWNER)
         try:
             with open_regular(path) as file:
                 return file.read()
         except FileProblem as error:
             raise Refusal(404, "output_unavailable", f"{quoted(path.name)} cannot be read: {error.reason}.") from error
 
-    def find_by_hash(self, hash_: str) -> Asset | None:
-        """An uploaded asset by its `blake3:…`, if its file is there."""
-        found = self._store.find_asset_by_hash(hash_.lower()) if len(hash_) <= 100 else None
+    def find_by_hash(self, hash_: str, caller: Caller) -> Asset | None:
+        """An asset that the caller has uploaded by its `blake3:…`, if its file is there."""
+        found = self._store.find_asset_by_hash(hash_.lower(), caller.name) if len(hash_) <= 100 else None
         return found if found is not None and is_file(found.path) else None
 
-    def delete(self, asset: str) -> None:
+    def delete(self, asset: str, caller: Caller) -> None:
         """Deletes an asset that was uploaded; raises `Refusal` (404), and 409 for what a job has made."""
-        found = self.find_or_raise(asset)
+        found = self.find_or_raise(asset, caller)
         if found.job is not None:
             raise Refusal(409, "invalid_request", "this is the output of a job, and is kept as long as the job.")
         self._store.remove_asset(found.id)
         Path(found.path).unlink(missing_ok=True)
 
-    def loadable(self, asset: str) -> str | None:
+    def loadable(self, asset: str, caller: Caller = OWNER) -> str | None:
         """What a node that loads files calls an asset: a name in ComfyUI's folder; None if there is none.
 
         An output is copied to the inputs, since nodes load from there.
         """
         found = self._store.find_asset(asset) if len(asset) <= 100 else None
-        if found is None or not is_file(found.path):
+        if found is None or not caller.owns(found.caller) or not is_file(found.path):
             return None
         self._store.use_asset(found.id)
         path, folder = Path(found.path), self._backend.input_folder() / FOLDER
@@ -204,13 +205,13 @@ class Assets:
                 if is_old and not is_sheet and (known is None or known.path != str(path) or known.job is not None):
                     path.unlink(missing_ok=True)
 
-    def of_job(self, job: str, files: Iterable[Made]) -> list[tuple[Asset, Output]]:
+    def of_job(self, job: Job, files: Iterable[Made]) -> list[tuple[Asset, Output]]:
         """The assets of what a job has made; those that are new are kept."""
-        found = [item for made in files if (item := self._of_job(job, made)) is not None]
+        found = [item for made in files if (item := self._of_job(job.id, made, job.caller)) is not None]
         self._store.add_assets([asset for asset, _ in found])
         return found
 
-    def _of_job(self, job: str, made: Made) -> tuple[Asset, Output] | None:
+    def _of_job(self, job: str, made: Made, caller: str | None) -> tuple[Asset, Output] | None:
         parts = (job, made.node, made.type, made.folder, made.subfolder, made.name, made.text or "")
         own = str(uuid.uuid5(_SPACE, "\0".join(parts)))
         if made.text is not None:
@@ -224,7 +225,7 @@ class Assets:
         except OSError:
             return None
         kind = mimetypes.guess_type(made.name)[0] or BYTES
-        asset = Asset(own, str(path), made.name, kind, size, None, time.time(), job)
+        asset = Asset(own, str(path), made.name, kind, size, None, time.time(), job, caller)
         return asset, Output(own, made.node, made.name, made.type, kind, size)
 
     def _write_text(self, own: str, text: str) -> Path | None:

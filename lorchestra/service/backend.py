@@ -158,15 +158,18 @@ class Backend(Protocol):
     outlives_server: bool
     """Whether jobs go on while the server is not there, so that it finds them again when it is."""
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
+    async def submit(
+        self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0, caller: str | None = None
+    ) -> None:
         """Queues a graph under the id of its job; raises `GraphRefused`, and has queued nothing then.
 
         `secrets` go to the nodes that call paid services, and nowhere else. Of jobs that wait, those of a higher
-        `priority` come first, where the backend's queue has that. On the event loop.
+        `priority` come first, and of these those of several callers in turn, where the queue knows turns. On the event
+        loop.
         """
         ...
 
-    async def submit_all(self, graphs: Mapping[str, Graph]) -> None:
+    async def submit_all(self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None) -> None:
         """Queues graphs under the ids of their jobs, in this order, all or none; as `submit`.
 
         `GraphRefused` names the first job that is to blame. On the event loop.

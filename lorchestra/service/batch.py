@@ -54,6 +54,8 @@ class Batch:
     sheet_size: int = 0
     sheet_problem: str | None = None
     """Why there is none."""
+    caller: str | None = None
+    """Whose it is, by the name in the settings; None for the owner's."""
 
     @property
     def has_ended(self) -> bool:

@@ -23,16 +23,20 @@ async def post_batch(service: Service, request: Request) -> Response:
     callback, key = find_callback(service, request), idempotency_key(request)
     body, name = await request.read(MAX_BODY), request.parameters["name"]
     plan = await service.threads.run(
-        lambda: make_plan(service, lambda: service.publications.find_or_raise(name), read_body(body))
+        lambda: make_plan(service, lambda: service.publications.find_or_raise(name), read_body(body), request.caller)
     )
     try:
-        batch = await service.batches.submit(plan, key, callback)
+        batch = await service.batches.submit(plan, key, callback, request.caller)
     except BatchRefused as error:
         refused = error.error
         number, said = error.number, refused.message
         raise await service.threads.run(explain, service, plan, number, said, refused.node_errors) from error
     base = service.base(request)
-    return Response(lambda: service.batches.see(batch.id).to_json(base), 202, {"Location": batch_url(base, batch.id)})
+    return Response(
+        lambda: service.batches.see(batch.id, request.caller).to_json(base),
+        202,
+        {"Location": batch_url(base, batch.id)},
+    )
 
 
 async def list_batches(service: Service, request: Request) -> Response:
@@ -43,7 +47,7 @@ async def list_batches(service: Service, request: Request) -> Response:
     base = service.base(request)
 
     def show() -> Json:
-        found = service.batches.newest(limit + 1, before)
+        found = service.batches.newest(limit + 1, before, request.caller)
         answer: dict[str, Json] = {"batches": [_summary(service, batch, base) for batch in found[:limit]]}
         if len(found) > limit:
             last = found[limit - 1]
@@ -61,18 +65,18 @@ def _summary(service: Service, batch: Batch, base: str) -> dict[str, Json]:
 async def get_batch(service: Service, request: Request) -> Response:
     """A batch with its jobs as they are now."""
     base = service.base(request)
-    return Response(lambda: service.batches.see(request.parameters["id"]).to_json(base))
+    return Response(lambda: service.batches.see(request.parameters["id"], request.caller).to_json(base))
 
 
 async def cancel_batch(service: Service, request: Request) -> Response:
     """Asks all of its jobs that are left to end; the sheet shows those that have."""
     base = service.base(request)
-    return Response(lambda: service.batches.cancel(request.parameters["id"]).to_json(base))
+    return Response(lambda: service.batches.cancel(request.parameters["id"], request.caller).to_json(base))
 
 
 async def get_events(service: Service, request: Request) -> Response:
     """The events of a batch, until it has ended."""
-    seen = await service.threads.run(service.batches.see, request.parameters["id"])
+    seen = await service.threads.run(service.batches.see, request.parameters["id"], request.caller)
     require_stream(service)
     after = request.headers.get("last-event-id", "")[:100]
     return streamed(service, stream(service.batches, service.threads, seen, service.base(request), after))
@@ -81,10 +85,10 @@ async def get_events(service: Service, request: Request) -> Response:
 async def get_sheet(service: Service, request: Request) -> Response:
     """The contact sheet, as PNG; while jobs are left, of the pictures that there are by now."""
     own = request.parameters["id"]
-    batch = await service.threads.run(service.batches.find_or_raise, own)
+    batch = await service.threads.run(service.batches.find_or_raise, own, request.caller)
     headers = {"X-Content-Type-Options": "nosniff"}
     if batch.sheet is not None:
-        path, kind = await service.threads.run(service.assets.find_content, batch.sheet)
+        path, kind = await service.threads.run(service.assets.find_content, batch.sheet, request.caller)
         return Response(File(path, kind), headers=headers)
     data = await service.batches.sheet_so_far(own)
     return Response(data, headers=headers | {"Cache-Control": "no-store"}, content_type=PNG)

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from ..limits import Json
 from .batch import Batch, counts_of, ended_of, progress_of, status_of
 from .batches import Batches, Seen
+from .callers import OWNER
 from .job import Job, job_url
 from .threads import Threads
 
@@ -38,7 +39,7 @@ async def stream(batches: Batches, threads: Threads, seen: Seen, base: str, afte
         while True:
             if watch.is_stale:
                 watch.is_stale = False
-                seen = await threads.run(batches.see, own)
+                seen = await threads.run(batches.see, own, OWNER)
             by_id = {live.job.id: live.job for live in lives}
             for event in sender.changes(seen.batch, [by_id.get(job.id, job) for job in seen.jobs]):
                 yield event

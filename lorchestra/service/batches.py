@@ -22,6 +22,7 @@ from .assets import Assets
 from .axes import Axis
 from .backend import GraphRefused
 from .batch import Batch, counts_of, end_of, ended_of, progress_of
+from .callers import OWNER, Caller
 from .http import Refusal, not_found
 from .job import CANCELING, QUEUED, RUNNING, Job
 from .jobs import Jobs, Live, Order, Watch, is_id
@@ -103,13 +104,15 @@ class Batches:
         self._lock = threading.RLock()
         self._drawing = 0
 
-    async def submit(self, plan: Plan, key: str | None, callback: Callback | None) -> Batch:
+    async def submit(self, plan: Plan, key: str | None, callback: Callback | None, caller: Caller = OWNER) -> Batch:
         """Queues the jobs of a plan, all or none. Raises as `Jobs.submit`, and `BatchRefused` for a graph."""
         now = time.time()
         expires = now + 3600 * self._settings().retention_hours
         batch = Batch(
-            str(uuid.uuid4()), QUEUED, now, expires, plan.published.reference, plan.axes, plan.inputs, plan.drawn
-        )
+            str(uuid.uuid4()), QUEUED, now, expires, plan.published.reference, plan.axes, plan.inputs, plan.drawn,
+            caller=caller.name,
+        )  # fmt: skip
+        key = None if key is None else caller.key(key)
         numbers: dict[str, int] = {}
 
         def keep(pairs: Sequence[tuple[Job, Json]]) -> None:
@@ -118,7 +121,9 @@ class Batches:
             numbers.update({job.id: number for number, (job, _) in enumerate(pairs)})
 
         try:
-            await self._jobs.submit_all(plan.orders, batch.id, keep, lambda: self._store.remove_batch(batch.id, key))
+            await self._jobs.submit_all(
+                plan.orders, batch.id, keep, lambda: self._store.remove_batch(batch.id, key), caller
+            )
         except GraphRefused as error:
             raise BatchRefused(numbers.get(error.job, 0), error) from error
         self._look(batch.id)  # all may have ended while the last ones were queued
@@ -126,21 +131,23 @@ class Batches:
 
     # Looked at; not on the event loop.
 
-    def find_or_raise(self, batch: str) -> Batch:
-        """A batch as it is kept; raises `Refusal` (404)."""
+    def find_or_raise(self, batch: str, caller: Caller) -> Batch:
+        """A batch as it is kept; raises `Refusal` (404), also for one that is not the caller's."""
         found = self._store.find_batch(batch) if is_id(batch) else None
-        if found is None:
+        if found is None or not caller.owns(found.caller):
             raise not_found(f"there is no batch {batch[:100]}.")
         return found
 
-    def see(self, batch: str) -> Seen:
+    def see(self, batch: str, caller: Caller) -> Seen:
         """A batch and its jobs as they are now; raises `Refusal` (404)."""
         jobs = [self._jobs.current(job) for job in self._store.batch_jobs(batch)] if is_id(batch) else []
-        return Seen(self.find_or_raise(batch), jobs)  # it is looked up last: one that has ended, has with all jobs
+        return Seen(
+            self.find_or_raise(batch, caller), jobs
+        )  # it is looked up last: one that has ended, has with all jobs
 
-    def newest(self, count: int, before: tuple[float, str] | None) -> list[Batch]:
-        """So many batches, the newest first."""
-        return self._store.newest_batches(count, before)
+    def newest(self, count: int, before: tuple[float, str] | None, caller: Caller) -> list[Batch]:
+        """So many batches of a caller's, the newest first."""
+        return self._store.newest_batches(count, before, caller.name)
 
     def summary(self, batch: Batch) -> tuple[Mapping[str, int], float]:
         """How many of its jobs are in each status, and how far they are altogether, by now."""
@@ -150,19 +157,19 @@ class Batches:
         part = sum(live.progress.value for live in under_way if live and live.progress and not live.has_ended)
         return counts, (ended_of(counts) + part) / max(1, len(statuses))
 
-    def cancel(self, batch: str) -> Seen:
+    def cancel(self, batch: str, caller: Caller) -> Seen:
         """Asks all jobs that are left to end; those that have ended stay as they are. Raises `Refusal` (404)."""
-        seen = self.see(batch)
+        seen = self.see(batch, caller)
         with self._lock:
-            kept = self.find_or_raise(batch)
+            kept = self.find_or_raise(batch, caller)
             if not kept.has_ended:
                 self._store.save_batch(replace(kept, status=CANCELING))
                 self._wake(batch)
         # The last ones first: else the next one would begin whenever one that runs is ended.
         left = [job for job in reversed(seen.jobs) if not job.has_ended]
         for job in sorted(left, key=lambda job: job.status == RUNNING):
-            self._jobs.cancel(job.id)
-        return self.see(batch)
+            self._jobs.cancel(job.id, caller)
+        return self.see(batch, caller)
 
     # Their ends.
 
@@ -192,7 +199,7 @@ class Batches:
             sheet, size, problem = None, 0, None
             try:
                 data = self._draw(batch, jobs)
-                asset = self._assets.add_made(own, data, SHEET, "image/png")
+                asset = self._assets.add_made(own, data, SHEET, "image/png", batch.caller)
                 sheet, size = asset.id, asset.size
             except (LorchestraError, OSError) as error:
                 problem = error.message if isinstance(error, Refusal) else str(error)
@@ -227,7 +234,7 @@ class Batches:
             self._drawing -= 1
 
     def _draw_now(self, batch: str) -> bytes:
-        seen = self.see(batch)
+        seen = self.see(batch, OWNER)
         return self._draw(seen.batch, seen.jobs)
 
     def _draw(self, batch: Batch, jobs: list[Job]) -> bytes:
@@ -241,7 +248,7 @@ class Batches:
         def find_file(job: Job) -> Path | None:
             own = find_picture(job)
             try:
-                return None if own is None else self._assets.find_content(own)[0]
+                return None if own is None else self._assets.find_content(own, OWNER)[0]
             except Refusal:
                 return None
 

@@ -14,6 +14,7 @@ from ..workflow.publication import Publication
 from ..workflow.schema import schema_of
 from ..workflow.validation import check
 from .backend import Backend, Graph, GraphRefused
+from .callers import OWNER, Caller
 from .http import Refusal, invalid
 from .job import Job
 from .jobs import Order
@@ -37,15 +38,19 @@ async def call(
     metadata: Mapping[str, str] | None = None,
     callback: Callback | None = None,
     draws: bool = True,
+    priority: int | None = None,
+    caller: Caller = OWNER,
 ) -> Job:
     """Queues a published workflow with the inputs that `read` gives; both are found in a thread.
 
     With `draws`, seeds that the editor draws anew for each run are drawn here for a call that does not send them.
     Raises `Refusal` and `InputError` with the path of the field that is to blame; nothing is queued then.
     """
-    calling = _Call(service, find, read, draws)
+    calling = _Call(service, find, read, draws, caller)
     try:
-        return await service.jobs.submit(calling.make, key=key, metadata=metadata, callback=callback)
+        return await service.jobs.submit(
+            calling.make, key=key, metadata=metadata, priority=priority, callback=callback, caller=caller
+        )
     except GraphRefused as error:
         await service.threads.run(calling.check)
         raise explained(calling.published.publication, error) from error
@@ -58,11 +63,19 @@ class _Call:
     inputs: dict[str, Json]
     graph: Graph
 
-    def __init__(self, service: Service, find: Callable[[], Published], read: Callable[[], Json], draws: bool) -> None:
+    def __init__(
+        self,
+        service: Service,
+        find: Callable[[], Published],
+        read: Callable[[], Json],
+        draws: bool,
+        caller: Caller,
+    ) -> None:
         self._service = service
         self._find = find
         self._read = read
         self._draws = draws
+        self._caller = caller
 
     def make(self) -> Order:
         """What is to be run."""
@@ -70,7 +83,7 @@ class _Call:
         publication, sent = self.published.publication, _object(self._read())
         drawn = draw(publication, sent) if self._draws else {}
         self.inputs = sent | drawn
-        self.graph = prepare(self._service, publication, self.inputs)
+        self.graph = prepare(self._service, publication, self.inputs, self._caller)
         return Order(self.graph, self.published.reference, drawn)
 
     def check(self) -> None:
@@ -102,7 +115,7 @@ def _drawn(schema: Mapping[str, Json]) -> int:
     return step * (least + secrets.randbelow(max(1, most - least + 1)))
 
 
-def prepare(service: Service, publication: Publication, inputs: Mapping[str, Json]) -> Graph:
+def prepare(service: Service, publication: Publication, inputs: Mapping[str, Json], caller: Caller = OWNER) -> Graph:
     """The graph of a call, as far as it can be checked before it is queued. Not on the event loop."""
     values = dict(inputs)
     resolve = service.backend.resolver()
@@ -114,7 +127,7 @@ def prepare(service: Service, publication: Publication, inputs: Mapping[str, Jso
         create(publication, values | standing_in, resolve=resolve)
     for item in media:
         if values[item.name] != item.default:
-            values[item.name] = load(values[item.name], item.kind, item.name, service.assets)
+            values[item.name] = load(values[item.name], item.kind, item.name, service.assets, caller)
     graph = create(publication, values, resolve=resolve)
     for item in publication.inputs:
         if item.kind == LORAS and graph[item.node].get("class_type") != CHECKS_ITSELF:

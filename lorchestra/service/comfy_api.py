@@ -15,6 +15,7 @@ from ..limits import Json
 from ..workflow.api_shapes import CONTENT_TYPE, CURSOR
 from . import assets
 from .backend import Graph
+from .callers import MOST_PRIORITY, Caller
 from .events import stream
 from .http import File, Part, Refusal, Request, Response, Stream, invalid
 from .job import STATUSES, Job, job_url
@@ -41,17 +42,17 @@ async def post_job(service: Service, request: Request) -> Response:
         raise Refusal(403, "forbidden", "only published workflows run here: call POST /workflows/{name}/jobs.")
     key, callback = idempotency_key(request), find_callback(service, request)
     body = require_object(await service.read_json(request), _FIELDS)
-    metadata, priority = _metadata(body.get("metadata")), _priority(body.get("priority"))
+    metadata, priority = _metadata(body.get("metadata")), read_priority(body.get("priority"))
     secrets = _secrets(body.get("extra_data"))
     workflow = body.get("workflow")
     job = await service.jobs.submit(
-        lambda: Order(_graph(service, workflow)), key=key, metadata=metadata, priority=priority, secrets=secrets,
-        callback=callback,
+        lambda: Order(_graph(service, workflow, request.caller)), key=key, metadata=metadata, priority=priority,
+        secrets=secrets, callback=callback, caller=request.caller,
     )  # fmt: skip
     return Response(lambda: service.show(job, request), 201, {"Location": job_url(service.base(request), job.id)})
 
 
-def _graph(service: Service, workflow: Json) -> Graph:
+def _graph(service: Service, workflow: Json, caller: Caller) -> Graph:
     """The graph with the names of files where it has assets; raises `Refusal`."""
     if not isinstance(workflow, dict) or not workflow:
         raise Refusal(422, "invalid_workflow", "expected a graph in API form.", "workflow")
@@ -67,7 +68,7 @@ def _graph(service: Service, workflow: Json) -> Graph:
                 422, "invalid_workflow", 'this is not a node; expected {"class_type", "inputs"}.', f"workflow.{node}"
             )
     missing: list[str] = []
-    found = _with_files(graph, service.assets.loadable, missing)
+    found = _with_files(graph, lambda asset: service.assets.loadable(asset, caller), missing)
     if missing:
         raise Refusal(
             422, "missing_asset", f"there is no asset {quoted(missing[0])}.", details={"missing_ids": missing[:100]}
@@ -120,11 +121,12 @@ def _metadata(value: Json) -> dict[str, str] | str | None:
     return cast("dict[str, str]", labels)
 
 
-def _priority(value: Json) -> int | None:
+def read_priority(value: Json) -> int | None:
+    """The priority that a job is to have; raises `Refusal`."""
     if isinstance(value, float) and value.is_integer():  # JSON Schema takes 1.0 for a whole number
         value = int(value)
-    if value is not None and (type(value) is not int or abs(value) > 1_000_000):
-        raise invalid(f"{quoted(value)} is not a whole number from -1000000 to 1000000.", "priority")
+    if value is not None and (type(value) is not int or abs(value) > MOST_PRIORITY):
+        raise invalid(f"{quoted(value)} is not a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}.", "priority")
     return value
 
 
@@ -151,7 +153,7 @@ async def list_jobs(service: Service, request: Request) -> Response:
         has_labels = not labels or (isinstance(job.metadata, Mapping) and labels.items() <= job.metadata.items())
         return has_labels and (not statuses or job.status in statuses)
 
-    found, is_cut = await service.threads.run(service.jobs.newest, limit, accepts, before)
+    found, is_cut = await service.threads.run(service.jobs.newest, limit, accepts, before, request.caller)
     positions = await service.threads.run(service.backend.positions)
     base = service.base(request)
     shown: list[Json] = []
@@ -187,23 +189,23 @@ def read_cursor(text: str) -> tuple[float, str]:
 
 async def get_job(service: Service, request: Request) -> Response:
     """A job as it is now."""
-    return Response(lambda: service.show(service.jobs.find_or_raise(request.parameters["id"]), request))
+    return Response(lambda: service.show(service.jobs.find_or_raise(request.parameters["id"], request.caller), request))
 
 
 async def get_job_workflow(service: Service, request: Request) -> Response:
     """The graph that a job runs."""
-    graph = await service.threads.run(service.jobs.find_graph, request.parameters["id"])
+    graph = await service.threads.run(service.jobs.find_graph, request.parameters["id"], request.caller)
     return Response({"workflow": graph, "format": "api"})
 
 
 async def cancel_job(service: Service, request: Request) -> Response:
     """Asks a job to end; one that has ended stays as it is."""
-    return Response(lambda: service.show(service.jobs.cancel(request.parameters["id"]), request))
+    return Response(lambda: service.show(service.jobs.cancel(request.parameters["id"], request.caller), request))
 
 
 async def get_events(service: Service, request: Request) -> Response:
     """The events of a job, until it has ended."""
-    job = await service.threads.run(service.jobs.find_or_raise, request.parameters["id"])
+    job = await service.threads.run(service.jobs.find_or_raise, request.parameters["id"], request.caller)
     require_stream(service)
     events = stream(service.jobs, job, service.base(request), request.headers.get("last-event-id", "")[:100])
     return streamed(service, events)
@@ -256,7 +258,7 @@ async def post_asset(service: Service, request: Request) -> Response:
         kind = fields.get("content_type") or sent.content_type or assets.BYTES
         if re.fullmatch(CONTENT_TYPE, kind, re.ASCII) is None:  # it becomes a header when the file is asked for
             raise invalid(f"{quoted(kind)} is not a type such as image/png.", "content_type")
-        asset, is_new = await service.threads.run(service.assets.keep_upload, upload, name, kind)
+        asset, is_new = await service.threads.run(service.assets.keep_upload, upload, name, kind, request.caller)
     finally:
         await service.threads.run(upload.drop)
     return Response(assets.to_json(asset, service.base(request), is_new), 201 if is_new else 200)
@@ -277,7 +279,7 @@ async def post_asset_from_hash(service: Service, request: Request) -> Response:
     for name in ("file_path", "content_type"):
         if not isinstance(body.get(name, ""), str):
             raise invalid(f"{quoted(body[name])} is not text.", name)
-    asset = await service.threads.run(service.assets.find_by_hash, _hash(body.get("hash")))
+    asset = await service.threads.run(service.assets.find_by_hash, _hash(body.get("hash")), request.caller)
     if asset is None:
         raise Refusal(404, "blob_not_found", "no such bytes were uploaded.", "hash")
     return Response(assets.to_json(asset, service.base(request), False))
@@ -285,7 +287,7 @@ async def post_asset_from_hash(service: Service, request: Request) -> Response:
 
 async def head_asset_by_hash(service: Service, request: Request) -> Response:
     """Whether bytes with this hash were uploaded."""
-    asset = await service.threads.run(service.assets.find_by_hash, _hash(request.parameters["hash"]))
+    asset = await service.threads.run(service.assets.find_by_hash, _hash(request.parameters["hash"]), request.caller)
     return Response(b"", 404 if asset is None else 200)
 
 
@@ -297,13 +299,15 @@ def _hash(value: Json) -> str:
 
 async def get_asset(service: Service, request: Request) -> Response:
     """What is known of an asset."""
-    asset = await service.threads.run(service.assets.find_or_raise, request.parameters["id"])
+    asset = await service.threads.run(service.assets.find_or_raise, request.parameters["id"], request.caller)
     return Response(assets.to_json(asset, service.base(request)))
 
 
 async def get_asset_content(service: Service, request: Request) -> Response:
     """The bytes of an asset, or a part of them."""
-    path, content_type = await service.threads.run(service.assets.find_content, request.parameters["id"])
+    path, content_type = await service.threads.run(
+        service.assets.find_content, request.parameters["id"], request.caller
+    )
     return Response(File(path, content_type), headers=_harmless(content_type))
 
 
@@ -317,5 +321,5 @@ def _harmless(content_type: str) -> Mapping[str, str]:
 
 async def delete_asset(service: Service, request: Request) -> Response:
     """Deletes an asset that was uploaded."""
-    await service.threads.run(service.assets.delete, request.parameters["id"])
+    await service.threads.run(service.assets.delete, request.parameters["id"], request.caller)
     return Response(b"", 204)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ..errors import LorchestraError, shortened
 from ..limits import Json
+from .callers import OWNER, Caller
 
 MAX_BODY = 48_000_000
 """Bytes of a JSON body: pictures in it are base64."""
@@ -50,6 +51,8 @@ class Request:
     """The fields of a form; raises `Refusal` for what is no form."""
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the path says, by the names in the route: `{"name": "portrait"}`."""
+    caller: Caller = OWNER
+    """Who calls."""
 
 
 @dataclass(frozen=True)

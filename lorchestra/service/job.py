@@ -102,11 +102,13 @@ class Job:
     metadata: Mapping[str, str] | str | None = field(default=None, hash=False)
     """Labels that the caller gave it."""
     priority: int | None = None
-    """Higher ones first, behind many ComfyUIs; one ComfyUI's queue has its own order."""
+    """Higher ones first; 0 if it is None, as what the editor sends."""
     drawn: Mapping[str, Json] = field(default_factory=dict[str, Json], hash=False)
     """Inputs that the caller did not send and that were drawn for this run, by name."""
     batch: str | None = None
     """Id of the batch that it is of."""
+    caller: str | None = None
+    """Whose it is, by the name in the settings; None for the owner's."""
 
     @property
     def has_ended(self) -> bool:
@@ -138,14 +140,8 @@ class Job:
             },
             "urls": {"self": own, "events": f"{own}/events", "cancel": f"{own}/cancel"},
         }
-        own_fields = {
-            "workflow": self.workflow,
-            "metadata": self.metadata,
-            "priority": self.priority,
-            "batch": self.batch,
-        }
-        for name, value in own_fields.items():
-            if value is not None:
+        for name in ("workflow", "metadata", "priority", "batch", "caller"):
+            if (value := getattr(self, name)) is not None:
                 shown[name] = value
         return shown | ({"drawn": dict(self.drawn)} if self.drawn else {})
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..limits import Json
+from .admission import require_priority, require_room
 from .assets import Assets
 from .backend import (
     Backend,
@@ -32,6 +33,7 @@ from .backend import (
     Started,
     Stepped,
 )
+from .callers import OWNER, Caller
 from .http import Refusal, not_found
 from .job import (
     CANCELED,
@@ -164,6 +166,7 @@ class Jobs:
         priority: int | None = None,
         secrets: Mapping[str, str] | None = None,
         callback: Callback | None = None,
+        caller: Caller = OWNER,
     ) -> Job:
         """Queues what `make` gives, which is called in a thread.
 
@@ -172,25 +175,32 @@ class Jobs:
         An idempotency key is good for one job, and free again when none was made.
         """
         settings = self._settings()
-        with self._lock:
-            self._require_room(1)
+        priority = require_priority(caller, priority)
+        self.require_room(caller)
 
         def begin() -> tuple[Live, Graph]:
             order, now = make(), time.time()
             graph = order.graph
             job = Job(
                 str(uuid.uuid4()), QUEUED, now, now + 3600 * settings.retention_hours, len(graph),
-                workflow=order.workflow, metadata=metadata, priority=priority, drawn=order.drawn,
+                workflow=order.workflow, metadata=metadata, priority=priority, drawn=order.drawn, caller=caller.name,
             )  # fmt: skip
-            self._store.add(job, dict(graph), key, callback)
             live = Live(job, _kinds(graph))
             with self._lock:
+                self.require_room(caller)  # others may have come meanwhile
                 self._live[job.id] = live
+            try:
+                self._store.add(job, dict(graph), key, callback)
+            except BaseException:
+                with self._lock:
+                    del self._live[job.id]
+                raise
             return live, graph
 
+        key = None if key is None else caller.key(key)
         live, graph = await self._threads.run(begin)
         try:
-            await self._backend.submit(live.job.id, graph, secrets or {}, priority or 0)
+            await self._backend.submit(live.job.id, graph, secrets or {}, priority or 0, caller.name)
         except BaseException:
             await self._threads.run(self._undo, [live], lambda: self._store.remove(live.job.id, key))
             raise
@@ -204,6 +214,7 @@ class Jobs:
         batch: str,
         keep: Callable[[Sequence[tuple[Job, Json]]], object],
         forget: Callable[[], object],
+        caller: Caller = OWNER,
     ) -> list[Job]:
         """Queues these as jobs of a batch, all or none.
 
@@ -220,7 +231,8 @@ class Jobs:
                     Live(
                         Job(
                             str(uuid.uuid4()), QUEUED, now, now + 3600 * hours, len(order.graph),
-                            workflow=order.workflow, drawn=order.drawn, batch=batch,
+                            workflow=order.workflow, drawn=order.drawn, batch=batch, priority=caller.priority,
+                            caller=caller.name,
                         ),
                         _kinds(order.graph),
                     ),
@@ -229,7 +241,7 @@ class Jobs:
                 for order in orders
             ]  # fmt: skip
             with self._lock:
-                self._require_room(len(lives))
+                self.require_room(caller, len(lives))
                 self._live |= {live.job.id: live for live, _ in lives}
             try:
                 keep([(live.job, dict(graph)) for live, graph in lives])
@@ -240,7 +252,9 @@ class Jobs:
 
         lives = await self._threads.run(begin)
         try:
-            await self._backend.submit_all({live.job.id: graph for live, graph in lives})
+            await self._backend.submit_all(
+                {live.job.id: graph for live, graph in lives}, caller.priority or 0, caller.name
+            )
         except BaseException:
             await self._threads.run(self._undo, [live for live, _ in lives], forget)
             raise
@@ -260,18 +274,6 @@ class Jobs:
             return
         self._drop(lives)
 
-    def _require_room(self, count: int) -> None:
-        """Raises `Refusal` (429) if so many more jobs may not wait. With the lock."""
-        waiting, most = len(self._live), self._settings().most_queued
-        if count > most:
-            raise Refusal(422, "invalid_input", f"these are {count:,} jobs; no more than {most:,} may ever wait here.")
-        if waiting + count > most:
-            more = f", and with these {count:,} there would be more than {most:,}" if count > 1 else ""
-            raise Refusal(
-                429, "queue_full", f"{waiting:,} jobs wait already{more}. Try again later.",
-                headers={"Retry-After": "5"},
-            )  # fmt: skip
-
     def _drop(self, lives: Iterable[Live]) -> None:
         with self._lock:
             for live in lives:
@@ -286,26 +288,47 @@ class Jobs:
         live = self._live.get(job)
         return live.job if live else None
 
+    def require_room(self, caller: Caller, count: int = 1) -> None:
+        """Raises `Refusal` (429 `queue_full`) if so many more jobs are too many for the service or for the caller.
+
+        422 if they are more than may ever wait.
+        """
+        with self._lock:
+            waiting, most = len(self._live), self._settings().most_queued
+            ever = min(most, caller.most_queued or most)
+            if count > ever:
+                said = f"these are {count:,} jobs; no more than {ever:,} may ever wait here."
+                raise Refusal(422, "invalid_input", said)
+            if waiting + count > most:
+                more = f", and with these {count:,} there would be more than {most:,}" if count > 1 else ""
+                raise Refusal(
+                    429, "queue_full", f"{waiting:,} jobs wait already{more}. Try again later.",
+                    headers={"Retry-After": "5"},
+                )  # fmt: skip
+            if caller.most_queued is not None:
+                own = sum(live.job.caller == caller.name for live in self._live.values())
+                require_room(caller, own, count)
+
     def find(self, job: str) -> Job | None:
         """A job as it is now. From any thread but the loop's: it may read a file."""
         live = self._live.get(job)
         return live.job if live else self._store.find(job)
 
-    def find_or_raise(self, job: str) -> Job:
-        """The same; raises `Refusal` (404)."""
+    def find_or_raise(self, job: str, caller: Caller) -> Job:
+        """The same; raises `Refusal` (404), also for one that is not the caller's."""
         found = self.find(job) if is_id(job) else None
-        if found is None:
+        if found is None or not caller.owns(found.caller):
             raise not_found(f"there is no job {job[:100]}.")
         return found
 
-    def find_by_key(self, key: str) -> Job | None:
-        """The job that an idempotency key was used for. As `find`."""
-        job = self._store.find_key(key)
+    def find_by_key(self, key: str, caller: Caller) -> Job | None:
+        """The job that a caller's idempotency key was used for. As `find`."""
+        job = self._store.find_key(caller.key(key))
         return None if job is None else self.find(job)
 
-    def find_graph(self, job: str) -> Json:
+    def find_graph(self, job: str, caller: Caller) -> Json:
         """The graph of a job; raises `Refusal` (404)."""
-        graph = self._store.find_graph(job) if is_id(job) else None
+        graph = self._store.find_graph(self.find_or_raise(job, caller).id)
         if graph is None:
             raise not_found(f"there is no job {job[:100]}.")
         return graph
@@ -315,13 +338,13 @@ class Jobs:
         return (self._backend.positions().get(job.id) or None) if job.status == QUEUED else None
 
     def newest(
-        self, count: int, accepts: Callable[[Job], bool], before: tuple[float, str] | None
+        self, count: int, accepts: Callable[[Job], bool], before: tuple[float, str] | None, caller: Caller
     ) -> tuple[list[Job], bool]:
-        """So many jobs that are accepted, the newest first; True if it was not looked at all that there are."""
+        """So many accepted jobs of a caller's, the newest first; True if it was not looked at all that there are."""
         found: list[Job] = []
         looked = 0
         while len(found) < count and looked < _MOST_LISTED:
-            page = self._store.newest(100, before)
+            page = self._store.newest(100, before, caller.name)
             for job in page:
                 looked += 1
                 live = self._live.get(job.id)
@@ -348,12 +371,12 @@ class Jobs:
         oldest = max(0.0, now - min(queued, default=now))
         return {"by_status": by_status, "by_workflow": by_workflow, "last_minute": last, "oldest_seconds": oldest}
 
-    def cancel(self, job: str) -> Job:
+    def cancel(self, job: str, caller: Caller) -> Job:
         """Takes a job from the queue or asks it to end; a job that has ended stays as it is.
 
         Raises `Refusal` (404).
         """
-        found = self.find_or_raise(job)
+        found = self.find_or_raise(job, caller)
         live = self._live.get(job)
         if live is None or found.has_ended:
             return found
@@ -373,7 +396,7 @@ class Jobs:
         """The job when it has ended, or as it is after so many seconds."""
         live, watch = self.watch(job.id)
         if live is None or watch is None:
-            return await self._threads.run(self.find_or_raise, job.id)
+            return await self._threads.run(self.find_or_raise, job.id, OWNER)
         try:
             end = time.monotonic() + seconds
             while not live.job.has_ended and (left := end - time.monotonic()) > 0:
@@ -518,7 +541,7 @@ class Jobs:
     def _add_outputs(self, live: Live, files: tuple[Made, ...]) -> None:
         known = {output.id for output in live.job.outputs}
         found: list[Output] = []
-        for asset, output in self._assets.of_job(live.job.id, files):
+        for asset, output in self._assets.of_job(live.job, files):
             if asset.id not in known:
                 found.append(output)
         if found:

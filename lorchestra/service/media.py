@@ -14,6 +14,7 @@ from ..errors import quoted, shortened
 from ..limits import Json
 from ..workflow.interface import AUDIO, IMAGE, MASK, VIDEO
 from .assets import Assets
+from .callers import OWNER, Caller
 from .http import Refusal, unusable
 
 _DATA = re.compile(r"data:(?P<type>[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60})?(?P<options>(?:;[^;,]{1,100}){0,4}),", re.I)
@@ -44,7 +45,7 @@ _FITTING = {
 }
 
 
-def load(value: Json, kind: str, path: str, assets: Assets) -> str:
+def load(value: Json, kind: str, path: str, assets: Assets, caller: Caller = OWNER) -> str:
     """The name under which nodes load what was sent; raises `Refusal` with the path of the field.
 
     A name that is among the inputs already is given as it is by who calls this. Not on the event loop.
@@ -56,7 +57,7 @@ def load(value: Json, kind: str, path: str, assets: Assets) -> str:
     if _URL.match(value):
         raise unusable("nothing is fetched from elsewhere. Send base64, a data URI, or the id of an asset.", path)
     if _is_uuid(value):
-        name = assets.loadable(value)
+        name = assets.loadable(value, caller)
         if name is None:
             raise Refusal(422, "missing_asset", f"there is no asset {value}.", path)
         return name
@@ -65,7 +66,7 @@ def load(value: Json, kind: str, path: str, assets: Assets) -> str:
     if content_type is None or not content_type.startswith(_FITTING[kind]):
         raise unusable(f"what was sent is not {_WORDS[kind]} in a format that is known here.", path)
     suffix = mimetypes.guess_extension(content_type) or ".bin"
-    asset = assets.add_bytes(data, f"{path}{suffix}", content_type)
+    asset = assets.add_bytes(data, f"{path}{suffix}", content_type, caller)
     name = assets.loadable(asset.id)
     if name is None:
         raise Refusal(422, "missing_asset", "what was sent could not be kept.", path)

@@ -48,13 +48,15 @@ def find_route(method: str, raw_path: str) -> tuple[Route, dict[str, str]]:
     Raises `Refusal`: 404 for a path that there is none at, 405 for a method that it lacks.
     """
     parts = raw_path.split("/")
+    matches = [(route, found) for route in ROUTES if (found := _match(route.path.split("/"), parts)) is not None]
+    plainest = min((len(found) for _, found in matches), default=0)
     allowed: list[str] = []
-    for route in ROUTES:
-        found = _match(route.path.split("/"), parts)
-        if found is not None and route.method == method:
+    for route, found in matches:
+        if len(found) > plainest:  # `/assets/from-hash` is no asset
+            continue
+        if route.method == method:
             return route, found
-        if found is not None:
-            allowed.append(route.method)
+        allowed.append(route.method)
     if allowed:
         raise Refusal(
             405,

@@ -7,6 +7,7 @@ honoured is an error that names the parameter; codes that are not Runware's say 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from ..limits import Json
 from ..workflow.api_shapes import UUID
 from ..workflow.interface import Input
 from ..workflow.publication import Publication
+from .callers import Caller, as_bytes
 from .calls import call
 from .http import Refusal, Request, Response, invalid
 from .job import Job
@@ -119,7 +121,7 @@ async def _answer(
                 return [{"taskType": "ping", "pong": True}], None
             case "authentication":
                 _require_only(data, ("taskType", "taskUUID", "apiKey"))
-                return [_authenticate(service, data)], None
+                return [_authenticate(request.caller, data)], None
             case other:
                 raise TaskError(
                     "unsupportedTaskType", f"{quoted(other)} is not done here", "taskType",
@@ -142,11 +144,11 @@ def _told(error: Refusal | InputError) -> TaskError:
     return TaskError(code, error.message, "taskUUID" if code == "conflictTaskUUID" else error.path)
 
 
-def _authenticate(service: Service, task: Mapping[str, Json]) -> dict[str, Json]:
+def _authenticate(caller: Caller, task: Mapping[str, Json]) -> dict[str, Json]:
     """Who is answered here has access already; a key that is wrong is told all the same."""
     if "apiKey" in task:
         _text(task, "apiKey")
-    if service.settings.token is not None and task.get("apiKey") != service.settings.token:
+    if not hmac.compare_digest(as_bytes(str(task.get("apiKey", ""))), as_bytes(caller.token)) and caller.token:
         raise TaskError("invalidApiKey", "this is not the token", "apiKey")
     return {"taskType": "authentication"}
 
@@ -183,10 +185,10 @@ async def _infer(service: Service, request: Request, task: dict[str, Json], own:
         labels = {"seed": str(used), "results": str(results), **form.to_labels()}
         given = inputs | ({names["seed"]: used} if "seed" in names else {})
         try:
-            jobs.append(await _call(service, published, given, _key(own, number), labels, callback))
+            jobs.append(await _call(service, request.caller, published, given, _key(own, number), labels, callback))
         except (Refusal, InputError) as error:
             for job in jobs:
-                await service.threads.run(service.jobs.cancel, job.id)
+                await service.threads.run(service.jobs.cancel, job.id, request.caller)
             raise _renamed(_told(error), {name: parameter for parameter, name in _parameters(names).items()}) from error
     if is_async:
         return [{"taskType": INFER, "taskUUID": own}]
@@ -205,6 +207,7 @@ async def _infer(service: Service, request: Request, task: dict[str, Json], own:
 
 async def _call(
     service: Service,
+    caller: Caller,
     published: Published,
     inputs: dict[str, Json],
     key: str,
@@ -214,7 +217,14 @@ async def _call(
     try:
         # The task's seed is all that its answer tells: other seeds stay, so that it gives the same again.
         return await call(
-            service, lambda: published, lambda: inputs, key=key, metadata=labels, callback=callback, draws=False
+            service,
+            lambda: published,
+            lambda: inputs,
+            key=key,
+            metadata=labels,
+            callback=callback,
+            draws=False,
+            caller=caller,
         )
     except KeyUsed as error:
         raise key_used(error) from error
@@ -233,13 +243,13 @@ def _key(task: str, number: int) -> str:
 
 
 async def _get_response(service: Service, request: Request, own: str) -> list[dict[str, Json]]:
-    first = await service.threads.run(service.jobs.find_by_key, _key(own, 0))
+    first = await service.threads.run(service.jobs.find_by_key, _key(own, 0), request.caller)
     if first is None:
         raise TaskError("taskNotFound", "there is no task of this UUID", "taskUUID")
     labels = labels_of(first)
     shown: list[dict[str, Json]] = []
     for number in range(int(labels.get("results", "1"))):
-        job = await service.threads.run(service.jobs.find_by_key, _key(own, number))
+        job = await service.threads.run(service.jobs.find_by_key, _key(own, number), request.caller)
         if job is None or not job.has_ended:
             shown.append({"taskType": INFER, "taskUUID": own, "status": "processing"})
         else:

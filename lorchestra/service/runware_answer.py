@@ -11,6 +11,7 @@ from typing import Any
 
 from ..limits import Json
 from .assets import Assets
+from .callers import Caller
 from .http import Refusal
 from .job import FAILED, SUCCEEDED, Job, Output, asset_url
 
@@ -96,7 +97,7 @@ def _picture(assets: Assets, base: str, job: Job, picture: Output, form: Form) -
     if kind != content_type:
         data, content_type = _converted(data, format_, form.quality), kind
         if form.type == "URL":
-            own = assets.add_bytes(data, f"{picture.name}.{format_.lower()}", kind).id
+            own = assets.add_bytes(data, f"{picture.name}.{format_.lower()}", kind, Caller(job.caller)).id
     if form.type == "URL":
         return own, asset_url(base, own)
     text = base64.b64encode(data).decode()

@@ -19,6 +19,7 @@ from .assets import Assets
 from .backend import Backend, GraphRefused, Ran
 from .batch import Batch
 from .batches import Batches
+from .callers import OWNER
 from .http import MAX_BODY, MAX_VALUES, File, Refusal, Request, Response, Stream, invalid, unusable
 from .job import Job
 from .jobs import Jobs
@@ -139,9 +140,8 @@ class Service:
                 require_access(request, self.settings)
                 raise
             show_error = route.show_error
-            if not route.is_open:
-                require_access(request, self.settings)
-            response = await route.handler(self, replace(request, parameters=parameters))
+            caller = OWNER if route.is_open else require_access(request, self.settings)
+            response = await route.handler(self, replace(request, parameters=parameters, caller=caller))
             if isinstance(response.body, bytes | File | Stream):
                 return response
             body: Json | Callable[[], Json] = response.body
@@ -218,7 +218,7 @@ class Service:
     def _told(self, hook: Hook, job: Job | Batch) -> Json:
         """What a webhook is told. Not on the event loop."""
         if isinstance(job, Batch):
-            return self.batches.see(job.id).to_json(hook.base)
+            return self.batches.see(job.id, OWNER).to_json(hook.base)
         return job.to_json(hook.base) if hook.task is None else told_of(self.assets, hook.base, job, hook.task)
 
     def base(self, request: Request) -> str:

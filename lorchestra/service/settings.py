@@ -15,6 +15,7 @@ from ..files.json_text import read_json
 from ..files.opening import exists, read_small
 from ..limits import Json
 from .addresses import Address, AddressError, read_address
+from .callers import Caller, CallerError, read_callers
 
 _MOST_BYTES = 100_000
 _TOKEN = "LORCHESTRA_TOKEN"
@@ -54,6 +55,8 @@ class Settings:
     """Jobs that may wait; more are refused with `queue_full`."""
     most_in_batch: int = 500
     """Jobs of one batch."""
+    callers: tuple[Caller, ...] = ()
+    """Others who may call, each with a token and limits of its own; `token` is the owner's then."""
 
 
 def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -78,6 +81,11 @@ def read_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
         values["token"] = env[_TOKEN]
     if values.get("token") is not None and len(values["token"]) < _SHORTEST_TOKEN:
         raise SettingsError(f"the token has {len(values['token'])} characters; choose one of {_SHORTEST_TOKEN} or more")
+    if "callers" in values:
+        try:
+            values["callers"] = read_callers(values["callers"], values.get("token"), _SHORTEST_TOKEN)
+        except CallerError as error:
+            raise SettingsError(f"the settings {path.name}: {error}") from error
     if "origins" in values:
         values["origins"] = tuple(values["origins"])
     if "webhook_secret" in values:
@@ -117,10 +125,11 @@ def _require(file: str, name: str, value: Json) -> None:
         and all(isinstance(item, str) for item in cast("dict[str, object]", value).values()),
         "webhooks": isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)),
         "webhook_secret": isinstance(value, str),
+        "callers": isinstance(value, dict),
         "retention_hours": is_number and 0 < cast("float", value) <= 24 * 366,
         "most_queued": isinstance(value, int) and is_number and 0 < value <= 1_000_000,
         "most_in_batch": isinstance(value, int) and is_number and 0 < value <= 10_000,
     }
     if not fits[name]:
-        shown = "of another type" if name.endswith(("token", "secret")) else quoted(cast("object", value))
+        shown = "of another type" if name.endswith(("token", "secret", "callers")) else quoted(cast("object", value))
         raise SettingsError(f'"{name}" in the settings {file} is {shown}, which it cannot be')

@@ -54,10 +54,15 @@ _STEPS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX batch_jobs_job ON batch_jobs (job);
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN caller TEXT;
+    CREATE INDEX jobs_caller ON jobs (caller, created DESC, id DESC);
+    ALTER TABLE assets ADD COLUMN caller TEXT;
+    """,
 )
 """The schema's versions, each made from the one before it. `user_version` counts them."""
 _HOOK = "hooks.job, hooks.url, hooks.base, hooks.task, hooks.attempts, hooks.due"
-_ASSET = "id, path, name, content_type, size, hash, created, job"
+_ASSET = "id, path, name, content_type, size, hash, created, job, caller"
 _MARKS = ",".join("?" * len(ENDED))
 _OF_BATCH = "batch_jobs JOIN jobs ON jobs.id = batch_jobs.job"
 _BUSY_SECONDS = 5.0
@@ -93,6 +98,8 @@ class Asset:
     created: float
     job: str | None
     """The job that made it."""
+    caller: str | None = None
+    """Whose it is; None for the owner's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +153,7 @@ class Store:
         row = _row(job, graph)
         with self._opened() as connection:
             _claim(connection, key, job.id, job.created, callback)
-            connection.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)", row)
+            connection.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         self._clean()
 
     def add_batch(
@@ -158,7 +165,7 @@ class Store:
             _claim(connection, key, batch.id, batch.created, callback)
             own = (batch.id, batch.created, batch.expires, batch.status, json.dumps(batch.to_row()))
             connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", own)
-            connection.executemany("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             numbered = [(batch.id, number, job.id) for number, (job, _) in enumerate(jobs)]
             connection.executemany("INSERT INTO batch_jobs VALUES (?, ?, ?)", numbered)
         self._clean()
@@ -208,13 +215,16 @@ class Store:
         with self._opened() as connection:
             return connection.execute(f"SELECT id, status FROM {_OF_BATCH} WHERE batch = ?", (batch,)).fetchall()
 
-    def newest_batches(self, count: int, before: tuple[float, str] | None = None) -> list[Batch]:
-        """So many batches, the newest first; those before the one with this moment and id."""
+    def newest_batches(
+        self, count: int, before: tuple[float, str] | None = None, caller: str | None = None
+    ) -> list[Batch]:
+        """So many batches, the newest first; those before the one with this moment and id; of one caller if named."""
         created, batch = before or (1e12, "")
         with self._opened() as connection:
             found = connection.execute(
-                "SELECT data FROM batches WHERE (created, id) < (?, ?) ORDER BY created DESC, id DESC LIMIT ?",
-                (min(created, 1e12), batch, count),
+                "SELECT data FROM batches WHERE (created, id) < (?, ?) AND (? IS NULL OR "
+                "json_extract(data, '$.caller') = ?) ORDER BY created DESC, id DESC LIMIT ?",
+                (min(created, 1e12), batch, caller, caller, count),
             )
             return [Batch.from_row(json.loads(data)) for (data,) in found]
 
@@ -285,13 +295,14 @@ class Store:
             found = connection.execute("SELECT graph FROM jobs WHERE id = ?", (job,)).fetchone()
         return json.loads(zlib.decompress(found[0]).decode("utf-8", "surrogatepass")) if found else None
 
-    def newest(self, count: int, before: tuple[float, str] | None = None) -> list[Job]:
-        """So many jobs, the newest first; those before the one with this moment and id."""
+    def newest(self, count: int, before: tuple[float, str] | None = None, caller: str | None = None) -> list[Job]:
+        """So many jobs, the newest first; those before the one with this moment and id; of one caller if named."""
         created, job = before or (float("inf"), "")
+        mine, names = ("", ()) if caller is None else ("caller = ? AND ", (caller,))
         with self._opened() as connection:
             found = connection.execute(
-                "SELECT data FROM jobs WHERE (created, id) < (?, ?) ORDER BY created DESC, id DESC LIMIT ?",
-                (min(created, 1e12), job, count),
+                f"SELECT data FROM jobs WHERE {mine}(created, id) < (?, ?) ORDER BY created DESC, id DESC LIMIT ?",
+                (*names, min(created, 1e12), job, count),
             )
             return [Job.from_row(json.loads(data)) for (data,) in found]
 
@@ -317,19 +328,30 @@ class Store:
     def add_assets(self, assets: Sequence[Asset]) -> None:
         """Keeps assets; those that are known already stay as they are."""
         rows = [
-            (one.id, one.path, one.name, one.content_type, one.size, one.hash, one.created, one.job, one.created)
+            (
+                one.id,
+                one.path,
+                one.name,
+                one.content_type,
+                one.size,
+                one.hash,
+                one.created,
+                one.job,
+                one.created,
+                one.caller,
+            )
             for one in assets
         ]
         with self._opened() as connection:
-            connection.executemany("INSERT OR IGNORE INTO assets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            connection.executemany("INSERT OR IGNORE INTO assets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def find_asset(self, asset: str) -> Asset | None:
         """An asset by its id."""
         return self._asset("id = ?", asset)
 
-    def find_asset_by_hash(self, hash_: str) -> Asset | None:
-        """An uploaded asset by its content."""
-        return self._asset("hash = ? AND job IS NULL", hash_)
+    def find_asset_by_hash(self, hash_: str, caller: str | None = None) -> Asset | None:
+        """An asset that this caller has uploaded, by its content."""
+        return self._asset("hash = ? AND job IS NULL AND caller IS ?", hash_, caller)
 
     def use_asset(self, asset: str) -> None:
         """Notes that an asset was used now."""
@@ -357,9 +379,9 @@ class Store:
                     self._connection.close()
                 self._connection = None
 
-    def _asset(self, where: str, value: str) -> Asset | None:
+    def _asset(self, where: str, *values: str | None) -> Asset | None:
         with self._opened() as connection:
-            found = connection.execute(f"SELECT {_ASSET} FROM assets WHERE {where} LIMIT 1", (value,)).fetchone()
+            found = connection.execute(f"SELECT {_ASSET} FROM assets WHERE {where} LIMIT 1", values).fetchone()
         return Asset(*found) if found else None
 
     def _clean(self) -> None:
@@ -415,7 +437,7 @@ class Store:
 
 def _row(job: Job, graph: Json) -> tuple[object, ...]:
     packed = zlib.compress(json_steps.write(graph).encode("utf-8", "surrogatepass"), 1)
-    return job.id, job.created, job.expires, job.status, json.dumps(job.to_row()), packed
+    return job.id, job.created, job.expires, job.status, json.dumps(job.to_row()), packed, job.caller
 
 
 def _claim(

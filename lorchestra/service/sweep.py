@@ -18,6 +18,7 @@ from ..workflow.validation import Path, check, find_oddity
 from .axes import Axis, Loras, read_axis, require_few
 from .backend import Graph, GraphRefused, Row
 from .batches import Plan
+from .callers import OWNER, Caller
 from .calls import CHECKS_ITSELF, check_loras, draw, explained
 from .http import Refusal
 from .jobs import Order
@@ -26,12 +27,12 @@ from .publications import Published
 from .service import Service
 
 
-def make_plan(service: Service, find: Callable[[], Published], body: Json) -> Plan:
+def make_plan(service: Service, find: Callable[[], Published], body: Json, caller: Caller = OWNER) -> Plan:
     """The jobs that a request asks for. Raises `InputError` and `Refusal`, and has kept nothing then.
 
     Not on the event loop.
     """
-    return _Planner(service, find(), body).plan()
+    return _Planner(service, find(), body, caller).plan()
 
 
 def explain(service: Service, plan: Plan, number: int, message: str, node_errors: Mapping[str, Json]) -> Refusal:
@@ -49,8 +50,8 @@ def explain(service: Service, plan: Plan, number: int, message: str, node_errors
 class _Planner:
     """One request; not on the event loop."""
 
-    def __init__(self, service: Service, published: Published, body: Json) -> None:
-        self._service = service
+    def __init__(self, service: Service, published: Published, body: Json, caller: Caller) -> None:
+        self._service, self._caller = service, caller
         self._published = published
         self._publication = published.publication
         self._most = service.settings.most_in_batch
@@ -152,7 +153,7 @@ class _Planner:
         kinds = {item.name: item for item in media}
 
         def name_of(item: Input, value: Json, path: str) -> Json:
-            return value if value == item.default else load(value, item.kind, path, self._service.assets)
+            return value if value == item.default else load(value, item.kind, path, self._service.assets, self._caller)
 
         loaded = {
             name: name_of(kinds[name], value, f"{INPUTS}.{name}") if name in kinds else value

@@ -15,7 +15,9 @@ from ..workflow.documents import PROGRAMS, document_of, openapi_of, schema_of
 from ..workflow.node_classes import find_kinds
 from ..workflow.publication import Draft, Placed, Publication, draft, publish
 from ..workflow.validation import validators
+from .admission import require_owner
 from .calls import call
+from .comfy_api import read_priority
 from .http import MAX_BODY, Refusal, Request, Response, invalid
 from .job import Job, job_url
 from .publications import Published, read_name
@@ -29,6 +31,7 @@ OUTPUT_FORMS = (URL, BASE64, DATA_URI)
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*", re.I | re.ASCII)
 _URL = re.compile(r"https?://[!#-;=?-\[\]_a-z~]{1,500}", re.ASCII)
 """Example: `https://pictures.example/lorchestra`."""
+_WHOLE = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,30})?(?:e[+-]?[0-9]{1,3})?", re.ASCII | re.I)
 """As JSON and clients write them. Example: `1e-05`."""
 
@@ -84,6 +87,7 @@ async def put_workflow(service: Service, request: Request) -> Response:
     Answers 201 with the publication, whose version is a new one. With `?dry_run=true`, 200 with what would be
     published, and with the programs for `base_url`.
     """
+    require_owner(request.caller, "publishing")
     query = only_queries(request, ("dry_run", "base_url"))
     is_dry = _is_true(query, "dry_run")
     base = _base(service, request)
@@ -161,6 +165,7 @@ def _try(service: Service, name: str, body: Mapping[str, Json], description: str
 
 async def delete_workflow(service: Service, request: Request) -> Response:
     """Removes one version (`portrait@3`), or all of a name."""
+    require_owner(request.caller, "removing a workflow")
     only_queries(request, ())
     removed = await service.threads.run(service.publications.remove, request.parameters["name"])
     return Response({"removed": removed})
@@ -173,17 +178,19 @@ async def post_job(service: Service, request: Request) -> Response:
     `?outputs=base64` or `data_uri` puts what came out into the answer, where `url` is a link. `?webhook_url=…` is told
     when the job has ended.
     """
-    query = only_queries(request, ("wait", "outputs", WEBHOOK))
+    query = only_queries(request, ("wait", "outputs", "priority", WEBHOOK))
     seconds, is_preferred = _seconds(request)
     form = query.get("outputs", URL)
     if form not in OUTPUT_FORMS:
         raise invalid(f"{quoted(form)} is not one of {', '.join(OUTPUT_FORMS)}.", "outputs")
     callback = find_callback(service, request)
+    priority = _priority(query.get("priority"))
     key, body = idempotency_key(request), await request.read(MAX_BODY)
     name = request.parameters["name"]
     job = await call(
-        service, lambda: service.publications.find_or_raise(name), lambda: read_body(body), key=key, callback=callback
-    )
+        service, lambda: service.publications.find_or_raise(name), lambda: read_body(body), key=key, callback=callback,
+        priority=priority, caller=request.caller,
+    )  # fmt: skip
     if seconds > 0 and not service.waits.is_full():
         with service.waits.one_more():
             job = await service.jobs.wait(job, seconds)
@@ -198,6 +205,10 @@ async def post_job(service: Service, request: Request) -> Response:
         return shown
 
     return Response(show, 200 if job.has_ended else 202, headers)
+
+
+def _priority(said: str | None) -> int | None:
+    return read_priority(int(said) if said is not None and _WHOLE.fullmatch(said) else said)
 
 
 def read_body(body: bytes | bytearray) -> Json:

@@ -261,6 +261,7 @@ def _job() -> dict[str, Json]:
                 "metadata": {"description": "Labels that the caller gave."},
                 "priority": {"type": "integer"},
                 "batch": _text("Id of the batch that it is of.", _ID),
+                "caller": _text("Whose job it is, where several may call."),
                 "drawn": {
                     "description": "Inputs that were not sent and that the server drew, by name: a seed that the "
                     "editor randomizes. Send them to get the same again.",

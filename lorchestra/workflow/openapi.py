@@ -142,6 +142,11 @@ def _run(publication: Publication, type_: str, operation: str) -> dict[str, Json
                 "description": "respond-async does not wait; wait=30 waits as the parameter does.",
                 "schema": {"type": "string", "examples": ["respond-async", "wait=30"]},
             },
+            _query(
+                "priority",
+                "Of jobs that wait, those of a higher priority come first; 0 if it is not sent.",
+                {"type": "integer", "minimum": -1_000_000, "maximum": 1_000_000},
+            ),
             _idempotency_key(),
             _webhook_url(),
         ],

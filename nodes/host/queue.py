@@ -33,6 +33,8 @@ from . import bases, files, node_info, process, prompt
 from .server import find_server
 
 GONE = "gone"
+_PRIORITY = 1_000_000_000
+"""Places in the queue that one step of priority is worth: more than there ever are, and exact in JavaScript."""
 _READ_SECONDS = 5.0
 """For headers and sidecars that are not read yet, where only a hash or an AIR may find a file."""
 
@@ -57,11 +59,13 @@ class Queue:
         self._socket.tell = tell
         self._connect()
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
+    async def submit(
+        self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0, caller: str | None = None
+    ) -> None:
         """See `Backend`: what ComfyUI's own route for prompts does, but any complaint refuses the whole graph."""
-        self._put(*await self._checked(job, graph, secrets), secrets)
+        self._put(*await self._checked(job, graph, secrets), secrets, priority)
 
-    async def submit_all(self, graphs: Mapping[str, Graph]) -> None:
+    async def submit_all(self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None) -> None:
         """See `Backend`: each is checked as one alone is."""
         checked: list[tuple[str, Graph, dict[str, Json], Any]] = []
         for job, graph in graphs.items():
@@ -70,7 +74,7 @@ class Queue:
             except GraphRefused as error:
                 raise GraphRefused(error.message, error.node_errors, job) from error
         for item in checked:
-            self._put(*item, {})
+            self._put(*item, {}, priority)
 
     async def _checked(
         self, job: str, graph: Graph, secrets: Mapping[str, str]
@@ -93,9 +97,11 @@ class Queue:
             raise GraphRefused(messages.said(error, node_errors), messages.plain(node_errors))
         return job, graph, extra, outputs
 
-    def _put(self, job: str, graph: Graph, extra: dict[str, Json], outputs: Any, secrets: Mapping[str, str]) -> None:
+    def _put(
+        self, job: str, graph: Graph, extra: dict[str, Json], outputs: Any, secrets: Mapping[str, str], priority: int
+    ) -> None:
         server = self._connect()
-        number = server.number
+        number = server.number - _PRIORITY * priority  # the least comes first, as with ComfyUI's own "front"
         server.number += 1
         kept_apart = {key: extra.pop(key) for key in secrets} if _has_secrets(server.prompt_queue) else None
         extra["create_time"] = int(time.time() * 1000)

@@ -74,6 +74,14 @@ def index(body: Body) -> dict[str, object]:
     return {"hashing": _shown(shelf.background.hashing), "searching": _shown(shelf.searching)}
 
 
+def identities(query: Query) -> dict[str, object]:
+    """By what LoRAs and checkpoints are known by now, for workers; nothing is read or hashed while this is answered."""
+    from ...lorchestra.library.identities import identities_of
+
+    shelves = process.lora_library(), process.checkpoint_library()
+    return {shelf.folder: identities_of(shelf) for shelf in shelves}
+
+
 def _shown(progress: Hashing) -> dict[str, int]:
     return {"done": progress.done, "total": progress.total}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..host import process, server
 from .about import about
 from .http import LARGE, MIDDLE, Handler, get, get_long, post, post_long
-from .library import edit, find, index, info, is_deep, is_hashing, loras, preview, thumbnail
+from .library import edit, find, identities, index, info, is_deep, is_hashing, loras, preview, thumbnail
 from .service import service_routes
 from .stacks import blocks, check, is_measuring, read, schedule, strengths, write
 
@@ -13,6 +13,7 @@ PREFIX = "/lorchestra"
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/about", get(about)),
     ("GET", "/loras", get(loras)),
+    ("GET", "/identities", get(identities)),
     ("POST", "/index", post(index)),
     ("POST", "/check", post(check, LARGE)),
     ("GET", "/info", get_long(info, is_hashing)),

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
+from support import both_doors
 from support.fleet import Fleet
 from support.kills import Redis, Siege
-from support.live_service import ARGUMENTS, EMPTY, ROWS, comfyui, fill, pixels
-from support.sdk import run_with_sdk
+from support.live_service import ARGUMENTS, EMPTY, ROWS, Service, comfyui, fill, pixels
+from support.sdk import run_with_sdk, run_with_typescript_sdk
 
 from lorchestra.demo.comfyui import Server, pack_root
 from lorchestra.demo.loras import layers, write_lora
@@ -101,6 +102,12 @@ def test_the_official_sdk_watches_and_cancels(fleet: Fleet) -> None:
     assert {"StatusChange", "Progress", "OutputReady"} <= set(kinds), kinds
 
 
+@pytest.mark.slow
+def test_the_official_typescript_sdk(fleet: Fleet, tmp_path: Path) -> None:
+    said = run_with_typescript_sdk(fleet.service.url, demo_prompt([], steps=2, width=64, height=64), tmp_path / "a.png")
+    assert said["status"] == "succeeded" and pixels((tmp_path / "a.png").read_bytes())
+
+
 def test_running_and_waiting_jobs_are_canceled_and_priorities_hold(fleet: Fleet) -> None:
     running = [fleet.submit(LONG | {"9": {"class_type": "PreviewImage", "inputs": {"images": ["7", 0]}}}) for _ in "ab"]
     assert {worker_of(fleet, job) for job in running} == {one["id"] for one in fleet.status()["workers"]}
@@ -154,6 +161,16 @@ def test_what_only_one_worker_has_goes_there_and_what_none_has_is_refused(fleet:
     )
     refused = fleet.ask("POST", "/api/v2/jobs", {"workflow": {"1": {"class_type": "Nowhere", "inputs": {}}}})
     assert "no worker has the node 'Nowhere'" in refused.json["error"]["message"]
+
+
+@pytest.mark.parametrize("with_long", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_both_doors_answer_alike(fleet: Fleet, servers: list[Server], with_long: bool) -> None:
+    fleet.until(lambda: all(one["is_read"] for one in fleet.status()["workers"]))
+    one, many = both_doors.Door(Service(servers[0])), both_doors.Door(fleet.service)
+    for asked in both_doors.requests():
+        if with_long or not asked.is_long:
+            found = [both_doors.told(door, door.ask(asked), asked.ignores) for door in (one, many)]
+            assert found[0] == found[1], asked
 
 
 def test_a_job_that_comfyui_refuses_fails_with_its_sentence(fleet: Fleet) -> None:

@@ -221,6 +221,24 @@ def test_a_batch_with_a_lora_that_does_not_fit_is_refused_whole(service: Service
     assert service.ask("GET", "/api/v2/jobs?limit=1").json["jobs"] == before
 
 
+def test_what_has_a_higher_priority_comes_first(service: Service) -> None:
+    graph = demo_prompt([], steps=5000, width=64, height=64)
+    first = service.ask("POST", "/api/v2/jobs", {"workflow": graph}).json["id"]
+    low, high = (
+        service.ask("POST", f"/workflows/empty/jobs{query}", {}).json for query in ("?priority=0", "?priority=2")
+    )
+    editor = service.server.post("/prompt", {"prompt": {**EMPTY, "3": {**EMPTY["2"]}}})["prompt_id"]
+    positions = [service.ask("GET", job["urls"]["self"]).json["queue_position"] for job in (low, high)]
+    assert positions in ([2, 1], [3, 2])  # the first may not run yet
+    service.ask("POST", f"/api/v2/jobs/{first}/cancel")
+    ended = [service.wait(job["id"])["completed_at"] for job in (high, low)]
+    assert ended == sorted(ended) and high["priority"] == 2
+    end = time.monotonic() + 30
+    while editor not in service.server.get(f"/history/{editor}"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_a_key_is_good_for_one_call(service: Service) -> None:
     first = service.ask("POST", "/workflows/empty/jobs", {}, Idempotency_Key="once")
     again = service.ask("POST", "/workflows/empty/jobs", {"width": 16}, Idempotency_Key="once")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.fleet import Fleet
 from support.live_service import ARGUMENTS, EMPTY, ROWS, Service, comfyui, fill, pixels
 from support.sdk import GENERATOR, ROOT, SCHEMATHESIS, python_with
 
@@ -23,6 +25,7 @@ from lorchestra.demo.prompt import demo_prompt
 CASES = 2000
 SECRET = "whsec_" + base64.b64encode(b"x" * 32).decode()
 HOOK = "http://127.0.0.1:9/none"
+OWNER = json.dumps({"webhooks": [HOOK], "webhook_secret": SECRET, "most_in_batch": 3})
 SETTINGS = f"""
 [parameters]
 "query.webhook_url" = "{HOOK}"
@@ -60,8 +63,8 @@ def bounded(service: Service, name: str, graph: Any, **most: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service of a ComfyUI with three workflows: one takes no time, one has LoRAs, one takes a picture."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A ComfyUI from which may be told where a job's end is posted."""
     base = tmp_path_factory.mktemp("document")
     fill(base)
     picture = io.BytesIO()
@@ -70,13 +73,32 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     (base / "input/example.png").write_bytes(picture.getvalue())
     own = base / "user/__lorchestra"
     own.mkdir(parents=True)
-    (own / "service.json").write_text(json.dumps({"webhooks": [HOOK], "webhook_secret": SECRET, "most_in_batch": 3}))
+    (own / "service.json").write_text(OWNER)
+    with Server(comfyui(), base, pack=pack_root(), arguments=ARGUMENTS) as found:
+        yield found
+
+
+@pytest.fixture(scope="module", params=["comfyui", "door"])
+def service(
+    request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service with three workflows: one takes no time, one has LoRAs, one takes a picture.
+
+    It is that of a ComfyUI, and that of the door in front of one with a worker.
+    """
     copy = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "sent"}},
     }
-    with Server(comfyui(), base, pack=pack_root(), arguments=ARGUMENTS) as server:
+    with contextlib.ExitStack() as opened:
         found = Service(server)
+        if request.param == "door":
+            folder = tmp_path_factory.mktemp("door")
+            (folder / "service.json").write_text(OWNER)
+            fleet = opened.enter_context(Fleet(folder))
+            fleet.start_door()
+            fleet.start_worker(server.url)
+            found = fleet.service
         bounded(found, "empty", EMPTY, width=64, height=64, batch_size=2)
         bounded(found, "copy", copy)
         graph = demo_prompt([], steps=2, width=64, height=64)
@@ -117,7 +139,9 @@ with Client(base_url=sys.argv[1], timeout=400) as client:
 
 
 @pytest.mark.slow
-def test_a_generated_client_gets_the_picture_of_the_same_run_by_hand(service: Service, tmp_path: Path) -> None:
+def test_a_generated_client_gets_the_picture_of_the_same_run_by_hand(
+    service: Service, server: Server, tmp_path: Path
+) -> None:
     python = python_with(GENERATOR)
     bounded(service, "picture", demo_prompt([], steps=2, width=64, height=64))  # others may be gone by now
     document = service.ask("GET", "/workflows/picture/openapi.json").content
@@ -132,5 +156,5 @@ def test_a_generated_client_gets_the_picture_of_the_same_run_by_hand(service: Se
     assert done.returncode == 0, done.stderr
     rows = [{"lora": "warm.safetensors", "model": 0.8}, {"lora": "styles/lines.safetensors", "model": -0.4}]
     graph = demo_prompt(rows, positive="a red barn", seed=3, steps=2, cfg=5.0, width=64, height=64, prefix="by-hand")
-    (image,) = service.server.run(graph)["8"]["images"]
-    assert pixels(base64.b64decode(done.stdout)) == pixels(service.server.view(image))
+    (image,) = server.run(graph)["8"]["images"]
+    assert pixels(base64.b64decode(done.stdout)) == pixels(server.view(image))

@@ -73,7 +73,7 @@ class Impostor:
         app.router.add_post("/prompt", self._prompt)
         app.router.add_get("/history/{job}", self._history)
         app.router.add_get("/view", self._view)
-        for path in ("/lorchestra/about", "/object_info", "/system_stats"):
+        for path in ("/lorchestra/about", "/lorchestra/identities", "/object_info", "/system_stats"):
             app.router.add_get(path, self._tell)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -101,7 +101,9 @@ class Impostor:
         return socket
 
     async def _tell(self, request: web.Request) -> web.Response:
+        files = {"loras": {"files": [], "is_read": True, "is_hashing": False}}
         about = {"/object_info": self.info, "/lorchestra/about": {"version": __version__}}
+        about["/lorchestra/identities"] = files
         return await _json(about.get(request.path, {"devices": [{"vram_free": 1}]}))
 
     async def _queue(self, _: web.Request) -> web.Response:

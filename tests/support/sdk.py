@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,19 @@ ROOT = Path(__file__).absolute().parents[2]
 _PYTHON = "Scripts/python.exe" if os.name == "nt" else "bin/python"
 GENERATOR = "openapi_python_client"
 SCHEMATHESIS = "schemathesis"
+_TYPESCRIPT = """
+import { Comfy } from "@comfyorg/sdk";
+const client = new Comfy({});
+const workflow = await client.workflows.fromFile(process.argv[2]);
+try {
+  const job = await client.run(workflow);
+  const [output] = job.getOutputs("8");
+  await output.toFile(process.argv[3]);
+  console.log(JSON.stringify({ id: job.id, status: job.status }));
+} catch (error) {
+  console.log(JSON.stringify({ error: error.constructor.name, details: error.job?.error ?? error }));
+}
+"""
 _PACKAGES = {
     "comfy_sdk": "comfy-sdk>=0.5",
     GENERATOR: "openapi-python-client==0.29.1",
@@ -62,3 +78,16 @@ def run_with_sdk(code: str, base_url: str, *arguments: str, token: str = "", tim
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def run_with_typescript_sdk(base_url: str, graph: Any, output: Path, timeout: float = 60) -> dict[str, Any]:
+    """What the official TypeScript SDK says of a run of a graph, whose node 8 makes the file `output`."""
+    if not (ROOT / "node_modules/@comfyorg/sdk").is_dir() or shutil.which("node") is None:
+        pytest.skip("@comfyorg/sdk is not there. Run `make lint`, which installs it, with Node.")
+    workflow = output.with_name("workflow.json")
+    workflow.write_text(json.dumps(graph))
+    command = ["node", "--input-type=module", "-e", _TYPESCRIPT, "x", str(workflow), str(output)]
+    env = {**os.environ, "COMFY_BASE_URL": base_url, "NO_PROXY": "*"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

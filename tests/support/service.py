@@ -50,10 +50,12 @@ class ListBackend:
     """The LoRAs that are listed."""
     checkpoint: tuple[str, tuple[str, ...]] = ("sd15.safetensors", ("sd15",))
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
+    async def submit(
+        self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0, caller: str | None = None
+    ) -> None:
         await self.submit_all({job: graph})
 
-    async def submit_all(self, graphs: Mapping[str, Graph]) -> None:
+    async def submit_all(self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None) -> None:
         for job, graph in graphs.items():
             for node, data in graph.items():
                 if data.get("class_type") == "Refused":

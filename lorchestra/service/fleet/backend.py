@@ -15,10 +15,10 @@ from typing import cast
 
 from ... import __version__
 from ...errors import LorchestraError, quoted
-from ...files.hashes import find_hash
 from ...library.listing import Listing
 from ...limits import Json
-from ...stack.air import find_air
+from ...stack import Entry
+from ...stack.wanted import wanted_of
 from ..backend import Changed, Ended, Failure, Graph, GraphRefused, Made, Row, Signal
 from ..http import Refusal
 from ..job import CANCELED, CANCELING
@@ -27,7 +27,7 @@ from .interfaces import find_matching
 from .kept import INPUTS, Kept
 from .loaded import Loaded, loaded_by
 from .logs import LOGGER
-from .needs import Inventory, find_base, own_queue, queue_of
+from .needs import UNKNOWN, Inventory, find_checkpoint, own_queue, queue_of
 from .run import uploads_of
 from .table import DRAINING, READY, ROUTE, RUNNING, WAITING, Beat, Table, TableError
 from .wire import end_from_json, signal_from_json
@@ -36,7 +36,7 @@ from .worker import ATTEMPTS, lost_reason
 GONE = "gone"
 _SHOWN = (
     "url", "version", "warm", "warm_loras", "free_memory", "done", "last_minute", "nodes", "nodes_cached", "by_warm",
-    "versions", "problem",
+    "versions", "problem", "is_read",
 )  # fmt: skip
 """What a worker tells of itself that `status` shows."""
 _UNQUEUED = "The job was not queued: the door ended before it was, or its disk was full. Send it again."
@@ -100,20 +100,22 @@ class Fleet:
         self._tell = tell
         threading.Thread(target=self._watch, name="lorchestra-fleet", daemon=True).start()
 
-    async def submit(self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0) -> None:
+    async def submit(
+        self, job: str, graph: Graph, secrets: Mapping[str, str], priority: int = 0, caller: str | None = None
+    ) -> None:
         """See `Backend`: raises `GraphRefused` where no worker has what the graph needs, too."""
         if secrets:
             raise Refusal(
                 422, "invalid_request", "keys of paid services are not passed on to workers: they would be kept on the "
                 "way. Call the ComfyUI itself.", "extra_data",
             )  # fmt: skip
-        await asyncio.to_thread(self._submit, job, graph, priority)
+        await asyncio.to_thread(self._submit, job, graph, priority, caller)
 
-    async def submit_all(self, graphs: Mapping[str, Graph]) -> None:
+    async def submit_all(self, graphs: Mapping[str, Graph], priority: int = 0, caller: str | None = None) -> None:
         """See `Backend`: all are routed before any is added."""
-        await asyncio.to_thread(self._submit_all, graphs)
+        await asyncio.to_thread(self._submit_all, graphs, priority, caller)
 
-    def _submit_all(self, graphs: Mapping[str, Graph]) -> None:
+    def _submit_all(self, graphs: Mapping[str, Graph], priority: int, caller: str | None) -> None:
         loaded = {job: loaded_by(graph) for job, graph in graphs.items()}
         for job, graph in graphs.items():
             try:
@@ -124,7 +126,7 @@ class Fleet:
         try:
             for job, graph in graphs.items():
                 queue = self._route(graph, loaded[job])  # anew: each goes where least waits by then
-                self._add(job, graph, queue, 0, loaded[job])
+                self._add(job, graph, queue, priority, loaded[job], caller)
                 added.append(job)
         except (LorchestraError, GraphRefused):  # the database or a worker went: what was added is not to be run
             for job in added:
@@ -132,14 +134,14 @@ class Fleet:
                     self.cancel(job)
             raise
 
-    def _submit(self, job: str, graph: Graph, priority: int) -> None:
+    def _submit(self, job: str, graph: Graph, priority: int, caller: str | None) -> None:
         loaded = loaded_by(graph)
-        self._add(job, graph, self._route(graph, loaded), priority, loaded)
+        self._add(job, graph, self._route(graph, loaded), priority, loaded, caller)
 
-    def _add(self, job: str, graph: Graph, queue: str, priority: int, loaded: Loaded) -> None:
+    def _add(self, job: str, graph: Graph, queue: str, priority: int, loaded: Loaded, caller: str | None) -> None:
         for name in _uploads(graph, self._kept):
             self._kept.send(f"{INPUTS}/{name}")
-        self._table.add(job, graph, queue, priority, self._seconds, loaded.stack)
+        self._table.add(job, graph, queue, priority, self._seconds, loaded.stack, caller or "")
         with self._lock:
             self._positions[job] = len(self._positions) + 1
             self._added[job] = queue
@@ -194,12 +196,28 @@ class Fleet:
         return sorted({name for one in self._known().values() for name in one.lora_names})
 
     def resolver(self) -> Callable[[str], str]:
-        """See `Backend`: names only. An AIR or a hash is for the ComfyUI that runs the job."""
-        listing = Listing(self.loras())
+        """See `Backend`.
+
+        An AIR or a hash stays as it is where workers have the file under several names, or another file under that one:
+        the LoRA Stack of the ComfyUI that runs the job finds it.
+        """
+        known = list({id(one): one for one in self._known().values()}.values())
+        listing = Listing(name for one in known for name in one.lora_names)
 
         def find(lora: str) -> str:
-            if find_air(lora) is not None or find_hash(lora) is not None:
-                return lora
+            wanted = wanted_of(Entry(lora))
+            if wanted.is_identified:
+                found = {inventory.find_lora(Entry(lora)) for inventory in known}
+                names = {name for name in found if name is not None}
+                if names == {UNKNOWN} or not names:
+                    if names or not known:
+                        return lora
+                    raise LorchestraError(f"no worker has a LoRA that is known as {quoted(lora)}")
+                name = min(names - {UNKNOWN})
+                is_one = names == {name} and all(
+                    one.find_lora(Entry(lora)) == name for one in known if name in one.lora_names
+                )
+                return name if is_one else lora
             exact = listing.find_exact(lora)
             named = [exact] if exact is not None else listing.named(lora)
             if len(named) == 1:
@@ -215,13 +233,20 @@ class Fleet:
         return ()
 
     def find_model(self, air_or_name: str) -> tuple[str | None, Sequence[str]]:
-        """See `Backend`: by name; what architecture it has is not known here."""
-        bases = {name for one in self._known().values() for name in one.bases}
-        return (air_or_name, ()) if air_or_name in bases else (None, ())
+        """See `Backend`: what the workers that have it agree on."""
+        found = {one.find_checkpoint(air_or_name) for one in self._known().values()} - {None}
+        name = found.pop() if len(found) == 1 else None
+        return (None, ()) if name is None else (name, self._architectures(name))
 
     def model_of(self, graph: Graph) -> tuple[str | None, Sequence[str]]:
         """See `Backend`."""
-        return find_base(graph), ()
+        name = find_checkpoint(graph)
+        return (None, ()) if name is None else (name, self._architectures(name))
+
+    def _architectures(self, checkpoint: str) -> Sequence[str]:
+        """What a checkpoint may be of, as those say that know it; none where they differ."""
+        found = {tuple(one.checkpoint_identities.architectures_of(checkpoint)) for one in self._known().values()} - {()}
+        return found.pop() if len(found) == 1 else ()
 
     def status(self) -> dict[str, Json]:
         """Workers and what waits, for `lorchestra status` and the metrics; `open` is what KEDA scales workers by."""
@@ -275,9 +300,10 @@ class Fleet:
             by_key[id(inventory)] = missing[own]
         able = [own for own, lacks in missing.items() if not lacks]
         if not able:
-            least = min(missing.values(), key=len)
-            lacks = " and ".join(least[:20])
-            raise GraphRefused(f"no worker has {lacks}. Put it on one of them, or correct the name.", {})
+            own = min(missing, key=lambda one: len(missing[one]))
+            lacks = " and ".join(missing[own][:20])
+            said = f"no worker has {lacks}. Put it on one of them, or correct the name."
+            raise GraphRefused(said, _node_errors(graph, known[own]))
         able = self._alike(graph, {own: known[own] for own in able})
         queue = queue_of(loaded.base)
         with self._lock:
@@ -378,7 +404,7 @@ class Fleet:
         now = time.monotonic()
         for beat in beats:
             if beat.info_key not in self._inventories:
-                self._inventories[beat.info_key] = Inventory(self._table.info(beat.id))
+                self._inventories[beat.info_key] = Inventory(*self._table.info(beat.id))
         with self._lock:
             for beat in beats:
                 seen = self._seen.get(beat.id)
@@ -459,6 +485,21 @@ class Fleet:
             self._kept.remove(job)
         if gone:
             self._table.remove(gone)
+
+
+def _node_errors(graph: Graph, inventory: Inventory) -> dict[str, Json]:
+    """The files that are missing in ComfyUI's shape, so that a call can name the input that is to blame."""
+    found: dict[str, Json] = {}
+    for node, widget, name in inventory.misplaced(graph):
+        kind = cast("dict[str, Json]", graph[node]).get("class_type")
+        one = found.setdefault(node, {"errors": [], "dependent_outputs": [], "class_type": kind})
+        said = f"no worker has {quoted(name)}. Put it on one of them, or correct the name"
+        error: Json = {
+            "type": "value_not_in_list", "message": said, "details": "",
+            "extra_info": {"input_name": widget, "received_value": name},
+        }  # fmt: skip
+        cast("list[Json]", cast("dict[str, Json]", one)["errors"]).append(error)
+    return found
 
 
 def _uploads(graph: Graph, kept: Kept) -> Iterable[str]:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 
 from ...errors import LorchestraError, quoted, shortened
+from ...library.identities import Identities
 from ...limits import Json
 from .. import messages
 from ..backend import Ended, Failure, Graph, Made, Signal
@@ -95,6 +96,16 @@ class ComfyUI:
                 "ComfyUI-Lorchestra there, and start it again."
             )
         return data["version"]
+
+    async def identities(self) -> dict[str, Json]:
+        """By what its LoRAs and checkpoints are known, by ComfyUI's words for the kinds; raises `ComfyUIError`."""
+        found = await self.object("/lorchestra/identities")
+        try:
+            for data in found.values():
+                Identities(cast("dict[str, Json]", data))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ComfyUIError(f"{self.url} tells of its files what cannot be read: {quoted(found)}") from error
+        return found
 
     async def free_memory(self) -> int | None:
         """Bytes that are free on its first device; None where it does not say."""

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ...limits import Json
 from ..access import require_access
+from ..admission import require_owner
 from ..http import MAX_BODY, Refusal
 from ..routes import find_route
 from ..service import Places, Service
@@ -94,7 +95,7 @@ class Door:
 
         async def handle(request: web.Request) -> web.Response:
             try:
-                require_access(read_request(request), self.service.settings)
+                require_owner(require_access(read_request(request), self.service.settings), "the state of the fleet")
             except Refusal as error:
                 return web.json_response(error.to_json(), status=error.status, headers=error.headers)
             return await work()

@@ -8,14 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import cast
 
+from ...choices import ERROR, REFUSE, Choices
 from ...errors import LorchestraError, quoted
+from ...library.identities import Identities
 from ...library.listing import Listing
+from ...library.resolve import resolve
 from ...limits import Json
-from ...stack.wanted import wanted_of
+from ...stack import Entry
+from ...stack.air import find_air
+from ...stack.wanted import Wanted, wanted_of
 from ...workflow.loras import OURS, find_uses
 from ..backend import Graph
 from .interfaces import Interfaces
 
+UNKNOWN = "?"
+"""A file that may be there; no file of a LoRA is called so."""
 ANY = "any"
 """The queue of graphs that load no base model."""
 _BASES = (("CheckpointLoaderSimple", "ckpt_name"), ("UNETLoader", "unet_name"), ("UnetLoaderGGUF", "unet_name"))
@@ -30,8 +37,48 @@ _FILES = re.compile(r".{1,500}\.(?:safetensors|sft|ckpt|pt|pth|bin|gguf|onnx)", 
 class Inventory:
     """What a ComfyUI has, by its `/object_info`."""
 
-    def __init__(self, info: Mapping[str, Json]) -> None:
+    def __init__(self, info: Mapping[str, Json], files: Mapping[str, Json] | None = None) -> None:
+        """`files` is what is known of its files, by ComfyUI's word for the kind: see `library.identities`."""
         self.info = info
+        self.files = files or {}
+
+    @cached_property
+    def lora_identities(self) -> Identities:
+        """By what its LoRAs are known."""
+        return Identities(_mapping(self.files.get("loras")))
+
+    @cached_property
+    def checkpoint_identities(self) -> Identities:
+        """By what its checkpoints are known."""
+        return Identities(_mapping(self.files.get("checkpoints")))
+
+    @cached_property
+    def checkpoints(self) -> Listing:
+        """The checkpoints."""
+        return Listing(self.choices(*_BASES[0]) or ())
+
+    def find_lora(self, entry: Entry) -> str | None:
+        """The file that a row means, as the LoRA Stack of this ComfyUI finds it.
+
+        `UNKNOWN` where it may be there all the same: several may be meant, or not all files are known by now.
+        """
+        wanted = wanted_of(entry)
+        try:
+            found = resolve(wanted, self.lora_identities, self.loras)
+        except LorchestraError:
+            return UNKNOWN
+        if found is not None:
+            return found.name
+        return UNKNOWN if wanted.is_identified and not self.lora_identities.is_complete else None
+
+    def find_checkpoint(self, air_or_name: str) -> str | None:
+        """The checkpoint that a request means, or None."""
+        wanted = Wanted(air_or_name, None, find_air(air_or_name))
+        try:
+            found = resolve(wanted, self.checkpoint_identities, self.checkpoints)
+        except LorchestraError:
+            return None
+        return None if found is None else found.name
 
     @cached_property
     def nodes(self) -> Interfaces:
@@ -63,21 +110,21 @@ class Inventory:
             first = cast("dict[str, Json]", items[1]).get("options")
         return [one for one in cast("list[Json]", first) if isinstance(one, str)] if isinstance(first, list) else None
 
+    def misplaced(self, graph: Graph) -> list[tuple[str, str, str]]:
+        """(node, input, name) of the files that inputs name and that are not there."""
+        found: list[tuple[str, str, str]] = []
+        for node, kind, widget, text in _texts(graph):
+            choices = self.choices(kind, widget) if _FILES.fullmatch(text) else None
+            if choices is not None and text not in choices:
+                found.append((node, widget, text))
+        return found
+
     def missing(self, graph: Graph) -> list[str]:
         """What of a graph's nodes and files is not there, each in a few words."""
         found = [f"the node {quoted(kind)}" for kind in sorted(_kinds(graph)) if kind not in self.info]
-        for _, kind, widget, text in _texts(graph):
-            choices = self.choices(kind, widget) if _FILES.fullmatch(text) else None
-            if choices is not None and text not in choices:
-                found.append(quoted(text))
-        found += [quoted(name) for name in _stack_loras(graph) if not self._has_lora(name)]
+        found += [quoted(text) for _, _, text in self.misplaced(graph)]
+        found += [quoted(entry.lora) for entry in _stack_rows(graph) if self.find_lora(entry) is None]
         return list(dict.fromkeys(found))
-
-    def _has_lora(self, name: str) -> bool:
-        try:
-            return self.loras.find_exact(name) is not None or bool(self.loras.named(name))
-        except LorchestraError:  # several may be meant: the LoRA Stack says which
-            return True
 
     def _inputs(self, kind: str) -> dict[str, Json]:
         node = self.info.get(kind)
@@ -121,17 +168,26 @@ def _texts(graph: Graph) -> Iterator[tuple[str, str, str, str]]:
                 yield number, str(data.get("class_type")), widget, value
 
 
-def _stack_loras(graph: Graph) -> list[str]:
-    """The LoRAs that our stacks name by file and that are on; an AIR or a hash is for the ComfyUI that runs it."""
+def _stack_rows(graph: Graph) -> list[Entry]:
+    """The rows of our stacks that are on and whose file must be there."""
     try:
         uses = find_uses(dict(graph))
     except LorchestraError:
         return []
-    return [
-        use.entry.lora
-        for use in uses
-        if use.kind in OURS
-        and use.entry.active
-        and not (wanted := wanted_of(use.entry)).is_identified
-        and wanted.is_path
-    ]
+    return [use.entry for use in uses if use.kind in OURS and use.entry.active and not _skips_missing(graph[use.node])]
+
+
+def _skips_missing(node: Json) -> bool:
+    """Whether a stack goes on without a row's file."""
+    inputs = _mapping(_mapping(node).get("inputs"))
+    return Choices(str(inputs.get("missing", ERROR)), str(inputs.get("policy", REFUSE))).skips_missing
+
+
+def find_checkpoint(graph: Graph) -> str | None:
+    """The one checkpoint of a graph; None if it loads none or several."""
+    names = {text for _, _, widget, text in _texts(graph) if widget == "ckpt_name"}
+    return names.pop() if len(names) == 1 else None
+
+
+def _mapping(value: Json) -> dict[str, Json]:
+    return cast("dict[str, Json]", value) if isinstance(value, dict) else {}

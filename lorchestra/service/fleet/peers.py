@@ -36,7 +36,7 @@ class Peers:
             and beat.facts.get("interfaces") not in (None, nodes.key) and not (only_before and beat.id > self._own)
         ]  # fmt: skip
         for beat in self._alive(others):
-            difference = find_difference(nodes, Interfaces(self._table.info(beat.id)))
+            difference = find_difference(nodes, Interfaces(self._table.info(beat.id)[0]))
             if difference is not None:
                 raise WorkerRefused(
                     f"the ComfyUI at {url} has other nodes than that of the worker {beat.id}: {difference}. Install "

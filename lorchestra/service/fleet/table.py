@@ -58,14 +58,19 @@ _ORDERS = sa.Table(
     sa.Column("ended", sa.Float),
     sa.Column("stack", sa.String(32)),
     sa.Column("begun", sa.String(500)),
+    sa.Column("caller", sa.String(64)),
+    sa.Column("turn", sa.Integer, nullable=False, server_default="0"),
 )  # fmt: skip
 sa.Index(
-    "lorchestra_orders_first", _ORDERS.c.state, _ORDERS.c.queue, _ORDERS.c.priority.desc(), _ORDERS.c.number,
-    _ORDERS.c.stack,
+    "lorchestra_orders_in_turn", _ORDERS.c.state, _ORDERS.c.queue, _ORDERS.c.priority.desc(), _ORDERS.c.turn,
+    _ORDERS.c.number, _ORDERS.c.stack,
 )  # fmt: skip
 sa.Index(
-    "lorchestra_orders_warm", _ORDERS.c.state, _ORDERS.c.queue, _ORDERS.c.stack, _ORDERS.c.priority, _ORDERS.c.number
-)
+    "lorchestra_orders_warm", _ORDERS.c.state, _ORDERS.c.queue, _ORDERS.c.stack, _ORDERS.c.priority, _ORDERS.c.turn,
+    _ORDERS.c.number,
+)  # fmt: skip
+sa.Index("lorchestra_orders_turns", _ORDERS.c.state, _ORDERS.c.priority, _ORDERS.c.turn)
+sa.Index("lorchestra_orders_callers", _ORDERS.c.state, _ORDERS.c.priority, _ORDERS.c.caller, _ORDERS.c.turn)
 _WORKERS = sa.Table(
     "lorchestra_workers", _META,
     sa.Column("id", sa.String(200), primary_key=True),
@@ -150,14 +155,32 @@ class Table:
 
     # The door's.
 
-    def add(self, job: str, graph: Graph, queue: str, priority: int, seconds: float, stack: str | None = None) -> int:
-        """Adds an order, whose graph loads a `stack`; gives its number."""
+    def add(
+        self,
+        job: str,
+        graph: Graph,
+        queue: str,
+        priority: int,
+        seconds: float,
+        stack: str | None = None,
+        caller: str = "",
+    ) -> int:
+        """Adds an order, whose graph loads a `stack`; gives its number.
+
+        Of one priority, callers take turns: an order stands behind its caller's others, and else where those begin that
+        wait now. So one that sends a single job is not behind the thousands of another.
+        """
         packed = zlib.compress(json_steps.write(dict(graph)).encode("utf-8", "surrogatepass"), 1)
         values = {
             "job": job, "state": WAITING, "queue": queue, "priority": priority, "graph": packed, "seconds": seconds,
-            "attempt": 0, "is_canceled": False, "is_told": False, "stack": stack,
+            "attempt": 0, "is_canceled": False, "is_told": False, "stack": stack, "caller": caller,
         }  # fmt: skip
+        same = sa.and_(_ORDERS.c.state == WAITING, _ORDERS.c.priority == priority)
+        first = sa.select(sa.func.min(_ORDERS.c.turn)).where(same)
+        last = sa.select(sa.func.max(_ORDERS.c.turn)).where(same, _ORDERS.c.caller == caller)
         with self._begun() as connection:
+            begins, own = connection.execute(first).scalar(), connection.execute(last).scalar()
+            values["turn"] = max(begins or 0, 0 if own is None else own + 1)
             key: Any = connection.execute(sa.insert(_ORDERS).values(values)).inserted_primary_key
             return int(key[0])
 
@@ -175,7 +198,7 @@ class Table:
         """(job, state, queue, worker) of all that wait or run, in the order in which they are taken."""
         columns = (_ORDERS.c.job, _ORDERS.c.state, _ORDERS.c.queue, _ORDERS.c.worker)
         query = sa.select(*columns).where(_ORDERS.c.state.in_((WAITING, RUNNING)))
-        query = query.order_by(_ORDERS.c.priority.desc(), _ORDERS.c.number)
+        query = query.order_by(*_IN_TURN)
         with self._begun() as connection:
             return [(job, state, queue, worker) for job, state, queue, worker in connection.execute(query)]
 
@@ -259,11 +282,12 @@ class Table:
             found = list(connection.execute(sa.select(*columns).order_by(_WORKERS.c.id)))
         return [Beat(own, beat, state, job, json.loads(facts), key) for own, beat, state, job, facts, key in found]
 
-    def info(self, worker: str) -> dict[str, Json]:
-        """The `/object_info` of a worker's ComfyUI."""
+    def info(self, worker: str) -> tuple[dict[str, Json], dict[str, Json]]:
+        """The `/object_info` of a worker's ComfyUI, and what is known of its files."""
         with self._begun() as connection:
             found = connection.execute(sa.select(_WORKERS.c.info).where(_WORKERS.c.id == worker)).scalar()
-        return json.loads(zlib.decompress(found)) if found else {}
+        packed: list[dict[str, Json]] = json.loads(zlib.decompress(found)) if found else [{}, {}]
+        return packed[0], packed[1]
 
     def remove_worker(self, worker: str) -> None:
         """Forgets a worker."""
@@ -345,7 +369,7 @@ class Table:
         first: dict[str, tuple[int, int]] = {}
         for queue in queues:
             columns = sa.select(_ORDERS.c.priority, _ORDERS.c.number).where(*_waits(queue))
-            found = connection.execute(columns.order_by(_ORDERS.c.priority.desc(), _ORDERS.c.number).limit(1)).first()
+            found = connection.execute(columns.order_by(*_IN_TURN).limit(1)).first()
             if found is not None:
                 first[queue] = found[0], found[1]
         if not first:
@@ -359,7 +383,7 @@ class Table:
         for stack in stacks:
             for queue in candidates:
                 same = sa.and_(*_waits(queue), _ORDERS.c.priority == highest, _ORDERS.c.stack == stack)
-                number = connection.execute(columns.where(same).order_by(_ORDERS.c.number).limit(1)).scalar()
+                number = connection.execute(columns.where(same).order_by(*_IN_TURN[1:]).limit(1)).scalar()
                 if number is not None:
                     return number, queue
         running = sa.select(_ORDERS.c.stack).where(_ORDERS.c.state == RUNNING, _ORDERS.c.stack.is_not(None))
@@ -367,7 +391,7 @@ class Table:
         queue = next(iter(candidates))
         new = sa.and_(*_waits(queue), _ORDERS.c.priority == highest)
         new = sa.and_(new, _ORDERS.c.stack.is_(None) | _ORDERS.c.stack.not_in(others))
-        number = connection.execute(columns.where(new).order_by(_ORDERS.c.number).limit(1)).scalar()
+        number = connection.execute(columns.where(new).order_by(*_IN_TURN[1:]).limit(1)).scalar()
         return candidates[queue] if number is None else number, queue
 
     def count(self, queue: str) -> int:
@@ -449,9 +473,9 @@ def _make(connection: sa.Connection) -> None:
             index.create(connection, checkfirst=True)
 
 
-def pack_info(info: Mapping[str, Json]) -> bytes:
-    """`/object_info` as it is kept."""
-    return zlib.compress(json.dumps(info, sort_keys=True).encode(), 6)
+def pack_info(info: Mapping[str, Json], files: Mapping[str, Json]) -> bytes:
+    """`/object_info` and what is known of files, as they are kept."""
+    return zlib.compress(json.dumps([info, files], sort_keys=True).encode(), 6)
 
 
 def _graph(packed: bytes) -> Graph:
@@ -470,6 +494,7 @@ def _failed(reason: str) -> Mapping[str, Json]:
     return {"files": [], "was_canceled": False, "failure": {"message": reason}}
 
 
+_IN_TURN = (_ORDERS.c.priority.desc(), _ORDERS.c.turn, _ORDERS.c.number)
 _EMPTY = zlib.compress(b"{}", 1)
 """An order that ended needs its graph no more: the door has it."""
 

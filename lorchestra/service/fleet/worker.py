@@ -43,6 +43,8 @@ PATIENCE = 10.0
 _BEAT_SECONDS = 0.5
 _INFO_SECONDS = 60.0
 """Between two looks at which files and nodes the ComfyUI has."""
+_SOON_SECONDS = 5.0
+"""The same while it still reads what its files are."""
 _MEMORY_SECONDS = 10.0
 """Between two looks at how much memory is free."""
 _AWAY_SECONDS = 1.0
@@ -358,7 +360,8 @@ class Worker:
             is_away = self._state == AWAY
             self._look_at_memory()
             self._hear()
-            pause = _REFUSED_SECONDS if self._problem else 0.0 if is_away else _INFO_SECONDS
+            pause = _INFO_SECONDS if self._inventory.lora_identities.is_read else _SOON_SECONDS
+            pause = _REFUSED_SECONDS if self._problem else 0.0 if is_away else pause
             if self._job is not None or time.monotonic() - self._read < pause:
                 continue
             try:
@@ -406,12 +409,13 @@ class Worker:
                     "Install the same version for both."
                 )
             info = await comfyui.object("/object_info")
+            files = await comfyui.identities()
             self._free, self._weighed = await comfyui.free_memory(), time.monotonic()
             self._versions = await comfyui.versions()
-        packed = await asyncio.to_thread(pack_info, info)
+        packed = await asyncio.to_thread(pack_info, info, files)
         key = hashlib.sha256(packed).hexdigest()
         if key != self._info_key:
-            had_any, self._inventory, self._info_key = bool(self._info_key), Inventory(info), key
+            had_any, self._inventory, self._info_key = bool(self._info_key), Inventory(info, files), key
             was, self._nodes = self._nodes.key, Interfaces(info)
             if had_any and was != self._nodes.key and self._state == READY:
                 self._state = AWAY  # until they were compared with the others'
@@ -444,7 +448,7 @@ class Worker:
     def _say_all(self) -> None:
         if self._is_replaced:  # another process says what this worker has
             return
-        packed = pack_info(self._inventory.info)
+        packed = pack_info(self._inventory.info, self._inventory.files)
         self._table.join(self.id, self._beat, self._facts(), self._info_key, packed, self._state)
 
     def _facts(self) -> dict[str, Json]:
@@ -454,7 +458,7 @@ class Worker:
             "warm_loras": self._words if self._stacks.keys else "", "free_memory": self._free, "queues": self._queues,
             "interfaces": self._nodes.key, "versions": self._versions, "problem": self._problem,
             "allows_other_nodes": self._allows_other_nodes, "host": socket.gethostname(), "session": self._session,
-            **self._tally.to_json(),
+            "is_read": self._inventory.lora_identities.is_read, **self._tally.to_json(),
         }  # fmt: skip
 
 

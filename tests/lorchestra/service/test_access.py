@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from support.service import Caller, make_service
 
+from lorchestra.service.http import Refusal
+from lorchestra.service.routes import find_route
 from lorchestra.service.settings import SettingsError, read_settings
 
 TOKEN = "a-token-of-sixteen-and-more"
@@ -133,3 +135,13 @@ def test_the_environments_token_counts_more(tmp_path: Path) -> None:
     assert not read_settings(file, {}).graphs
     with pytest.raises(SettingsError):
         read_settings(tmp_path / "none.json", {"LORCHESTRA_TOKEN": "short"})
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/api/v2/assets/from-hash", "POST"), ("/api/v2/assets/x", "GET, DELETE"), ("/workflows/x", "GET, PUT, DELETE")],
+)
+def test_a_path_allows_what_it_is_itself_for(path: str, allowed: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        find_route("OPTIONS", path)
+    assert (caught.value.status, caught.value.headers) == (405, {"Allow": allowed})

@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.sdk import run_with_typescript_sdk
 from support.service import Door, working
 
 from lorchestra.demo.prompt import demo_prompt
 from lorchestra.service.backend import Failure, Made
 
-ROOT = Path(__file__).absolute().parents[3]
-SDK = ROOT / "node_modules" / "@comfyorg" / "sdk"
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 30
-SCRIPT = """
-import { Comfy } from "@comfyorg/sdk";
-const client = new Comfy({});
-const workflow = await client.workflows.fromFile(process.argv[2]);
-try {
-  const job = await client.run(workflow);
-  const [output] = job.getOutputs("8");
-  await output.toFile(process.argv[3]);
-  console.log(JSON.stringify({ id: job.id, status: job.status }));
-} catch (error) {
-  console.log(JSON.stringify({ error: error.constructor.name, details: error.job?.error ?? error }));
-}
-"""
 
 
 @pytest.fixture
 def door(tmp_path: Path) -> Iterator[Door]:
     """A service that works: a text of the prompt says how a job ends."""
-    if not SDK.is_dir() or shutil.which("node") is None:
-        pytest.skip("@comfyorg/sdk is not there. Run `make lint`, which installs it, with Node.")
     with Door(tmp_path / "server") as found:
         output = found.backend.folder / "output"
         output.mkdir(parents=True)
@@ -59,12 +40,7 @@ def run(door: Door, folder: Path, prompt: str) -> dict[str, str]:
     """What the script says."""
     graph = demo_prompt([])
     next(node for node in graph.values() if "text" in node["inputs"])["inputs"]["text"] = prompt
-    (folder / "workflow.json").write_text(json.dumps(graph))
-    command = ["node", "--input-type=module", "-e", SCRIPT, "x", str(folder / "workflow.json"), str(folder / "out.png")]
-    env = {**os.environ, "COMFY_BASE_URL": f"{door.url}/lorchestra", "NO_PROXY": "*"}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return run_with_typescript_sdk(f"{door.url}/lorchestra", graph, folder / "out.png")
 
 
 def test_a_job_is_submitted_polled_and_downloaded(door: Door, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class Server:
         system = {"comfyui_version": self.version, "pytorch_version": "2.9"}
         said = {
             "/lorchestra/about": {"version": __version__}, "/object_info": self.nodes, "/queue": {},
-            "/system_stats": {"system": system, "devices": []},
+            "/system_stats": {"system": system, "devices": []}, "/lorchestra/identities": {"loras": {"is_read": True}},
         }.get(path)  # fmt: skip
         return (404, b"{}") if said is None else (200, as_json(said))
 

@@ -83,6 +83,17 @@ def test_higher_priorities_first_then_the_older(table: Table) -> None:
     assert order and (order.job, order.graph, order.attempt, queue) == ("e", GRAPH, 1, "base.x")
 
 
+def test_callers_take_turns_within_a_priority(table: Table) -> None:
+    for number in range(6):
+        table.add(f"a{number}", GRAPH, "any", 0, 10, caller="a")
+    assert [taken(table, "w", "any").job for _ in range(2)] == ["a0", "a1"]
+    for job, caller, priority in (("b0", "b", 0), ("b1", "b", 0), ("c0", "", 0), ("a9", "a", 5), ("b9", "b", 5)):
+        table.add(job, GRAPH, "any", priority, 10, caller=caller)
+    order = ["a9", "b9", "a2", "b0", "c0", "a3", "b1", "a4", "a5"]
+    assert [job for job, state, *_ in table.open_orders() if state == WAITING] == order
+    assert [taken(table, "w", "any").job for _ in order] == order
+
+
 WARM = (
     # what waits, (queue, priority, stack); what was claimed first, elsewhere; overdue numbers; the order of the rest
     ((("x", 0, "s"), ("x", 0, "t"), ("x", 0, "s"), ("x", 0, "t")), (), (), "bdac"),
@@ -127,8 +138,9 @@ def test_claims_are_fast_with_many_waiting(table: Table) -> None:
     for number in range(3):
         table.add(str(number), GRAPH, "x", number, 10, f"s{number}")
     event.listen(table._engine, "before_cursor_execute", explain)  # pyright: ignore[reportPrivateUsage]
+    table.add("last", GRAPH, "x", 1, 10, caller="a")
     assert table.claim("w", ("x", "y"), ("s7",))
-    assert plans and not [plan for plan in plans if "SCAN lorchestra" in plan or "ORDER BY" in plan], plans
+    assert len(plans) > 6 and not [plan for plan in plans if "SCAN lorchestra" in plan or "ORDER BY" in plan], plans
 
 
 def test_an_order_is_taken_by_one_of_many(table: Table) -> None:
