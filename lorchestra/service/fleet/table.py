@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import time
 import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -31,6 +32,8 @@ REPLACED = "replaced"
 ROUTE = "route"
 """The queue of orders that the door is to route again."""
 _BUSY_SECONDS = 20.0
+_BEGINS, _BEGIN_SECONDS = 20, 0.1
+"""How often the tables are made if others make them too, and the longest pause between."""
 _LIBPQ: dict[str, Any] = {
     "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
@@ -140,14 +143,17 @@ class Table:
 
     def make(self) -> None:
         """Makes what is missing; tables of an older version get the columns and indexes that they lack."""
-        for is_last in (False, False, True):
+        with self._begun():  # one that cannot be reached is not asked again
+            pass
+        for left in reversed(range(_BEGINS)):
             try:
                 with self._begun() as connection:
                     _make(connection)
                 return
-            except TableError:  # door and workers may begin at once, and another was faster
-                if is_last:
+            except TableError:  # door and workers may begin at once, and another was faster with one of the tables
+                if not left:
                     raise
+                time.sleep(_BEGIN_SECONDS * random.random())
 
     def close(self) -> None:
         """Closes all connections."""
