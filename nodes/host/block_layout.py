@@ -46,4 +46,5 @@ def _find_file(row: object) -> LoraFile:
         located = Finder(0.0).find(entry)
     if located is None:
         raise StackError(say("the LoRA's file is not on this machine"))
-    return process.lora_cache().open(located.path)
+    cache = process.lora_cache()
+    return cache.open(located.path)

@@ -28,6 +28,7 @@ OWN = {
     "cli/demo.py": "files that the demo made",
     "cli/export.py": "the command line may name a pipe of the shell",
     "service/fleet/kept.py": "what jobs have made, in a store that fsspec knows",
+    "service/fleet/tickets.py": "the messages of the embedded broker, which it names itself",
     "files/new_file.py": "the writer",
     "files/opening.py": "the opener",
 }
@@ -38,8 +39,8 @@ ASKERS = {"is_file", "is_dir", "exists"}
 """Of `Path`: they raise where a name is too long."""
 
 
-OTHER_OPENS = ("files", "cache", "located", "image", "_opener")
-"""Whose `open` is no file's by name: our opened LoRAs, Pillow's picture of bytes, an address."""
+OTHER_OPENS = ("files", "cache", "located", "image", "Image", "_opener")
+"""Whose `open` is no file's by name: our opened LoRAs, Pillow's picture of bytes or of a file that is open, an address."""
 
 
 def calls(path: Path) -> list[str]:
