@@ -40,7 +40,7 @@ ASKERS = {"is_file", "is_dir", "exists"}
 
 
 OTHER_OPENS = ("files", "cache", "located", "image", "Image", "_opener")
-"""Whose `open` is no file's by name: our opened LoRAs, Pillow's picture of bytes or of a file that is open, an address."""
+"""Whose `open` is no file's by name: our opened LoRAs, Pillow's pictures of bytes or open files, an address."""
 
 
 def calls(path: Path) -> list[str]:
