@@ -105,7 +105,10 @@ def count_uses(names: Iterable[str]) -> None:
 
 
 def fingerprint(stack: Stack) -> str:
-    """Changes when the file of an active row appears, goes, or changes on disk, and when other words are stated."""
+    """Changes when the file of an active row appears, goes, or changes on disk, and when other words are stated.
+
+    A digest, because ComfyUI writes it into pictures, which are shared: where files are on this machine is private.
+    """
     from ...lorchestra.files.key import find_key
     from ...lorchestra.fit.rows import find_rows
     from .words import find_meant
@@ -113,7 +116,8 @@ def fingerprint(stack: Stack) -> str:
     found = find_rows(stack, row_files().find, lambda: None, Choices(missing=SKIP, policy=IGNORE), has_clip=True)
     listed = with_listed_names(stack.entries[row - 1] for row in found.paths)
     words = [meant for _, meant in find_meant(listed)]
-    return repr([[find_key(path) for path in found.paths.values()], words])
+    told = repr([[find_key(path) for path in found.paths.values()], words])
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def write_outputs(prefix: str, texts: Mapping[str, str]) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -103,6 +104,7 @@ def test_the_output_is_the_last(stack_node: Any) -> None:
 def test_other_words_in_a_sidecar_are_another_run(stack_node: Any, library: Path, pack: ModuleType) -> None:
     before = stack_node.fingerprint_inputs(loras=rows(PIXEL))
     assert stack_node.fingerprint_inputs(loras=rows(PIXEL)) == before
+    assert re.fullmatch("[0-9a-f]{64}", before), "ComfyUI writes it into pictures: no path may be in it"
     (library / "styles/pixel.civitai.info").write_text(json.dumps({"trainedWords": ["pixels"]}))
     assert stack_node.fingerprint_inputs(loras=rows(PIXEL)) != before
 
