@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +11,12 @@ import pytest
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 from support import both_doors
-from support.fleet import Fleet
+from support.fleet import Fleet, two_comfyuis
 from support.kills import Redis, Siege
-from support.live_service import ARGUMENTS, EMPTY, ROWS, Service, comfyui, fill, pixels
+from support.live_service import EMPTY, ROWS, Service, pixels
 from support.sdk import run_with_sdk, run_with_typescript_sdk
 
-from lorchestra.demo.comfyui import Server, pack_root
+from lorchestra.demo.comfyui import Server
 from lorchestra.demo.loras import layers, write_lora
 from lorchestra.demo.prompt import demo_prompt
 
@@ -29,46 +27,25 @@ LONG = demo_prompt([], steps=4000, width=64, height=64)
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     """Two ComfyUIs with the same model; only the second has the LoRA `second`."""
-    folder = tmp_path_factory.mktemp("fleet")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two of them, and the tests, would fight over the cores
-    opened: list[Server] = []
-    try:
-        for name in ("a", "b"):
-            fill(folder / name)
-            if name == "b":
-                write_lora(folder / "b/models/loras/second.safetensors", layers("*attn1.to_*"), seed=3)
-            opened.append(Server(comfyui(), folder / name, pack=pack_root(), arguments=ARGUMENTS).__enter__())
+
+    def prepare(folder: Path) -> None:
+        if folder.name == "b":
+            write_lora(folder / "models/loras/second.safetensors", layers("*attn1.to_*"), seed=3)
+
+    with two_comfyuis(tmp_path_factory.mktemp("fleet"), prepare) as opened:
         yield opened
-    finally:
-        for server in opened:
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
 def fleet(servers: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A door and two workers, without a broker of their own."""
     with Fleet(tmp_path_factory.mktemp("door")) as made:
-        made.start_door()
-        for server in servers:
-            made.start_worker(server.url)
+        made.begin(servers)
         graph = demo_prompt([], steps=2, width=64, height=64)
         for name, workflow in (("portrait", graph), ("empty", EMPTY)):
             answer = made.ask("PUT", f"/workflows/{name}", {"workflow": workflow})
             assert answer.status == 201, answer.content
         yield made
-
-
-def worker_of(fleet: Fleet, job: str) -> str:
-    """The id of the worker that runs a job."""
-    found: list[str] = []
-
-    def is_there() -> bool:
-        found[:] = [one["id"] for one in fleet.status()["workers"] if one["job"] == job]
-        return bool(found)
-
-    fleet.until(is_there)
-    return found[0]
 
 
 def test_a_published_workflow_makes_the_picture_that_one_comfyui_makes(fleet: Fleet, servers: list[Server]) -> None:
@@ -110,7 +87,7 @@ def test_the_official_typescript_sdk(fleet: Fleet, tmp_path: Path) -> None:
 
 def test_running_and_waiting_jobs_are_canceled_and_priorities_hold(fleet: Fleet) -> None:
     running = [fleet.submit(LONG | {"9": {"class_type": "PreviewImage", "inputs": {"images": ["7", 0]}}}) for _ in "ab"]
-    assert {worker_of(fleet, job) for job in running} == {one["id"] for one in fleet.status()["workers"]}
+    assert {fleet.worker_of(job) for job in running} == {one["id"] for one in fleet.status()["workers"]}
     low, high, gone = (
         fleet.submit(EMPTY, priority=priority, metadata={"name": str(priority)}) for priority in (0, 5, -1)
     )
@@ -128,7 +105,7 @@ def test_running_and_waiting_jobs_are_canceled_and_priorities_hold(fleet: Fleet)
 
 def test_jobs_of_one_stack_run_one_after_another(fleet: Fleet, servers: list[Server]) -> None:
     running = [fleet.submit(LONG | {"9": {"class_type": "PreviewImage", "inputs": {"images": ["7", 0]}}}) for _ in "ab"]
-    assert len({worker_of(fleet, job) for job in running}) == 2
+    assert len({fleet.worker_of(job) for job in running}) == 2
     jobs: list[tuple[str, str]] = []
     for seed in range(3):  # they come in turn
         for lora in ("warm", "lines"):
@@ -211,7 +188,7 @@ def test_the_job_of_a_killed_worker_is_finished_where_it_was_begun_and_the_door_
     fleet: Fleet, servers: list[Server]
 ) -> None:
     job = fleet.submit(demo_prompt([], steps=30, width=64, height=64, seed=31, prefix="begun"))
-    lost = worker_of(fleet, job)
+    lost = fleet.worker_of(job)
     at, other = sorted(servers, key=lambda one: not lost.endswith(one.url.rpartition(":")[2]))
     fleet.until(lambda: at.get("/queue")["queue_running"])
     second = fleet.run("worker", "--comfyui", at.url.replace("127.0.0.1", "localhost"), "--folder", str(fleet.folder))
@@ -257,18 +234,14 @@ def read_metrics(fleet: Fleet) -> str:
 
 def test_with_redis(servers: list[Server], tmp_path: Path) -> None:
     """A worker, a ComfyUI, the door and Redis are killed under load; test_fleet_kills.py does so for long."""
-    with Redis(tmp_path) as redis:
-        options = ("--broker", redis.url, "--database", f"sqlite:///{tmp_path / 'shared.sqlite'}")
-        with Fleet(tmp_path, options) as fleet:
-            fleet.start_door()
-            for server in servers:
-                fleet.start_worker(server.url)
-            siege = Siege(fleet, servers, redis, seed=time.time_ns() % 2**31, delays=(0.5,))
-            with siege.load():
-                for what in ("worker", "redis", "door", "comfyui"):
-                    siege.kill(what, 1, (0.2, 1.0))
-            print(siege.check(drawn=1))
-            fleet.kill("door")
-            fleet.start_door("--limit", "3")
-            late = fleet.service.wait(fleet.submit(LONG))
-            assert late["status"] == "failed" and "longer than 3 seconds" in late["error"]["message"]
+    with Redis(tmp_path) as redis, Fleet(tmp_path, redis.options) as fleet:
+        fleet.begin(servers)
+        siege = Siege(fleet, servers, redis, seed=time.time_ns() % 2**31, delays=(0.5,))
+        with siege.load():
+            for what in ("worker", "redis", "door", "comfyui"):
+                siege.kill(what, 1, (0.2, 1.0))
+        print(siege.check(drawn=1))
+        fleet.kill("door")
+        fleet.start_door("--limit", "3")
+        late = fleet.service.wait(fleet.submit(LONG))
+        assert late["status"] == "failed" and "longer than 3 seconds" in late["error"]["message"]

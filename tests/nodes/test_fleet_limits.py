@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -11,10 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from support.fleet import Fleet
-from support.live_service import ARGUMENTS, EMPTY, comfyui, fill
+from support.fleet import Fleet, two_comfyuis
+from support.live_service import EMPTY
 
-from lorchestra.demo.comfyui import Server, pack_root
+from lorchestra.demo.comfyui import Server
 
 pytestmark = pytest.mark.slow
 
@@ -41,41 +39,33 @@ NODE_CLASS_MAPPINGS = {"Killer": Killer}
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     """Two ComfyUIs, which somebody starts again when they end."""
-    folder = tmp_path_factory.mktemp("limits")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    opened: list[Server] = []
     is_over = threading.Event()
 
-    def supervise() -> None:
-        while not is_over.wait(0.5):
-            for server in opened:
-                if server.pid and not Path(f"/proc/{server.pid}/cmdline").read_bytes():  # it has ended
-                    server.stop()
-                    server.__enter__()
+    def prepare(folder: Path) -> None:
+        (folder / "custom_nodes").mkdir(parents=True)
+        (folder / "custom_nodes/killer.py").write_text(KILLER)
 
-    thread = threading.Thread(target=supervise, daemon=True)
-    try:
-        for name in ("a", "b"):
-            fill(folder / name)
-            (folder / name / "custom_nodes").mkdir(parents=True)
-            (folder / name / "custom_nodes/killer.py").write_text(KILLER)
-            opened.append(Server(comfyui(), folder / name, pack=pack_root(), arguments=ARGUMENTS).__enter__())
+    with two_comfyuis(tmp_path_factory.mktemp("limits"), prepare) as opened:
+
+        def supervise() -> None:
+            while not is_over.wait(0.5):
+                for server in opened:
+                    if server.pid and not Path(f"/proc/{server.pid}/cmdline").read_bytes():  # it has ended
+                        server.stop()
+                        server.__enter__()
+
+        thread = threading.Thread(target=supervise, daemon=True)
         thread.start()
-        yield opened
-    finally:
-        is_over.set()
-        if thread.is_alive():
+        try:
+            yield opened
+        finally:
+            is_over.set()
             thread.join(180)
-        for server in opened:
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_jobs_that_are_larger_than_the_memory(servers: list[Server], tmp_path: Path) -> None:
     with Fleet(tmp_path) as fleet:
-        fleet.start_door()
-        for server in servers:
-            fleet.start_worker(server.url)
+        fleet.begin(servers)
         huge = fleet.service.wait(fleet.submit(HUGE))
         assert huge["status"] == "failed" and "memory" in huge["error"]["message"], huge["error"]
         assert fleet.service.wait(fleet.submit(EMPTY))["status"] == "succeeded"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import os
 import re
-import shutil
 import signal
 import statistics
 import time
@@ -19,11 +17,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
-from support.fleet import Fleet
-from support.live_service import ARGUMENTS, EMPTY, comfyui, fill, pixels
+from support.fleet import Fleet, two_comfyuis
+from support.live_service import EMPTY, pixels
 from support.production import Running, make_bucket, postgresql, rabbitmq, s3
 
-from lorchestra.demo.comfyui import Server, pack_root
+from lorchestra.demo.comfyui import Server
 from lorchestra.demo.prompt import demo_prompt
 
 pytestmark = pytest.mark.slow
@@ -40,36 +38,8 @@ def picture(seed: int, steps: int = 2) -> Any:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     """Two ComfyUIs with the same model."""
-    folder = tmp_path_factory.mktemp("fleet")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    opened: list[Server] = []
-    try:
-        for name in ("a", "b"):
-            fill(folder / name)
-            opened.append(Server(comfyui(), folder / name, pack=pack_root(), arguments=ARGUMENTS).__enter__())
+    with two_comfyuis(tmp_path_factory.mktemp("fleet")) as opened:
         yield opened
-    finally:
-        for server in opened:
-            server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def begin(fleet: Fleet, servers: list[Server]) -> None:
-    fleet.start_door()
-    for server in servers:
-        fleet.start_worker(server.url)
-
-
-def worker_of(fleet: Fleet, job: str) -> str:
-    """The name of the process that runs a job."""
-    found: list[str] = []
-
-    def is_there() -> bool:
-        found[:] = [one["id"] for one in fleet.status()["workers"] if one["job"] == job]
-        return bool(found)
-
-    fleet.until(is_there)
-    return f"worker-{found[0].rpartition('-')[2]}"
 
 
 def upload(fleet: Fleet, data: bytes) -> str:
@@ -98,7 +68,7 @@ def check_work(fleet: Fleet, servers: list[Server]) -> None:
 
     long = [fleet.submit(picture(9, 4000)) for _ in "ab"]
     for job in long:
-        worker_of(fleet, job)
+        fleet.process_of(job)
     waits = fleet.submit(EMPTY)
     for job in (waits, *long):
         assert fleet.ask("POST", f"/api/v2/jobs/{job}/cancel").status == 200
@@ -113,7 +83,7 @@ def check_work(fleet: Fleet, servers: list[Server]) -> None:
     assert pixels(output(fleet, fleet.service.wait(fleet.submit(LOAD | again)))) == pixels(output(fleet, ended[3]))
 
     job = fleet.submit(picture(20, 60))
-    killed = worker_of(fleet, job)
+    killed = fleet.process_of(job)
     fleet.kill(killed)
     output(fleet, fleet.service.wait(job, 90))
     fleet.start_worker(next(server.url for server in servers if server.url.endswith(killed.rpartition("-")[2])))
@@ -133,7 +103,7 @@ def asset(own: str) -> Any:
 def check_restart(fleet: Fleet, server: Running, away: float = 3) -> None:
     """Jobs that run and wait while a server is killed and started again end all the same, and so does a new one."""
     jobs = [fleet.submit(picture(seed, 40)) for seed in range(30, 33)]
-    worker_of(fleet, jobs[0])
+    fleet.process_of(jobs[0])
     server.kill()
     time.sleep(away)
     server.start()
@@ -147,7 +117,7 @@ def check_restart(fleet: Fleet, server: Running, away: float = 3) -> None:
 def check_leave(fleet: Fleet) -> None:
     """SIGTERM, as Docker and Kubernetes send it: the job is finished, then the worker leaves."""
     job = fleet.submit(picture(40, 60))
-    process = fleet.processes.pop(worker_of(fleet, job))
+    process = fleet.processes.pop(fleet.process_of(job))
     process.send_signal(signal.SIGTERM)
     assert process.wait(90) == 0
     assert output(fleet, fleet.service.wait(job, 5))
@@ -155,7 +125,7 @@ def check_leave(fleet: Fleet) -> None:
 
 def test_postgresql(servers: list[Server], tmp_path: Path) -> None:
     with postgresql() as server, Fleet(tmp_path, ("--database", server.url)) as fleet:
-        begin(fleet, servers)
+        fleet.begin(servers)
         check_work(fleet, servers)
         check_restart(fleet, server)
         check_leave(fleet)
@@ -167,7 +137,7 @@ def test_rabbitmq(servers: list[Server], tmp_path: Path) -> None:
         rabbitmq() as server,
         Fleet(tmp_path, ("--broker", server.url, "--database", database)) as fleet,
     ):
-        begin(fleet, servers)
+        fleet.begin(servers)
         check_work(fleet, servers)
         check_restart(fleet, server)
         check_leave(fleet)
@@ -191,7 +161,7 @@ def test_s3(servers: list[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPat
         for name, text in server.environment.items():
             monkeypatch.setenv(name, text)
         with Fleet(tmp_path, ("--files", server.url)) as fleet:
-            begin(fleet, servers)
+            fleet.begin(servers)
             check_work(fleet, servers)
             check_leave(fleet)
             server.kill()
@@ -209,9 +179,9 @@ def test_all_three(servers: list[Server], tmp_path: Path, monkeypatch: pytest.Mo
             monkeypatch.setenv(name, text)
         monkeypatch.setattr(Fleet, "_env", with_variables(broker.url, database.url, files.url))
         with Fleet(tmp_path) as fleet:
-            begin(fleet, servers)
+            fleet.begin(servers)
             jobs = [fleet.submit(picture(seed, 20)) for seed in range(4)]
-            worker_of(fleet, jobs[0])
+            fleet.process_of(jobs[0])
             for server in (broker, database):
                 server.kill()
             time.sleep(3)
@@ -227,7 +197,7 @@ def test_ten_thousand_jobs_in_postgresql(servers: list[Server], tmp_path: Path) 
         fleet.start_door()
         fleet.start_worker(servers[0].url)
         assert fleet.ask("PUT", "/workflows/empty", {"workflow": EMPTY}).status == 201
-        worker_of(fleet, fleet.submit(picture(1, 4000)))
+        fleet.worker_of(fleet.submit(picture(1, 4000)))
         address = urlsplit(fleet.service.url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
 

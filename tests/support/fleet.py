@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from support.live_service import Answer, Service
+from support.live_service import ARGUMENTS, Answer, Service, comfyui, fill
+
+from lorchestra.demo.comfyui import Server, pack_root
 
 ROOT = Path(__file__).absolute().parents[2]
 
@@ -73,6 +76,27 @@ class Fleet:
         self.until(lambda: any(one["id"] == own and one["state"] == "ready" for one in self.status()["workers"]))
         return own
 
+    def begin(self, servers: Sequence[Server]) -> None:
+        """The door, and a worker for each of these ComfyUIs."""
+        self.start_door()
+        for server in servers:
+            self.start_worker(server.url)
+
+    def worker_of(self, job: str) -> str:
+        """The id of the worker that runs a job, once one does."""
+        found: list[str] = []
+
+        def is_there() -> bool:
+            found[:] = [one["id"] for one in self.status()["workers"] if one["job"] == job]
+            return bool(found)
+
+        self.until(is_there)
+        return found[0]
+
+    def process_of(self, job: str) -> str:
+        """The name of that worker's process."""
+        return f"worker-{self.worker_of(job).rpartition('-')[2]}"
+
     def kill(self, name: str) -> None:
         process = self.processes.pop(name)
         process.send_signal(signal.SIGKILL)
@@ -120,6 +144,23 @@ class Fleet:
     def _env(self) -> dict[str, str]:
         kept = {name: text for name, text in os.environ.items() if not name.startswith("LORCHESTRA_")}
         return kept | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"} | self.environ
+
+
+@contextlib.contextmanager
+def two_comfyuis(folder: Path, prepare: Callable[[Path], object] = lambda _: None) -> Generator[list[Server]]:
+    """Two ComfyUIs with the same model and one thread each; `prepare` is called with the folder of each before."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two of them, and the tests, would fight over the cores
+    opened: list[Server] = []
+    try:
+        for name in ("a", "b"):
+            fill(folder / name)
+            prepare(folder / name)
+            opened.append(Server(comfyui(), folder / name, pack=pack_root(), arguments=ARGUMENTS).__enter__())
+        yield opened
+    finally:
+        for server in opened:
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

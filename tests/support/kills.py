@@ -85,6 +85,8 @@ class Redis:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"redis://127.0.0.1:{port}/0"
+        self.options = ("--broker", self.url, "--database", f"sqlite:///{folder / 'shared.sqlite'}")
+        """Of a door and workers that use it."""
         self._command = [binary, "--port", str(port), "--save", "", "--dir", str(folder)]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -205,19 +205,15 @@ class Fleet:
         listing = Listing(name for one in known for name in one.lora_names)
 
         def find(lora: str) -> str:
-            wanted = wanted_of(Entry(lora))
-            if wanted.is_identified:
-                found = {inventory.find_lora(Entry(lora)) for inventory in known}
-                names = {name for name in found if name is not None}
-                if names == {UNKNOWN} or not names:
-                    if names or not known:
-                        return lora
+            if wanted_of(Entry(lora)).is_identified:
+                found = [(inventory, inventory.find_lora(Entry(lora))) for inventory in known]
+                names = {name for _, name in found if name is not None}
+                if not names and known:
                     raise LorchestraError(f"no worker has a LoRA that is known as {quoted(lora)}")
-                name = min(names - {UNKNOWN})
-                is_one = names == {name} and all(
-                    one.find_lora(Entry(lora)) == name for one in known if name in one.lora_names
-                )
-                return name if is_one else lora
+                if len(names) != 1 or UNKNOWN in names:
+                    return lora
+                (name,) = names
+                return name if all(own == name for one, own in found if name in one.lora_names) else lora
             exact = listing.find_exact(lora)
             named = [exact] if exact is not None else listing.named(lora)
             if len(named) == 1:
